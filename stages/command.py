@@ -1,0 +1,69 @@
+"""The command line that every stage shares: paths and names in, sections of params.yaml in, one sentence out.
+
+A stage module offers `run(*, ...)` and `SECTIONS`, which maps keywords of `run` to sections of
+params.yaml. `{dataset}`, `{method}` in a section are filled from the keyword of that name. The sections
+are exactly the `params:` of the stage in dvc.yaml (tested).
+"""
+
+import argparse
+import errno
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from stages import config
+from stages.errors import UserError
+
+
+def main(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> None:
+    """Parse the command line by the signature of `run`, load its sections, run it.
+
+    Keywords of type Path become options, other keywords that are no section become positional arguments.
+    Exit status: 0 done, 1 a user error told in one sentence, 130 stopped by the user.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    sys.exit(_guarded(run, sections, _parser(run, sections, doc)))
+
+
+def _parser(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {run.__module__}" if run.__module__ != "__main__" else None,
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    hints = get_type_hints(run)
+    for name in inspect.signature(run).parameters:
+        if name in sections:
+            continue
+        if hints[name] is Path:
+            parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH")
+        else:
+            parser.add_argument(name, type=hints[name])
+    parser.add_argument("--params", dest="_params", type=Path, default=Path("params.yaml"), metavar="FILE",
+                        help="parameter file (default: params.yaml)")  # fmt: skip
+    return parser
+
+
+def _guarded(run: Callable[..., None], sections: Mapping[str, str], parser: argparse.ArgumentParser) -> int:
+    arguments: dict[str, Any] = vars(parser.parse_args())
+    params_file = arguments.pop("_params")
+    try:
+        run(**arguments, **config.sections(params_file, sections, **arguments))
+    except UserError as error:
+        return _say(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        return _say("stopped; finished parts are kept, the same command goes on from there", 130)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _say("error: the disk is full; free some space and run the same command again", 1)
+    return 0
+
+
+def _say(sentence: str, status: int) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(sentence + "\n")
+    return status

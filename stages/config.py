@@ -1,0 +1,286 @@
+"""params.yaml as typed, frozen, strict values; the only module that knows its shape.
+
+Lists say *what* runs, maps say *how*. A wrong name, type or combination stops with one sentence before
+any work starts. `python -m stages.config check` checks the file, `use NAME` writes it from a profile.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages import plugins
+from stages.errors import UserError
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Pixels = Annotated[int, Field(gt=0, le=4096)]
+Count = Annotated[int, Field(gt=0)]
+JpegQuality = Annotated[int, Field(ge=1, le=100)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FetchParams(Section):
+    source: Literal["sample", "folder"]
+    folder: str  # release folder, read when source is `folder`
+
+
+class CropParams(Section):
+    fps: Annotated[float, Field(gt=0, le=25)]  # frames kept per second of a 25 fps clip
+    jpeg_quality: JpegQuality
+    tracks_per_unit: Count  # tracks that one worker packs before it records them as done
+    shard_mb: Count  # a shard is closed once it is larger
+
+
+class GeometryParams(Section):
+    scale_px: Pixels  # the frame is first scaled to this side
+    pad_ltrb_px: tuple[int, int, int, int]  # then padded with black: left, top, right, bottom
+    centre_px: Pixels  # then cut to this side around the centre
+
+    @model_validator(mode="after")
+    def fits(self) -> Self:
+        left, top, right, bottom = self.pad_ltrb_px
+        room = self.scale_px + min(left + right, top + bottom)
+        if min(self.pad_ltrb_px) < 0 or self.centre_px > room:
+            raise ValueError(f"centre_px should fit into the padded frame of {room} px, found {self.centre_px}")
+        return self
+
+
+class DetectParams(Section):
+    upsample: Annotated[int, Field(ge=0, le=2)]  # dlib pyramid doublings: 0 fast, 1 finds smaller faces
+    min_score: float  # dlib HOG score below which a box is ignored
+    crop_px: Pixels  # side of the stored crop
+    jpeg_quality: JpegQuality
+    images_per_unit: Count
+    shard_mb: Count
+
+
+class IndexParams(Section):
+    margin_frac: Annotated[float, Field(ge=0, le=1)]  # growth of the box on each side, as a fraction of the side
+    crop_px: Pixels
+    jpeg_quality: JpegQuality
+    images_per_unit: Count
+    shard_mb: Count
+
+
+class SplitParams(Section):
+    track_val: Fraction  # share of identities, in expectation
+    track_test: Fraction
+    face_val: Fraction  # share of the owner's training part, in expectation
+
+    @model_validator(mode="after")
+    def leaves_a_training_part(self) -> Self:
+        if self.track_val + self.track_test >= 1:
+            raise ValueError("track_val + track_test should be below 1, so that some identities train")
+        return self
+
+
+class PretrainParams(Section):
+    size_px: Literal[32, 64, 128, 256]  # side of the network's input
+    batch: Count  # samples per step; a sample is a target frame and its source frames
+    optimiser: Literal["adam", "sgd"]
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]  # used by sgd
+    weight_decay: Annotated[float, Field(ge=0)]
+    epochs: Count
+    draws_per_identity: Count  # samples that an epoch draws from each identity
+    plateau_factor: Fraction  # the learning rate is multiplied by this ...
+    plateau_patience: Count  # ... after more than this many epochs without a better validation loss
+    val_samples: Count  # drawn once, the same in every epoch
+    jitter_px: dict[Name, tuple[Count, Count]]  # per track data set: range of the random square crop's side
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    amp: bool  # float16 autocast, cuda only
+
+
+class EmbedParams(Section):
+    batch: Count
+    device: Literal["auto", "cpu", "cuda", "mps"]
+
+
+class ProbeParams(Section):
+    l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
+    max_iter: Count  # L-BFGS iterations
+    bootstrap: Count  # resamples of the test images behind every interval
+    confidence: Fraction
+
+
+class TaskParams(Section):
+    probe: Name  # module in fabnet/probes
+    label: Name  # column of the data set's index
+
+
+class DatasetParams(Section):
+    fetch: FetchParams
+    sample: dict[str, Any]  # settings of stages/sample/<dataset>.py, checked by that module
+    crop: GeometryParams | None = None  # track data sets only
+    tasks: dict[Name, TaskParams] = {}
+
+
+class SampleParams(Section):
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Params(Section):
+    profile: Name
+    seed: Annotated[int, Field(ge=0)]  # of splits and probes
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]  # one pre-training each
+    datasets: Annotated[list[Name], Field(min_length=1)]
+    tracks: Annotated[list[Name], Field(min_length=1)]  # of `datasets`: face tracks to pre-train on
+    detected: list[Name]  # of `datasets`: still images whose face is found by a detector
+    boxed: list[Name]  # of `datasets`: still images whose face box is annotated
+    methods: Annotated[list[Name], Field(min_length=1)]
+    sample: SampleParams
+    crop: CropParams
+    detect: DetectParams
+    index: IndexParams
+    split: SplitParams
+    pretrain: PretrainParams
+    embed: EmbedParams
+    probe: ProbeParams
+    method: dict[Name, dict[str, Any]]
+    dataset: dict[Name, DatasetParams]
+
+    @property
+    def faces(self) -> list[str]:
+        """Still-image data sets, sorted: those that are probed."""
+        return sorted(self.detected + self.boxed)
+
+    @model_validator(mode="after")
+    def lists_agree(self) -> Self:
+        kinds = self.tracks + self.detected + self.boxed
+        if sorted(kinds) != sorted(self.datasets) or len(set(kinds)) != len(kinds):
+            raise ValueError(
+                "tracks, detected and boxed together should name each of `datasets` once; "
+                f"datasets: {self.datasets}, tracks + detected + boxed: {kinds}"
+            )
+        if not self.detected + self.boxed:
+            raise ValueError("detected and boxed are both empty: at least one data set of still images is needed")
+        for what, listed, mapped in (
+            ("dataset", self.datasets, self.dataset),
+            ("method", self.methods, self.method),
+            ("pretrain.jitter_px", self.tracks, self.pretrain.jitter_px),
+        ):
+            missing = [name for name in listed if name not in mapped]
+            if missing:
+                raise ValueError(f"{what}.{missing[0]} is missing: every entry that is listed needs its settings")
+        return self
+
+    @model_validator(mode="after")
+    def crops_fit(self) -> Self:
+        for name in self.tracks:
+            crop, (low, high) = self.dataset[name].crop, self.pretrain.jitter_px[name]
+            if crop is None:
+                raise ValueError(f"dataset.{name}.crop is missing: {name} is listed under tracks")
+            if not low <= high <= crop.centre_px:
+                raise ValueError(
+                    f"pretrain.jitter_px.{name} should be a rising range up to the frame side "
+                    f"{crop.centre_px}, found [{low}, {high}]"
+                )
+        return self
+
+
+def load(path: Path) -> Params:
+    """The whole parameter file, checked.
+
+    Raises:
+        UserError: no file, no YAML, or the first parameter that is unknown, missing or wrong.
+    """
+    try:
+        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: choose a profile with `make repro PROFILE=sample`") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} should hold sections such as `crop:` and `pretrain:`, found {type(raw).__name__}")
+    try:
+        return Params.model_validate_json(json.dumps(raw))  # JSON mode: lists may fill tuples, types stay strict
+    except ValidationError as error:
+        raise UserError(f"{path}: {plugins.explain(error)}") from None
+
+
+def check(path: Path) -> Params:
+    """`load`, and the settings of every listed method and of every sample publisher as well."""
+    params = load(path)
+    for name in params.methods:
+        plugins.settings(plugins.load("fabnet.pretext", name), params.method[name], f"method.{name}")
+    for name in params.datasets:
+        plugins.load("stages.datasets", name)
+        plugins.settings(plugins.load("stages.sample", name), params.dataset[name].sample, f"dataset.{name}.sample")
+        for task in params.dataset[name].tasks.values():
+            plugins.load("fabnet.probes", task.probe)
+    return params
+
+
+def sections(path: Path, wanted: Mapping[str, str], **names: Any) -> dict[str, Any]:
+    """Values for the keywords in `wanted`, each the section of that dotted name.
+
+    `{dataset}` and the like inside a dotted name are filled from `names`.
+
+    Raises:
+        UserError: the file is wrong, or a section does not exist.
+    """
+    params = load(path)
+    return {keyword: _section(params, dotted.format(**names)) for keyword, dotted in wanted.items()}
+
+
+def _section(params: Params, dotted: str) -> Any:
+    value: Any = params
+    for part in dotted.split("."):
+        known = value if isinstance(value, dict) else dict(value)
+        if part not in known:
+            raise UserError(f"params.yaml has no section {dotted!r}: {part!r} is not among {', '.join(sorted(known))}")
+        value = known[part]
+    return value
+
+
+def digest(params: Params) -> str:
+    """12 hex digits that name this configuration; the order of keys does not matter."""
+    canonical = json.dumps(params.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def use_profile(name: str, profiles: Path = Path("profiles"), target: Path = Path("params.yaml")) -> None:
+    """Write `target` from `profiles/<name>.yaml`; a file that is the same already is left alone.
+
+    Raises:
+        UserError: no such profile, or one with a wrong parameter.
+    """
+    known = sorted(path.stem for path in profiles.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"no profile {name!r}: expected one of {', '.join(known)}")
+    check(profiles / f"{name}.yaml")
+    text = (profiles / f"{name}.yaml").read_text(encoding="utf-8")
+    if not target.exists() or target.read_text(encoding="utf-8") != text:
+        target.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"params.yaml now holds the profile {name!r}\n")
+
+
+def main(arguments: list[str]) -> int:
+    """Command line: `check` or `use NAME`."""
+    try:
+        if arguments == ["check"]:
+            params = check(Path("params.yaml"))
+            sys.stdout.write(f"params.yaml is complete: profile {params.profile}, configuration {digest(params)}\n")
+        elif len(arguments) == 2 and arguments[0] == "use" and re.fullmatch(r"\w+", arguments[1]):
+            use_profile(arguments[1])
+        else:
+            raise UserError("usage: python -m stages.config check | use NAME")
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

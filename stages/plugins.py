@@ -1,0 +1,64 @@
+"""Find the modules of a package by file name: a new file is a new data set, method or probe."""
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as strict_dataclass
+
+from stages.errors import UserError
+
+
+def names(package: str) -> list[str]:
+    """Names of the modules that lie in `package`, sorted; sub-packages are left out."""
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return sorted(module.name for module in pkgutil.iter_modules(folders) if not module.ispkg)
+
+
+def load(package: str, name: str) -> ModuleType:
+    """The module `package.name`.
+
+    Raises:
+        UserError: no such module; the sentence lists those that exist.
+    """
+    known = names(package)
+    if name not in known:
+        raise UserError(f"no module {name!r} in {package}: expected one of {', '.join(known)}")
+    return importlib.import_module(f"{package}.{name}")
+
+
+def settings(module: ModuleType, values: Mapping[str, Any], section: str) -> Any:
+    """The module's `Params`, a plain frozen dataclass, filled strictly from `values`.
+
+    A misspelt key, a missing key or a value of another type is refused.
+
+    Raises:
+        UserError: names the section, the key, what was expected and what was found.
+    """
+    strict = strict_dataclass(config=ConfigDict(extra="forbid", strict=True))(module.Params)
+    try:
+        checked = cast(Any, strict)(**values)
+    except ValidationError as error:
+        known = ", ".join(TypeAdapter(strict).json_schema().get("properties", {})) or "none"
+        raise UserError(f"params.yaml: {explain(error, section)}; keys of {section}: {known}") from None
+    fields: dict[str, Any] = {name: getattr(checked, name) for name in module.Params.__dataclass_fields__}
+    return module.Params(**fields)
+
+
+def explain(error: ValidationError, section: str = "") -> str:
+    """The first problem of a pydantic error as one clause: where, what was expected, what was found."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in (*([section] if section else []), *first["loc"]))
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{where} is no known parameter, check its spelling"
+    if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"{where} is missing"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if first["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where} should be {message}, found {first['input']!r}"

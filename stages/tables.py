@@ -1,0 +1,137 @@
+"""Parquet tables with explicit Arrow schemas: checked, sorted by key and moved into place in one step."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.errors import UserError
+
+SCHEMA_VERSION = "1"
+
+REJECTS = pa.schema([("dataset", pa.string()), ("key", pa.string()), ("stage", pa.string()), ("reason", pa.string())])
+
+# Where one JPEG lies: `size` bytes from `offset` of the tar file `shard`.
+_PACKED = [
+    ("shard", pa.string()),
+    ("offset", pa.int64()),
+    ("size", pa.int64()),
+    ("sha256", pa.string()),
+    ("width_px", pa.int32()),
+    ("height_px", pa.int32()),
+]
+
+TRACK_FRAMES = pa.schema([
+    ("sample_id", pa.string()),  # identity_id/video_id/track_id/frame
+    ("identity_id", pa.string()),
+    ("video_id", pa.string()),
+    ("track_id", pa.string()),  # unique within the data set: identity_id/video_id/track
+    ("frame", pa.int32()),  # frame number in the source at 25 fps
+    *_PACKED,
+])  # fmt: skip
+
+# One still image, cut to the face. Label columns of the data set follow (see `faces_schema`).
+FACES = pa.schema([
+    ("sample_id", pa.string()),
+    ("part", pa.string()),  # the owner's part: train, val or test
+    ("subset", pa.string()),  # the owner's name for a subset of the part
+    ("crop_xyxy_px", pa.list_(pa.float32(), 4)),  # the crop in the source image, may leave it
+    *_PACKED,
+])  # fmt: skip
+
+SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("part", pa.string())])
+
+HISTORY = pa.schema([
+    ("epoch", pa.int32()),
+    ("step", pa.int64()),
+    ("part", pa.string()),
+    ("metric", pa.string()),
+    ("value", pa.float64()),
+])  # fmt: skip
+
+EMBEDDINGS = pa.schema([("sample_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
+
+# One test image, one target of one task: what the probe said and how wrong it was.
+PREDICTIONS = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("sample_id", pa.string()),
+    ("truth", pa.list_(pa.float32())),
+    ("prediction", pa.list_(pa.float32())),
+])  # fmt: skip
+
+METRICS = pa.schema([
+    ("profile", pa.string()),
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("method", pa.string()),
+    ("seed", pa.int32()),  # null: pooled over all seeds
+    ("part", pa.string()),
+    ("target", pa.string()),
+    ("metric", pa.string()),
+    ("value", pa.float64()),
+    ("ci_low", pa.float64()),
+    ("ci_high", pa.float64()),
+    ("n", pa.int64()),
+    ("published", pa.float64()),
+    ("config_hash", pa.string()),
+    ("code_rev", pa.string()),
+])  # fmt: skip
+
+
+def faces_schema(labels: Mapping[str, pa.DataType]) -> pa.Schema:
+    """FACES with the label columns of one data set."""
+    return pa.schema([*FACES, *(pa.field(name, kind) for name, kind in sorted(labels.items()))])
+
+
+def write(
+    path: Path,
+    schema: pa.Schema,
+    rows: Iterable[Mapping[str, Any]] | pa.Table,
+    *,
+    key: Sequence[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write `rows` sorted by `key`; the file appears whole under `path` or not at all.
+
+    Raises:
+        ValueError: two rows share a key, or a value does not fit the schema.
+    """
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    table = table.select(schema.names).cast(schema).sort_by([(name, "ascending") for name in key])
+    if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
+        raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
+    table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    pq.write_table(table, partial, compression="zstd")
+    os.replace(partial, path)
+
+
+def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
+    """The table at `path`; with a schema, its columns must be there with those types.
+
+    Raises:
+        UserError: no such file, not Parquet, or other columns than expected.
+    """
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a readable Parquet file: {error}") from None
+    if schema is None:
+        return table
+    for field in schema:
+        if field.name not in table.column_names or table.schema.field(field.name).type != field.type:
+            raise UserError(f"{path} should have a column {field.name} of type {field.type}: run `dvc repro --force`")
+    return table.select(schema.names)
+
+
+def write_rejects(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    """A rejects table; an empty one says that nothing was lost. Equal rows are kept once."""
+    unique = {(row["dataset"], row["key"], row["stage"], row["reason"]): row for row in rows}
+    write(path, REJECTS, unique.values(), key=["dataset", "key", "stage", "reason"])
