@@ -1,0 +1,31 @@
+"""Embeddings -> maps at the input size: sampler flow, confidence or colours, by one shared trunk design."""
+
+from torch import nn
+
+from fabnet.encoder import depth
+
+
+class Decoder(nn.Sequential):
+    """(B, inputs, 1, 1) -> (B, outputs, size_px, size_px) in (-1, 1).
+
+    [ReLU, bilinear x2, conv 3x3, BN] from 1x1 up to the input size, the last convolution without BN and
+    followed by tanh (Wiles et al. 2018, supplement; order of the released code, whose positions in `decoder.N`
+    and `mask.N` are kept at 256 px). No skip connections. Upsampling uses `align_corners=False`; which one the
+    original's pre-release PyTorch used is not known, and only its reconstructions would depend on it.
+    """
+
+    def __init__(self, *, size_px: int, width: int, inputs: int, outputs: int) -> None:
+        halvings = depth(size_px)
+        channels = [inputs] + [8 * width] * (halvings - 4) + [4 * width, 2 * width, width]
+        layers: list[nn.Module] = []
+        for inner, outer in zip(channels[:-1], channels[1:], strict=True):
+            layers += [*_upsampled(inner, outer), nn.BatchNorm2d(outer)]
+        super().__init__(*layers, *_upsampled(channels[-1], outputs), nn.Tanh())
+
+
+def _upsampled(inner: int, outer: int) -> list[nn.Module]:
+    return [
+        nn.ReLU(),
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+        nn.Conv2d(inner, outer, 3, padding=1),
+    ]

@@ -1,0 +1,67 @@
+"""FAb-Net: rebuild a target frame from source frames of the same face track (Wiles et al. 2018, section 3)."""
+
+import torch
+from torch import Tensor, nn
+
+from fabnet.decoder import Decoder
+from fabnet.encoder import Encoder
+from fabnet.warp import warp
+
+
+class FAbNet(nn.Module):
+    """One encoder for all frames, one sampler for all sources, one confidence decoder when there are several.
+
+    The sampler sees nothing but the pair of embeddings, source first. The source image carries no gradient,
+    its embedding does. At 256 px, width 32: encoder 4.89 M, sampler and confidence decoder 3.34 M weights each.
+    """
+
+    def __init__(self, *, size_px: int, width: int, embedding: int, with_confidence: bool) -> None:
+        super().__init__()
+        self.encoder = Encoder(size_px=size_px, width=width, embedding=embedding)
+        self.sampler = Decoder(size_px=size_px, width=width, inputs=2 * embedding, outputs=2)
+        self.confidence = (
+            Decoder(size_px=size_px, width=width, inputs=2 * embedding, outputs=1) if with_confidence else None
+        )
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """(..., 3, H, W) in [0, 1] -> (..., D)."""
+        return self.encoder(frames.flatten(0, -4)).flatten(1).unflatten(0, frames.shape[:-3])
+
+    def sample(self, sources: Tensor, targets: Tensor) -> Tensor:
+        """Embeddings (N, D) and (N, D) -> flow (N, 2, H, W) in (-1, 1), normalised units."""
+        return self.sampler(torch.cat([sources, targets], dim=1)[..., None, None])
+
+    def weigh(self, sources: Tensor, targets: Tensor) -> Tensor:
+        """Embeddings (N, D) and (N, D) -> confidence (N, 1, H, W) in (-1, 1)."""
+        if self.confidence is None:
+            raise ValueError("this network was built for one source frame and has no confidence decoder")
+        return self.confidence(torch.cat([sources, targets], dim=1)[..., None, None])
+
+    def forward(self, sources: Tensor, target: Tensor) -> Tensor:
+        """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> the target rebuilt, (B, 3, H, W)."""
+        batch, count = sources.shape[:2]
+        e_tgt, *e_src = self.encode(torch.cat([target[:, None], sources], dim=1)).unbind(1)  # each (B, D)
+        pair = torch.cat(e_src), e_tgt.repeat(count, 1)  # (S*B, D), source-major
+        images = sources.detach().transpose(0, 1).flatten(0, 1)  # (S*B, 3, H, W)
+        warped = warp(images, self.sample(*pair)).unflatten(0, (count, batch))  # (S, B, 3, H, W)
+        if count == 1:
+            return warped[0]
+        weight = self.weigh(*pair).unflatten(0, (count, batch)).softmax(dim=0)  # (S, B, 1, H, W), sums to 1 over S
+        return (weight * warped).sum(dim=0)
+
+
+def from_released(released: dict[str, Tensor]) -> dict[str, Tensor]:
+    """State dict of the authors' network -> state dict of `FAbNet(with_confidence=True)` at 256 px.
+
+    Their `decoder` is our `sampler`, their `mask` our `confidence`; counters of BN, which files written before
+    PyTorch 0.4.1 lack, start at zero.
+    """
+    renamed = {"encoder": "encoder", "decoder": "sampler", "mask": "confidence"}
+    ours: dict[str, Tensor] = {}
+    for key, value in released.items():
+        part, rest = key.split(".", 1)
+        ours[f"{renamed[part]}.{rest}"] = value
+        if rest.endswith("running_mean"):
+            counter = f"{renamed[part]}.{rest.removesuffix('running_mean')}num_batches_tracked"
+            ours.setdefault(counter, torch.zeros((), dtype=torch.long))
+    return ours

@@ -1,0 +1,99 @@
+"""Which frames make a sample: source and target frames of one face track, drawn per identity."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fabnet.crops import crop_and_resize, draw_squares
+
+# identity -> video -> track -> frames; a frame is a row number of the frame table
+Tracks = Mapping[str, Mapping[str, Mapping[str, NDArray[np.int64]]]]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Samples in the order of an epoch."""
+
+    frames: NDArray[np.int64]  # (N, F) row numbers, target first
+    boxes_xyxy_px: NDArray[np.float32]  # (N, F, 4) random square crop of every frame
+
+
+def draw(
+    tracks: Tracks,
+    sizes: NDArray[np.int64],
+    jitter_px: NDArray[np.int64],
+    *,
+    frames: int,
+    draws_per_identity: int,
+    rng: np.random.Generator,
+) -> Draw:
+    """One epoch: every identity `draws_per_identity` times, each a random video, track and distinct frames of it.
+
+    Args:
+        tracks: see `Tracks`; every track must have at least `frames` frames.
+        sizes: (rows, 2) width and height of every frame, px.
+        jitter_px: (rows, 2) range of the crop side of every frame, px.
+        frames: frames per sample.
+        draws_per_identity: 1 in the original.
+        rng: source of all choices.
+
+    Departures from the original: with-replacement draws from short tracks are not made (such tracks are
+    rejected before), and the last identity is not left out.
+    """
+    identities = sorted(tracks)
+    order = rng.permutation(np.repeat(np.arange(len(identities)), draws_per_identity))
+    rows = np.stack([_draw_from(tracks[identities[i]], frames, rng) for i in order])  # (N, F)
+    boxes = draw_squares(sizes[rows.ravel()], jitter_px[rows.ravel()], rng)
+    return Draw(rows, boxes.reshape(*rows.shape, 4))
+
+
+def _draw_from(videos: Mapping[str, Mapping[str, NDArray[np.int64]]], frames: int, rng: np.random.Generator):
+    video = videos[sorted(videos)[rng.integers(len(videos))]]
+    track = video[sorted(video)[rng.integers(len(video))]]
+    return rng.choice(track, size=frames, replace=False)
+
+
+def batches(
+    drawn: Draw,
+    load: Callable[[int], NDArray[np.uint8]],
+    *,
+    batch: int,
+    size_px: int,
+    device: torch.device,
+    workers: int = 4,
+) -> Iterator[Tensor]:
+    """Batches (B, F, 3, size_px, size_px) in [0, 1] on `device`; an incomplete last batch is left out.
+
+    Args:
+        drawn: an epoch of samples.
+        load: row number -> RGB frame (H, W, 3) uint8; called from several threads.
+        batch: samples per batch B.
+        size_px: side of the network's input.
+        device: where frames are cropped and scaled.
+        workers: decoding threads; frames are decoded up to two batches ahead, the order stays.
+    """
+    chunks = [slice(start, start + batch) for start in range(0, len(drawn.frames) - batch + 1, batch)]
+    with ThreadPoolExecutor(workers) as pool:
+        pending = ([pool.submit(load, int(row)) for row in drawn.frames[chunk].ravel()] for chunk in chunks)
+        queue = list(islice(pending, 2))
+        for chunk in chunks:
+            images = stack([future.result() for future in queue.pop(0)])
+            queue += islice(pending, 1)
+            boxes = torch.from_numpy(drawn.boxes_xyxy_px[chunk]).flatten(0, 1)
+            cropped = crop_and_resize(images.to(device), boxes.to(device), size_px)
+            yield cropped.unflatten(0, (batch, -1))
+
+
+def stack(images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Images (h, w, 3) of different sizes -> (N, H, W, 3) uint8, each at the top left, zeros beyond it."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    canvas = np.zeros((len(images), height, width, 3), np.uint8)
+    for slot, image in zip(canvas, images, strict=True):
+        slot[: image.shape[0], : image.shape[1]] = image
+    return torch.from_numpy(canvas)

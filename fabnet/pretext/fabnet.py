@@ -1,0 +1,40 @@
+"""FAb-Net, single source frame: warp one frame of a track into another (Wiles et al. 2018).
+
+Objective: mean L1 distance between the warped source frame and the target frame.
+Departures: input below 256 px drops encoder and decoder layers; the confidence decoder, which gets no gradient
+from one source, is not built.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fabnet.losses import photometric
+from fabnet.method import Method
+from fabnet.model import FAbNet
+
+
+@dataclass(frozen=True)
+class Params:
+    width: int  # channels of the first convolution; the original 32
+    embedding: int  # dimensions of the embedding; the original 256
+
+
+class SingleSource(Method):
+    frames = 2
+
+    def __init__(self, params: Params, *, size_px: int) -> None:
+        super().__init__()
+        self.net = FAbNet(size_px=size_px, width=params.width, embedding=params.embedding, with_confidence=False)
+        self.encoder = self.net.encoder
+
+    def losses(self, frames: Tensor) -> dict[str, Tensor]:
+        """`loss`, and `copy`: the loss of not warping at all, which a trained sampler should beat."""
+        target, source = frames[:, 0], frames[:, 1]
+        reconstruction = self.net(source[:, None], target)
+        return {"loss": photometric(reconstruction, target).mean(), "copy": photometric(source, target).mean()}
+
+
+def build(params: Params, *, size_px: int) -> Method:
+    """A network with PyTorch's default initialisation, as the original."""
+    return SingleSource(params, size_px=size_px)

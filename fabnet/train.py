@@ -1,0 +1,137 @@
+"""Epochs over any pretext method; yields history rows and a resumable state, saves nothing."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fabnet.method import Method
+
+
+@dataclass(frozen=True)
+class Settings:
+    optimiser: Literal["adam", "sgd"]
+    lr: float
+    momentum: float  # used by sgd
+    weight_decay: float
+    epochs: int
+    plateau_factor: float
+    plateau_patience: int
+    amp: bool  # float16 autocast with loss scaling, cuda only
+
+
+@dataclass(frozen=True)
+class Epoch:
+    number: int  # 1 after the first
+    steps: int  # since the start
+    train: dict[str, float]  # means over the epoch
+    val: dict[str, float]
+    lr: float  # of this epoch
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a finite number."""
+
+
+class Trainer:
+    """Method, optimiser and learning-rate schedule; all state needed to go on after a stop.
+
+    The learning rate is multiplied by `plateau_factor` when the validation loss has not improved for more than
+    `plateau_patience` epochs (supplement: divided by 10 on a plateau).
+    """
+
+    def __init__(self, method: Method, settings: Settings, *, device: torch.device) -> None:
+        self.method = method.to(device)
+        self.settings = settings
+        self.device = device
+        self.optimiser = _optimiser(method, settings)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp and device.type == "cuda")
+        self.epoch = 0
+        self.steps = 0
+
+    def epochs(
+        self,
+        train: Callable[[int], Iterable[Tensor]],
+        val: Callable[[], Iterable[Tensor]],
+        on_step: Callable[[dict[str, float]], None],
+    ) -> Iterator[Epoch]:
+        """Train from where the state stands to the last epoch.
+
+        Args:
+            train: epoch number -> batches (B, F, 3, S, S) in [0, 1].
+            val: the same validation batches at every call.
+            on_step: told the losses of every step.
+
+        Raises:
+            DivergedError: the loss is infinite or no number.
+        """
+        while self.epoch < self.settings.epochs:
+            lr = self.optimiser.param_groups[0]["lr"]
+            trained = _means(self._step(frames, on_step) for frames in train(self.epoch + 1))
+            validated = self.validate(val())
+            self.schedule.step(validated["loss"])
+            self.epoch += 1
+            yield Epoch(self.epoch, self.steps, trained, validated, lr)
+
+    def validate(self, batches: Iterable[Tensor]) -> dict[str, float]:
+        """Mean losses over `batches`, with BN in evaluation mode."""
+        self.method.eval()
+        with torch.inference_mode(), self._autocast():
+            return _means({k: v.item() for k, v in self.method.losses(frames).items()} for frames in batches)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on, as tensors and plain values."""
+        return {
+            "method": self.method.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "epoch": self.epoch,
+            "steps": self.steps,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state()` of the same method and settings."""
+        self.method.load_state_dict(state["method"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epoch, self.steps = state["epoch"], state["steps"]
+
+    def _step(self, frames: Tensor, on_step: Callable[[dict[str, float]], None]) -> dict[str, float]:
+        self.method.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with self._autocast():
+            losses = self.method.losses(frames)
+        values = {name: loss.item() for name, loss in losses.items()}
+        if not math.isfinite(values["loss"]):
+            raise DivergedError(f"the loss became {values['loss']} in step {self.steps + 1}")
+        self.scaler.scale(losses["loss"]).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.steps += 1
+        on_step(values)
+        return values
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled())
+
+
+def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
+    weights = [weight for weight in method.parameters() if weight.requires_grad]
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(weights, lr=settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
+def _means(rows: Iterable[dict[str, float]]) -> dict[str, float]:
+    collected = list(rows)
+    if not collected:
+        raise ValueError("no batch: there are fewer samples than `batch`")
+    return {name: math.fsum(row[name] for row in collected) / len(collected) for name in collected[0]}
