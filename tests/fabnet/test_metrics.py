@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from fabnet import metrics
+
+
+def face(eyes: tuple[float, float]) -> np.ndarray:
+    """68 points on the x axis at 0, but for the outer eye corners."""
+    points = np.zeros((1, 68, 2))
+    points[0, 36], points[0, 45] = (eyes[0], 0), (eyes[1], 0)
+    return points
+
+
+def test_a_point_that_is_off_by_a_tenth_of_the_eye_distance_scores_ten():
+    truth = face((0, 50))
+    prediction = truth.copy()
+    prediction[0, 8] += (3, 4)  # 5 px of 50 px
+    errors = metrics.point_errors(truth, prediction)
+    assert errors[0, 8] == pytest.approx(10)
+    assert errors.sum() == pytest.approx(10)
+    assert errors.mean() == pytest.approx(10 / 68)
+
+
+def test_the_error_does_not_change_with_the_size_of_the_face():
+    rng = np.random.default_rng(1)
+    truth, prediction = rng.normal(size=(2, 5, 68, 2))
+    errors = metrics.point_errors(truth, prediction)
+    assert metrics.point_errors(truth * 7 + 3, prediction * 7 + 3) == pytest.approx(errors)
+
+
+def test_the_regions_hold_every_point_once():
+    covered = np.concatenate([np.arange(68)[region] for region in metrics.REGIONS.values()])
+    assert sorted(covered) == list(range(68))
+
+
+def test_a_face_without_eye_distance_is_refused():
+    with pytest.raises(ValueError, match="coincide"):
+        metrics.point_errors(face((3, 3)), face((3, 3)))
+
+
+def test_auc_of_a_hand_counted_case():
+    # positives 0.9 and 0.4, negatives 0.5 and 0.1: 3 of 4 pairs in order
+    score, positive = np.array([0.9, 0.4, 0.5, 0.1]), np.array([True, True, False, False])
+    assert metrics.weighted_auc(positive, score, np.ones((1, 4)))[0] == pytest.approx(0.75)
+    assert metrics.weighted_auc(positive, score, np.array([[2, 0, 1, 1.0]]))[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("decimals", [1, 8])
+def test_auc_agrees_with_scikit_learn_with_ties_and_weights(decimals: int):
+    rng = np.random.default_rng(3)
+    score, positive = rng.random(300).round(decimals), rng.random(300) < 0.2
+    weights = rng.multinomial(300, np.full(300, 1 / 300), size=20).astype(float)
+    expected = [roc_auc_score(positive, score, sample_weight=row) for row in weights]
+    assert metrics.weighted_auc(positive, score, weights) == pytest.approx(expected)
+
+
+def test_auc_without_positives_is_undefined():
+    assert np.isnan(metrics.weighted_auc(np.zeros(3, bool), np.arange(3.0), np.ones((1, 3))))[0]
+
+
+def test_a_weighted_mean_counts_an_image_as_often_as_its_weight():
+    assert metrics.weighted_mean(np.array([1.0, 4.0]), np.array([[1, 1], [2, 1.0]])) == pytest.approx([2.5, 2.0])
