@@ -1,0 +1,151 @@
+"""Fit the probe head of the paper: BatchNorm1d, then a linear layer without bias, on frozen embeddings.
+
+The head is an affine map, so it is fitted as one, a convex problem, and then rewritten exactly in the layout of
+the released heads. Departures: the paper names neither optimiser nor regulariser; here full-batch L-BFGS in
+float64 minimises the mean loss plus L2, whose strength the validation part chooses.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+WEAK = 1e-3  # singular values below this share of the largest carry no intercept: BN's shift would explode
+STEP = 1e-3  # weight, per unit of output, of the direction that carries what is left of the intercept
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (N, K), targets (N, K) -> (N, K)
+Link = Callable[[Tensor], Tensor]  # outputs -> predictions
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Embeddings and what they should predict, N samples of one part.
+
+    Raises:
+        ValueError: no sample, lengths that differ, or a value that is no finite number.
+    """
+
+    x: Tensor  # (N, D) float64
+    y: Tensor  # (N, K) float64
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y) or not len(self.x):
+            raise ValueError(
+                f"expected as many embeddings as targets, at least one; found {len(self.x)}, {len(self.y)}"
+            )
+        if not (self.x.isfinite().all() and self.y.isfinite().all()):
+            raise ValueError("embeddings and targets should be finite numbers")
+
+
+@dataclass(frozen=True)
+class Settings:
+    l2: Sequence[float]  # strengths to try, each above 0
+    max_iter: int  # L-BFGS iterations for each
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted head and the sweep behind it."""
+
+    head: nn.Sequential  # (N, D) -> (N, K); weights of float32 precision, computed in float64
+    link: Link
+    l2: float  # the strength that was chosen
+    val_losses: dict[float, float]  # validation loss of every strength tried
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Embeddings (N, D) -> predictions (N, K), float64."""
+        with torch.no_grad():
+            return self.link(self.head(x.double()))
+
+    def state(self) -> dict[str, Tensor]:
+        """float32 weights under the names of the released heads: `0.` is BatchNorm1d, `1.` the linear layer."""
+        names = ("0.weight", "0.bias", "0.running_mean", "0.running_var", "1.weight")
+        return {name: self.head.state_dict()[name].float().contiguous() for name in names}
+
+
+def fit(train: Samples, val: Samples, settings: Settings, *, loss: Loss, link: Link) -> Probe:
+    """The head with the lowest mean loss on `val` among those fitted to `train`; the stronger L2 wins a tie."""
+    norm = nn.BatchNorm1d(train.x.shape[1]).double().eval()
+    norm.running_mean = train.x.mean(0)
+    norm.running_var = train.x.var(0, correction=0)  # of the training part, as one full batch would leave it
+    with torch.no_grad():
+        z = norm(train.x)
+        spectrum, directions = torch.linalg.eigh(z.T @ z / len(z))
+    heads: dict[float, nn.Sequential] = {}
+    val_losses: dict[float, float] = {}
+    for l2 in sorted(settings.l2, reverse=True):
+        # in this basis the squared loss has the identity as its Hessian: few iterations, whatever the correlations
+        basis = directions / (spectrum.clamp_min(0) + l2).sqrt()
+        linear, intercept = _minimise(z @ basis, basis, train.y, loss, l2=l2, max_iter=settings.max_iter)
+        heads[l2] = _head(norm, *fold_intercept(linear, intercept, z))
+        with torch.no_grad():
+            val_losses[l2] = loss(heads[l2](val.x), val.y).sum(1).mean().item()
+    best = min(val_losses, key=lambda l2: val_losses[l2])
+    return Probe(heads[best], link, best, val_losses)
+
+
+def _minimise(
+    features: Tensor, basis: Tensor, y: Tensor, loss: Loss, *, l2: float, max_iter: int
+) -> tuple[Tensor, Tensor]:
+    """A (K, D) and b (K) that minimise mean over samples of sum(loss(A z + b, y)) + l2 / 2 * |A|^2."""
+    weight = torch.zeros(y.shape[1], features.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(y.shape[1], dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS(
+        [weight, bias], max_iter=max_iter, tolerance_grad=1e-8, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> Tensor:
+        optimiser.zero_grad()
+        penalty = (weight @ basis.T).square().sum() * (l2 / 2)
+        value = loss(features @ weight.T + bias, y).sum(1).mean() + penalty
+        value.backward()
+        return value
+
+    optimiser.step(objective)  # pyright: ignore[reportArgumentType]  (typed for float, documented for Tensor)
+    return (weight @ basis.T).detach(), bias.detach()
+
+
+def fold_intercept(linear: Tensor, intercept: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """W (K, D) and shift (D) with W (z + shift) = A z + b, which is all that a layer without bias can say.
+
+    Args:
+        linear: A (K, D).
+        intercept: b (K).
+        z: (N, D) standardised training embeddings.
+
+    The strong singular directions of A carry b exactly. What they cannot carry (dependent outputs, more outputs
+    than dimensions) goes into one direction outside them, that in which the data vary least: it gives up its
+    part of A, below `WEAK` of the largest, and W moves by `STEP` of the remainder along it.
+    """
+    outer, scale, inner = torch.linalg.svd(linear, full_matrices=True)  # (K, K), (min), (D, D)
+    outputs, dims = linear.shape
+    rank = int((scale > WEAK * scale[0]).sum())
+    if rank == dims and outputs > dims:
+        rank -= 1
+    carried = outer[:, :rank].T @ intercept
+    shift = inner[:rank].T @ (carried / scale[:rank])
+    if rank == dims:
+        return linear, shift
+    left = intercept - outer[:, :rank] @ carried
+    outside = inner[rank:]  # (D - rank, D), orthonormal rows
+    projected = z @ outside.T
+    quietest = outside.T @ torch.linalg.eigh(projected.T @ projected).eigenvectors[:, 0]
+    weight = linear + torch.outer(STEP * left - linear @ quietest, quietest)
+    return weight, shift + quietest / STEP
+
+
+def _head(norm: nn.BatchNorm1d, weight: Tensor, shift: Tensor) -> nn.Sequential:
+    """The layers with their weights rounded to float32, as they are exported."""
+    outputs, dims = weight.shape
+    head = nn.Sequential(nn.BatchNorm1d(dims), nn.Linear(dims, outputs, bias=False)).double()
+    state = {
+        "0.weight": torch.ones(dims),
+        "0.bias": shift,
+        "0.running_mean": norm.running_mean,
+        "0.running_var": norm.running_var,
+        "0.num_batches_tracked": torch.zeros((), dtype=torch.long),
+        "1.weight": weight,
+    }
+    head.load_state_dict(state)
+    return head.float().double().eval()
