@@ -1,0 +1,150 @@
+"""Packed frames: uncompressed tar files that any tool opens, and one seek to any member.
+
+A shard holds groups of members side by side (the frames of a track, or one still image). Headers carry no
+time, owner or mode of the machine, so equal content gives equal bytes.
+"""
+
+import os
+import tarfile
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from stages.errors import UserError
+
+_BLOCK = tarfile.BLOCKSIZE
+_END = bytes(2 * _BLOCK)  # two empty blocks close a tar file
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far writing has come: number of the open shard, and its bytes so far without the closing blocks."""
+
+    shard: int = 0
+    size: int = 0
+
+
+def shard_name(number: int) -> str:
+    """File name of the shard with this number."""
+    return f"{number:05d}.tar"
+
+
+class ShardWriter:
+    """Appends groups of members to numbered shards in `folder`, going on from `mark`.
+
+    Whatever lies behind `mark` (left by a run that was killed) is cut off. A shard is closed before the next
+    group once it holds `limit_bytes` or more, so it is larger than that by less than one group.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int, mark: Mark | None = None) -> None:
+        self._folder, self._limit = folder, limit_bytes
+        self._mark = mark or Mark()
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.tar"):
+            if path.name > shard_name(self._mark.shard):
+                path.unlink()
+        self._file = self._open()
+
+    @property
+    def mark(self) -> Mark:
+        """Where writing would go on; valid after `flush`."""
+        return self._mark
+
+    def begin_group(self) -> None:
+        """Make sure that the members up to the next call lie in one shard."""
+        if self._mark.size >= self._limit:
+            self.close()
+            self._mark = Mark(self._mark.shard + 1)
+            self._file = self._open()
+
+    def add(self, name: str, data: bytes) -> tuple[str, int]:
+        """Append one member; returns the shard's file name and the offset of the member's first byte."""
+        header = _header(name, len(data))
+        offset = self._mark.size + len(header)
+        padding = bytes(-len(data) % _BLOCK)
+        self._file.write(header + data + padding)
+        self._mark = Mark(self._mark.shard, offset + len(data) + len(padding))
+        return shard_name(self._mark.shard), offset
+
+    def flush(self) -> None:
+        """Bring everything written so far to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Write the closing blocks of the open shard."""
+        self._file.write(_END)
+        self.flush()
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Let go of the open shard without closing blocks; a later writer goes on from its mark."""
+        self._file.close()
+
+    def _open(self) -> BinaryIO:
+        path = self._folder / shard_name(self._mark.shard)
+        file = path.open("r+b" if path.exists() else "w+b")
+        file.truncate(self._mark.size)
+        file.seek(self._mark.size)
+        return file
+
+
+class Shards:
+    """Reads members of the shards in `folder` by (shard, offset, size); safe to share between threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._finalizer = weakref.finalize(self, _close_all, self._open)
+
+    def read(self, shard: str, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` of the shard, in one positioned read.
+
+        Raises:
+            UserError: the shard is missing or shorter than its index says.
+        """
+        data = os.pread(self._descriptor(shard), size, offset)
+        if len(data) != size:
+            raise UserError(
+                f"{self._folder / shard} should hold {size} bytes at {offset}, found {len(data)}: "
+                "it was cut short, run `dvc repro --force` for the stage that made it"
+            )
+        return data
+
+    def close(self) -> None:
+        """Close the files; reading again opens them anew."""
+        with self._lock:
+            _close_all(self._open)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _descriptor(self, shard: str) -> int:
+        with self._lock:
+            if shard not in self._open:
+                try:
+                    self._open[shard] = os.open(self._folder / shard, os.O_RDONLY)
+                except FileNotFoundError:
+                    raise UserError(f"{self._folder / shard} is missing: run `dvc repro` to make it") from None
+            return self._open[shard]
+
+
+def _close_all(descriptors: dict[str, int]) -> None:
+    for descriptor in descriptors.values():
+        os.close(descriptor)
+    descriptors.clear()
+
+
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o644, 0
+    return info.tobuf(format=tarfile.PAX_FORMAT)
