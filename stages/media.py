@@ -1,0 +1,192 @@
+"""Pictures and videos to arrays and back, with limits that are checked before anything is decoded.
+
+Arrays are (H, W, 3) uint8 in OpenCV's order blue, green, red. What cannot be used raises `Rejected`; its reason
+begins with a kind that many items share, details follow after a colon.
+
+Pictures: 16-bit samples become 8-bit, grey becomes three equal channels, alpha is dropped. An EXIF orientation
+is ignored: annotated boxes and points count the pixels as stored.
+
+Videos: a clip that breaks off is rejected as a whole, so that no half track passes for a whole one.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from stages.errors import Rejected
+
+Image = NDArray[np.uint8]
+
+MAX_FILE_BYTES = 256 * 2**20
+MAX_SIDE_PX = 16_384
+MAX_PIXELS = 100_000_000
+MAX_VIDEO_SIDE_PX = 4_096
+MAX_VIDEO_S = 1_800
+SOURCE_FPS = 25  # frame numbers count at this rate, whatever the rate of the video
+
+
+def read_file(path: Path) -> bytes:
+    """All bytes of one picture or clip.
+
+    Raises:
+        Rejected: no such file, unreadable, or larger than MAX_FILE_BYTES.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise Rejected(f"file too large: {size} bytes, at most {MAX_FILE_BYTES} are read")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise Rejected("no such file") from None
+    except (PermissionError, IsADirectoryError, ValueError) as error:
+        raise Rejected(f"unreadable file: {error}") from None
+
+
+def decode_image(data: bytes) -> Image:
+    """One JPEG, PNG, BMP or TIFF picture.
+
+    Raises:
+        Rejected: another format, too large, empty, damaged or cut short.
+    """
+    width, height = image_size(data)
+    _check_size(width, height, MAX_SIDE_PX)
+    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
+        raise Rejected("picture is cut short")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise Rejected("picture is damaged")
+    return np.asarray(image, np.uint8)
+
+
+def encode_jpeg(image: Image, quality: int) -> bytes:
+    """The picture as baseline JPEG; the same bytes for the same pixels and OpenCV version."""
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise RuntimeError(f"OpenCV cannot encode a picture of shape {image.shape}")
+    return data.tobytes()
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height in px from the file's header alone.
+
+    Raises:
+        Rejected: none of the known formats, or no header.
+    """
+    try:
+        if data.startswith(b"\xff\xd8"):
+            return _jpeg_size(data)
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return struct.unpack(">II", data[16:24])
+        if data.startswith(b"BM"):
+            width, height = struct.unpack("<ii", data[18:26])
+            return abs(width), abs(height)
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            return _tiff_size(data)
+    except (struct.error, IndexError, KeyError):
+        raise Rejected("picture is cut short") from None
+    raise Rejected("not a picture: neither JPEG, PNG, BMP nor TIFF")
+
+
+def grid_slot(number: int, fps: float) -> int:
+    """Which interval of the `fps` grid frame `number` (at 25 fps) falls into; one frame per interval is kept."""
+    return int(number * fps / SOURCE_FPS + 1e-6)
+
+
+def video_frames(clip: bytes | BinaryIO, fps: float) -> Iterator[tuple[int, Image]]:
+    """Frames on the `fps` grid: of every interval of 1/fps seconds the first frame whose time lies in it.
+
+    Yields:
+        Frame number at 25 fps, counted from the first frame by timestamp, rising; and the picture.
+
+    Raises:
+        Rejected: no video, limits exceeded, damaged or cut short. May come after frames were handed out: what was
+            taken from a clip that ends so is not to be used.
+    """
+    try:
+        with av.open(io.BytesIO(clip) if isinstance(clip, bytes) else clip) as container:
+            if not container.streams.video:
+                raise Rejected("no video in the clip")
+            yield from _thinned(container, container.streams.video[0], fps)
+    except FFmpegError as error:
+        raise Rejected(f"clip is damaged or cut short: {error.strerror}") from None
+
+
+def _thinned(container: Any, stream: Any, fps: float) -> Iterator[tuple[int, Image]]:
+    stream.codec_context.thread_count = 1
+    _check_size(stream.codec_context.width, stream.codec_context.height, MAX_VIDEO_SIDE_PX)
+    decoded, slot, first_s = 0, -1, None
+    for frame in container.decode(stream):
+        at_s = float(frame.time) if frame.time is not None else decoded / SOURCE_FPS
+        first_s = at_s if first_s is None else first_s
+        number = round((at_s - first_s) * SOURCE_FPS)
+        decoded += 1
+        if at_s - first_s > MAX_VIDEO_S:
+            raise Rejected(f"clip too long: more than {MAX_VIDEO_S} s")
+        if grid_slot(number, fps) > slot:
+            _check_size(frame.width, frame.height, MAX_VIDEO_SIDE_PX)
+            slot = grid_slot(number, fps)
+            yield number, frame.to_ndarray(format="bgr24")
+    if decoded < stream.frames:
+        raise Rejected(f"clip is damaged or cut short: {decoded} of {stream.frames} frames")
+    if not decoded:
+        raise Rejected("no video in the clip")
+
+
+def _check_size(width: int, height: int, max_side_px: int) -> None:
+    if width < 1 or height < 1:
+        raise Rejected("picture has no pixels")
+    if max(width, height) > max_side_px or width * height > MAX_PIXELS:
+        raise Rejected(f"picture too large: {width}x{height} px")
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and offset of the payload of every segment up to the first scan, or to where the data breaks off."""
+    at = 2
+    while at + 1 < len(data):
+        if data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):
+            at += 1
+            continue
+        marker = data[at + 1]
+        yield marker, at + 4
+        if marker == 0xDA:
+            return
+        standalone = marker == 0x01 or 0xD0 <= marker <= 0xD9
+        at += 2 if standalone else 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    for marker, payload in _jpeg_segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[payload + 1 : payload + 5])
+            return width, height
+    raise Rejected("picture is cut short")
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether the end marker follows the first scan; inside a scan those two bytes cannot stand together."""
+    scans = [payload for marker, payload in _jpeg_segments(data) if marker == 0xDA]
+    return bool(scans) and data.find(b"\xff\xd9", scans[0]) >= 0
+
+
+def _tiff_size(data: bytes) -> tuple[int, int]:
+    order = "<" if data[:2] == b"II" else ">"
+    (directory,) = struct.unpack(f"{order}I", data[4:8])
+    (count,) = struct.unpack(f"{order}H", data[directory : directory + 2])
+    found: dict[int, int] = {}
+    for entry in range(count):
+        at = directory + 2 + 12 * entry
+        tag, kind = struct.unpack(f"{order}HH", data[at : at + 4])
+        form, length = ("H", 2) if kind == 3 else ("I", 4)
+        found[tag] = struct.unpack(f"{order}{form}", data[at + 8 : at + 8 + length])[0]
+    return found[256], found[257]

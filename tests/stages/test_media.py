@@ -1,0 +1,128 @@
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from media_samples import encoded, level, mp4, noise
+
+from stages import media
+from stages.errors import Rejected
+
+
+def frames_of(clip: bytes, fps: float) -> list[tuple[int, np.ndarray]]:
+    return list(media.video_frames(clip, fps))
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".bmp", ".tif"])
+def test_the_header_gives_width_and_height(extension):
+    assert media.image_size(encoded(noise(123, 77), extension)) == (123, 77)
+
+
+@pytest.mark.parametrize("extension", [".png", ".bmp", ".tif"])
+def test_lossless_pictures_come_back_exactly(extension):
+    image = noise(50, 40)
+    assert np.array_equal(media.decode_image(encoded(image, extension)), image)
+
+
+def test_a_progressive_jpeg_is_read():
+    image = noise(160, 120)
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 95])
+    assert ok
+    assert np.abs(media.decode_image(data.tobytes()).astype(int) - image).mean() < 3
+
+
+def test_sixteen_bits_grey_and_alpha_become_three_channels_of_eight_bits():
+    grey = np.full((20, 30), 300 * 128, np.uint16)
+    assert np.unique(media.decode_image(encoded(grey, ".png"))).tolist() == [150]
+    assert media.decode_image(encoded(grey, ".png")).shape == (20, 30, 3)
+    colour = noise(30, 20)
+    alpha = np.dstack([colour, np.zeros((20, 30), np.uint8)])
+    assert np.array_equal(media.decode_image(encoded(alpha, ".png")), colour)
+
+
+def test_exif_orientation_does_not_turn_the_stored_pixels():
+    data = encoded(noise(64, 32))
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)  # turned by 90 degrees
+    exif = b"Exif\0\0" + b"MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
+    turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+    assert media.decode_image(turned).shape == (32, 64, 3)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_a_picture_cut_short_is_rejected(extension, share):
+    data = encoded(noise(300, 200), extension)
+    with pytest.raises(Rejected, match=r"cut short|damaged"):
+        media.decode_image(data[: int(len(data) * share)])
+
+
+def test_a_huge_picture_is_rejected_by_its_header():
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    with pytest.raises(Rejected, match="too large: 50000x50000"):
+        media.decode_image(png)
+    jpeg = bytearray(encoded(noise(64, 64)))
+    at = jpeg.index(b"\xff\xc0")
+    jpeg[at + 5 : at + 9] = struct.pack(">HH", 50_000, 50_000)
+    with pytest.raises(Rejected, match="too large: 50000x50000"):
+        media.decode_image(bytes(jpeg))
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"<html>not found</html>", b"\xff\xd8", b"BM", b"II*\0", bytes(5000)])
+def test_what_is_no_picture_is_rejected(data):
+    with pytest.raises(Rejected):
+        media.decode_image(data)
+
+
+def test_a_file_that_is_not_there_or_too_large_is_rejected(tmp_path, monkeypatch):
+    with pytest.raises(Rejected, match="no such file"):
+        media.read_file(tmp_path / "gone.jpg")
+    monkeypatch.setattr(media, "MAX_FILE_BYTES", 10)
+    (tmp_path / "big").write_bytes(bytes(11))
+    with pytest.raises(Rejected, match="too large"):
+        media.read_file(tmp_path / "big")
+
+
+@pytest.mark.parametrize(
+    ("fps", "expected"),
+    [(25.0, list(range(20))), (5.0, [0, 5, 10, 15]), (1.0, [0]), (10.0, [0, 3, 5, 8, 10, 13, 15, 18])],
+)
+def test_frames_on_the_grid_are_kept(tmp_path, fps, expected):
+    kept = frames_of(mp4(tmp_path, 20), fps)
+    assert [number for number, _ in kept] == expected
+    assert all(abs(level(image) - 8 * number) < 6 for number, image in kept)
+
+
+def test_frame_numbers_follow_time_not_count(tmp_path):
+    kept = frames_of(mp4(tmp_path, 30, fps=50), 25.0)
+    assert [number for number, _ in kept] == list(range(15))
+
+
+def test_frames_of_a_denser_video_are_not_numbered_twice(tmp_path):
+    numbers = [number for number, _ in frames_of(mp4(tmp_path, 40, fps=30), 25.0)]
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("faststart", [False, True])
+def test_a_truncated_clip_is_rejected(tmp_path, faststart, share):
+    clip = mp4(tmp_path, 40, faststart=faststart)
+    with pytest.raises(Rejected, match="cut short"):
+        frames_of(clip[: int(len(clip) * share)], 5.0)
+
+
+def test_what_is_no_video_is_rejected():
+    for junk in (b"", b"not a clip", bytes(10_000), encoded(noise(32, 32))[:40]):
+        with pytest.raises(Rejected):
+            frames_of(junk, 5.0)
+
+
+def test_a_clip_beyond_the_limits_is_rejected(tmp_path, monkeypatch):
+    clip = mp4(tmp_path, 60)
+    monkeypatch.setattr(media, "MAX_VIDEO_S", 1)
+    with pytest.raises(Rejected, match="too long"):
+        frames_of(clip, 5.0)
+    monkeypatch.setattr(media, "MAX_VIDEO_SIDE_PX", 100)
+    with pytest.raises(Rejected, match="too large: 224x224"):
+        frames_of(clip, 5.0)
