@@ -1,0 +1,35 @@
+"""Pixel geometry on uint8 pictures (H, W, 3): cut with black around, and scale with aligned half-pixel edges."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fabnet.boxes import PixelBox, centre_box
+
+Image = NDArray[np.uint8]
+
+
+def cut(image: Image, box: PixelBox) -> Image:
+    """The pixels inside the box; black where it leaves the picture."""
+    x0, y0, x1, y1 = box
+    height, width = image.shape[:2]
+    result = np.zeros((y1 - y0, x1 - x0, *image.shape[2:]), np.uint8)
+    left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    if left < right and top < bottom:
+        result[top - y0 : bottom - y0, left - x0 : right - x0] = image[top:bottom, left:right]
+    return result
+
+
+def resize(image: Image, width: int, height: int) -> Image:
+    """The picture scaled to `width` x `height`; outer edges meet outer edges, aspect is not kept.
+
+    A side that shrinks is averaged over the area of each new pixel, a side that grows is interpolated linearly.
+    """
+    smaller = (min(width, image.shape[1]), min(height, image.shape[0]))
+    shrunk = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def scale_pad_centre(image: Image, scale_px: int, pad_ltrb_px: tuple[int, int, int, int], centre_px: int) -> Image:
+    """The crop of face tracks: scale to a square, pad with black (left, top, right, bottom), keep the centre."""
+    return cut(resize(image, scale_px, scale_px), centre_box(scale_px, pad_ltrb_px, centre_px))
