@@ -23,6 +23,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Pixels = Annotated[int, Field(gt=0, le=4096)]
 Count = Annotated[int, Field(gt=0)]
+Metric = Literal["auc", "accuracy", "interocular_percent"]  # as in stages/scores.py
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -117,6 +118,16 @@ class ProbeParams(Section):
 class TaskParams(Section):
     probe: Name  # module in fabnet/probes
     label: Name  # column of the data set's index
+    metrics: Annotated[list[Metric], Field(min_length=1)]  # the first one is the headline
+    classes: list[str] = []  # names of the codes 0, 1, ... in the label column
+
+    @model_validator(mode="after")
+    def classes_are_named(self) -> Self:
+        if {"auc", "accuracy"} & set(self.metrics) and len(self.classes) < 2:
+            raise ValueError(f"classes should name at least two classes for {', '.join(self.metrics)}")
+        if len(set(self.classes)) != len(self.classes) or "mean" in self.classes:
+            raise ValueError("classes should differ from each other and from `mean`")
+        return self
 
 
 class DatasetParams(Section):
@@ -225,7 +236,7 @@ def check(path: Path) -> Params:
 def sections(path: Path, wanted: Mapping[str, str], **names: Any) -> dict[str, Any]:
     """Values for the keywords in `wanted`, each the section of that dotted name.
 
-    `{dataset}` and the like inside a dotted name are filled from `names`.
+    `{dataset}` and the like inside a dotted name are filled from `names`; `*` stands for the whole file.
 
     Raises:
         UserError: the file is wrong, or a section does not exist.
@@ -236,6 +247,8 @@ def sections(path: Path, wanted: Mapping[str, str], **names: Any) -> dict[str, A
 
 def _section(params: Params, dotted: str) -> Any:
     value: Any = params
+    if dotted == "*":
+        return params
     for part in dotted.split("."):
         known = value if isinstance(value, dict) else dict(value)
         if part not in known:

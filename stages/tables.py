@@ -54,13 +54,36 @@ HISTORY = pa.schema([
 
 EMBEDDINGS = pa.schema([("sample_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 
-# One test image, one target of one task: what the probe said and how wrong it was.
+# One test image of one task: what is true and what the probe said, in the units of the report.
 PREDICTIONS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("sample_id", pa.string()),
+    ("subset", pa.string()),
     ("truth", pa.list_(pa.float32())),
     ("prediction", pa.list_(pa.float32())),
+])  # fmt: skip
+
+# The sweep behind one probe: loss on the validation part for every strength of L2.
+SWEEPS = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("l2", pa.float64()),
+    ("val_loss", pa.float64()),
+    ("is_chosen", pa.bool_()),
+])  # fmt: skip
+
+# Scores of one method and seed; `report` adds where they come from and makes METRICS of them.
+SCORES = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("part", pa.string()),  # test, or test/<subset>
+    ("target", pa.string()),
+    ("metric", pa.string()),
+    ("value", pa.float64()),
+    ("ci_low", pa.float64()),
+    ("ci_high", pa.float64()),
+    ("n", pa.int64()),
 ])  # fmt: skip
 
 METRICS = pa.schema([
@@ -100,7 +123,9 @@ def write(
     Raises:
         ValueError: two rows share a key, or a value does not fit the schema.
     """
-    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    table: Any = (
+        rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    )
     table = table.select(schema.names).cast(schema).sort_by([(name, "ascending") for name in key])
     if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
         raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
