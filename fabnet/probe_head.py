@@ -8,7 +8,9 @@ float64 minimises the mean loss plus L2, whose strength the validation part choo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 WEAK = 1e-3  # singular values below this share of the largest carry no intercept: BN's shift would explode
@@ -16,6 +18,17 @@ STEP = 1e-3  # weight, per unit of output, of the direction that carries what is
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (N, K), targets (N, K) -> (N, K)
 Link = Callable[[Tensor], Tensor]  # outputs -> predictions
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Where N stored crops come from."""
+
+    size_px: NDArray[np.float64]  # (N, 2) width and height as stored
+    source_xyxy_px: NDArray[np.float64]  # (N, 4) continuous edges in the source image; may leave it
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> "Crops":
+        return Crops(self.size_px[chosen], self.source_xyxy_px[chosen])
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,36 @@ Loss: binary cross-entropy per class. The authors' demo applies a sigmoid to eac
 implies it; that the published heads were trained so is not stated.
 """
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from fabnet import probe_head
-from fabnet.probe_head import Probe, Samples, Settings
+from fabnet.probe_head import Crops, Probe, Samples, Settings
+
+
+def problem(label: int | None, classes: int) -> str | None:
+    """Why a label cannot be used; None if it can. Labels are codes from 0."""
+    if label is None:
+        return "no label"
+    return None if 0 <= label < classes else f"unknown class: {label}"
+
+
+def encode(labels: NDArray[np.int64], crops: Crops, classes: int) -> NDArray[np.float64]:
+    """Codes (N,) -> one-hot targets (N, K)."""
+    del crops
+    return np.eye(classes)[labels]
+
+
+def decode(y: NDArray[np.float64], crops: Crops) -> NDArray[np.float64]:
+    """Scores as they are."""
+    del crops
+    return y
 
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
-    """A probe whose `predict` gives one score in (0, 1) per class; y is one-hot or multi-label, 0 or 1."""
+    """A probe whose `predict` gives one score in (0, 1) per class; y (N, K) is 0 or 1."""
     return probe_head.fit(train, val, params, loss=_cross_entropy, link=Tensor.sigmoid)
 
 

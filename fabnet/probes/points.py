@@ -1,16 +1,51 @@
 """Linear probe for points: regression of coordinates in [-1, 1] over the crop.
 
-Loss: half the squared error per coordinate (the paper's loss is not known; its targets are in [-1, 1]).
+Loss: half the squared error per coordinate (the paper's loss is not known; its targets are in [-1, 1]). Here -1
+and 1 are the outer edges of the first and the last pixel; the head has a shift, so the choice changes nothing.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fabnet import probe_head
-from fabnet.probe_head import Probe, Samples, Settings
+from fabnet import metrics, probe_head
+from fabnet.probe_head import Crops, Probe, Samples, Settings
+
+Array = NDArray[np.float64]
+
+
+def problem(label: Sequence[float] | None, classes: int) -> str | None:
+    """Why a label cannot be used; None if it can. Labels are x0, y0, x1, y1 ... in pixels of the stored crop."""
+    del classes
+    if label is None:
+        return "no label"
+    points = np.asarray(label, np.float64).reshape(-1, 2)
+    if not np.isfinite(points).all():
+        return "a point is no finite number"
+    first, second = metrics.OUTER_EYE_CORNERS
+    if len(points) > second and (points[first] == points[second]).all():
+        return "the outer eye corners coincide"
+    return None
+
+
+def encode(labels: Array, crops: Crops, classes: int) -> Array:
+    """Points (N, 2 P) in pixels of the stored crop, pixel centres -> targets (N, 2 P) in [-1, 1] over the crop."""
+    del classes
+    points = labels.reshape(len(labels), -1, 2)
+    return ((points + 0.5) / crops.size_px[:, None] * 2 - 1).reshape(labels.shape)
+
+
+def decode(y: Array, crops: Crops) -> Array:
+    """Targets or predictions (N, 2 P) -> points in pixels of the source image, pixel centres."""
+    corner, extent = crops.source_xyxy_px[:, :2], crops.source_xyxy_px[:, 2:] - crops.source_xyxy_px[:, :2]
+    points = (y.reshape(len(y), -1, 2) + 1) / 2
+    return (corner[:, None] + points * extent[:, None] - 0.5).reshape(y.shape)
 
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
-    """A probe whose `predict` gives coordinates; y is (N, 2 P) as x0, y0, x1, y1 ..., in [-1, 1] over the crop."""
+    """A probe whose `predict` gives coordinates; y is (N, 2 P) in [-1, 1] over the crop."""
     return probe_head.fit(train, val, params, loss=_half_squared_error, link=_as_is)
 
 
