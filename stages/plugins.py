@@ -40,7 +40,7 @@ def settings(module: ModuleType, values: Mapping[str, Any], section: str) -> Any
     Raises:
         UserError: names the section, the key, what was expected and what was found.
     """
-    strict = strict_dataclass(config=ConfigDict(extra="forbid", strict=True))(module.Params)
+    strict = strict_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(module.Params)
     try:
         checked = cast(Any, strict)(**values)
     except ValidationError as error:
