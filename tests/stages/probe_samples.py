@@ -1,0 +1,72 @@
+"""Small tables of two still-image data sets, whose labels follow from the embeddings or do not."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stages import config, tables
+
+CLASSES = ["neutral", "happy", "sad"]
+COUNTS = {"train": 120, "val": 40, "test": 60}
+DIMS = 12
+PARAMS = config.ProbeParams(l2=[1e-4, 1e-2, 1.0], max_iter=100, bootstrap=200, confidence=0.95)
+FETCH = config.FetchParams(source="sample", folder="data/releases")
+SETTINGS = {
+    "affectnet": config.DatasetParams(
+        fetch=FETCH,
+        sample={},
+        tasks={
+            "expression": config.TaskParams(
+                probe="classes", label="expression", metrics=["auc", "accuracy"], classes=CLASSES
+            )
+        },
+    ),
+    "w300": config.DatasetParams(
+        fetch=FETCH,
+        sample={},
+        tasks={"landmarks": config.TaskParams(probe="points", label="landmarks", metrics=["interocular_percent"])},
+    ),
+}
+
+
+def mean_face() -> np.ndarray:
+    """(136,) points in pixels of a 256 px crop, outer eye corners 100 px apart."""
+    points = np.random.default_rng(5).uniform(60, 190, (68, 2))
+    points[36], points[45] = (80, 100), (180, 100)
+    return points.ravel()
+
+
+def write_tree(root: Path, *, method: str = "fabnet-0", learnable: bool = True, seed: int = 1) -> dict[str, Path]:
+    """Faces, splits and embeddings as `probe` reads them."""
+    rng = np.random.default_rng(11)  # the images are the same for every method
+    x = rng.normal(size=(sum(COUNTS.values()), DIMS))
+    seen = x if learnable else np.random.default_rng(seed).normal(size=x.shape)
+    expression = (x[:, :3] + 0.3 * rng.normal(size=(len(x), 3))).argmax(1)
+    landmarks = mean_face() + 2 * x[:, :6] @ rng.normal(size=(6, 136))
+    _write_dataset(root, "affectnet", {"expression": pa.int8()}, {"expression": expression.tolist()})
+    _write_dataset(root, "w300", {"landmarks": pa.list_(pa.float32(), 136)}, {"landmarks": landmarks.tolist()})
+    for dataset in ("affectnet", "w300"):
+        rows = [{"sample_id": i, "embedding": v} for i, v in zip(_ids(), seen.astype(np.float32), strict=True)]
+        tables.write(root / "embeddings" / method / f"{dataset}.parquet", tables.EMBEDDINGS, rows, key=["sample_id"])
+    return {"embeddings": root / "embeddings" / method, "faces": root / "faces", "splits": root / "splits" / "faces"}
+
+
+def _ids() -> list[str]:
+    return [f"{part}/{number:04d}" for part, count in COUNTS.items() for number in range(count)]
+
+
+def _write_dataset(root: Path, dataset: str, kinds: dict[str, pa.DataType], labels: dict[str, list[Any]]) -> None:
+    packed = {"shard": "00000.tar", "offset": 0, "size": 1, "sha256": "", "width_px": 256, "height_px": 256}
+    rows: list[dict[str, Any]] = []
+    splits: list[dict[str, Any]] = []
+    for number, sample_id in enumerate(_ids()):
+        part = sample_id.split("/")[0]
+        subset = ("common", "challenging")[number % 4 == 0] if part == "test" and dataset == "w300" else ""
+        values = {name: column[number] for name, column in labels.items()}
+        crop = [10.0, 20.0, 10.0 + 512, 20.0 + 256]  # stored at half its width
+        rows.append({"sample_id": sample_id, "part": part, "subset": subset, "crop_xyxy_px": crop, **packed, **values})
+        splits.append({"sample_id": sample_id, "group_id": sample_id, "part": part})
+    tables.write(root / "faces" / dataset / "index.parquet", tables.faces_schema(kinds), rows, key=["sample_id"])
+    tables.write(root / "splits" / "faces" / f"{dataset}.parquet", tables.SPLITS, splits, key=["sample_id"])

@@ -1,0 +1,176 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import probe_samples
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
+
+from stages import probe, tables
+from stages.errors import UserError
+
+
+def run(paths: dict[str, Path], out: Path, **changes: Any) -> None:
+    arguments: dict[str, Any] = {
+        "seed": 7,
+        "detected": ["affectnet"],
+        "boxed": ["w300"],
+        "params": probe_samples.PARAMS,
+        "settings": probe_samples.SETTINGS,
+    }
+    probe.run(**paths, out=out, **(arguments | changes))
+
+
+def values(out: Path, part: str = "test") -> dict[tuple[str, str], float]:
+    rows = tables.read(out / "metrics.parquet", tables.SCORES).to_pylist()
+    return {(row["metric"], row["target"]): row["value"] for row in rows if row["part"] == part}
+
+
+def relabel(path: Path, column: str, change: dict[int, Any]) -> None:
+    """Rewrite some rows of one column, whatever the table's key."""
+    table = pq.read_table(path)
+    labels = table[column].to_pylist()
+    for row, label in change.items():
+        labels[row] = label
+    place = table.column_names.index(column)
+    pq.write_table(table.set_column(place, column, pa.array(labels, table.schema.field(column).type)), path)
+
+
+def test_planted_labels_are_predicted_and_noise_is_not(tmp_path: Path):
+    run(probe_samples.write_tree(tmp_path), tmp_path / "good")
+    run(probe_samples.write_tree(tmp_path, method="noise-0", learnable=False), tmp_path / "bad")
+    good, bad = values(tmp_path / "good"), values(tmp_path / "bad")
+    assert good["auc", "mean"] > 0.95
+    assert bad["auc", "mean"] == pytest.approx(0.5, abs=0.15)
+    assert good["interocular_percent", "mean"] < 0.1
+    assert bad["interocular_percent", "mean"] > 3
+
+
+def test_landmark_error_is_that_of_source_pixels(tmp_path: Path):
+    # crops are stored at half their width: the same miss weighs twice as much along x as along y
+    paths = probe_samples.write_tree(tmp_path, learnable=False)
+    run(paths, tmp_path / "out")
+    table = tables.read(tmp_path / "out" / "predictions.parquet", tables.PREDICTIONS)
+    rows = [row for row in table.to_pylist() if row["dataset"] == "w300"]
+    index = tables.read(paths["faces"] / "w300" / "index.parquet").to_pylist()
+    stored = {row["sample_id"]: np.array(row["landmarks"]).reshape(68, 2) for row in index}
+    errors: list[float] = []
+    for row in rows:
+        truth, prediction = (np.array(row[name]).reshape(68, 2) for name in ("truth", "prediction"))
+        assert truth[:, 0] == pytest.approx(10 + (stored[row["sample_id"]][:, 0] + 0.5) * 2 - 0.5, abs=1e-3)
+        assert truth[:, 1] == pytest.approx(20 + stored[row["sample_id"]][:, 1], abs=1e-3)
+        distances = np.hypot(*(truth - prediction).T)
+        errors.append(100 * distances.mean() / np.hypot(*(truth[36] - truth[45])))
+    assert values(tmp_path / "out")["interocular_percent", "mean"] == pytest.approx(np.mean(errors))
+
+
+def test_scores_agree_with_scikit_learn_on_the_written_predictions(tmp_path: Path):
+    run(probe_samples.write_tree(tmp_path), tmp_path / "out")
+    table = tables.read(tmp_path / "out" / "predictions.parquet", tables.PREDICTIONS)
+    rows = [row for row in table.to_pylist() if row["dataset"] == "affectnet"]
+    truth, scores = (np.array([row[name] for row in rows]) for name in ("truth", "prediction"))
+    found = values(tmp_path / "out")
+    assert len(rows) == probe_samples.COUNTS["test"]
+    for k, name in enumerate(probe_samples.CLASSES):
+        assert found["auc", name] == pytest.approx(roc_auc_score(truth[:, k], scores[:, k]))
+    assert found["accuracy", "mean"] == pytest.approx((truth.argmax(1) == scores.argmax(1)).mean())
+
+
+def test_the_owners_subsets_and_the_regions_get_rows(tmp_path: Path):
+    run(probe_samples.write_tree(tmp_path), tmp_path / "out")
+    rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
+    landmarks = [row for row in rows if row["task"] == "landmarks"]
+    counts = {row["part"]: row["n"] for row in landmarks}
+    assert counts == {"test": 60, "test/common": 45, "test/challenging": 15}
+    assert {row["target"] for row in landmarks} == {"mean", "jaw", "brows", "nose", "eyes", "mouth"}
+    assert {row["part"] for row in rows if row["task"] == "expression"} == {"test"}
+
+
+def test_test_labels_change_neither_heads_nor_sweeps(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    run(paths, tmp_path / "first")
+    index = paths["faces"] / "affectnet" / "index.parquet"
+    ids = tables.read(index)["sample_id"].to_pylist()
+    relabel(index, "expression", {row: row % 3 for row, key in enumerate(ids) if key.startswith("test")})
+    run(paths, tmp_path / "second")
+    for name in ("sweeps.parquet", "heads/affectnet.expression.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    assert values(tmp_path / "first") != values(tmp_path / "second")
+
+
+def test_heads_are_written_in_the_layout_of_the_released_ones(tmp_path: Path):
+    run(probe_samples.write_tree(tmp_path), tmp_path / "out")
+    head = load_file(tmp_path / "out" / "heads" / "w300.landmarks.safetensors")
+    assert sorted(head) == ["0.bias", "0.running_mean", "0.running_var", "0.weight", "1.weight"]
+    assert tuple(head["1.weight"].shape) == (136, probe_samples.DIMS)
+
+
+def test_a_second_run_writes_the_same_bytes(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    run(paths, tmp_path / "first")
+    run(paths, tmp_path / "second")
+    names = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*.*"))
+    assert len(names) == 6
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_class_without_test_images_becomes_a_reject_and_leaves_the_mean(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    index = paths["faces"] / "affectnet" / "index.parquet"
+    table = tables.read(index)
+    pairs = enumerate(zip(table["sample_id"].to_pylist(), table["expression"].to_pylist(), strict=True))
+    relabel(index, "expression", {row: 0 for row, (key, code) in pairs if key.startswith("test") and code == 2})
+    run(paths, tmp_path / "out")
+    found = values(tmp_path / "out")
+    assert ("auc", "sad") not in found
+    assert found["auc", "mean"] == pytest.approx((found["auc", "neutral"] + found["auc", "happy"]) / 2)
+    rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert [row["key"] for row in rejects] == ["expression/test/sad"]
+    assert "undefined" in rejects[0]["reason"]
+
+
+def test_unusable_labels_become_rejects(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    relabel(paths["faces"] / "affectnet" / "index.parquet", "expression", {0: None, 1: 9})
+    blind = np.tile([50.0, 60.0], 68).tolist()
+    relabel(paths["faces"] / "w300" / "index.parquet", "landmarks", {3: blind})
+    run(paths, tmp_path / "out")
+    rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert sorted(row["reason"] for row in rejects) == [
+        "no label",
+        "the outer eye corners coincide",
+        "unknown class: 9",
+    ]
+
+
+def test_images_without_embedding_are_left_out(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    path = paths["embeddings"] / "affectnet.parquet"
+    tables.write(path, tables.EMBEDDINGS, tables.read(path).slice(20), key=["sample_id"])
+    run(paths, tmp_path / "out")
+    rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
+    assert {row["n"] for row in rows if row["dataset"] == "affectnet"} == {40}
+
+
+def test_a_task_without_validation_images_is_told_in_one_sentence(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    path = paths["splits"] / "affectnet.parquet"
+    rows = [row | {"part": row["part"].replace("val", "train")} for row in tables.read(path).to_pylist()]
+    tables.write(path, tables.SPLITS, rows, key=["sample_id"])
+    with pytest.raises(UserError, match="affectnet expression: no usable image in the part val"):
+        run(paths, tmp_path / "out")
+
+
+def test_an_unknown_label_column_is_named(tmp_path: Path):
+    task = probe_samples.SETTINGS["affectnet"].tasks["expression"].model_copy(update={"label": "valence"})
+    changed = probe_samples.SETTINGS["affectnet"].model_copy(update={"tasks": {"expression": task}})
+    with pytest.raises(UserError, match="no column 'valence'"):
+        run(
+            probe_samples.write_tree(tmp_path),
+            tmp_path / "out",
+            settings=probe_samples.SETTINGS | {"affectnet": changed},
+        )

@@ -1,0 +1,96 @@
+from typing import get_args
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from stages import config, scores
+from stages.errors import UserError
+from stages.scores import Bootstrap, Predictions
+
+NAMES = ("neutral", "happy", "sad")
+BOOTSTRAP = Bootstrap(resamples=500, confidence=0.95, seed=7)
+
+
+def classified(count: int, *, skill: float, seed: int = 1) -> Predictions:
+    codes = np.random.default_rng(0).integers(0, 3, count)
+    truth = np.eye(3)[codes]
+    return Predictions(truth, skill * truth + np.random.default_rng(seed).normal(size=(count, 3)), NAMES)
+
+
+def by_target(metric: str, *runs: Predictions, bootstrap: Bootstrap = BOOTSTRAP) -> dict[str, scores.Score]:
+    return {score.target: score for score in scores.score(metric, runs, bootstrap)}
+
+
+def test_every_metric_may_be_named_in_the_parameters():
+    assert sorted(scores.METRICS) == sorted(get_args(config.Metric))
+
+
+def test_classes_agree_with_scikit_learn():
+    images = classified(200, skill=1.0)
+    auc = by_target("auc", images)
+    expected = [roc_auc_score(images.truth[:, k], images.prediction[:, k]) for k in range(3)]
+    assert [auc[name].value for name in NAMES] == pytest.approx(expected)
+    assert auc["mean"].value == pytest.approx(np.mean(expected))
+    right = accuracy_score(images.truth.argmax(1), images.prediction.argmax(1))
+    assert by_target("accuracy", images)["mean"].value == pytest.approx(right)
+
+
+def test_the_interval_of_an_accuracy_is_that_of_a_proportion():
+    images = classified(400, skill=1.5)
+    found = by_target("accuracy", images, bootstrap=Bootstrap(4000, 0.95, 7))["mean"]
+    half_width = 1.96 * np.sqrt(found.value * (1 - found.value) / 400)
+    assert found.ci_low == pytest.approx(found.value - half_width, abs=0.006)
+    assert found.ci_high == pytest.approx(found.value + half_width, abs=0.006)
+
+
+def test_a_lower_confidence_gives_a_narrower_interval():
+    wide, narrow = (
+        by_target("auc", classified(100, skill=0.5), bootstrap=Bootstrap(500, c, 7))["mean"] for c in (0.95, 0.5)
+    )
+    assert wide.ci_low < narrow.ci_low <= narrow.value <= narrow.ci_high < wide.ci_high
+
+
+def test_intervals_do_not_depend_on_how_resamples_are_split_into_blocks(monkeypatch: pytest.MonkeyPatch):
+    images = classified(100, skill=0.5)
+    whole = by_target("auc", images)
+    monkeypatch.setattr(scores, "CELLS_PER_BLOCK", 700)
+    assert by_target("auc", images) == whole
+
+
+def test_pooling_averages_over_seeds_on_the_same_images():
+    first, second = classified(100, skill=0.5, seed=1), classified(100, skill=2.0, seed=2)
+    pooled = by_target("auc", first, second)["mean"]
+    assert pooled.value == pytest.approx(
+        (by_target("auc", first)["mean"].value + by_target("auc", second)["mean"].value) / 2
+    )
+    assert pooled.ci_low < pooled.value < pooled.ci_high
+    assert by_target("auc", first, first) == by_target("auc", first)
+
+
+def test_a_class_without_images_is_undefined_and_left_out_of_the_mean():
+    images = classified(60, skill=1.0)
+    images = images[images.truth[:, 2] == 0]
+    found = by_target("auc", images)
+    assert np.isnan([found["sad"].value, found["sad"].ci_low]).all()
+    assert found["mean"].value == pytest.approx((found["neutral"].value + found["happy"].value) / 2)
+
+
+def test_a_rare_class_has_an_interval_from_the_resamples_that_hold_it():
+    images = classified(40, skill=1.0)
+    keep = images.truth[:, 2] == 0
+    keep[np.flatnonzero(images.truth[:, 2])[0]] = True
+    found = by_target("auc", images[keep])["sad"]
+    assert 0 <= found.ci_low <= found.value <= found.ci_high <= 1
+
+
+def test_landmark_metric_needs_68_points():
+    with pytest.raises(UserError, match="needs 68 points"):
+        by_target("interocular_percent", Predictions(np.zeros((2, 10)), np.zeros((2, 10)), ()))
+
+
+def test_one_subset_alone_gets_no_row_of_its_own():
+    assert [name for name, _ in scores.parts(np.array(["", "a"]))] == ["test"]
+    names = dict(scores.parts(np.array(["b", "a", "b"])))
+    assert list(names) == ["test", "test/a", "test/b"]
+    assert names["test/b"].tolist() == [True, False, True]
