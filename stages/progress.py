@@ -16,21 +16,24 @@ T = TypeVar("T")
 
 
 def track(
-    items: Iterable[T], total: int, label: str, unit: str, *, clock: Callable[[], float] = time.monotonic
+    items: Iterable[T], total: int | None, label: str, unit: str, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[T]:
     """Hand on `items` unchanged, telling how far the loop is.
 
     On a terminal a bar is redrawn in place. Otherwise a line is logged at most every 10 seconds and once at the
-    end, so that a log file stays short. A loop that stops early logs no final line.
+    end, so that a log file stays short. A loop that stops early logs no final line. `total` is None where a stream
+    is read whose length nobody knows: then there is no ETA.
     """
     if sys.stdout.isatty():
         return _painted(items, total, label, unit)
     return _logged(items, total, label, unit, clock)
 
 
-def describe(done: int, total: int, elapsed_s: float, label: str, unit: str) -> str:
+def describe(done: int, total: int | None, elapsed_s: float, label: str, unit: str) -> str:
     """One line such as `detect: 200/900 images (22 %), 41.3 images/s, 0:17 left`."""
     rate = done / elapsed_s if elapsed_s > 0 else 0.0
+    if total is None:
+        return f"{label}: {done} {unit}, {rate:.1f} {unit}/s, {_minutes(elapsed_s)} so far"
     share = f" ({100 * done // total} %)" if total else ""
     if done >= total:
         return f"{label}: {done}/{total} {unit}{share}, {rate:.1f} {unit}/s, took {_minutes(elapsed_s)}"
@@ -44,20 +47,20 @@ def _minutes(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def _logged(items: Iterable[T], total: int, label: str, unit: str, clock: Callable[[], float]) -> Iterator[T]:
+def _logged(items: Iterable[T], total: int | None, label: str, unit: str, clock: Callable[[], float]) -> Iterator[T]:
     started = told = clock()
     done = 0
     for item in items:
         yield item
         done += 1
         now = clock()
-        if now - told >= LOG_INTERVAL_S and done < total:
+        if now - told >= LOG_INTERVAL_S and (total is None or done < total):
             log.info("%s", describe(done, total, now - started, label, unit))
             told = now
     log.info("%s", describe(done, total, clock() - started, label, unit))
 
 
-def _painted(items: Iterable[T], total: int, label: str, unit: str) -> Iterator[T]:
+def _painted(items: Iterable[T], total: int | None, label: str, unit: str) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
