@@ -21,7 +21,8 @@ from stages.errors import UserError
 def main(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> None:
     """Parse the command line by the signature of `run`, load its sections, run it.
 
-    Keywords of type Path become options, other keywords that are no section become positional arguments.
+    Keywords of type Path become options (one with a default may be left out), other keywords that are no section
+    become positional arguments.
     Exit status: 0 done, 1 a user error told in one sentence, 130 stopped by the user.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -35,11 +36,14 @@ def _parser(run: Callable[..., None], sections: Mapping[str, str], doc: str | No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     hints = get_type_hints(run)
-    for name in inspect.signature(run).parameters:
+    for name, parameter in inspect.signature(run).parameters.items():
         if name in sections:
             continue
-        if hints[name] is Path:
+        if hints[name] is Path and parameter.default is inspect.Parameter.empty:
             parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH")
+        elif hints[name] is Path:
+            parser.add_argument(f"--{name.replace('_', '-')}", type=Path, default=parameter.default, metavar="PATH",
+                                help=f"default: {parameter.default}")  # fmt: skip
         else:
             parser.add_argument(name, type=hints[name])
     parser.add_argument("--params", dest="_params", type=Path, default=Path("params.yaml"), metavar="FILE",
