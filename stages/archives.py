@@ -1,0 +1,183 @@
+"""Releases read where they lie: ZIP archives in several parts as one file, tar archives as a stream.
+
+Nothing is joined or unpacked on the disk. Member names are checked before anyone uses them as a path.
+"""
+
+import io
+import re
+import tarfile
+import zipfile
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+from stages.errors import Rejected, UserError
+from stages.media import MAX_FILE_BYTES
+from stages.readers import Reject, inside, printable
+
+_PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
+
+
+class Parts(io.RawIOBase):
+    """Several files one after the other as one seekable, read-only file."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__()
+        self._files = [path.open("rb") for path in paths]
+        sizes = [path.stat().st_size for path in paths]
+        self._starts = [0, *accumulate(sizes)]  # of every part, then the end
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
+        if origin + offset < 0:
+            raise ValueError(f"negative seek position {origin + offset}")
+        self._at = origin + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the buffer up to the end of the current part at most, as a raw file may."""
+        if self._at >= self._starts[-1]:
+            return 0
+        part = bisect_right(self._starts, self._at) - 1
+        view = memoryview(buffer)[: self._starts[part + 1] - self._at]
+        self._files[part].seek(self._at - self._starts[part])
+        count = self._files[part].readinto(view)  # pyright: ignore[reportAttributeAccessIssue]
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        super().close()
+
+
+@dataclass(frozen=True)
+class ZipSource:
+    """One ZIP archive: its name for messages, and the files that make it up."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+
+def zip_sources(folder: Path) -> list[ZipSource]:
+    """ZIP archives in `folder`, whole (`x.zip`) or in parts (`x_partaa`, `x_partab`, ...), sorted by name.
+
+    When `x.zip` lies beside its own parts, the whole one is used.
+
+    Raises:
+        UserError: a part is missing between or before those that are there.
+    """
+    groups: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if match := _PART.fullmatch(path.name):
+            groups.setdefault(match["stem"], {})[match["letters"]] = path
+    sources = {path.stem: ZipSource(path.name, (path,)) for path in sorted(folder.glob("*.zip"))}
+    for stem, parts in groups.items():
+        expected = [_letters(number) for number in range(_number(max(parts)) + 1)]
+        if missing := [letters for letters in expected if letters not in parts]:
+            raise UserError(
+                f"{folder / f'{stem}_part{missing[0]}'} is missing: expected {stem}_partaa to "
+                f"{stem}_part{expected[-1]} without a gap, put the missing part there"
+            )
+        sources.setdefault(stem, ZipSource(f"{stem}_part*", tuple(parts[letters] for letters in expected)))
+    return [sources[stem] for stem in sorted(sources)]
+
+
+def open_zip(source: ZipSource) -> zipfile.ZipFile:
+    """The archive, ready to read members from.
+
+    Raises:
+        UserError: its end is missing (the last part, mostly), or parts of it are too short or too long.
+    """
+    file = io.BufferedReader(Parts(source.paths), 1 << 16)
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        file.close()
+        raise UserError(
+            f"{source.paths[-1].parent / source.name} is no whole ZIP archive: {_what_lacks(source)}"
+        ) from None
+    if archive.infolist() and min(info.header_offset for info in archive.infolist()) != 0:
+        archive.close()
+        file.close()
+        raise UserError(
+            f"{source.paths[-1].parent / source.name} is damaged: bytes are missing or too many somewhere before its "
+            "end, compare the sizes of its files with the owner's and fetch them again"
+        )
+    return archive
+
+
+def zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """All bytes of one member, checked against its checksum.
+
+    Raises:
+        Rejected: damaged, encrypted, compressed in an unknown way, or larger than MAX_FILE_BYTES.
+    """
+    if info.file_size > MAX_FILE_BYTES:
+        raise Rejected(f"file too large: {info.file_size} bytes, at most {MAX_FILE_BYTES} are read")
+    try:
+        return archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise Rejected(f"damaged in the archive: {error}") from None
+
+
+def tar_members(path: Path) -> Iterator[tuple[str, bytes] | Reject]:
+    """Name and bytes of every regular file of a tar archive, compressed or not, in its order.
+
+    Raises:
+        UserError: the archive is no tar, damaged or cut short; may come after members were handed out.
+    """
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            while (member := archive.next()) is not None:
+                vars(archive)["members"].clear()  # a stream needs no memory of its millions of members
+                if not member.isdir():
+                    yield _tar_member(archive, member)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise UserError(f"{path} is damaged or cut short ({error}): fetch it again") from None
+
+
+def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, bytes] | Reject:
+    try:
+        name = inside(member.name)
+    except Rejected as error:
+        return Reject(printable(member.name), str(error))
+    file = archive.extractfile(member) if member.isreg() else None
+    if file is None:
+        return Reject(name, "not a regular file in the archive")
+    if member.size > MAX_FILE_BYTES:
+        return Reject(name, f"file too large: {member.size} bytes, at most {MAX_FILE_BYTES} are read")
+    return name, file.read()
+
+
+def _what_lacks(source: ZipSource) -> str:
+    match = _PART.fullmatch(source.paths[-1].name)
+    if match is None:
+        return "it is cut short or another kind of file, fetch it again"
+    following = f"{match['stem']}_part{_letters(_number(match['letters']) + 1)}"
+    return f"{following} is missing, or {source.paths[-1].name} is cut short; put the whole file there"
+
+
+def _number(letters: str) -> int:
+    return 26 * ascii_lowercase.index(letters[0]) + ascii_lowercase.index(letters[1])
+
+
+def _letters(number: int) -> str:
+    return ascii_lowercase[number // 26] + ascii_lowercase[number % 26]

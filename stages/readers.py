@@ -1,0 +1,164 @@
+"""What the modules in `stages/datasets` hand out, and how they read text that owners wrote.
+
+A data set module offers `EXPECTED` (one clause: what its release folder holds), `LABELS` (column -> Arrow type;
+empty for face tracks) and `read(raw) -> Release`.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabnet.boxes import Box
+from stages.errors import Rejected, UserError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One thing of a release that cannot be used. A reason begins with a kind that many share, then a colon."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Track:
+    """A face track: one person, one shot."""
+
+    identity_id: str
+    video_id: str
+    track: str  # within the video
+    load: Callable[[], "Clip | Frames"]  # reads the media; raises Rejected
+
+    @property
+    def key(self) -> str:
+        """Unique within the data set."""
+        return f"{self.identity_id}/{self.video_id}/{self.track}"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A track as one video file."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A track as encoded pictures by frame number at 25 fps, rising."""
+
+    data: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True)
+class Face:
+    """A still image with one annotated face."""
+
+    sample_id: str
+    image: str  # path within the release
+    part: str  # the owner's part: train, val or test
+    subset: str
+    box_xyxy_px: Box | None = None  # annotated box, continuous edges
+    points_px: NDArray[np.float64] | None = None  # (N, 2) at pixel centres, first pixel 0; stored as `landmarks`
+    labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def key(self) -> str:
+        """Unique within the data set."""
+        return self.sample_id
+
+
+Item = TypeVar("Item", Track, Face)
+
+
+@dataclass(frozen=True)
+class Release(Generic[Item]):
+    """The items of a release in an order that depends on the release alone; a repeated key is allowed."""
+
+    items: Iterator[Item | Reject]
+    total: int | None  # items and rejects together, where known in advance
+
+
+def printable(name: str) -> str:
+    """The name with bytes that are no UTF-8 written as escapes, so that it can stand in a table."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def inside(name: str) -> str:
+    """The name as a relative path without `.` parts.
+
+    Raises:
+        Rejected: empty, absolute, with `..`, with a control character or not UTF-8.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts or path.parts[0][1:2] == ":":
+        raise Rejected("unsafe name: it leads out of the release")
+    if printable(name) != name or any(ord(letter) < 32 for letter in name):
+        raise Rejected("unreadable name: not UTF-8 or with control characters")
+    return str(path)
+
+
+def text_lines(path: Path) -> list[str]:
+    """Lines without their ends and without blank ones; a byte order mark is dropped, CRLF and LF are taken.
+
+    Bytes that are no UTF-8 stay as escapes of their own, which `inside` and `printable` know.
+    """
+    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def cells(line: str, delimiter: str = ",") -> list[str]:
+    """Stripped cells of one line; none if the line cannot be taken apart."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    except (csv.Error, StopIteration):
+        return []
+
+
+def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str, str] | Reject]:
+    """Rows of a table with a header line, as column -> cell; short rows are rejects.
+
+    Raises:
+        UserError: no such file, or no header with `columns`.
+    """
+    try:
+        lines = text_lines(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: it belongs to the release, put it beside the archives") from None
+    header = cells(lines[0], delimiter) if lines else []
+    if missing := [column for column in columns if column not in header]:
+        raise UserError(f"{path} should begin with a header that names {missing[0]!r}, found {header}")
+    for line in lines[1:]:
+        row = cells(line, delimiter)
+        if len(row) < len(header):
+            yield Reject(printable(f"{path.name}: {line[:80]}"), "row too short")
+        else:
+            yield dict(zip(header, row, strict=False))
+
+
+def manifest_bytes(raw: Path) -> bytes:
+    """The manifest that `fetch` wrote when the release was complete.
+
+    Raises:
+        UserError: it is missing.
+    """
+    try:
+        return (raw / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{raw / MANIFEST} is missing: run `dvc repro fetch` to make it") from None
+
+
+def sha256_by_name(raw: Path) -> dict[str, str]:
+    """File name within the release -> sha256.
+
+    Raises:
+        UserError: the manifest is missing.
+    """
+    return {entry["name"]: entry["sha256"] for entry in json.loads(manifest_bytes(raw))["files"]}
