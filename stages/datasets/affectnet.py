@@ -1,0 +1,106 @@
+"""AffectNet, manually annotated part, as released: unpacked picture folders and two csv lists.
+
+`Manually_Annotated_Images/<folder>/<hash>.<ext>`, `training.csv` and `validation.csv` (mostly under
+`Manually_Annotated_file_lists/`). The owners' validation list is the test part; their test set was never released.
+Columns: path, face_x, face_y, face_width, face_height (sizes, not a corner), landmarks (one cell, or 136 cells),
+expression, valence, arousal. Some copies of a list have no header line.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from fabnet.boxes import Box
+from stages.errors import Rejected, UserError
+from stages.readers import Face, Reject, Release, cells, inside, printable, sha256_by_name, text_lines
+
+EXPECTED = "Manually_Annotated_Images/ (unpacked) and Manually_Annotated_file_lists/{training,validation}.csv"
+EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+DISCARDED = {8: "none", 9: "uncertain", 10: "non-face"}
+LABELS: dict[str, pa.DataType] = {"expression": pa.int8()}  # 0..7, the order of EXPRESSIONS
+
+IMAGES = "Manually_Annotated_Images"
+FIRST_COLUMN = "subDirectory_filePath"
+FEWEST_COLUMNS = 9
+
+
+def read(raw: Path) -> Release[Face]:
+    """Faces of the validation list, then of the training list; pictures that both hold count as test.
+
+    Of pictures with equal content the first is kept.
+
+    Raises:
+        UserError: a list, the picture folder or the manifest is missing.
+    """
+    digests = sha256_by_name(raw)
+    images = _only(raw, digests, rf"(.*/)?{IMAGES}/")
+    lines = [
+        (part, line)
+        for part, name in (("test", "validation.csv"), ("train", "training.csv"))
+        for line in _list(raw / _only(raw, digests, rf"(.*/)?{re.escape(name)}$"))
+    ]
+    return Release(_items(lines, images, digests), len(lines))
+
+
+def _only(raw: Path, names: dict[str, str], pattern: str) -> str:
+    """What the pattern matches at the beginning of the release's names, the shortest of several."""
+    found = {match[0] for name in names if (match := re.match(pattern, name))}
+    if not found:
+        raise UserError(
+            f"{raw} should hold {EXPECTED}: found nothing like {pattern.removeprefix('(.*/)?').rstrip('$')}"
+        )
+    return min(found, key=lambda name: (len(name), name))
+
+
+def _list(path: Path) -> list[str]:
+    lines = text_lines(path)
+    return lines[1:] if lines and lines[0].startswith(FIRST_COLUMN) else lines
+
+
+def _items(lines: list[tuple[str, str]], images: str, digests: dict[str, str]) -> Iterator[Face | Reject]:
+    first_of: dict[str, str] = {}  # sha256 -> the picture that was kept
+    for part, line in lines:
+        item = _face(line, part, images)
+        if isinstance(item, Reject):
+            yield item
+        elif item.image not in digests:
+            yield Reject(item.sample_id, "no such picture: the list names it, the release does not hold it")
+        elif (earlier := first_of.setdefault(digests[item.image], item.sample_id)) != item.sample_id:
+            yield Reject(item.sample_id, f"same picture as another: {earlier}")
+        else:
+            yield item
+
+
+def _face(line: str, part: str, images: str) -> Face | Reject:
+    row = cells(line)
+    if len(row) < FEWEST_COLUMNS:
+        return Reject(printable(line[:80]), f"row too short: {len(row)} columns, expected {FEWEST_COLUMNS} or more")
+    try:
+        name = inside(row[0])
+    except Rejected as error:
+        return Reject(printable(row[0]), str(error))
+    code = _number(row[-3])
+    if code is None or code not in range(11):
+        return Reject(name, f"unknown expression code: expected 0 to 10, found {printable(row[-3])!r}")
+    if code in DISCARDED:
+        return Reject(name, f"labelled {DISCARDED[int(code)]}")
+    return Face(name, images + name, part, "", _box(row[1:5]), labels={"expression": int(code)})
+
+
+def _box(texts: list[str]) -> Box | None:
+    """Corner and size as edges; none where a cell is no number or a size is not positive."""
+    numbers = [number for text in texts if (number := _number(text)) is not None]
+    if len(numbers) != 4 or min(numbers[2:]) <= 0:
+        return None
+    x, y, width, height = numbers
+    return x, y, x + width, y + height
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < 1e6 else None

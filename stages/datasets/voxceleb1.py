@@ -1,0 +1,106 @@
+"""VoxCeleb1 as extracted face frames: `dense-face-frames.tar.gz` or `zippedFaces.tar.gz`, and `vox1_meta.csv`.
+
+Frames are called <Name>/1.6/<video>/<track>/<frame>.jpg; the second archive has no track level, so its "track"
+is the whole video and may hold several shots. Frame numbers count at 25 fps. <Name> is the `VGGFace1 ID` of the
+TAB separated csv, through which identities get their VoxCeleb1 ID.
+"""
+
+import logging
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from stages.archives import tar_members
+from stages.errors import UserError
+from stages.readers import Frames, Reject, Release, Track, records
+
+log = logging.getLogger(__name__)
+
+EXPECTED = "dense-face-frames.tar.gz (or zippedFaces.tar.gz) and vox1_meta.csv"
+LABELS: dict[str, pa.DataType] = {}
+
+META = "vox1_meta.csv"
+ARCHIVES = ("dense-face-frames.tar.gz", "dense-face-frames.tar", "zippedFaces.tar.gz", "zippedFaces.tar")
+ENLARGED = "1.6"  # the level of the tree that says by how much the owners enlarged the face box
+NO_TRACK = "0"  # track of archives without a track level
+MAX_TRACK_BYTES = 2**30
+
+
+class Frame(NamedTuple):
+    """One member of the archive."""
+
+    name: str
+    video_id: str
+    track: str
+    number: int
+    data: bytes
+
+    @property
+    def track_key(self) -> tuple[str, str, str]:
+        return self.name, self.video_id, self.track
+
+
+def read(raw: Path) -> Release[Track]:
+    """Tracks in the order of the archive; identities of the csv without any track come last, as rejects.
+
+    Raises:
+        UserError: archive or csv missing, csv without its header. While items are read: archive damaged.
+    """
+    present = [name for name in ARCHIVES if (raw / name).is_file()]
+    if not present:
+        raise UserError(f"{raw} should hold {EXPECTED}: found neither archive")
+    if len(present) > 1:
+        log.info("voxceleb1: reading %s, leaving %s aside", present[0], ", ".join(present[1:]))
+    rows = list(records(raw / META, "\t", ["VoxCeleb1 ID", "VGGFace1 ID"]))
+    identities = {row["VGGFace1 ID"]: row["VoxCeleb1 ID"] for row in rows if not isinstance(row, Reject)}
+    rejects = [row for row in rows if isinstance(row, Reject)]
+    return Release(_items(raw / present[0], identities, rejects), None)
+
+
+def _items(archive: Path, identities: dict[str, str], rejects: list[Reject]) -> Iterator[Track | Reject]:
+    yield from rejects
+    present: set[str] = set()
+    frames = (_frame(*member) if isinstance(member, tuple) else member for member in tar_members(archive))
+    for key, group in groupby(frames, lambda item: item.track_key if isinstance(item, Frame) else None):
+        if key is None:
+            yield from (item for item in group if isinstance(item, Reject))
+        else:
+            yield from _track([item for item in group if isinstance(item, Frame)], identities)
+            present.add(key[0])
+    for name, identity in sorted(identities.items()):
+        if name not in present:
+            yield Reject(identity, f"no tracks in the release: listed in {META}")
+
+
+def _track(frames: list[Frame], identities: dict[str, str]) -> Iterator[Track | Reject]:
+    first = frames[0]
+    key = "/".join(first.track_key)
+    if first.name not in identities:
+        yield Reject(key, f"identity unknown: not in {META}")
+    elif sum(len(frame.data) for frame in frames) > MAX_TRACK_BYTES:
+        yield Reject(key, f"track too large: more than {MAX_TRACK_BYTES} bytes")
+    else:
+        by_number: dict[int, bytes] = {}
+        for frame in frames:
+            if frame.number in by_number:
+                yield Reject(f"{key}/{frame.number:07d}", "frame number repeated in its track")
+            by_number.setdefault(frame.number, frame.data)
+        media = Frames(tuple(sorted(by_number.items())))
+        yield Track(identities[first.name], first.video_id, first.track, lambda: media)
+
+
+def _frame(name: str, data: bytes) -> Frame | Reject | None:
+    path = PurePosixPath(name)
+    if path.name == "VISITED":
+        return None
+    parts = path.parts
+    at = parts.index(ENLARGED) if ENLARGED in parts else 0
+    levels = parts[at + 1 : -1]  # video, and mostly track
+    if at < 1 or len(levels) not in (1, 2):
+        return Reject(name, f"not a face frame: no <Name>/{ENLARGED}/<video>/<track>/<frame>.jpg")
+    if path.suffix.lower() != ".jpg" or not path.stem.isascii() or not path.stem.isdigit() or len(path.stem) > 9:
+        return Reject(name, "not a face frame: no <number>.jpg")
+    return Frame(parts[at - 1], levels[0], levels[1] if len(levels) == 2 else NO_TRACK, int(path.stem), data)

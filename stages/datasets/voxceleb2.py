@@ -1,0 +1,67 @@
+"""VoxCeleb2 as released: ZIP archives of mp4 clips, the large one in parts, and `vox2_meta.csv`.
+
+`vox2_dev_mp4_partaa`, `..ab`, ... are one ZIP cut up; `vox2_test_mp4.zip` and joined archives are read as well.
+A clip is called [dev/]mp4/<identity>/<video>/<utterance>.mp4 and is one track. In the csv every comma has a blank
+before it.
+"""
+
+import logging
+import re
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from stages.archives import open_zip, zip_member, zip_sources
+from stages.errors import Rejected, UserError
+from stages.readers import Clip, Reject, Release, Track, inside, printable, records
+
+log = logging.getLogger(__name__)
+
+EXPECTED = "vox2_dev_mp4_partaa, vox2_dev_mp4_partab, ... (or a joined .zip) and vox2_meta.csv"
+LABELS: dict[str, pa.DataType] = {}
+
+META = "vox2_meta.csv"
+_CLIP = re.compile(r"(?:.*/)?mp4/(?P<identity>[^/]+)/(?P<video>[^/]+)/(?P<track>[^/]+)\.mp4")
+
+
+def read(raw: Path) -> Release[Track]:
+    """Tracks sorted by name within each archive; identities of the csv without any track come last, as rejects.
+
+    Raises:
+        UserError: no archive, a part of one missing or cut short, csv missing or without its header.
+    """
+    sources = zip_sources(raw)
+    if not sources:
+        raise UserError(f"{raw} should hold {EXPECTED}: found no archive")
+    rows = list(records(raw / META, ",", ["VoxCeleb2 ID"]))
+    listed = {row["VoxCeleb2 ID"] for row in rows if not isinstance(row, Reject)}
+    rejects = [row for row in rows if isinstance(row, Reject)]
+    archives = [open_zip(source) for source in sources]
+    clips = [
+        (archive, info)
+        for archive in archives
+        for info in sorted(archive.infolist(), key=lambda info: info.filename)
+        if not info.is_dir()
+    ]
+    items = [*(_track(archive, info) for archive, info in clips), *rejects]
+    present = {item.identity_id for item in items if isinstance(item, Track)}
+    items += [Reject(name, f"no tracks in the release: listed in {META}") for name in sorted(listed - present)]
+    if unlisted := sorted(present - listed):
+        log.info("voxceleb2: %d identities are not in %s, such as %s", len(unlisted), META, unlisted[0])
+    return Release(iter(items), len(items))
+
+
+def _track(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Track | Reject:
+    try:
+        match = _CLIP.fullmatch(inside(info.filename))
+    except Rejected as error:
+        return Reject(printable(info.filename), str(error))
+    if match is None:
+        return Reject(info.filename, "not a clip: no mp4/<identity>/<video>/<utterance>.mp4")
+    return Track(match["identity"], match["video"], match["track"], partial(_load, archive, info))
+
+
+def _load(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Clip:
+    return Clip(zip_member(archive, info))
