@@ -26,6 +26,11 @@ class Mark:
     shard: int = 0
     size: int = 0
 
+    def fits(self, folder: Path) -> bool:
+        """Whether the shards up to here are in `folder`."""
+        there = [folder / shard_name(number) for number in range(self.shard + 1)]
+        return all(path.exists() for path in there) and there[-1].stat().st_size >= self.size
+
 
 def shard_name(number: int) -> str:
     """File name of the shard with this number."""

@@ -1,0 +1,57 @@
+"""Unfinished work of long stages: kept beside the result until the whole result moves into place.
+
+A journal lies under `<root>/<stage>/<name>/<fingerprint>/`. The fingerprint covers everything that the result
+depends on, the project's code included, so work of another configuration or version is never taken up.
+"""
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+_PROJECT = ("stages", "fabnet")
+
+
+def folder(root: Path, stage: str, name: str, *ingredients: str | bytes) -> Path:
+    """The folder for work that depends on `ingredients` and on the code that is loaded; it may not exist yet."""
+    digest = hashlib.sha256(_code().encode())
+    for ingredient in ingredients:
+        data = ingredient.encode() if isinstance(ingredient, str) else ingredient
+        digest.update(hashlib.sha256(data).digest())
+    return root / stage / name / digest.hexdigest()[:16]
+
+
+def move_into_place(result: Path, out: Path) -> None:
+    """Replace the folder `out` by the folder `result`.
+
+    A kill leaves the result whole in one of the two places; `out` is never half there.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    source = result
+    if result.stat().st_dev != out.parent.stat().st_dev:
+        source = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(source, ignore_errors=True)
+        shutil.copytree(result, source)
+    if out.exists():
+        shutil.rmtree(out)
+    source.replace(out)
+
+
+def forget(journal: Path) -> None:
+    """Remove a journal that has served, and those of the same stage and name that no run will take up again."""
+    shutil.rmtree(journal.parent, ignore_errors=True)
+
+
+def _code() -> str:
+    """One digest over the source of every project module loaded now."""
+    files = {
+        Path(file)
+        for name, module in sys.modules.items()
+        if (file := getattr(module, "__file__", None)) and (name.split(".")[0] in _PROJECT or _is_stage_script(module))
+    }
+    return "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files))
+
+
+def _is_stage_script(module: object) -> bool:
+    """Whether the module is a stage run as `python -m stages.<name>`."""
+    return str(getattr(getattr(module, "__spec__", None), "name", "")).split(".")[0] in _PROJECT

@@ -1,0 +1,213 @@
+"""Items of a release to shards and an index, in units that survive a kill.
+
+Units of items are worked on in parallel and written in order. After each unit its rows, its rejects and the
+writer's mark are recorded in one file, so a killed run goes on behind the last recorded unit and ends with the
+same bytes as a run that was never stopped.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, astuple, dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages import journals, media, progress, tables, workers
+from stages.errors import Rejected, UserError
+from stages.readers import Item, Reject, Release
+from stages.shards import Mark, ShardWriter
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is packed, how, and where to."""
+
+    stage: str
+    dataset: str
+    schema: pa.Schema  # of the index
+    items: str  # what the items are called, in the plural
+    items_per_unit: int
+    shard_mb: int
+    journal: Path  # folder of this job's unfinished work
+    out: Path
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One row of the index, and the JPEG it points at."""
+
+    row: Mapping[str, Any]  # columns of the index, those of the place in the shard aside
+    jpeg: bytes
+    width_px: int
+    height_px: int
+
+
+class Keyed(Protocol):
+    """What is handed to a worker process."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Ready = TypeVar("Ready", bound=Keyed)
+Work = Callable[[Ready], Iterator[Picture | Reject]]  # pictures of one item side by side; Rejected: none of them
+Worked = tuple[list[Picture], list[Reject]]  # of one item
+
+
+def picture(row: Mapping[str, Any], image: media.Image, quality: int) -> Picture:
+    """The image encoded, with its row."""
+    height, width = image.shape[:2]
+    return Picture(row, media.encode_jpeg(image, quality), width, height)
+
+
+def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:
+    """Fill `job.out` with shards, `index.parquet` and `rejects.parquet`.
+
+    Args:
+        job: see there.
+        release: what to pack.
+        prepare: reads an item here, in the main process; Rejected: the item is not used.
+        work: makes the pictures of one item, in another process.
+
+    Raises:
+        UserError: nothing of the release can be used.
+    """
+    shards, units = job.journal / "result", job.journal / "units"
+    done, mark = _resume(shards, units)
+    if done:
+        log.info("%s %s: going on behind %d finished units", job.stage, job.dataset, done)
+    label = f"{job.stage} {job.dataset}"
+    items = progress.track(_unique(release.items), release.total, label, job.items)
+    writer = ShardWriter(shards, job.shard_mb * 2**20, mark)
+    try:
+        ready = _prepared(items, job.items_per_unit, done, prepare)
+        with closing(workers.in_order(partial(_work, work), ready, workers.available())) as worked:
+            for number, unit in enumerate(worked, done):
+                _record(job, writer, units / f"{number:08d}.parquet", unit)
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    _finish(job, shards, sorted(units.glob("*.parquet")))
+
+
+def _unique(items: Iterable[Item | Reject]) -> Iterator[Item | Reject]:
+    seen: set[str] = set()
+    for item in items:
+        repeated = not isinstance(item, Reject) and item.key in seen
+        if not isinstance(item, Reject):
+            seen.add(item.key)
+        yield Reject(item.key, "repeated: the release holds another of that name") if repeated else item
+
+
+def _prepared(
+    items: Iterable[Item | Reject], per_unit: int, done: int, prepare: Callable[[Item], Ready]
+) -> Iterator[list[Ready | Reject]]:
+    """Units of items that are read and ready to be worked on; those that are done are passed over unread."""
+    remaining = iter(items)
+    number = 0
+    while unit := list(islice(remaining, per_unit)):
+        if number >= done:
+            yield [item if isinstance(item, Reject) else _try(prepare, item) for item in unit]
+        number += 1
+
+
+def _try(prepare: Callable[[Item], Ready], item: Item) -> Ready | Reject:
+    try:
+        return prepare(item)
+    except Rejected as error:
+        return Reject(item.key, str(error))
+
+
+def _work(work: Work[Ready], unit: list[Ready | Reject]) -> list[Worked]:
+    return [([], [item]) if isinstance(item, Reject) else _work_on(work, item) for item in unit]
+
+
+def _work_on(work: Work[Ready], item: Ready) -> Worked:
+    pictures: list[Picture] = []
+    rejects: list[Reject] = []
+    try:
+        for result in work(item):
+            if isinstance(result, Reject):
+                rejects.append(result)
+            else:
+                pictures.append(result)
+    except Rejected as error:
+        return [], [*rejects, Reject(item.key, str(error))]
+    return pictures, rejects
+
+
+def _record(job: Job, writer: ShardWriter, path: Path, unit: list[Worked]) -> None:
+    rows: list[dict[str, Any]] = []
+    for pictures, _ in unit:
+        if pictures:
+            writer.begin_group()
+        rows += [_place(writer, each) for each in pictures]
+    writer.flush()
+    rejects = [asdict(reject) for _, rejected in unit for reject in rejected]
+    metadata = {"rejects": json.dumps(rejects), "mark": json.dumps(astuple(writer.mark))}
+    tables.write(path, job.schema, rows, key=["sample_id"], metadata=metadata)
+
+
+def _place(writer: ShardWriter, each: Picture) -> dict[str, Any]:
+    shard, offset = writer.add(f"{each.row['sample_id']}.jpg", each.jpeg)
+    return {
+        **each.row,
+        "shard": shard,
+        "offset": offset,
+        "size": len(each.jpeg),
+        "sha256": hashlib.sha256(each.jpeg).hexdigest(),
+        "width_px": each.width_px,
+        "height_px": each.height_px,
+    }
+
+
+def _resume(shards: Path, units: Path) -> tuple[int, Mark]:
+    """Number of recorded units, and where the writer stood behind the last one; 0 if its shards are gone."""
+    done = len(list(units.glob("[0-9]*.parquet")))
+    mark = Mark(*json.loads(_metadata(units / f"{done - 1:08d}.parquet")["mark"])) if done else Mark()
+    if done and not mark.fits(shards):
+        shutil.rmtree(units)
+        return 0, Mark()
+    return done, mark
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
+
+
+def _finish(job: Job, shards: Path, units: list[Path]) -> None:
+    rejects = [Reject(**entry) for path in units for entry in json.loads(_metadata(path)["rejects"])]
+    index = pa.concat_tables([tables.read(path, job.schema) for path in units]) if units else job.schema.empty_table()
+    _tell(job, index, rejects)
+    if not index.num_rows:
+        raise UserError(
+            f"{job.stage} {job.dataset}: nothing in the release can be used, {len(rejects)} rejects"
+            + (f", the first is {rejects[0].key!r} ({rejects[0].reason})" if rejects else "")
+            + "; put a complete release into its folder"
+        )
+    tables.write(shards / "index.parquet", job.schema, index, key=["sample_id"])
+    rows = [{"dataset": job.dataset, "stage": job.stage, **asdict(reject)} for reject in rejects]
+    tables.write_rejects(shards / "rejects.parquet", rows)
+    journals.move_into_place(shards, job.out)
+    journals.forget(job.journal)
+
+
+def _tell(job: Job, index: pa.Table, rejects: list[Reject]) -> None:
+    shards = len(set(index["shard"].to_pylist()))
+    log.info(
+        "%s %s: %d pictures in %d shards, %d rejects", job.stage, job.dataset, index.num_rows, shards, len(rejects)
+    )
+    for kind, count in sorted(Counter(reject.reason.split(":")[0] for reject in rejects).items()):
+        log.info("  %d x %s", count, kind)

@@ -1,0 +1,77 @@
+"""Work spread over processes, with the results in the order of the input."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from typing import TypeVar
+
+import cv2
+
+from stages.errors import UserError
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+_IN_FLIGHT = 2  # inputs per process that are handed out ahead
+
+
+def available() -> int:
+    """Number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(work: Callable[[In], Out], inputs: Iterable[In], processes: int) -> Generator[Out, None, None]:
+    """`work(x)` for every input, in order; one process per core, each with a single OpenCV thread.
+
+    A single input, or a single process, is worked on right here. Inputs are taken as they are needed, so they may
+    be large.
+
+    Raises:
+        UserError: a process died, of lack of memory mostly.
+    """
+    remaining = iter(inputs)
+    first = list(islice(remaining, 2))
+    if processes == 1 or len(first) < 2:
+        yield from map(work, chain(first, remaining))
+        return
+    context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
+    with ProcessPoolExecutor(processes, context, initializer=_start_process) as pool:
+        try:
+            yield from _windowed(pool, work, chain(first, remaining), _IN_FLIGHT * processes)
+        except BrokenProcessPool:
+            raise UserError(
+                f"one of {processes} worker processes died, most likely of lack of memory: "
+                "free some and run the same command again, finished parts are kept"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _windowed(pool: ProcessPoolExecutor, work: Callable[[In], Out], inputs: Iterable[In], window: int) -> Iterator[Out]:
+    waiting: deque[Future[Out]] = deque()
+    for each in inputs:
+        waiting.append(pool.submit(work, each))
+        if len(waiting) >= window:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _start_process() -> None:
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers to Ctrl-C
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot shut its processes down; they would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
