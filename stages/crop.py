@@ -1,0 +1,114 @@
+"""Frames of face tracks, sampled in time and cut to the face, packed track by track.
+
+Reads: a release of face tracks in data/raw. Writes: shards, a TRACK_FRAMES index, rejects. Params: crop, the data
+set's crop geometry.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fabnet.images import scale_pad_centre
+from stages import command, journals, media, plugins
+from stages.config import CropParams, GeometryParams
+from stages.errors import Rejected
+from stages.packing import Job, Picture, pack, picture
+from stages.readers import Clip, Frames, Reject, Track, manifest_bytes
+from stages.tables import TRACK_FRAMES
+
+SECTIONS = {"crop": "crop", "geometry": "dataset.{dataset}.crop"}
+
+FEWEST_FRAMES = 2  # a source and a target frame
+
+
+@dataclass(frozen=True)
+class LoadedTrack:
+    """A track whose media lie in memory."""
+
+    identity_id: str
+    video_id: str
+    key: str
+    media: Clip | Frames
+
+
+def run(
+    *, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"), crop: CropParams, geometry: GeometryParams
+) -> None:
+    """Pack every track of the release in `raw` into `out`.
+
+    Raises:
+        UserError: the release is incomplete, or nothing in it can be used.
+    """
+    module = plugins.load("stages.datasets", dataset)
+    ingredients = (dataset, crop.model_dump_json(), geometry.model_dump_json(), manifest_bytes(raw))
+    job = Job(
+        stage="crop",
+        dataset=dataset,
+        schema=TRACK_FRAMES,
+        items="tracks",
+        items_per_unit=crop.tracks_per_unit,
+        shard_mb=crop.shard_mb,
+        journal=journals.folder(journal, "crop", dataset, *ingredients),
+        out=out,
+    )
+    pack(job, module.read(raw), load, partial(crop_track, crop=crop, geometry=geometry))
+
+
+def load(track: Track) -> LoadedTrack:
+    """The track with its media; Rejected where they cannot be read."""
+    return LoadedTrack(track.identity_id, track.video_id, track.key, track.load())
+
+
+def crop_track(track: LoadedTrack, *, crop: CropParams, geometry: GeometryParams) -> Iterator[Picture | Reject]:
+    """The track's frames on the `fps` grid, cut; a frame that cannot be decoded is left out as a reject.
+
+    Raises:
+        Rejected: a damaged clip, or fewer than two frames are left.
+    """
+    pictures = 0
+    for frame in _frames(track, crop.fps):
+        if isinstance(frame, Reject):
+            yield frame
+        else:
+            pictures += 1
+            yield _picture(track, *frame, crop=crop, geometry=geometry)
+    if pictures < FEWEST_FRAMES:
+        raise Rejected(f"too few frames: a pair needs {FEWEST_FRAMES}, found {pictures} at {crop.fps:g} fps")
+
+
+def _frames(track: LoadedTrack, fps: float) -> Iterator[tuple[int, media.Image] | Reject]:
+    """Frame number at 25 fps and picture."""
+    if isinstance(track.media, Clip):
+        yield from media.video_frames(track.media.data, fps)
+        return
+    slot = -1
+    for number, data in track.media.data:
+        if media.grid_slot(number, fps) > slot:
+            try:
+                yield number, media.decode_image(data)
+                slot = media.grid_slot(number, fps)
+            except Rejected as error:
+                yield Reject(_sample_id(track, number), str(error))
+
+
+def _picture(
+    track: LoadedTrack, number: int, image: media.Image, *, crop: CropParams, geometry: GeometryParams
+) -> Picture:
+    cropped = scale_pad_centre(image, geometry.scale_px, geometry.pad_ltrb_px, geometry.centre_px)
+    row = {
+        "sample_id": _sample_id(track, number),
+        "identity_id": track.identity_id,
+        "video_id": track.video_id,
+        "track_id": track.key,
+        "frame": number,
+    }
+    return picture(row, cropped, crop.jpeg_quality)
+
+
+def _sample_id(track: LoadedTrack, number: int) -> str:
+    return f"{track.key}/{number:07d}"
+
+
+if __name__ == "__main__":
+    command.main(run, SECTIONS, __doc__)

@@ -1,0 +1,45 @@
+"""Still images cut to their annotated face box, with landmarks that follow the crop.
+
+Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects. Params: index.
+
+The box grows on each side by a share of its width and height, as in the original's 300-W crop, and becomes a square
+picture without keeping its aspect.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from fabnet.boxes import Box, expand
+from stages import command
+from stages.config import IndexParams
+from stages.errors import Rejected
+from stages.faces import pack_faces
+from stages.media import Image
+from stages.readers import Face
+
+SECTIONS = {"index": "index"}
+
+
+def run(*, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"), index: IndexParams) -> None:
+    """Pack every annotated face of the release in `raw` into `out`.
+
+    Raises:
+        UserError: the release is incomplete, or nothing in it can be used.
+    """
+    box_of = partial(grown_box, margin_frac=index.margin_frac)
+    pack_faces(stage="index", dataset=dataset, raw=raw, out=out, journal=journal, params=index, box_of=box_of)
+
+
+def grown_box(face: Face, image: Image, *, margin_frac: float) -> Box:
+    """The annotated box with its margin, px of the picture; it may leave the picture.
+
+    Raises:
+        Rejected: no box is annotated.
+    """
+    if face.box_xyxy_px is None:
+        raise Rejected("no annotated box")
+    return expand(face.box_xyxy_px, margin_frac)
+
+
+if __name__ == "__main__":
+    command.main(run, SECTIONS, __doc__)

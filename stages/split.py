@@ -1,0 +1,124 @@
+"""Training, validation and test parts: tracks by identity, faces as their owners published them.
+
+Reads: the indices of all track and face data sets. Writes: one SPLITS table per data set, rejects (none). Params:
+seed, tracks, detected, boxed, split.
+
+A part follows from a digest of (seed, identity) or (seed, sample_id) alone. So it does not depend on the order of
+rows, stays when rows are added, and an identity that two data sets share is in one part. Shares hold in
+expectation: a small data set can leave a part empty, which is an error that says what to do.
+"""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from stages import command, tables
+from stages.config import SplitParams
+from stages.errors import UserError
+
+log = logging.getLogger(__name__)
+
+SECTIONS = {
+    "seed": "seed",
+    "track_names": "tracks",
+    "detected": "detected",
+    "boxed": "boxed",
+    "split": "split",
+}
+
+PARTS = ("train", "val", "test")
+
+
+def run(
+    *,
+    tracks: Path,
+    faces: Path,
+    track_splits: Path,
+    face_splits: Path,
+    seed: int,
+    track_names: list[str],
+    detected: list[str],
+    boxed: list[str],
+    split: SplitParams,
+) -> None:
+    """Assign every indexed frame and face to a part.
+
+    Raises:
+        UserError: an index is missing, or a part would be empty.
+    """
+    of_tracks = {name: split_tracks(_index(tracks, name), split, seed=seed) for name in sorted(track_names)}
+    of_faces = {name: split_faces(_index(faces, name), split, seed=seed) for name in sorted([*detected, *boxed])}
+    _check_parts("the face tracks", list(of_tracks.values()), "split.track_val, split.track_test")
+    for name, table in of_faces.items():
+        _check_parts(name, [table], "split.face_val")
+    for folder, splits in ((track_splits, of_tracks), (face_splits, of_faces)):
+        for name, table in splits.items():
+            tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
+            _tell(name, table)
+        tables.write_rejects(folder / "rejects.parquet", [])
+
+
+def split_tracks(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:
+    """SPLITS of a TRACK_FRAMES index: whole identities, which are the groups."""
+    identities = index["identity_id"].to_pylist()
+    part_of = {name: _track_part(position(seed, name), split) for name in set(identities)}
+    return _splits(index["sample_id"].to_pylist(), identities, [part_of[name] for name in identities])
+
+
+def split_faces(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:
+    """SPLITS of a FACES index: the owner's parts, with a share of the training part as validation.
+
+    Every face is a group of its own. Where the owner has a validation part, that one is taken as well.
+    """
+    names = index["sample_id"].to_pylist()
+    parts = [
+        "val" if part == "train" and position(seed, name) < split.face_val else part
+        for name, part in zip(names, index["part"].to_pylist(), strict=True)
+    ]
+    return _splits(names, names, parts)
+
+
+def position(seed: int, name: str) -> float:
+    """Where a name stands between 0 and 1, evenly spread and the same on every machine."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _track_part(at: float, split: SplitParams) -> str:
+    if at < split.track_test:
+        return "test"
+    return "val" if at < split.track_test + split.track_val else "train"
+
+
+def _splits(names: Sequence[str], groups: Sequence[str], parts: Sequence[str]) -> pa.Table:
+    return pa.table({"sample_id": names, "group_id": groups, "part": parts}, schema=tables.SPLITS)
+
+
+def _index(folder: Path, name: str) -> pa.Table:
+    return tables.read(folder / name / "index.parquet")
+
+
+def _check_parts(what: str, splits: Sequence[pa.Table], shares: str) -> None:
+    parts = Counter(part for table in splits for part in table["part"].to_pylist())
+    groups = len({group for table in splits for group in table["group_id"].to_pylist()})
+    for part in PARTS:
+        if not parts[part]:
+            raise UserError(
+                f"the {part} part of {what} is empty, with {groups} groups to divide: expected at least one, "
+                f"use a larger release, raise {shares} or choose another seed in params.yaml"
+            )
+
+
+def _tell(name: str, table: pa.Table) -> None:
+    parts = Counter(table["part"].to_pylist())
+    groups = Counter(dict(zip(table["group_id"].to_pylist(), table["part"].to_pylist(), strict=True)).values())
+    told = ", ".join(f"{part} {parts[part]} ({groups[part]} groups)" for part in PARTS)
+    log.info("split %s: %s, 0 rejects", name, told)
+
+
+if __name__ == "__main__":
+    command.main(run, SECTIONS, __doc__)
