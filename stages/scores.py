@@ -55,7 +55,7 @@ def auc(images: Predictions) -> dict[str, Statistic]:
         parts[name] = _bound(positive, score)
     present = [parts[name] for name in images.classes if np.isfinite(parts[name](_once(images)))[0]]
     if present:
-        parts[MEAN] = lambda weights: np.mean([part(weights) for part in present], axis=0)
+        parts[MEAN] = _average(present)
     return parts
 
 
@@ -97,17 +97,31 @@ def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Ite
 
     Resamples in which a statistic is undefined (a class without images) are left out of its interval.
     """
-    statistics = [METRICS[metric](run) for run in runs]
+    pooled = _pooled(metric, runs)
     once, n = _once(runs[0]), len(runs[0].truth)
-    pooled = {target: [of_run[target] for of_run in statistics] for target in statistics[0]}
-    values = {target: _average(parts, once)[0] for target, parts in pooled.items()}
     drawn: dict[str, list[Array]] = {target: [] for target in pooled}
     for weights in _resamples(n, bootstrap):
-        for target, parts in pooled.items():
-            drawn[target].append(_average(parts, weights))
-    for target in pooled:
+        for target, statistic in pooled.items():
+            drawn[target].append(statistic(weights))
+    for target, statistic in pooled.items():
         low, high = interval(np.concatenate(drawn[target]), bootstrap.confidence)
-        yield Score(target, metric, float(values[target]), low, high, n)
+        yield Score(target, metric, float(statistic(once)[0]), low, high, n)
+
+
+def compare(
+    metric: str, runs: Sequence[Predictions], controls: Sequence[Predictions], bootstrap: Bootstrap
+) -> Score | None:
+    """The task's value minus that of a control on the same images, with the interval of this difference.
+
+    Every resample is scored for both, so what makes an image hard for both cancels. None where it is undefined.
+    """
+    ours, theirs = (_pooled(metric, some).get(MEAN) for some in (runs, controls))
+    if ours is None or theirs is None:
+        return None
+    drawn = [ours(weights) - theirs(weights) for weights in _resamples(len(runs[0].truth), bootstrap)]
+    low, high = interval(np.concatenate(drawn), bootstrap.confidence)
+    once = _once(runs[0])
+    return Score(MEAN, metric, float((ours(once) - theirs(once))[0]), low, high, len(runs[0].truth))
 
 
 def parts(subset: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -139,8 +153,14 @@ def _resamples(n: int, bootstrap: Bootstrap) -> Iterator[Array]:
         yield rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
 
 
-def _average(parts: Sequence[Statistic], weights: Array) -> Array:
-    return np.mean([part(weights) for part in parts], axis=0)
+def _pooled(metric: str, runs: Sequence[Predictions]) -> dict[str, Statistic]:
+    """The metric's statistics, each averaged over `runs`."""
+    of_runs = [METRICS[metric](run) for run in runs]
+    return {target: _average([of_run[target] for of_run in of_runs]) for target in of_runs[0]}
+
+
+def _average(statistics: Sequence[Statistic]) -> Statistic:
+    return lambda weights: np.mean([statistic(weights) for statistic in statistics], axis=0)
 
 
 def _once(images: Predictions) -> Array:

@@ -94,3 +94,15 @@ def test_one_subset_alone_gets_no_row_of_its_own():
     names = dict(scores.parts(np.array(["b", "a", "b"])))
     assert list(names) == ["test", "test/a", "test/b"]
     assert names["test/b"].tolist() == [True, False, True]
+
+
+def test_a_difference_to_a_control_is_paired():
+    good, control = classified(100, skill=2.0, seed=1), classified(100, skill=0.5, seed=2)
+    found = scores.compare("auc", [good], [control], BOOTSTRAP)
+    assert found is not None
+    expected = by_target("auc", good)["mean"].value - by_target("auc", control)["mean"].value
+    assert found.value == pytest.approx(expected)
+    assert found.ci_low < expected < found.ci_high
+    same = scores.compare("auc", [good], [good], BOOTSTRAP)
+    assert same is not None
+    assert same.ci_low == same.value == same.ci_high == 0
