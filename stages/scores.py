@@ -79,10 +79,21 @@ def interocular_percent(images: Predictions) -> dict[str, Statistic]:
     return {target: _mean_of(errors[:, chosen].mean(axis=1)) for target, chosen in columns_of.items()}
 
 
-METRICS: dict[str, Callable[[Predictions], dict[str, Statistic]]] = {
-    "auc": auc,
-    "accuracy": accuracy,
-    "interocular_percent": interocular_percent,
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is computed, and how a reader should take it."""
+
+    of: Callable[[Predictions], dict[str, Statistic]]
+    label: str
+    higher_is_better: bool
+    decimals: int  # printed
+    chance: float | None  # what guessing reaches, where that does not depend on the data
+
+
+METRICS = {
+    "auc": Metric(auc, "AUC", True, 3, 0.5),
+    "accuracy": Metric(accuracy, "accuracy", True, 3, None),
+    "interocular_percent": Metric(interocular_percent, "error, % of inter-ocular distance", False, 2, None),
 }
 
 
@@ -155,7 +166,7 @@ def _resamples(n: int, bootstrap: Bootstrap) -> Iterator[Array]:
 
 def _pooled(metric: str, runs: Sequence[Predictions]) -> dict[str, Statistic]:
     """The metric's statistics, each averaged over `runs`."""
-    of_runs = [METRICS[metric](run) for run in runs]
+    of_runs = [METRICS[metric].of(run) for run in runs]
     return {target: _average([of_run[target] for of_run in of_runs]) for target in of_runs[0]}
 
 

@@ -1,0 +1,67 @@
+"""Counts for the report: images by part, what was rejected, how training went."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from stages import tables
+from stages.plots import Curve
+from stages.results import Run
+
+PARTS = ("train", "val", "test")
+
+
+def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Images and groups of every data set and part."""
+    for dataset in sorted(datasets):
+        table = tables.read(splits / f"{dataset}.parquet", tables.SPLITS)
+        for part in PARTS:
+            of_part = table.filter(pc.field("part") == part)
+            groups = len(of_part["group_id"].unique())
+            yield {"dataset": dataset, "kind": kind, "part": part, "images": len(of_part), "groups": groups}
+
+
+def rejects(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """How many items each stage rejected for each kind of reason, with the first key as an example.
+
+    A reason begins with its kind; details follow after a colon. The same item rejected for several methods or seeds
+    counts once.
+    """
+    rows = {
+        (row["stage"], row["dataset"], row["reason"].split(":")[0], row["key"])
+        for folder in folders
+        for row in tables.read(folder / "rejects.parquet", tables.REJECTS).to_pylist()
+    }
+    grouped = Counter(row[:3] for row in rows)
+    example = {row[:3]: row[3] for row in sorted(rows, reverse=True)}
+    names = ("stage", "dataset", "reason")
+    return [
+        {**dict(zip(names, group, strict=True)), "count": count, "example": example[group]}
+        for group, count in sorted(grouped.items())
+    ]
+
+
+def curves(models: Path, runs: Iterable[Run]) -> list[Curve]:
+    """Training and validation loss of every run that trained."""
+    found: list[Curve] = []
+    for run in runs:
+        rows = tables.read(models / run.folder / "history.parquet", tables.HISTORY).to_pylist()
+        losses = {(row["epoch"], row["part"]): row["value"] for row in rows if row["metric"] == "loss"}
+        epochs = sorted({epoch for epoch, _ in losses})
+        if epochs:
+            of_part = {part: [losses.get((epoch, part), float("nan")) for epoch in epochs] for part in ("train", "val")}
+            found.append(Curve(run.method, run.seed, epochs, of_part))
+    return found
+
+
+def sweeps(metrics: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """The strength of L2 that was chosen for every probe."""
+    return [
+        {"method": run.method, "seed": run.seed, **row}
+        for run in runs
+        for row in tables.read(metrics / run.folder / "sweeps.parquet", tables.SWEEPS).to_pylist()
+        if row["is_chosen"]
+    ]

@@ -1,0 +1,150 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages import scores
+from stages.config import Params
+from stages.results import Tested
+from stages.scores import METRICS, Score
+
+Row = Mapping[str, Any]  # of METRICS
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that the page shows."""
+
+    params: Params
+    config_hash: str
+    code_rev: str
+    rows: Sequence[Row]  # pooled over seeds
+    tasks: Sequence[Tested]
+    differences: Sequence[tuple[str, Tested, Score]]  # to the control
+    counts: Sequence[Row]
+    rejects: Sequence[Row]
+    sweeps: Sequence[Row]
+    versions: Mapping[str, str]
+    summary_png: bytes
+    training_png: bytes
+
+
+def render(content: Content) -> str:
+    """The page; names from the data are escaped."""
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    params = content.params
+    return environment.get_template("page.html").render(
+        profile=params.profile,
+        config_hash=content.config_hash,
+        code_rev=content.code_rev,
+        seeds=sorted(params.seeds),
+        methods=params.methods,
+        confidence_percent=f"{100 * params.probe.confidence:g}",
+        index_margin_percent=f"{100 * params.index.margin_frac:g}",
+        headline=_headline(content),
+        differences=[_difference(*each) for each in content.differences],
+        details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
+        counts=content.counts,
+        rejects=content.rejects,
+        sweeps=content.sweeps,
+        versions=sorted(content.versions.items()),
+        settings=json.dumps(params.model_dump(mode="json"), indent=1),
+        summary_png=base64.b64encode(content.summary_png).decode(),
+        training_png=base64.b64encode(content.training_png).decode(),
+    )
+
+
+def title(task: Tested) -> str:
+    """`affectnet · expression`."""
+    return f"{task.dataset} · {task.task}"
+
+
+def axis(metric: str) -> str:
+    """Name of the metric with the direction that is better."""
+    return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+
+
+def _headline(content: Content) -> dict[str, Any]:
+    """One line per method, one column per task and metric: the mean target on the whole test part."""
+    keys = [(task, metric) for task in content.tasks for metric in task.metrics]
+    found = [_by_method(content, task, metric, "test", scores.MEAN) for task, metric in keys]
+    columns: list[dict[str, Any]] = []
+    for (task, metric), rows in zip(keys, found, strict=True):
+        published = next((row["published"] for row in rows.values() if row["published"] is not None), None)
+        columns.append(
+            {
+                "title": title(task),
+                "axis": axis(metric),
+                "published": None if published is None else f"{published:.{METRICS[metric].decimals}f}",
+            }
+        )
+    best = [_best(rows, METRICS[metric].higher_is_better) for (_, metric), rows in zip(keys, found, strict=True)]
+    return {
+        "columns": columns,
+        "has_published": any(column["published"] is not None for column in columns),
+        "rows": [
+            {
+                "method": method,
+                "cells": [
+                    _cell(rows.get(method), metric, is_best=method == top)
+                    for (_, metric), rows, top in zip(keys, found, best, strict=True)
+                ],
+            }
+            for method in content.params.methods
+        ],
+    }
+
+
+def _best(rows: Mapping[str, Row], higher_is_better: bool) -> str | None:
+    choose: Callable[..., str] = max if higher_is_better else min
+    return choose(rows, key=lambda method: rows[method]["value"]) if len(rows) > 1 else None
+
+
+def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
+    """Every part and target of one task, one column per method."""
+    lines = {
+        (row["part"], row["target"]): row["n"]
+        for row in content.rows
+        if (row["dataset"], row["task"], row["metric"]) == (task.dataset, task.task, metric)
+    }
+    order = [scores.MEAN, *content.params.dataset[task.dataset].tasks[task.task].classes]
+    rows: list[dict[str, Any]] = []
+    for part, target in sorted(lines, key=lambda line: (line[0], _place(order, line[1]), line[1])):
+        found = _by_method(content, task, metric, part, target)
+        cells = [_cell(found.get(method), metric) for method in content.params.methods]
+        rows.append({"part": part, "target": target, "n": lines[part, target], "cells": cells})
+    return {"title": title(task), "axis": axis(metric), "rows": rows}
+
+
+def _place(order: Sequence[str], target: str) -> int:
+    return order.index(target) if target in order else len(order)
+
+
+def _by_method(content: Content, task: Tested, metric: str, part: str, target: str) -> dict[str, Row]:
+    wanted = (task.dataset, task.task, metric, part, target)
+    names = ("dataset", "task", "metric", "part", "target")
+    return {row["method"]: row for row in content.rows if tuple(row[name] for name in names) == wanted}
+
+
+def _cell(row: Row | None, metric: str, *, is_best: bool = False) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    value, low, high = (f"{row[name]:.{METRICS[metric].decimals}f}" for name in ("value", "ci_low", "ci_high"))
+    return {"value": value, "interval": f"{low} to {high}", "is_best": is_best}
+
+
+def _difference(method: str, task: Tested, score: Score) -> dict[str, Any]:
+    value, low, high = (
+        f"{number:+.{METRICS[score.metric].decimals}f}" for number in (score.value, score.ci_low, score.ci_high)
+    )
+    cell = {"value": value, "interval": f"{low} to {high}", "is_best": False}
+    return {"method": method, "title": title(task), "axis": axis(score.metric), "cell": cell}

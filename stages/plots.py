@@ -1,0 +1,122 @@
+"""The report's two figures as PNG bytes; equal input gives equal bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart with every kind of colour vision; grey is for the control.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+CONTROL = "random"
+CONTROL_COLOUR = "#8A8A8A"
+INK, FAINT = "#222222", "#DDDDDD"
+DPI = 160
+
+
+@dataclass(frozen=True)
+class Bar:
+    method: str
+    value: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The headline of one task for every method."""
+
+    title: str
+    axis: str  # metric and direction
+    bars: Sequence[Bar]
+    published: float | None
+    chance: float | None  # what guessing reaches, where that is a constant
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses of one training run over its epochs."""
+
+    method: str
+    seed: int
+    epochs: Sequence[int]
+    losses: Mapping[str, Sequence[float]]  # train and val
+
+
+def colours(methods: Sequence[str]) -> dict[str, str]:
+    """One colour per method, the same in every figure."""
+    trained = [method for method in methods if method != CONTROL]
+    chosen = {method: COLOURS[place % len(COLOURS)] for place, method in enumerate(trained)}
+    return {method: chosen.get(method, CONTROL_COLOUR) for method in methods}
+
+
+def summary(panels: Sequence[Panel], methods: Sequence[str]) -> bytes:
+    """One panel per task, one bar with its interval per method."""
+    figure = Figure(figsize=(max(3.6 * len(panels), 4.0), 0.55 * len(methods) + 1.5), layout="constrained")
+    grid = figure.subplots(1, max(len(panels), 1), squeeze=False)
+    of_method = colours(methods)
+    for axes, panel in zip(grid[0], panels, strict=False):
+        _bars(axes, panel, of_method)
+    return _png(figure)
+
+
+def training(curves: Sequence[Curve], methods: Sequence[str]) -> bytes:
+    """One panel per trained method: validation loss full, training loss dashed, one pair of lines per seed."""
+    trained = [method for method in methods if any(curve.method == method for curve in curves)]
+    figure = Figure(figsize=(max(4.6 * len(trained), 4.6), 3.0), layout="constrained")
+    grid = figure.subplots(1, max(len(trained), 1), squeeze=False)
+    of_method = colours(methods)
+    for axes, method in zip(grid[0], trained, strict=False):
+        for curve in (curve for curve in curves if curve.method == method):
+            for part, style in (("train", "--"), ("val", "-")):
+                label = f"{part}, seed {curve.seed}"
+                axes.plot(curve.epochs, curve.losses[part], style, color=of_method[method], lw=1.6, label=label)
+        axes.set_title(f"{method}: pretext loss", loc="left", fontsize=10, color=INK)
+        axes.set_xlabel("epoch")
+        axes.legend(frameon=False, fontsize=8)
+        _tidy(axes)
+    if not trained:
+        grid[0][0].text(0.5, 0.5, "no method was trained", ha="center", va="center", color=INK)
+        grid[0][0].set_axis_off()
+    return _png(figure)
+
+
+def _bars(axes: Axes, panel: Panel, of_method: Mapping[str, str]) -> None:
+    places = np.arange(len(panel.bars))[::-1]  # the first method on top
+    values = np.array([bar.value for bar in panel.bars])
+    spread = np.array([[bar.value - bar.ci_low, bar.ci_high - bar.value] for bar in panel.bars]).clip(min=0)
+    axes.barh(
+        places,
+        values,
+        xerr=spread.T,
+        height=0.62,
+        color=[of_method[bar.method] for bar in panel.bars],
+        error_kw={"ecolor": INK, "elinewidth": 1.2, "capsize": 3},
+    )
+    axes.set_yticks(places, [bar.method for bar in panel.bars])
+    room = max((bar.ci_high for bar in panel.bars), default=1.0)
+    for place, bar in zip(places, panel.bars, strict=True):
+        axes.text(bar.ci_high + 0.02 * room, place, f"{bar.value:.3g}", va="center", fontsize=9, color=INK)
+    axes.set_xlim(0, 1.18 * room)
+    for reference, style, name in ((panel.published, "-", "published"), (panel.chance, ":", "chance")):
+        if reference is not None:
+            axes.axvline(reference, ls=style, lw=1.2, color=INK, label=name)
+            axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
+    axes.set_xlabel(panel.axis, fontsize=9)
+    _tidy(axes)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color=FAINT, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9, colors=INK)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,154 @@
+"""Collect the scores of every method and seed into one table, figures and a page.
+
+Reads: what the probes wrote, histories, splits, rejects of every stage.
+Writes: metrics.parquet (tables.METRICS), metrics.json, report.html, summary.png, training.png and one
+    training/<method>.csv per trained method.
+Params: all, because the configuration's digest stands in every row.
+"""
+
+import csv
+import importlib.metadata
+import io
+import json
+import logging
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import command, config, inventory, page, plots, results, revision, scores, tables
+from stages.plots import Curve
+from stages.results import Tested
+
+log = logging.getLogger(__name__)
+
+SECTIONS = {"params": "*"}
+
+# Values of the paper that a row of the profile `paper` may be compared with: (method, dataset, task, part, target,
+# metric). The 76.4 of AffectNet is left out: its source does not say which metric it is.
+PUBLISHED = {("fabnet", "w300", "landmarks", "test", scores.MEAN, "interocular_percent"): 5.71}
+
+PACKAGES = ("dlib", "matplotlib", "numpy", "opencv-python", "pyarrow", "scipy", "torch")
+
+Row = dict[str, Any]
+
+
+def run(
+    *,
+    tracks: Path,
+    faces: Path,
+    splits: Path,
+    models: Path,
+    embeddings: Path,
+    metrics: Path,
+    out: Path,
+    params: config.Params,
+) -> None:
+    """Write the report, or stop before anything is written.
+
+    Raises:
+        UserError: the tables that are there are not those that the parameters ask for.
+    """
+    results.check(metrics, params)
+    runs = results.expected_runs(params)
+    tasks = results.tested(metrics, params)
+    source = {
+        "profile": params.profile,
+        "config_hash": config.digest(params),
+        "code_rev": revision.code_rev(Path(__file__).parents[1]),
+    }
+    pooled = [_complete(row, source) for row in results.pooled_rows(tasks, params)]
+    rows = [_complete(row, source) for row in results.seed_rows(metrics, params)] + pooled
+    curves = inventory.curves(models, runs)
+    folders = [
+        *(tracks / dataset for dataset in params.tracks),
+        *(faces / dataset for dataset in params.faces),
+        *(splits / kind for kind in ("tracks", "faces")),
+        *(folder / run.folder for folder in (models, embeddings, metrics) for run in runs),
+    ]
+    versions = _versions()
+    content = page.Content(
+        params=params,
+        config_hash=source["config_hash"],
+        code_rev=source["code_rev"],
+        rows=pooled,
+        tasks=tasks,
+        differences=list(results.differences(tasks, params, plots.CONTROL)) if plots.CONTROL in params.methods else [],
+        counts=[
+            *inventory.counts(splits / "tracks", "face tracks", params.tracks),
+            *inventory.counts(splits / "faces", "still images", params.faces),
+        ],
+        rejects=inventory.rejects(folders),
+        sweeps=inventory.sweeps(metrics, runs),
+        versions=versions,
+        summary_png=plots.summary(list(_panels(tasks, pooled)), params.methods),
+        training_png=plots.training(curves, params.methods),
+    )
+    _write(out, rows, content, curves, {**source, **versions})
+
+
+def _complete(row: Row, source: Mapping[str, str]) -> Row:
+    """A METRICS row: scores with where they come from and what the paper says."""
+    key = tuple(row[name] for name in ("method", "dataset", "task", "part", "target", "metric"))
+    return {**row, **source, "published": PUBLISHED.get(key) if source["profile"] == "paper" else None}
+
+
+def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Panel]:
+    """The headline metric of every task."""
+    for task in tasks:
+        metric = task.metrics[0]
+        key = (task.dataset, task.task, metric, "test", scores.MEAN)
+        of_task = [row for row in rows if tuple(row[n] for n in ("dataset", "task", "metric", "part", "target")) == key]
+        bars = [plots.Bar(row["method"], row["value"], row["ci_low"], row["ci_high"]) for row in of_task]
+        published = next((row["published"] for row in of_task if row["published"] is not None), None)
+        yield plots.Panel(page.title(task), page.axis(metric), bars, published, scores.METRICS[metric].chance)
+
+
+def _write(
+    out: Path, rows: Sequence[Row], content: page.Content, curves: Sequence[Curve], provenance: Mapping[str, str]
+) -> None:
+    key = ["dataset", "task", "method", "seed", "part", "metric", "target"]
+    tables.write(out / "metrics.parquet", tables.METRICS, rows, key=key, metadata=provenance)
+    (out / "metrics.json").write_text(json.dumps(_headlines(content.rows), indent=2) + "\n", encoding="utf-8")
+    (out / "summary.png").write_bytes(content.summary_png)
+    (out / "training.png").write_bytes(content.training_png)
+    (out / "training").mkdir(exist_ok=True)
+    for method in sorted({curve.method for curve in curves}):
+        text = _curve_csv([curve for curve in curves if curve.method == method])
+        (out / "training" / f"{method}.csv").write_text(text, encoding="utf-8")
+    (out / "report.html").write_text(page.render(content), encoding="utf-8")
+    lost = sum(row["count"] for row in content.rejects)
+    log.info("report: %d rows, %d items rejected in all stages; open %s", len(rows), lost, out / "report.html")
+
+
+def _headlines(rows: Sequence[page.Row]) -> Row:
+    """Values by method -> data set -> task -> metric, on the whole test part, mean over seeds."""
+    nested: Row = {}
+    for row in rows:
+        if row["part"] == "test" and row["target"] == scores.MEAN:
+            of_task = nested.setdefault(row["method"], {}).setdefault(row["dataset"], {}).setdefault(row["task"], {})
+            of_task[row["metric"]] = round(row["value"], 6)
+    return nested
+
+
+def _curve_csv(curves: Sequence[Curve]) -> str:
+    """epoch, train_loss, val_loss, each the mean over the seeds that came so far."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["epoch", "train_loss", "val_loss"])
+    for epoch in sorted({epoch for curve in curves for epoch in curve.epochs}):
+        reached = [(curve, list(curve.epochs).index(epoch)) for curve in curves if epoch in curve.epochs]
+        means = [np.mean([curve.losses[part][place] for curve, place in reached]) for part in ("train", "val")]
+        table.writerow([epoch, *(f"{mean:.8g}" for mean in means)])
+    return text.getvalue()
+
+
+def _versions() -> dict[str, str]:
+    """Python and the packages that can change a number."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+if __name__ == "__main__":
+    command.main(run, SECTIONS, __doc__)

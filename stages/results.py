@@ -1,0 +1,132 @@
+"""What the probes wrote, for every method and seed that should be there and for nothing else."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stages import scores, tables
+from stages.config import Params
+from stages.errors import UserError
+from stages.scores import Bootstrap, Predictions, Score
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method with one seed."""
+
+    method: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        return f"{self.method}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Predictions for the test images of one task by every run, the same images in the same order."""
+
+    dataset: str
+    task: str
+    metrics: Sequence[str]  # the first one is the headline
+    subset: NDArray[np.str_]  # (N,)
+    of_run: dict[Run, Predictions]
+
+    def of_method(self, method: str) -> list[Predictions]:
+        """One element per seed."""
+        return [predictions for run, predictions in self.of_run.items() if run.method == method]
+
+
+def expected_runs(params: Params) -> list[Run]:
+    """Every method with every seed, methods in the order of the parameters."""
+    return [Run(method, seed) for method in params.methods for seed in sorted(params.seeds)]
+
+
+def check(metrics: Path, params: Params) -> None:
+    """Make sure that `metrics` holds the runs of the parameters and no others.
+
+    Raises:
+        UserError: a table is missing, left over from other parameters, or lacks a task.
+    """
+    expected = {run.folder for run in expected_runs(params)}
+    found = {path.name for path in metrics.iterdir()} if metrics.is_dir() else set[str]()
+    for name in sorted(expected - found):
+        raise UserError(f"{metrics / name} is missing: run `dvc repro` to make it")
+    for name in sorted(found - expected):
+        raise UserError(f"{metrics / name} is left over from other methods or seeds: delete it and run again")
+    tasks = {(dataset, task) for dataset in params.faces for task in params.dataset[dataset].tasks}
+    for name in sorted(expected):
+        table = tables.read(metrics / name / "metrics.parquet", tables.SCORES)
+        there = set(zip(table["dataset"].to_pylist(), table["task"].to_pylist(), strict=True))
+        for dataset, task in sorted(tasks ^ there):
+            state = "has no rows" if (dataset, task) in tasks else "has rows that are not asked for"
+            raise UserError(f"{metrics / name} {state}: {dataset} {task}; run `dvc repro --force probe`")
+
+
+def seed_rows(metrics: Path, params: Params) -> Iterator[dict[str, Any]]:
+    """The rows that `probe` wrote, each with its method and seed."""
+    for run in expected_runs(params):
+        for row in tables.read(metrics / run.folder / "metrics.parquet", tables.SCORES).to_pylist():
+            yield {"method": run.method, "seed": run.seed, **row}
+
+
+def tested(metrics: Path, params: Params) -> list[Tested]:
+    """The test predictions of every task; images that a run could not embed are left out of all of them."""
+    of_run = {
+        run: tables.read(metrics / run.folder / "predictions.parquet", tables.PREDICTIONS)
+        for run in expected_runs(params)
+    }
+    found: list[Tested] = []
+    for dataset in params.faces:
+        for task, settings in sorted(params.dataset[dataset].tasks.items()):
+            of_task = {run: _of_task(table, dataset, task) for run, table in of_run.items()}
+            shared = set.intersection(*(set(table["sample_id"].to_pylist()) for table in of_task.values()))
+            if not shared:
+                raise UserError(f"{dataset} {task}: no test image was embedded by every method; see the rejects tables")
+            is_shared = pc.field("sample_id").isin(sorted(shared))
+            kept = {run: table.filter(is_shared) for run, table in of_task.items()}
+            subset = np.array(next(iter(kept.values()))["subset"].to_pylist(), str)
+            predictions = {run: _predictions(table, settings.classes) for run, table in kept.items()}
+            found.append(Tested(dataset, task, settings.metrics, subset, predictions))
+    return found
+
+
+def pooled_rows(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, Any]]:
+    """Rows averaged over seeds (`seed` is null), for every method, part, metric and target that is defined."""
+    for task in tasks:
+        for method in params.methods:
+            runs = task.of_method(method)
+            for part, members in scores.parts(task.subset):
+                for metric in task.metrics:
+                    for score in scores.score(metric, [run[members] for run in runs], bootstrap(params)):
+                        if not np.isnan(score.value):
+                            of = {"dataset": task.dataset, "task": task.task, "part": part}
+                            yield {"method": method, "seed": None, **of, **vars(score)}
+
+
+def differences(tasks: Sequence[Tested], params: Params, control: str) -> Iterator[tuple[str, Tested, Score]]:
+    """Method, task and its headline minus that of `control`, for every other method."""
+    for method in (name for name in params.methods if name != control):
+        for task in tasks:
+            score = scores.compare(task.metrics[0], task.of_method(method), task.of_method(control), bootstrap(params))
+            if score is not None:
+                yield method, task, score
+
+
+def bootstrap(params: Params) -> Bootstrap:
+    return Bootstrap(params.probe.bootstrap, params.probe.confidence, params.seed)
+
+
+def _of_task(table: pa.Table, dataset: str, task: str) -> pa.Table:
+    return table.filter((pc.field("dataset") == dataset) & (pc.field("task") == task)).sort_by("sample_id")
+
+
+def _predictions(table: pa.Table, classes: Sequence[str]) -> Predictions:
+    truth, prediction = (np.array(table[name].to_pylist(), np.float64) for name in ("truth", "prediction"))
+    return Predictions(truth, prediction, tuple(classes))

@@ -1,0 +1,243 @@
+import csv
+import json
+import struct
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import probe_samples
+import pytest
+from ruamel.yaml import YAML
+
+from stages import config, probe, report, results, scores, tables
+from stages.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+SEEDS = [0, 1]
+
+
+def parameters(**changes: object) -> config.Params:
+    """The sample profile with the small tasks of `probe_samples`."""
+    sample = config.load(ROOT / "profiles" / "sample.yaml")
+    dataset = {**sample.dataset, **probe_samples.SETTINGS}
+    small: dict[str, object] = {"seeds": SEEDS, "dataset": dataset, "probe": probe_samples.PARAMS}
+    return sample.model_copy(update=small | changes)
+
+
+def write_inputs(root: Path, params: config.Params) -> None:
+    """Everything that `report` reads; `random` is worse than `fabnet`."""
+    for method in params.methods:
+        for seed in params.seeds:
+            name = f"{method}-{seed}"
+            learnable = method != "random"
+            paths = probe_samples.write_tree(root, method=name, learnable=learnable, seed=seed)
+            probe.run(
+                **paths,
+                out=root / "metrics" / name,
+                seed=params.seed,
+                detected=params.detected,
+                boxed=params.boxed,
+                params=params.probe,
+                settings=params.dataset,
+            )
+            history = [
+                {"epoch": epoch, "step": 10 * epoch, "part": part, "metric": "loss", "value": (1 + seed) / epoch}
+                for epoch in (range(1, 6) if learnable else ())
+                for part in ("train", "val")
+            ]
+            tables.write(root / "models" / name / "history.parquet", tables.HISTORY, history, key=["epoch", "part"])
+            tables.write_rejects(root / "models" / name / "rejects.parquet", [])
+            tables.write_rejects(root / "embeddings" / name / "rejects.parquet", [])
+    for dataset in params.tracks:
+        rows = [{"sample_id": f"id{n}/v/t/{n}", "group_id": f"id{n // 2}", "part": "train"} for n in range(6)]
+        tables.write(root / "splits" / "tracks" / f"{dataset}.parquet", tables.SPLITS, rows, key=["sample_id"])
+        reject = {"dataset": dataset, "stage": "crop"}
+        lost = [reject | {"key": f"<b>{n}", "reason": f"clip is damaged or cut short: {n}"} for n in range(3)]
+        tables.write_rejects(root / "tracks" / dataset / "rejects.parquet", lost)
+    for dataset in params.faces:
+        tables.write_rejects(root / "faces" / dataset / "rejects.parquet", [])
+    for kind in ("tracks", "faces"):
+        tables.write_rejects(root / "splits" / kind / "rejects.parquet", [])
+
+
+def run(root: Path, params: config.Params, out: str = "reports") -> Path:
+    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics")
+    report.run(**{name: root / name for name in names}, out=root / out, params=params)
+    return root / out
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_inputs(root, parameters())
+    return root
+
+
+@pytest.fixture(scope="module")
+def written(inputs: Path) -> Path:
+    return run(inputs, parameters())
+
+
+def rows_of(out: Path) -> list[dict[str, object]]:
+    return tables.read(out / "metrics.parquet", tables.METRICS).to_pylist()
+
+
+def test_every_method_has_rows_per_seed_and_pooled(written: Path):
+    rows = rows_of(written)
+    assert {(row["method"], row["seed"]) for row in rows} == {
+        (method, seed) for method in ("fabnet", "random") for seed in (0, 1, None)
+    }
+    params = parameters()
+    assert {row["config_hash"] for row in rows} == {config.digest(params)}
+    assert {row["profile"] for row in rows} == {"sample"}
+    keys = [tuple(row[n] for n in ("dataset", "task", "method", "seed", "part", "target", "metric")) for row in rows]
+    assert len(set(keys)) == len(keys) == 2 * 3 * (4 + 1 + 3 * 6)
+
+
+def test_a_pooled_value_is_the_mean_over_seeds(written: Path):
+    rows = rows_of(written)
+    for method in ("fabnet", "random"):
+        found = {
+            row["seed"]: row["value"]
+            for row in rows
+            if (row["method"], row["metric"], row["target"], row["part"])
+            == (method, "interocular_percent", "mean", "test")
+        }
+        assert found[None] == pytest.approx((found[0] + found[1]) / 2)
+
+
+def test_intervals_hold_their_value_and_order_the_methods(written: Path):
+    pooled = {
+        row["method"]: row for row in rows_of(written)
+        if row["seed"] is None and (row["metric"], row["target"]) == ("auc", "mean")
+    }  # fmt: skip
+    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows_of(written))
+    assert pooled["random"]["ci_high"] < pooled["fabnet"]["ci_low"]
+
+
+def test_a_second_run_writes_the_same_bytes(inputs: Path, written: Path):
+    again = run(inputs, parameters(), "again")
+    names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
+    assert names == [
+        "metrics.json", "metrics.parquet", "report.html", "summary.png", "training.png", "training/fabnet.csv",
+    ]  # fmt: skip
+    for name in names:
+        assert (written / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_the_json_nests_the_headlines(written: Path):
+    found = json.loads((written / "metrics.json").read_text())
+    assert sorted(found) == ["fabnet", "random"]
+    assert sorted(found["fabnet"]["affectnet"]["expression"]) == ["accuracy", "auc"]
+    row = next(
+        row for row in rows_of(written)
+        if row["seed"] is None and (row["method"], row["metric"], row["target"]) == ("fabnet", "auc", "mean")
+    )  # fmt: skip
+    assert found["fabnet"]["affectnet"]["expression"]["auc"] == pytest.approx(row["value"], abs=1e-6)
+
+
+def test_the_training_curve_is_the_mean_over_seeds(written: Path):
+    with (written / "training" / "fabnet.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == pytest.approx([1.5 / epoch for epoch in range(1, 6)])
+    assert not (written / "training" / "random.csv").exists()
+
+
+def test_the_metadata_names_schema_configuration_and_versions(written: Path):
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(written / "metrics.parquet").metadata
+    assert metadata[b"schema_version"] == tables.SCHEMA_VERSION.encode()
+    assert metadata[b"config_hash"] == config.digest(parameters()).encode()
+    assert {b"code_rev", b"python", b"torch", b"numpy"} <= set(metadata)
+
+
+class References(HTMLParser):
+    """Collects whatever a browser would load, and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loaded += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        assert tag not in ("script", "iframe", "object", "embed", "b>0")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_the_page_needs_nothing_but_itself_and_escapes_names(written: Path):
+    text = (written / "report.html").read_text(encoding="utf-8")
+    page = References()
+    page.feed(text)
+    assert page.loaded
+    assert all(value.startswith("data:") for value in page.loaded)
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "<b>0" in "".join(page.text)  # a key from the data, shown as it is and not taken for a tag
+
+
+def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
+    page = References()
+    page.feed((written / "report.html").read_text(encoding="utf-8"))
+    text = " ".join(" ".join(page.text).split())
+    assert "affectnet · expression" in text
+    assert "voxceleb1 face tracks train 6 3" in text
+    assert "crop voxceleb1 clip is damaged or cut short 3" in text
+    assert config.digest(parameters()) in text
+    assert "interocular_percent" in text
+    assert "Every number on this page is about rendered faces" in text
+
+
+def test_figures_are_png_of_a_readable_size(written: Path):
+    for name in ("summary.png", "training.png"):
+        data = (written / name).read_bytes()
+        width, height = struct.unpack(">II", data[16:24])
+        assert data.startswith(b"\x89PNG")
+        assert 300 < height < width < 3000
+
+
+def test_a_left_over_table_is_refused_by_name(inputs: Path):
+    with pytest.raises(UserError, match=r"fabnet-1 is left over from other methods or seeds: delete it"):
+        run(inputs, parameters(seeds=[0]), "refused")
+    assert not (inputs / "refused").exists()
+
+
+def test_a_missing_table_is_refused_by_name(inputs: Path):
+    with pytest.raises(UserError, match=r"fabnet-2 is missing: run `dvc repro`"):
+        run(inputs, parameters(seeds=[0, 1, 2]), "refused")
+
+
+def test_scores_of_another_task_are_refused(inputs: Path):
+    changed = {**parameters().dataset}
+    changed["w300"] = changed["w300"].model_copy(update={"tasks": {}})
+    with pytest.raises(UserError, match="has rows that are not asked for: w300 landmarks"):
+        run(inputs, parameters(dataset=changed), "refused")
+
+
+def test_published_values_stand_in_the_paper_profile_alone(inputs: Path, written: Path):
+    assert all(row["published"] is None for row in rows_of(written))
+    paper = run(inputs, parameters(profile="paper"), "paper")
+    published = [row for row in rows_of(paper) if row["published"] is not None]
+    assert {row["published"] for row in published} == {5.71}
+    assert {(row["method"], row["task"], row["part"], row["target"]) for row in published} == {
+        ("fabnet", "landmarks", "test", "mean")
+    }
+    assert "5.71" in (paper / "report.html").read_text(encoding="utf-8")
+
+
+def test_difference_to_the_control_is_on_shared_images(inputs: Path):
+    params = parameters()
+    tasks = results.tested(inputs / "metrics", params)
+    found = {task.task: score for _, task, score in results.differences(tasks, params, "random")}
+    assert found["expression"].ci_low > 0
+    assert found["landmarks"].ci_high < 0
+    assert np.isfinite([score.value for score in found.values()]).all()
+
+
+def test_the_stage_depends_on_every_parameter():
+    stage = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
+    assert sorted(stage["params"]) == sorted(config.Params.model_fields)
+    assert scores.MEAN == "mean"
