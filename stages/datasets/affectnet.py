@@ -35,22 +35,21 @@ def read(raw: Path) -> Release[Face]:
         UserError: a list, the picture folder or the manifest is missing.
     """
     digests = sha256_by_name(raw)
-    images = _only(raw, digests, rf"(.*/)?{IMAGES}/")
+    images = _nearest(raw, digests, f"{IMAGES}/")
     lines = [
         (part, line)
         for part, name in (("test", "validation.csv"), ("train", "training.csv"))
-        for line in _list(raw / _only(raw, digests, rf"(.*/)?{re.escape(name)}$"))
+        for line in _list(raw / _nearest(raw, digests, name))
     ]
     return Release(_items(lines, images, digests), len(lines))
 
 
-def _only(raw: Path, names: dict[str, str], pattern: str) -> str:
-    """What the pattern matches at the beginning of the release's names, the shortest of several."""
-    found = {match[0] for name in names if (match := re.match(pattern, name))}
+def _nearest(raw: Path, names: dict[str, str], wanted: str) -> str:
+    """The shortest path that ends in the file, or in the folder where `wanted` ends in a slash."""
+    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"))
+    found = {match[0] for name in names if (match := pattern.match(name))}
     if not found:
-        raise UserError(
-            f"{raw} should hold {EXPECTED}: found nothing like {pattern.removeprefix('(.*/)?').rstrip('$')}"
-        )
+        raise UserError(f"{raw} should hold {EXPECTED}: found no {wanted}")
     return min(found, key=lambda name: (len(name), name))
 
 

@@ -41,3 +41,34 @@ def mp4(folder: Path, frames: int, *, fps: int = 25, side: int = 224, seed: int 
 def level(image: np.ndarray) -> float:
     """Grey level of the right half, by which a frame of `mp4` is told from the others."""
     return float(image[:, -image.shape[1] // 4 :].mean())
+
+
+def drawn_faces(width: int, height: int, *faces: tuple[int, int, int]) -> np.ndarray:
+    """Cartoon heads that dlib's HOG detector finds, each (centre x, centre y, side) px, on grey."""
+    image = np.full((height, width, 3), 90, np.uint8)
+    for face in faces:
+        _draw_face(image, *face)
+    return cv2.GaussianBlur(image, (0, 0), 1.5)
+
+
+def _draw_face(image: np.ndarray, centre_x: int, centre_y: int, side: int) -> None:
+    scale = side / 200
+
+    def ellipse(x: float, y: float, half_width: float, half_height: float, bgr: tuple[int, int, int]) -> None:
+        centre = (int(centre_x + x * scale), int(centre_y + y * scale))
+        axes = (max(1, int(half_width * scale)), max(1, int(half_height * scale)))
+        cv2.ellipse(image, centre, axes, 0, 0, 360, bgr, -1, cv2.LINE_AA)
+
+    ellipse(0, -20, 88, 112, (30, 35, 45))  # hair
+    ellipse(0, 5, 76, 100, (150, 175, 215))  # skin
+    for mirror in (-1, 1):
+        ellipse(mirror * 32, -22, 20, 11, (95, 115, 150))  # eye socket, white, iris, brow, nostril
+        ellipse(mirror * 32, -20, 14, 7, (235, 235, 235))
+        ellipse(mirror * 32, -20, 7, 7, (30, 30, 30))
+        ellipse(mirror * 32, -38, 20, 5, (40, 45, 60))
+        ellipse(mirror * 10, 32, 5, 4, (70, 85, 120))
+    ellipse(0, 10, 9, 26, (165, 190, 228))  # nose
+    ellipse(0, 34, 16, 6, (105, 125, 165))
+    ellipse(0, 60, 28, 9, (80, 80, 160))  # mouth, chin
+    ellipse(0, 60, 28, 2, (40, 40, 90))
+    ellipse(0, 82, 24, 6, (125, 148, 188))

@@ -1,0 +1,104 @@
+import pytest
+from media_samples import encoded, noise
+from releases import affectnet, bring, put
+
+from stages.datasets.affectnet import read
+from stages.errors import UserError
+from stages.readers import Face, Reject
+
+
+def row(name: str, code: object = 1, box: str = "10,20,40,50", landmarks: str = "") -> str:
+    return f"{name},{box},{landmarks},{code},-2,-2"
+
+
+def items(tmp_path, training: list[str], validation: list[str], images: dict[str, bytes]) -> list[Face | Reject]:
+    release = affectnet(tmp_path / "release", training, validation, images)
+    return list(read(bring("affectnet", release, tmp_path / "raw")).items)
+
+
+PICTURES = {f"{k}/p{k}.jpg": encoded(noise(60, 60, k)) for k in range(6)}
+
+
+def test_the_validation_list_is_the_test_part_and_codes_are_labels(tmp_path):
+    found = items(tmp_path, [row("1/p1.jpg", 7)], [row("0/p0.jpg", 0)], PICTURES)
+    assert [(face.sample_id, face.part, dict(face.labels)) for face in found if isinstance(face, Face)] == [
+        ("0/p0.jpg", "test", {"expression": 0}),
+        ("1/p1.jpg", "train", {"expression": 7}),
+    ]
+
+
+def test_sizes_of_the_box_become_its_far_edges(tmp_path):
+    (face,) = items(tmp_path, [row("1/p1.jpg")], [], PICTURES)
+    assert isinstance(face, Face)
+    assert face.box_xyxy_px == (10, 20, 50, 70)
+
+
+@pytest.mark.parametrize("box", [",,,", "NULL,NULL,NULL,NULL", "1,2,0,5", "nan,1,2,3"])
+def test_a_face_without_a_usable_box_has_none(tmp_path, box):
+    (face,) = items(tmp_path, [row("1/p1.jpg", box=box)], [], PICTURES)
+    assert isinstance(face, Face)
+    assert face.box_xyxy_px is None
+
+
+def test_landmarks_in_one_cell_or_in_136_do_not_move_the_code(tmp_path):
+    one = row("1/p1.jpg", 3, landmarks=";".join(["1.5"] * 136))
+    many = row("2/p2.jpg", 4, landmarks=",".join(["1.5"] * 136))
+    assert [
+        face.labels["expression"] for face in items(tmp_path, [one, many], [], PICTURES) if isinstance(face, Face)
+    ] == [3, 4]
+
+
+def test_discarded_codes_and_rows_that_are_wrong_are_rejects(tmp_path):
+    training = [
+        row("1/p1.jpg", 8),
+        row("2/p2.jpg", 9),
+        row("3/p3.jpg", 10),
+        row("4/p4.jpg", 11),
+        row("4/p4.jpg", "x"),
+        row("9/nowhere.jpg"),
+        row("../../etc/passwd"),
+        row("/etc/passwd"),
+        "a,b",
+    ]
+    found = items(tmp_path, training, [], PICTURES)
+    assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == [
+        "labelled none",
+        "labelled uncertain",
+        "labelled non-face",
+        "unknown expression code",
+        "unknown expression code",
+        "no such picture",
+        "unsafe name",
+        "unsafe name",
+        "row too short",
+    ]
+
+
+def test_a_picture_of_both_lists_counts_as_test(tmp_path):
+    images = {**PICTURES, "8/copy.jpg": PICTURES["0/p0.jpg"]}
+    found = items(tmp_path, [row("8/copy.jpg")], [row("0/p0.jpg")], images)
+    assert isinstance(found[0], Face)
+    assert found[1] == Reject("8/copy.jpg", "same picture as another: 0/p0.jpg")
+
+
+def test_lists_with_a_byte_order_mark_crlf_and_foreign_bytes_are_read(tmp_path):
+    release = affectnet(tmp_path / "release", [], [row("0/p0.jpg")], PICTURES)
+    header = b"\xef\xbb\xbfsubDirectory_filePath,face_x\r\n"
+    lines = [row("1/p1.jpg").encode(), b"1/caf\xe9.jpg,1,2,3,4,,1,-2,-2"]
+    put(release / "Manually_Annotated_file_lists" / "training.csv", header + b"\r\n".join(lines) + b"\r\n")
+    found = list(read(bring("affectnet", release, tmp_path / "raw")).items)
+    assert [item.key for item in found] == ["0/p0.jpg", "1/p1.jpg", "1/caf\\udce9.jpg"]
+    assert isinstance(found[2], Reject)
+
+
+def test_pictures_in_a_deeper_folder_are_found(tmp_path):
+    release = affectnet(tmp_path / "release" / "Manually_Annotated", [row("1/p1.jpg")], [], PICTURES)
+    (face,) = read(bring("affectnet", release.parent, tmp_path / "raw")).items
+    assert isinstance(face, Face)
+    assert face.image == "Manually_Annotated/Manually_Annotated_Images/1/p1.jpg"
+
+
+def test_a_release_without_a_list_is_one_sentence(tmp_path):
+    put(tmp_path / "release" / "Manually_Annotated_Images" / "1" / "p.jpg", b"x")
+    with pytest.raises(UserError, match=r"validation\.csv"):
+        read(bring("affectnet", tmp_path / "release", tmp_path / "raw"))

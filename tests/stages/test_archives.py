@@ -1,0 +1,112 @@
+import io
+import random
+import zipfile
+
+import pytest
+from releases import in_parts, put, tar_gz, zip_bytes
+
+from stages import archives
+from stages.errors import Rejected, UserError
+from stages.readers import Reject
+
+MEMBERS = {f"dev/mp4/id{k}/v/{k:05d}.mp4": random.Random(k).randbytes(1000 + k) for k in range(12)}
+
+
+def only(folder):
+    (source,) = archives.zip_sources(folder)
+    return source
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_members_come_out_of_any_number_of_parts(tmp_path, parts):
+    in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), parts)
+    with archives.open_zip(only(tmp_path)) as archive:
+        assert {info.filename: archives.zip_member(archive, info) for info in archive.infolist()} == MEMBERS
+
+
+def test_parts_read_as_one_file_from_any_position(tmp_path):
+    whole = random.Random(0).randbytes(1000)
+    paths = in_parts(tmp_path, "x", whole, 7)
+    with io.BufferedReader(archives.Parts(paths), 64) as file:
+        for _ in range(200):
+            at, size = random.Random(_).randrange(1100), random.Random(_ + 1).randrange(400)
+            file.seek(at)
+            assert file.read(size) == whole[at : at + size]
+        assert file.seek(-10, io.SEEK_END) == 990
+        assert file.read() == whole[-10:]
+
+
+@pytest.mark.parametrize("missing", ["aa", "ab", "ac"])
+def test_a_part_missing_before_others_is_named(tmp_path, missing):
+    in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), 4)
+    (tmp_path / f"vox2_dev_mp4_part{missing}").unlink()
+    with pytest.raises(UserError, match=f"vox2_dev_mp4_part{missing} is missing"):
+        archives.zip_sources(tmp_path)
+
+
+def test_a_missing_last_part_is_named(tmp_path):
+    in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), 3)[-1].unlink()
+    with pytest.raises(UserError, match="vox2_dev_mp4_partac is missing"):
+        archives.open_zip(only(tmp_path))
+
+
+def test_a_part_that_is_too_short_is_one_sentence(tmp_path):
+    first, *_ = in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), 3)
+    first.write_bytes(first.read_bytes()[:-100])
+    with pytest.raises(UserError, match="bytes are missing or too many"):
+        archives.open_zip(only(tmp_path))
+
+
+def test_what_is_no_zip_is_one_sentence(tmp_path):
+    put(tmp_path / "vox2_dev_mp4.zip", b"<html>login</html>")
+    with pytest.raises(UserError, match=r"vox2_dev_mp4\.zip is no whole ZIP archive"):
+        archives.open_zip(only(tmp_path))
+
+
+def test_a_joined_archive_beside_its_parts_is_read_once(tmp_path):
+    data = zip_bytes(MEMBERS)
+    in_parts(tmp_path, "vox2_dev_mp4", data, 2)
+    put(tmp_path / "vox2_dev_mp4.zip", data)
+    assert [path.name for path in only(tmp_path).paths] == ["vox2_dev_mp4.zip"]
+
+
+def test_a_damaged_member_is_rejected_and_the_others_are_not(tmp_path):
+    data = bytearray(zip_bytes(MEMBERS))
+    at = data.index(MEMBERS["dev/mp4/id3/v/00003.mp4"])
+    data[at + 50] ^= 255
+    put(tmp_path / "x.zip", bytes(data))
+    with archives.open_zip(only(tmp_path)) as archive:
+        with pytest.raises(Rejected, match="damaged in the archive"):
+            archives.zip_member(archive, archive.getinfo("dev/mp4/id3/v/00003.mp4"))
+        assert (
+            archives.zip_member(archive, archive.getinfo("dev/mp4/id4/v/00004.mp4"))
+            == MEMBERS["dev/mp4/id4/v/00004.mp4"]
+        )
+
+
+def test_a_member_that_claims_to_be_huge_is_rejected_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 100)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.mp4", bytes(10**6))
+    put(tmp_path / "x.zip", buffer.getvalue())
+    with archives.open_zip(only(tmp_path)) as archive, pytest.raises(Rejected, match="too large"):
+        archives.zip_member(archive, archive.infolist()[0])
+
+
+def test_a_tar_is_read_in_its_order_with_bad_names_as_rejects(tmp_path):
+    path = tar_gz(tmp_path / "x.tar.gz", {"b": b"1", "../a": b"2", "/etc/x": b"3", "c/d": b"4"})
+    items = list(archives.tar_members(path))
+    assert [item for item in items if isinstance(item, tuple)] == [("b", b"1"), ("c/d", b"4")]
+    assert {item.key for item in items if isinstance(item, Reject)} == {"../a", "/etc/x"}
+
+
+def test_a_tar_cut_short_is_a_user_error_after_its_whole_members(tmp_path):
+    path = tar_gz(tmp_path / "x.tar.gz", {f"{k}": random.Random(k).randbytes(5000) for k in range(10)})
+    path.write_bytes(path.read_bytes()[:25_000])
+    got = []
+    with pytest.raises(UserError, match="damaged or cut short"):
+        got.extend(name for name, _ in archives.tar_members(path))
+    put(tmp_path / "y.tar.gz", b"<html>")
+    with pytest.raises(UserError, match="damaged or cut short"):
+        list(archives.tar_members(tmp_path / "y.tar.gz"))

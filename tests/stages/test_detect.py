@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from media_samples import drawn_faces, encoded, noise
+from releases import affectnet, bring
+
+from fabnet.boxes import overlap
+from stages import detect, media, tables
+from stages.config import DetectParams
+from stages.datasets.affectnet import LABELS
+from stages.errors import Rejected, UserError
+from stages.readers import Face
+from stages.shards import Shards
+
+PARAMS = DetectParams(upsample=0, min_score=0.0, crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64)
+LEFT, RIGHT = (140, 170, 160), (480, 190, 200)  # centre and side of two drawn heads
+
+
+def find(image: np.ndarray, box=None) -> tuple[float, float, float, float]:
+    return detect.find_box(Face("x", "x", "train", "", box), image, upsample=0, min_score=0.0)
+
+
+def test_the_drawn_face_is_found_as_a_square_around_it():
+    x0, y0, x1, y1 = find(drawn_faces(320, 300, (160, 150, 200)))
+    assert x1 - x0 == y1 - y0
+    assert overlap((x0, y0, x1, y1), (85, 90, 235, 250)) > 0.6
+
+
+def test_of_two_faces_the_annotated_one_is_taken():
+    image = drawn_faces(700, 340, LEFT, RIGHT)
+    left, right = find(image, (60, 90, 220, 250)), find(image, (380, 90, 580, 290))
+    assert left[2] < right[0]
+
+
+def test_a_picture_without_a_face_or_without_the_annotated_one_is_rejected():
+    with pytest.raises(Rejected, match="no face detected"):
+        find(noise(300, 300))
+    with pytest.raises(Rejected, match="touches the annotated box"):
+        find(drawn_faces(700, 340, LEFT), (500, 100, 600, 200))
+
+
+def run(raw, out) -> list[dict]:
+    detect.run(dataset="affectnet", raw=raw, out=out, journal=out.parent / "journal", detect=PARAMS)
+    return tables.read(out / "index.parquet", tables.faces_schema(LABELS)).to_pylist()
+
+
+@pytest.fixture
+def raw(tmp_path):
+    face = encoded(drawn_faces(320, 300, (160, 150, 200)))
+    images = {
+        "1/good.jpg": face,
+        "2/edge.png": encoded(drawn_faces(233, 300, (160, 150, 200)), ".png"),
+        "3/half.jpg": encoded(drawn_faces(330, 300, (160, 150, 200)))[:4000],
+        "4/empty.jpg": encoded(noise(200, 200)),
+        "5/none.jpg": encoded(noise(201, 200)),
+        "6/test.jpg": encoded(drawn_faces(330, 310, (160, 150, 200))),
+    }
+    training = [f"{name},0,0,320,300,,{8 if 'none' in name else 3},-2,-2" for name in list(images)[:5]]
+    training.append("7/nowhere.jpg,0,0,9,9,,3,-2,-2")
+    release = affectnet(tmp_path / "release", training, ["6/test.jpg,0,0,320,300,,7,-2,-2"], images)
+    return bring("affectnet", release, tmp_path / "raw")
+
+
+def test_faces_are_stored_with_their_label_and_the_rest_is_rejected_with_a_reason(tmp_path, raw):
+    rows = run(raw, tmp_path / "out")
+    found = {row["sample_id"]: (row["part"], row["expression"], row["width_px"], row["height_px"]) for row in rows}
+    assert found["1/good.jpg"] == ("train", 3, 256, 256)
+    assert found["6/test.jpg"] == ("test", 7, 256, 256)
+    rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert {row["key"]: row["reason"].split(":")[0] for row in rejects if row["key"] not in found} == {
+        "3/half.jpg": "picture is cut short",
+        "4/empty.jpg": "no face detected",
+        "5/none.jpg": "labelled none",
+        "7/nowhere.jpg": "no such picture",
+    }
+
+
+def test_a_box_that_leaves_the_picture_is_filled_with_black(tmp_path, raw):
+    (row,) = [row for row in run(raw, tmp_path / "out") if row["sample_id"] == "2/edge.png"]
+    x0, _, x1, _ = row["crop_xyxy_px"]
+    assert x1 > 233
+    with Shards(tmp_path / "out") as shards:
+        image = media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
+    border = round((233 - x0) * 256 / (x1 - x0))
+    assert image[:, border + 3 :].max() < 12
+    assert image[:, border - 12 : border - 3].min() > 12
+
+
+def test_a_second_run_gives_the_same_bytes(tmp_path, raw):
+    run(raw, tmp_path / "out")
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    run(raw, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
+
+
+def test_a_release_that_lost_its_pictures_is_a_user_error(tmp_path):
+    release = affectnet(tmp_path / "release", ["1/a.jpg,0,0,9,9,,3,-2,-2"], [], {"2/b.jpg": encoded(noise(50, 50))})
+    with pytest.raises(UserError, match="nothing in the release can be used"):
+        run(bring("affectnet", release, tmp_path / "raw"), tmp_path / "out")

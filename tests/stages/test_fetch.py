@@ -1,0 +1,121 @@
+import json
+import os
+
+import pytest
+from releases import bring, put
+
+from stages import fetch, tables
+from stages.errors import UserError
+
+
+@pytest.fixture
+def release(tmp_path):
+    put(tmp_path / "release" / "vox1_meta.csv", "meta")
+    put(tmp_path / "release" / "deep" / "er" / "archive.tar.gz", b"tar" * 1000)
+    return tmp_path / "release"
+
+
+def manifest(raw) -> dict:
+    return json.loads((raw / "manifest.json").read_text())
+
+
+def test_files_are_linked_not_copied_and_listed_with_their_digest(tmp_path, release):
+    raw = bring("voxceleb1", release, tmp_path / "raw")
+    assert (raw / "deep" / "er" / "archive.tar.gz").samefile(release / "deep" / "er" / "archive.tar.gz")
+    entry = manifest(raw)["files"][1]
+    assert entry == {
+        "name": "vox1_meta.csv",
+        "size": 4,
+        "sha256": "ea3bd73e2b506e00527232b3ed743c066da83a8e3066f62a71e75eb9b4aa1db6",
+    }
+    assert [entry["name"] for entry in manifest(raw)["files"]] == ["deep/er/archive.tar.gz", "vox1_meta.csv"]
+    assert tables.read(raw / "rejects.parquet", tables.REJECTS).num_rows == 0
+
+
+def test_where_hard_links_are_refused_symbolic_ones_are_made(tmp_path, release, monkeypatch):
+    def refuse(source, target):
+        raise OSError("Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    raw = bring("voxceleb1", release, tmp_path / "raw")
+    assert (raw / "vox1_meta.csv").is_symlink()
+    assert (raw / "vox1_meta.csv").read_text() == "meta"
+
+
+def test_a_linked_release_folder_and_links_inside_are_followed(tmp_path, release):
+    (tmp_path / "link").symlink_to(release)
+    (release / "other").symlink_to(release / "deep")
+    (release / "loop").symlink_to(release)
+    raw = bring("voxceleb1", tmp_path / "link", tmp_path / "raw")
+    names = [entry["name"] for entry in manifest(raw)["files"]]
+    assert names == ["deep/er/archive.tar.gz", "other/er/archive.tar.gz", "vox1_meta.csv"]
+
+
+def test_a_second_run_reads_no_file_again_and_gives_the_same_bytes(tmp_path, release, monkeypatch):
+    raw = bring("voxceleb1", release, tmp_path / "raw")
+    first = [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")]
+    monkeypatch.setattr(fetch, "_sha256", lambda path: pytest.fail(f"{path} is read again"))
+    bring("voxceleb1", release, raw)
+    assert [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")] == first
+
+
+def test_a_changed_file_is_hashed_again_and_a_removed_one_goes(tmp_path, release):
+    raw = bring("voxceleb1", release, tmp_path / "raw")
+    before = manifest(raw)
+    put(release / "new.csv", "new")
+    (release / "vox1_meta.csv").unlink()
+    put(release / "vox1_meta.csv", "atem")
+    (release / "deep" / "er" / "archive.tar.gz").unlink()
+    bring("voxceleb1", release, raw)
+    assert [entry["name"] for entry in manifest(raw)["files"]] == ["new.csv", "vox1_meta.csv"]
+    assert manifest(raw)["files"][1]["sha256"] != before["files"][1]["sha256"]
+    assert sorted(path.name for path in raw.iterdir()) == [
+        "manifest.json",
+        "new.csv",
+        "rejects.parquet",
+        "vox1_meta.csv",
+    ]
+
+
+def test_a_run_that_is_stopped_leaves_no_manifest(tmp_path, release, monkeypatch):
+    raw = bring("voxceleb1", release, tmp_path / "raw")
+    put(release / "new.csv", "new")
+
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch, "_sha256", stop)
+    with pytest.raises(KeyboardInterrupt):
+        bring("voxceleb1", release, raw)
+    assert not (raw / "manifest.json").exists()
+
+
+def test_a_missing_or_empty_release_tells_what_belongs_there(tmp_path):
+    with pytest.raises(
+        UserError, match=r"put or link the voxceleb1 release there, expected dense-face-frames\.tar\.gz"
+    ):
+        bring("voxceleb1", tmp_path / "nowhere", tmp_path / "raw")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="is empty"):
+        bring("w300", tmp_path / "empty", tmp_path / "raw")
+    assert not (tmp_path / "raw" / "manifest.json").exists()
+
+
+def test_a_release_that_is_the_target_itself_is_refused_untouched(tmp_path, release):
+    (tmp_path / "raw").symlink_to(release)
+    with pytest.raises(UserError, match="apart from the release"):
+        bring("voxceleb1", release, tmp_path / "raw")
+    assert (release / "vox1_meta.csv").exists()
+    with pytest.raises(UserError, match="apart from the release"):
+        bring("voxceleb1", release, release / "raw")
+
+
+def test_dead_links_and_unreadable_names_are_rejects(tmp_path, release):
+    (release / "dead.jpg").symlink_to(tmp_path / "gone")
+    put(release / "caf\udce9.jpg", "x")
+    raw = bring("voxceleb1", release, tmp_path / "raw")
+    rejects = tables.read(raw / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert [(row["key"], row["reason"].split(":")[0]) for row in rejects] == [
+        ("caf\\udce9.jpg", "unreadable name"),
+        ("dead.jpg", "unreadable file"),
+    ]

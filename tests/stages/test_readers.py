@@ -1,0 +1,46 @@
+import pytest
+from releases import put
+
+from stages import readers
+from stages.errors import Rejected, UserError
+from stages.readers import Reject
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../x", "a/../../x", "", "C:\\x", "a\\..\\x", "c:/x", "a\nb", "caf\udce9"]
+)
+def test_names_that_lead_out_or_cannot_be_written_are_rejected(name):
+    with pytest.raises(Rejected, match="name"):
+        readers.inside(name)
+
+
+def test_plain_names_stay():
+    assert readers.inside("./a/b 1.jpg") == "a/b 1.jpg"
+    assert readers.inside("Müller/1.jpg") == "Müller/1.jpg"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_both_metadata_dialects_are_read(tmp_path, newline, mark):
+    tabs = put(tmp_path / "a.csv", mark + newline.join(["ID\tName", "id1\tA.J._Buckley", ""]))
+    blanks = put(tmp_path / "b.csv", mark + newline.join(["ID ,Name ", "id1 ,A.J._Buckley ", ""]))
+    expected = [{"ID": "id1", "Name": "A.J._Buckley"}]
+    assert list(readers.records(tabs, "\t", ["ID"])) == expected
+    assert list(readers.records(blanks, ",", ["ID"])) == expected
+
+
+def test_a_table_without_header_or_file_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="a header that names 'ID'"):
+        list(readers.records(put(tmp_path / "a.csv", "id1,x\n"), ",", ["ID"]))
+    with pytest.raises(UserError, match="a header that names 'ID'"):
+        list(readers.records(put(tmp_path / "b.csv", ""), ",", ["ID"]))
+    with pytest.raises(UserError, match="is missing"):
+        list(readers.records(tmp_path / "c.csv", ",", ["ID"]))
+
+
+def test_short_rows_and_foreign_bytes_do_not_stop_a_table(tmp_path):
+    path = put(tmp_path / "a.csv", b"ID,Name\nid1\nid2,Andr\xe9\n")
+    short, foreign = readers.records(path, ",", ["ID"])
+    assert isinstance(short, Reject)
+    assert not isinstance(foreign, Reject)
+    assert readers.printable(foreign["Name"]) == "Andr\\udce9"

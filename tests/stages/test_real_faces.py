@@ -1,0 +1,32 @@
+"""The raw layouts with real faces in them, where a checkout lies beside such a folder; skipped elsewhere."""
+
+from pathlib import Path
+
+import pytest
+from releases import bring
+
+from stages import crop, detect, index, tables
+from stages.config import load
+
+ROOT = Path(__file__).parents[2]
+REAL = ROOT.parent / "shared" / "real"
+RELEASES = {"affectnet": "affectnet", "voxceleb1": "voxceleb1", "voxceleb2": "voxceleb2", "w300": "300w"}
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not REAL.is_dir(), reason="no real faces beside this checkout")]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "least"), [("voxceleb1", 3000), ("voxceleb2", 1900), ("w300", 950), ("affectnet", 1500)]
+)
+def test_every_layout_is_read(tmp_path, dataset, least):
+    raw = bring(dataset, REAL / RELEASES[dataset], tmp_path / "raw")
+    params, out = load(ROOT / "params.yaml"), tmp_path / "out"
+    places = {"dataset": dataset, "raw": raw, "out": out, "journal": tmp_path / "journal"}
+    geometry = params.dataset[dataset].crop
+    if geometry is not None:
+        crop.run(**places, crop=params.crop, geometry=geometry)
+    elif dataset == "w300":
+        index.run(**places, index=params.index)
+    else:
+        detect.run(**places, detect=params.detect)
+    assert tables.read(out / "index.parquet").num_rows >= least

@@ -1,0 +1,123 @@
+import random
+
+import pyarrow as pa
+import pytest
+
+from stages import split, tables
+from stages.config import SplitParams
+from stages.errors import UserError
+
+SHARES = SplitParams(track_val=0.15, track_test=0.1, face_val=0.2)
+
+
+def frames(identities: list[str], per_identity: int = 3) -> list[dict]:
+    return [{"sample_id": f"{name}/v/1/{k}", "identity_id": name} for name in identities for k in range(per_identity)]
+
+
+def faces(train: int, test: int) -> list[dict]:
+    parts = ["train"] * train + ["test"] * test
+    return [{"sample_id": f"f{k}", "part": part} for k, part in enumerate(parts)]
+
+
+def parts_of(table: pa.Table) -> dict[str, str]:
+    return dict(zip(table["sample_id"].to_pylist(), table["part"].to_pylist(), strict=True))
+
+
+IDENTITIES = [f"id{k:05d}" for k in range(400)]
+
+
+def test_no_identity_is_in_two_parts():
+    table = split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES)), SHARES, seed=1)
+    by_identity: dict[str, set[str]] = {}
+    for group, part in zip(table["group_id"].to_pylist(), table["part"].to_pylist(), strict=True):
+        by_identity.setdefault(group, set()).add(part)
+    assert set(by_identity) == set(IDENTITIES)
+    assert {len(parts) for parts in by_identity.values()} == {1}
+
+
+def test_shares_hold_in_expectation():
+    parts = list(parts_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES, 1)), SHARES, seed=1)).values())
+    assert abs(parts.count("val") / 400 - 0.15) < 0.05
+    assert abs(parts.count("test") / 400 - 0.1) < 0.05
+
+
+def test_parts_do_not_depend_on_the_order_of_rows():
+    rows = frames(IDENTITIES)
+    shuffled = random.Random(0).sample(rows, len(rows))
+    one, other = (split.split_tracks(pa.Table.from_pylist(some), SHARES, seed=1) for some in (rows, shuffled))
+    assert parts_of(one) == parts_of(other)
+
+
+def test_parts_stay_when_rows_are_added():
+    few = parts_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES[:50])), SHARES, seed=1))
+    many = parts_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES, 9)), SHARES, seed=1))
+    assert few.items() <= many.items()
+    few_faces = parts_of(split.split_faces(pa.Table.from_pylist(faces(50, 0)), SHARES, seed=1))
+    many_faces = parts_of(split.split_faces(pa.Table.from_pylist(faces(400, 0)), SHARES, seed=1))
+    assert few_faces.items() <= many_faces.items()
+
+
+def test_another_seed_gives_another_split():
+    table = pa.Table.from_pylist(frames(IDENTITIES))
+    assert parts_of(split.split_tracks(table, SHARES, seed=1)) != parts_of(split.split_tracks(table, SHARES, seed=2))
+
+
+def test_the_owners_test_part_stays_and_validation_comes_from_training():
+    table = parts_of(split.split_faces(pa.Table.from_pylist(faces(300, 100)), SHARES, seed=1))
+    assert {table[f"f{k}"] for k in range(300, 400)} == {"test"}
+    training = [table[f"f{k}"] for k in range(300)]
+    assert set(training) == {"train", "val"}
+    assert abs(training.count("val") / 300 - 0.2) < 0.06
+
+
+def test_a_position_is_the_same_on_every_machine():
+    assert split.position(7, "id00012") == pytest.approx(0.5699002, abs=1e-6)
+
+
+def run(tmp_path, identities: list[str], still: list[dict]) -> None:
+    for name, some in (("one", identities[: len(identities) // 2 + 1]), ("two", identities[len(identities) // 2 :])):
+        full = [dict.fromkeys(tables.TRACK_FRAMES.names) | row for row in frames(some)]
+        tables.write(tmp_path / "tracks" / name / "index.parquet", tables.TRACK_FRAMES, full, key=["sample_id"])
+    schema = tables.faces_schema({})
+    full = [dict.fromkeys(schema.names) | row for row in still]
+    tables.write(tmp_path / "faces" / "still" / "index.parquet", schema, full, key=["sample_id"])
+    split.run(
+        tracks=tmp_path / "tracks",
+        faces=tmp_path / "faces",
+        track_splits=tmp_path / "splits" / "tracks",
+        face_splits=tmp_path / "splits" / "faces",
+        seed=1,
+        track_names=["one", "two"],
+        detected=["still"],
+        boxed=[],
+        split=SHARES,
+    )
+
+
+def test_an_identity_that_two_data_sets_share_is_in_one_part(tmp_path):
+    run(tmp_path, IDENTITIES, faces(100, 10))
+    one, two = (
+        tables.read(tmp_path / "splits" / "tracks" / f"{name}.parquet", tables.SPLITS) for name in ("one", "two")
+    )
+    shared = parts_of(one).items() & parts_of(two).items()
+    assert {name for name, _ in shared} == set(parts_of(one)) & set(parts_of(two)) != set()
+
+
+def test_the_tables_are_the_same_bytes_on_a_second_run(tmp_path):
+    run(tmp_path, IDENTITIES, faces(100, 10))
+    first = {path: path.read_bytes() for path in (tmp_path / "splits").rglob("*.parquet")}
+    run(tmp_path, IDENTITIES, faces(100, 10))
+    assert len(first) == 5
+    assert all(path.read_bytes() == data for path, data in first.items())
+
+
+def test_an_empty_part_is_a_user_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match=r"part of the face tracks is empty, with 2 groups .* another seed"):
+        run(tmp_path, IDENTITIES[:2], faces(100, 10))
+    with pytest.raises(UserError, match=r"test part of still is empty"):
+        run(tmp_path, IDENTITIES, faces(100, 0))
+
+
+def test_a_missing_index_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match=r"index\.parquet is missing"):
+        split._index(tmp_path, "one")

@@ -1,0 +1,109 @@
+import pytest
+from releases import bring, frame_members, put, tar_gz, voxceleb1, voxceleb2, zip_bytes
+
+from stages import readers
+from stages.datasets import voxceleb1 as one
+from stages.datasets import voxceleb2 as two
+from stages.errors import UserError
+from stages.readers import Frames, Reject, Track
+
+NAMES = ["A.J._Buckley", "Zoë_Name"]
+CLIPS = {f"id0000{who}/v{video}/{k:05d}": bytes([who, video, k]) for who in (1, 2) for video in (1, 2) for k in (1, 2)}
+
+
+def split(release: readers.Release[Track]) -> tuple[list[Track], list[Reject]]:
+    items = list(release.items)
+    return [item for item in items if isinstance(item, Track)], [item for item in items if isinstance(item, Reject)]
+
+
+def test_dense_frames_become_tracks_under_their_voxceleb1_id(tmp_path):
+    members = frame_members(NAMES)
+    tracks, rejects = split(one.read(voxceleb1(tmp_path, members, NAMES)))
+    assert [track.key for track in tracks] == [f"id1000{who}/vid{who}/{track}" for who in (1, 2) for track in (1, 2)]
+    assert rejects == []
+    loaded = tracks[0].load()
+    assert isinstance(loaded, Frames)
+    assert [number for number, _ in loaded.data] == [6, 12, 18, 24]
+    assert loaded.data[0][1] == members["unzippedIntervalFaces/data/A.J._Buckley/1.6/vid1/1/0000006.jpg"]
+
+
+def test_the_archive_without_track_level_gives_one_track_per_video(tmp_path):
+    tar_gz(
+        tmp_path / "zippedFaces.tar.gz",
+        {f"unzippedFaces/A/1.6/v{v}/{25 * k:07d}.jpg": b"x" for v in (1, 2) for k in (1, 2)},
+    )
+    put(tmp_path / "vox1_meta.csv", "VoxCeleb1 ID\tVGGFace1 ID\nid10001\tA\n")
+    tracks, _ = split(one.read(tmp_path))
+    assert [track.key for track in tracks] == ["id10001/v1/0", "id10001/v2/0"]
+
+
+def test_frames_are_ordered_by_number_whatever_the_archive_says(tmp_path):
+    members = dict(reversed(frame_members(["A"], tracks=1).items()))
+    (track,), _ = split(one.read(voxceleb1(tmp_path, members, ["A"])))
+    loaded = track.load()
+    assert isinstance(loaded, Frames)
+    assert [number for number, _ in loaded.data] == [6, 12, 18, 24]
+
+
+def test_what_is_odd_in_the_frame_archive_becomes_a_reject(tmp_path):
+    root = "unzippedIntervalFaces/data"
+    members = {
+        f"{root}/A/1.6/v/1/0000006.jpg": b"x",
+        f"{root}/A/1.6/v/1/06.jpg": b"y",
+        f"{root}/A/1.6/v/VISITED": b"",
+        f"{root}/A/1.6/v/1/note.txt": b"",
+        f"{root}/A/flat.jpg": b"",
+        f"{root}/Stranger/1.6/v/1/0000006.jpg": b"x",
+    }
+    tracks, rejects = split(one.read(voxceleb1(tmp_path, members, ["A", "Nobody"])))
+    assert [track.key for track in tracks] == ["id10001/v/1"]
+    assert [reject.reason.split(":")[0] for reject in rejects] == [
+        "frame number repeated in its track",
+        "not a face frame",
+        "not a face frame",
+        "identity unknown",
+        "no tracks in the release",
+    ]
+
+
+def test_a_release_without_archive_or_csv_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"dense-face-frames\.tar\.gz"):
+        one.read(tmp_path)
+    tar_gz(tmp_path / "zippedFaces.tar.gz", {})
+    with pytest.raises(UserError, match=r"vox1_meta\.csv is missing"):
+        one.read(tmp_path)
+    with pytest.raises(UserError, match="vox2_dev_mp4_partaa"):
+        two.read(tmp_path)
+
+
+def test_clips_become_tracks_read_out_of_the_parts(tmp_path):
+    release = two.read(voxceleb2(tmp_path, CLIPS))
+    assert release.total == len(CLIPS)
+    tracks, rejects = split(release)
+    assert {track.key: track.load().data for track in tracks} == CLIPS
+    assert rejects == []
+
+
+def test_dev_and_test_archives_are_read_together(tmp_path):
+    voxceleb2(tmp_path, CLIPS)
+    put(tmp_path / "vox2_test_mp4.zip", zip_bytes({"mp4/id00077/v/00001.mp4": b"t", "mp4/readme.txt": b""}))
+    tracks, rejects = split(two.read(tmp_path))
+    assert "id00077/v/00001" in {track.key for track in tracks}
+    assert [reject.key for reject in rejects] == ["mp4/readme.txt"]
+
+
+def test_identities_without_a_clip_are_told(tmp_path):
+    voxceleb2(tmp_path, CLIPS)
+    with (tmp_path / "vox2_meta.csv").open("a") as file:
+        file.write("id09999 ,n009999 ,f ,test \n")
+    _, rejects = split(two.read(tmp_path))
+    assert [(reject.key, reject.reason.split(":")[0]) for reject in rejects] == [
+        ("id09999", "no tracks in the release")
+    ]
+
+
+def test_a_missing_part_stops_with_its_name(tmp_path):
+    release = voxceleb2(tmp_path / "release", CLIPS)
+    (release / "vox2_dev_mp4_partab").unlink()
+    with pytest.raises(UserError, match="vox2_dev_mp4_partab is missing"):
+        two.read(bring("voxceleb2", release, tmp_path / "raw"))

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from releases import bring, face_points, points_text, put, w300
+from scipy.io import savemat
+
+from stages.datasets.w300 import parse_points, read
+from stages.errors import Rejected, UserError
+from stages.readers import Face, Reject
+
+FOLDERS = ["afw", "helen/trainset", "lfpw/trainset", "helen/testset", "lfpw/testset", "ibug"]
+
+
+def items(release, raw) -> dict[str, Face | Reject]:
+    return {item.key: item for item in read(bring("w300", release, raw)).items}
+
+
+def boxes_mat(path, boxes: dict[str, list[float]]) -> None:
+    cells = np.empty((1, len(boxes)), object)
+    for k, (name, box) in enumerate(boxes.items()):
+        cells[0, k] = {"imgName": name, "bb_ground_truth": np.array([box], float)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {"bounding_boxes": cells})
+
+
+def test_folders_give_part_and_subset(tmp_path):
+    found = items(w300(tmp_path / "r", {f"{name}/image_1": face_points(0) for name in FOLDERS}), tmp_path / "raw")
+    assert [(face.key, face.part, face.subset) for face in found.values() if isinstance(face, Face)] == [
+        ("afw/image_1", "train", "afw"),
+        ("helen/testset/image_1", "test", "common"),
+        ("helen/trainset/image_1", "train", "helen"),
+        ("ibug/image_1", "test", "challenging"),
+        ("lfpw/testset/image_1", "test", "common"),
+        ("lfpw/trainset/image_1", "train", "lfpw"),
+    ]
+
+
+def test_points_are_moved_from_one_based_to_zero_based():
+    points = face_points(0)
+    assert parse_points(points_text(points).encode()) == pytest.approx(points)
+    text = points_text(np.zeros((68, 2)))
+    assert "1.000000 1.000000" in text
+    assert not parse_points(text.encode()).any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"version: 1",
+        points_text(np.zeros((5, 2))).encode(),
+        b"{\n1 nan\n}",
+        b"{" + b"x " * 136 + b"}",
+        b"\xff\xfe{1 2}",
+    ],
+)
+def test_damaged_points_are_rejected(text):
+    with pytest.raises(Rejected, match="points are damaged"):
+        parse_points(text)
+
+
+def test_a_name_with_a_blank_is_kept(tmp_path):
+    found = items(w300(tmp_path / "r", {"ibug/image_092 _01": face_points(0)}), tmp_path / "raw")
+    assert isinstance(found["ibug/image_092 _01"], Face)
+
+
+def test_without_box_files_the_box_of_the_points_is_used_and_told(tmp_path, caplog):
+    points = face_points(0)
+    with caplog.at_level("INFO"):
+        found = items(w300(tmp_path / "r", {"afw/a": points}), tmp_path / "raw")
+    face = found["afw/a"]
+    assert isinstance(face, Face)
+    low, high = points.min(axis=0) + 0.5, points.max(axis=0) + 0.5
+    assert face.box_xyxy_px == pytest.approx((*low, *high))
+    assert "1 faces have no annotated box" in caplog.text
+
+
+def test_the_annotated_box_is_used_where_there_is_one(tmp_path):
+    release = w300(tmp_path / "r", {"ibug/image_1": face_points(0), "ibug/image_2": face_points(1)})
+    boxes = {"image_1.jpg": [11, 21, 111, 131], "absent_9.jpg": [1, 1, 2, 2]}
+    boxes_mat(release / "Bounding Boxes" / "bounding_boxes_ibug.mat", boxes)
+    found = items(release, tmp_path / "raw")
+    assert isinstance(found["ibug/image_1"], Face)
+    assert found["ibug/image_1"].box_xyxy_px == (10.5, 20.5, 110.5, 130.5)
+    assert isinstance(found["ibug/image_2"], Face)
+    assert found["ibug/image_2"].box_xyxy_px is not None
+
+
+def test_a_damaged_box_file_is_one_sentence(tmp_path):
+    release = w300(tmp_path / "r", {"afw/a": face_points(0)})
+    put(release / "Bounding Boxes" / "bounding_boxes_afw.mat", b"MATLAB 5.0" + bytes(300))
+    with pytest.raises(UserError, match=r"bounding_boxes_afw\.mat is no readable box file"):
+        items(release, tmp_path / "raw")
+
+
+def test_halves_of_a_pair_and_mirrored_copies_are_rejects(tmp_path):
+    release = w300(tmp_path / "r", {f"afw/{name}": face_points(0) for name in ("a", "b", "c", "c_mirror")})
+    (release / "afw" / "a.pts").unlink()
+    (release / "afw" / "b.jpg").unlink()
+    found = items(release, tmp_path / "raw")
+    reasons = {key: item.reason.split(":")[0] for key, item in found.items() if isinstance(item, Reject)}
+    assert reasons == {"afw/a": "no points", "afw/b": "no such picture", "afw/c_mirror": "mirrored copy"}
+
+
+def test_a_release_without_its_folders_is_one_sentence(tmp_path):
+    put(tmp_path / "r" / "readme.txt", "x")
+    with pytest.raises(UserError, match="helen/"):
+        items(tmp_path / "r", tmp_path / "raw")
