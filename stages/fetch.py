@@ -92,9 +92,8 @@ def _files(dataset: str, release: Path, rejects: list[Reject]) -> dict[str, Path
     Raises:
         UserError: no such folder, or no file in it; the sentence tells what belongs there.
     """
-    expected = plugins.load("stages.datasets", dataset).EXPECTED
     if not release.is_dir():
-        raise UserError(f"{release} is no folder: put or link the {dataset} release there, expected {expected}")
+        raise UserError(f"{release} is no folder: {_wanted(dataset)}")
     files: dict[str, Path] = {}
     for path in _walk(release, set()):
         name = path.relative_to(release).as_posix()
@@ -107,8 +106,13 @@ def _files(dataset: str, release: Path, rejects: list[Reject]) -> dict[str, Path
         else:
             files[name] = path.resolve()
     if not files:
-        raise UserError(f"{release} is empty: put or link the {dataset} release there, expected {expected}")
+        raise UserError(f"{release} is empty: {_wanted(dataset)}")
     return files
+
+
+def _wanted(dataset: str) -> str:
+    expected = plugins.load("stages.datasets", dataset).EXPECTED
+    return f"put or link the {dataset} release there, expected {expected}"
 
 
 def _walk(folder: Path, above: set[Path]) -> Iterator[Path]:
