@@ -110,11 +110,12 @@ def _best(rows: Mapping[str, Row], higher_is_better: bool) -> str | None:
 
 
 def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
-    """Every part and target of one task, one column per method."""
+    """Every target on the whole test part and the mean on the owner's subsets, one column per method."""
     lines = {
         (row["part"], row["target"]): row["n"]
         for row in content.rows
         if (row["dataset"], row["task"], row["metric"]) == (task.dataset, task.task, metric)
+        and (row["part"] == "test" or row["target"] == scores.MEAN)
     }
     order = [scores.MEAN, *content.params.dataset[task.dataset].tasks[task.task].classes]
     rows: list[dict[str, Any]] = []

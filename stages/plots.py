@@ -3,10 +3,12 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's palette: told apart with every kind of colour vision; grey is for the control.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
@@ -30,6 +32,7 @@ class Panel:
 
     title: str
     axis: str  # metric and direction
+    decimals: int  # printed
     bars: Sequence[Bar]
     published: float | None
     chance: float | None  # what guessing reaches, where that is a constant
@@ -69,14 +72,15 @@ def training(curves: Sequence[Curve], methods: Sequence[str]) -> bytes:
     grid = figure.subplots(1, max(len(trained), 1), squeeze=False)
     of_method = colours(methods)
     for axes, method in zip(grid[0], trained, strict=False):
-        for curve in (curve for curve in curves if curve.method == method):
-            for part, style in (("train", "--"), ("val", "-")):
-                label = f"{part}, seed {curve.seed}"
+        for place, curve in enumerate(curve for curve in curves if curve.method == method):
+            for part, style, name in (("train", "--", "training part"), ("val", "-", "validation part")):
+                label = name if place == 0 else None  # one entry for all seeds
                 axes.plot(curve.epochs, curve.losses[part], style, color=of_method[method], lw=1.6, label=label)
         axes.set_title(f"{method}: pretext loss", loc="left", fontsize=10, color=INK)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, fontsize=8)
-        _tidy(axes)
+        _tidy(axes, grid="y")
     if not trained:
         grid[0][0].text(0.5, 0.5, "no method was trained", ha="center", va="center", color=INK)
         grid[0][0].set_axis_off()
@@ -98,20 +102,22 @@ def _bars(axes: Axes, panel: Panel, of_method: Mapping[str, str]) -> None:
     axes.set_yticks(places, [bar.method for bar in panel.bars])
     room = max((bar.ci_high for bar in panel.bars), default=1.0)
     for place, bar in zip(places, panel.bars, strict=True):
-        axes.text(bar.ci_high + 0.02 * room, place, f"{bar.value:.3g}", va="center", fontsize=9, color=INK)
-    axes.set_xlim(0, 1.18 * room)
+        axes.text(
+            bar.ci_high + 0.02 * room, place, f"{bar.value:.{panel.decimals}f}", va="center", fontsize=9, color=INK
+        )
+    axes.set_xlim(0, 1.18 * max(room, panel.published or 0.0))
     for reference, style, name in ((panel.published, "-", "published"), (panel.chance, ":", "chance")):
         if reference is not None:
             axes.axvline(reference, ls=style, lw=1.2, color=INK, label=name)
             axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(panel.axis, fontsize=9)
-    _tidy(axes)
+    _tidy(axes, grid="x")
 
 
-def _tidy(axes: Axes) -> None:
+def _tidy(axes: Axes, *, grid: Literal["x", "y"]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color=FAINT, lw=0.6)
+    axes.grid(axis=grid, color=FAINT, lw=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9, colors=INK)
 

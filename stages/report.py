@@ -103,7 +103,8 @@ def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Pane
         of_task = [row for row in rows if tuple(row[n] for n in ("dataset", "task", "metric", "part", "target")) == key]
         bars = [plots.Bar(row["method"], row["value"], row["ci_low"], row["ci_high"]) for row in of_task]
         published = next((row["published"] for row in of_task if row["published"] is not None), None)
-        yield plots.Panel(page.title(task), page.axis(metric), bars, published, scores.METRICS[metric].chance)
+        traits = scores.METRICS[metric]
+        yield plots.Panel(page.title(task), page.axis(metric), traits.decimals, bars, published, traits.chance)
 
 
 def _write(
