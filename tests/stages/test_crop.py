@@ -142,6 +142,18 @@ def test_a_release_that_was_not_fetched_is_a_user_error(tmp_path):
         run("voxceleb2", release, tmp_path / "out")
 
 
+def test_the_command_line_answers_a_missing_part_with_one_sentence(tmp_path):
+    release = voxceleb2(tmp_path / "release", {"id00001/v/00001": bytes(1000)})
+    (release / "vox2_dev_mp4_partab").unlink()
+    raw = bring("voxceleb2", release, tmp_path / "raw")
+    command = [sys.executable, "-m", "stages.crop", "voxceleb2", "--raw", str(raw), "--out", str(tmp_path / "out")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "vox2_dev_mp4_partab is missing" in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -1,10 +1,13 @@
 import json
 import os
+import sys
 
 import pytest
 from releases import bring, put
 
+import stages.sample
 from stages import fetch, tables
+from stages.config import FetchParams, SampleParams
 from stages.errors import UserError
 
 
@@ -119,3 +122,77 @@ def test_dead_links_and_unreadable_names_are_rejects(tmp_path, release):
         ("caf\\udce9.jpg", "unreadable name"),
         ("dead.jpg", "unreadable file"),
     ]
+
+
+@pytest.fixture
+def publisher(tmp_path, monkeypatch):
+    """A data set `made` among the sample's publishers, which leaves a line in `calls` whenever it renders."""
+    calls = tmp_path / "calls"
+    put(
+        tmp_path / "modules" / "made.py",
+        f"""
+from dataclasses import dataclass
+from pathlib import Path
+
+@dataclass(frozen=True)
+class Params:
+    words: int
+
+def publish(folder, params, *, seed):
+    with Path({str(calls)!r}).open("a") as file:
+        file.write("x")
+    for word in range(params.words):
+        (folder / f"{{word}}.txt").write_text(f"{{seed}} {{word}}")
+        if word == 7:
+            raise KeyboardInterrupt
+""",
+    )
+    monkeypatch.setattr(stages.sample, "__path__", [*stages.sample.__path__])
+    monkeypatch.setattr(stages.sample.__spec__, "submodule_search_locations", stages.sample.__path__)
+    stages.sample.__path__.append(str(tmp_path / "modules"))
+    yield calls
+    sys.modules.pop("stages.sample.made", None)
+
+
+def publish(tmp_path, words: int, seed: int = 1) -> list[dict]:
+    fetch.run(
+        dataset="made",
+        out=tmp_path / "raw",
+        journal=tmp_path / "journal",
+        sample=SampleParams(seed=seed),
+        settings={"words": words},
+        fetch=FetchParams(source="sample", folder="unused"),
+    )
+    return manifest(tmp_path / "raw")["files"]
+
+
+def test_the_sample_release_is_rendered_once_for_the_same_settings(tmp_path, publisher):
+    first = publish(tmp_path, 3)
+    assert [entry["name"] for entry in first] == ["0.txt", "1.txt", "2.txt"]
+    assert publish(tmp_path, 3) == first
+    assert publisher.read_text() == "x"
+    assert [entry["name"] for entry in publish(tmp_path, 2)] == ["0.txt", "1.txt"]
+    assert publish(tmp_path, 2, seed=2)[0]["sha256"] != first[0]["sha256"]
+    assert publisher.read_text() == "xxx"
+
+
+def test_a_rendering_that_was_stopped_is_never_taken_for_a_whole_one(tmp_path, publisher):
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path, 9)
+    assert not (tmp_path / "raw" / "manifest.json").exists()
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path, 9)
+    assert publisher.read_text() == "xx"
+    assert len(publish(tmp_path, 4)) == 4
+
+
+def test_a_setting_that_the_publisher_does_not_know_is_a_user_error(tmp_path, publisher):
+    with pytest.raises(UserError, match=r"dataset\.made\.sample"):
+        fetch.run(
+            dataset="made",
+            out=tmp_path / "raw",
+            journal=tmp_path / "journal",
+            sample=SampleParams(seed=1),
+            settings={"word": 1},
+            fetch=FetchParams(source="sample", folder="unused"),
+        )
