@@ -1,0 +1,43 @@
+import inspect
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from fabnet.probe_head import Crops, Samples, Settings
+from stages import plugins
+
+MODULES = [plugins.load("fabnet.probes", name) for name in plugins.names("fabnet.probes")]
+CROPS = Crops(size_px=np.full((30, 2), 256.0), source_xyxy_px=np.tile([10.0, 20.0, 138.0, 148.0], (30, 1)))
+
+
+def samples(seed: int) -> Samples:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(30, 8, generator=generator, dtype=torch.float64)
+    return Samples(x, (x[:, :4] > 0).double())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_fitting_sees_training_and_validation_parts_only(module: ModuleType):
+    assert list(inspect.signature(module.fit).parameters) == ["train", "val", "params"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_fitted_probe_predicts_finite_numbers_and_exports_the_released_layout(module: ModuleType):
+    probe = module.fit(samples(1), samples(2), Settings([1e-2, 1.0], 20))
+    assert probe.predict(samples(3).x).shape == (30, 4)
+    assert probe.predict(samples(3).x).isfinite().all()
+    assert set(probe.state()) == {"0.weight", "0.bias", "0.running_mean", "0.running_var", "1.weight"}
+    assert all(value.dtype == torch.float32 for value in probe.state().values())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_missing_label_is_a_problem(module: ModuleType):
+    assert module.problem(None, 3) == "no label"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_decoding_keeps_one_row_per_image(module: ModuleType):
+    y = np.random.default_rng(1).uniform(-1, 1, (30, 4))
+    assert module.decode(y, CROPS).shape == y.shape
