@@ -106,12 +106,13 @@ def _bars(axes: Axes, panel: Panel, of_method: Mapping[str, str]) -> None:
             bar.ci_high + 0.02 * room, place, f"{bar.value:.{panel.decimals}f}", va="center", fontsize=9, color=INK
         )
     axes.set_xlim(0, 1.18 * max(room, panel.published or 0.0))
-    for reference, style, name in ((panel.published, "-", "published"), (panel.chance, ":", "chance")):
+    label = panel.axis
+    for reference, style, name in ((panel.published, "--", "dashed: published"), (panel.chance, ":", "dotted: chance")):
         if reference is not None:
-            axes.axvline(reference, ls=style, lw=1.2, color=INK, label=name)
-            axes.legend(frameon=False, fontsize=8, loc="lower right")
+            axes.axvline(reference, ls=style, lw=1.2, color=INK)
+            label = f"{label}, {name}"
     axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
-    axes.set_xlabel(panel.axis, fontsize=9)
+    axes.set_xlabel(label, fontsize=9)
     _tidy(axes, grid="x")
 
 

@@ -56,8 +56,9 @@ class Images:
 
 @dataclass
 class Findings:
-    """Rows of the tables, gathered task by task."""
+    """Heads and rows of the tables, gathered task by task and written when all are there."""
 
+    heads: dict[str, Probe] = field(default_factory=dict[str, Probe])  # dataset.task -> probe
     scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     predictions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -94,9 +95,7 @@ def run(
             probe = _fit(images, task, params)
             _record_sweep(probe, task, params, findings)
             _record_test(probe, images, task, Bootstrap(params.bootstrap, params.confidence, seed), findings)
-            head = out / "heads" / f"{dataset}.{name}.safetensors"
-            head.parent.mkdir(parents=True, exist_ok=True)
-            save_file(probe.state(), head)
+            findings.heads[f"{dataset}.{name}"] = probe
     _write(out, findings)
 
 
@@ -206,6 +205,9 @@ def _reject(task: Task, key: str, reason: str) -> dict[str, str]:
 
 
 def _write(out: Path, findings: Findings) -> None:
+    (out / "heads").mkdir(parents=True, exist_ok=True)
+    for name, probe in findings.heads.items():
+        save_file(probe.state(), out / "heads" / f"{name}.safetensors")
     of_task = ["dataset", "task"]
     tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=[*of_task, "part", "metric", "target"])
     tables.write(out / "predictions.parquet", tables.PREDICTIONS, findings.predictions, key=[*of_task, "sample_id"])

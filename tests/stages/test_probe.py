@@ -163,6 +163,7 @@ def test_a_task_without_validation_images_is_told_in_one_sentence(tmp_path: Path
     tables.write(path, tables.SPLITS, rows, key=["sample_id"])
     with pytest.raises(UserError, match="affectnet expression: no usable image in the part val"):
         run(paths, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_label_column_is_named(tmp_path: Path):
