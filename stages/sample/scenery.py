@@ -81,7 +81,7 @@ class Body:
         turn = np.linspace(math.pi, 0, 20)
         half = self.shape.half_width + self.looks.hair_lift + 0.08
         crown = np.stack([half * np.cos(turn), -0.45 - 0.9 * np.sin(turn)], 1)
-        ends = [(half + 0.12, 0.6), (half + 0.05, 1.25), (-half - 0.05, 1.25), (-half - 0.12, 0.6)]
+        ends = np.array([(half + 0.12, 0.6), (half + 0.05, 1.25), (-half - 0.05, 1.25), (-half - 0.12, 0.6)])
         flat = np.concatenate([crown, ends])
         self._fill(self._project(np.column_stack([flat, np.full(len(flat), -0.35)])), self.looks.hair, 0.62)
 
