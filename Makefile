@@ -1,0 +1,53 @@
+# The front doors. Every target installs what it needs into .venv first; `make` alone lists them.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first Python that runs and fits; a name on PATH may be a shim that does not run.
+PYTHON := $(shell for python in python3 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$python && break; \
+	done || echo python3)
+
+# Stages are run by `python`, whoever calls DVC: it has to be ours.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help repro flow test check lint doctor clean
+.DELETE_ON_ERROR:
+
+help:  ## list these commands
+	@awk -F ':[^#]*## *' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|small|paper chooses the parameters
+	@$(BIN)/python -m stages.config $(if $(PROFILE),use $(PROFILE),check)
+	@$(BIN)/dvc repro
+
+flow: $(STAMP)  ## the same as a Prefect flow: independent stages in parallel, logs and tables in its UI
+	@$(BIN)/python -m stages.config $(if $(PROFILE),use $(PROFILE),check)
+	@$(BIN)/python -m pipelines.reproduce
+
+test: $(STAMP)  ## run all tests
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)  ## run the tests that take seconds, then lint
+	@$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+	@$(MAKE) --no-print-directory lint
+
+lint: $(STAMP)  ## formatting, lint, types and import rules
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+doctor: $(STAMP)  ## versions, device, disk, DVC and git, and what is wrong with them
+	@$(BIN)/python -m pipelines.doctor
+
+clean:  ## remove caches, logs and Prefect's database; data, unfinished work and .venv stay
+	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# The stamp is touched last: an installation that was cut short is taken up again by the next command.
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) pipelines/prerequisites.py
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	@test -e .git || $(BIN)/dvc config --local core.no_scm true
+	@touch $@
