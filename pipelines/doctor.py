@@ -1,0 +1,140 @@
+"""What this installation runs on, and what is wrong with it: `make doctor`."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from pipelines import graph, prerequisites
+from stages import config
+from stages.errors import UserError
+
+SHOWN = ("torch", "opencv-python", "dlib", "av", "dvc", "prefect", "fastapi", "pandas", "pyarrow", "numpy", "pydantic")
+LOW_DISK_GB = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    topic: str
+    value: str
+    problem: str = ""  # what to do about it; empty if all is well
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """Every finding about the project in `root`, in the order in which they are shown."""
+    yield Finding("python", sys.version.split()[0], "; ".join(prerequisites.missing(root)))
+    yield from packages(root / "constraints.txt")
+    yield device()
+    yield disk(root)
+    yield from dvc(root)
+    yield git(root)
+    yield from parameters(root)
+
+
+def packages(constraints: Path) -> Iterator[Finding]:
+    """The versions that matter most, and every installed package that departs from its pin."""
+    pins = {pin.name: pin for pin in map(Requirement, _lines(constraints))}
+    installed = {name: _version(name) for name in pins}
+    shown = ", ".join(f"{name} {installed.get(name) or 'missing'}" for name in SHOWN)
+    missing = [name for name in SHOWN if not installed.get(name)]
+    other = [f"{n} {found}" for n, found in installed.items() if found and not pins[n].specifier.contains(found)]
+    wrong = "; ".join(
+        [f"{name} is not installed" for name in missing] + [f"{name} is not the pinned one" for name in other]
+    )
+    yield Finding("packages", shown, f"{wrong}: remove .venv/.installed and run any make command" if wrong else "")
+
+
+def device() -> Finding:
+    """What `device: auto` comes out as."""
+    import torch  # noqa: PLC0415  takes seconds, and may be what is broken
+
+    if torch.cuda.is_available():
+        return Finding("device", f"cuda: {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
+    if torch.backends.mps.is_available():
+        return Finding("device", "mps")
+    return Finding("device", f"cpu, {torch.get_num_threads()} threads")
+
+
+def disk(root: Path) -> Finding:
+    """Room for data, DVC's cache and unfinished work, which all lie below `root` by default."""
+    free_gb = shutil.disk_usage(root).free / 1e9
+    problem = f"less than {LOW_DISK_GB:.0f} GB: make room, or `dvc gc --workspace`" if free_gb < LOW_DISK_GB else ""
+    return Finding("free disk", f"{free_gb:.1f} GB", problem)
+
+
+def dvc(root: Path) -> Iterator[Finding]:
+    """Cache link type and remote; a copying cache stores every shard twice."""
+    try:
+        settings = graph.settings(root)
+    except UserError as error:
+        yield Finding("dvc", "not usable", str(error))
+        return
+    links = ", ".join(settings["cache"].get("type", ["reflink", "copy"]))
+    fix = "" if "hardlink" in links else "every output lies on disk twice: `dvc config cache.type hardlink,symlink`"
+    yield Finding("dvc cache", links, fix)
+    remotes = [f"{name} ({remote['url']})" for name, remote in settings["remote"].items()]
+    yield Finding("dvc remote", ", ".join(remotes) or "none: results stay on this machine")
+
+
+def git(root: Path) -> Finding:
+    """Branch, revision and uncommitted changes; reports name the revision."""
+    if not (root / ".git").exists():
+        return Finding(
+            "git", "no repository", "reports cannot name the code they come from: clone instead of unpacking"
+        )
+    revision = _git(root, "rev-parse", "--short", "HEAD") or "no commit yet"
+    changes = len(_git(root, "status", "--porcelain").splitlines())
+    state = f"{changes} uncommitted changes" if changes else "clean"
+    return Finding("git", f"{_git(root, 'branch', '--show-current') or 'detached'} at {revision}, {state}")
+
+
+def parameters(root: Path) -> Iterator[Finding]:
+    """The chosen profile, and releases that it wants from a folder which is not there."""
+    try:
+        params = config.check(root / "params.yaml")
+    except UserError as error:
+        yield Finding("parameters", "wrong", str(error))
+        return
+    yield Finding("parameters", f"profile {params.profile}, configuration {config.digest(params)}")
+    for name in params.datasets:
+        fetch = params.dataset[name].fetch
+        if fetch.source == "folder" and not (root / fetch.folder).is_dir():
+            yield Finding(name, "no release", f"put or link the release into {fetch.folder}")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def main() -> int:
+    """Print all findings; exit status 1 if one of them is a problem."""
+    findings = list(examine(Path()))
+    for finding in findings:
+        print(f"{finding.topic:<11} {finding.value}")
+        if finding.problem:
+            print(f"{'':<11} wrong: {finding.problem}")
+    problems = sum(bool(finding.problem) for finding in findings)
+    print(f"{problems} problems" if problems else "nothing is wrong")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Child processes that end together with what they started."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+GRACE_S = 10.0  # between asking a process group to end and ending it
+
+
+class StoppedError(Exception):
+    """No process is started any more, because `stop` was called."""
+
+
+class Processes:
+    """Runs commands, at most `parallel` at a time; `stop` ends them all. Safe to use from several threads.
+
+    Each command leads a process group of its own. A signal from the terminal does not reach it: who owns this
+    object calls `stop` when it is interrupted.
+    """
+
+    def __init__(self, parallel: int) -> None:
+        self._slots = threading.BoundedSemaphore(parallel)
+        self._lock = threading.Lock()  # guards the two below
+        self._running: set[subprocess.Popen[str]] = set()
+        self._is_stopped = False
+
+    @contextmanager
+    def lines(self, command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+        """A running command, to read `stdout` from, errors included; its whole group has ended on leaving.
+
+        Waits for a free slot first.
+
+        Raises:
+            StoppedError: `stop` was called before the command started.
+        """
+        with self._slots:
+            process = self._started(command, cwd, env)
+            try:
+                yield process
+            finally:
+                end_group(process)
+                if process.stdout:
+                    process.stdout.close()
+                with self._lock:
+                    self._running.discard(process)
+
+    def stop(self) -> None:
+        """End every running command and start no other."""
+        with self._lock:
+            self._is_stopped = True
+            running = list(self._running)
+        for process in running:
+            end_group(process)
+
+    def _started(self, command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._is_stopped:
+                raise StoppedError("not started, the run was stopped")
+            process = subprocess.Popen(
+                command, cwd=cwd, env=env, process_group=0, text=True, errors="replace",
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            self._running.add(process)
+            return process
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """End a group leader and all that it started; one that finished well by itself has nothing left to end."""
+    if process.poll() == 0:
+        return
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE_S
+        try:
+            os.killpg(process.pid, signum)
+            while time.monotonic() < deadline:
+                process.poll()  # a leader that nobody waited for still counts as alive
+                os.killpg(process.pid, 0)
+                time.sleep(0.05)
+        except (ProcessLookupError, PermissionError):  # macOS refuses what Linux does not find
+            return

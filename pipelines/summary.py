@@ -1,0 +1,39 @@
+"""What a run left behind, as rows for a table: metrics, and the items that stages could not use."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stages import tables
+
+
+def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per number in the nested mappings of metric files, in their order."""
+    return [{"metric": name, "value": value} for content in metrics.values() for name, value in _leaves(content, "")]
+
+
+def reject_rows(outs: Iterable[Path]) -> list[dict[str, Any]]:
+    """How many items each stage could not use and why, from every rejects table in `outs`, largest count first."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for path in _tables(outs):
+        for row in tables.read(path, tables.REJECTS).to_pylist():
+            counts[row["stage"], row["dataset"], row["reason"]] += 1
+    return [
+        {"stage": stage, "dataset": dataset, "reason": reason, "items": items}
+        for (stage, dataset, reason), items in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    ]
+
+
+def _tables(outs: Iterable[Path]) -> Iterator[Path]:
+    for out in outs:
+        candidates = [out / "rejects.parquet"] if out.is_dir() else [out]
+        yield from (path for path in candidates if path.name == "rejects.parquet" and path.exists())
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _leaves(inner, f"{name}.{key}" if name else str(key))
