@@ -4,8 +4,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import TypeVar
 
-import cv2
-
 from stages import progress, workers
 
 Job = TypeVar("Job")
@@ -14,6 +12,5 @@ Result = TypeVar("Result")
 
 def render_all(work: Callable[[Job], Result], people: Sequence[Job], label: str) -> Generator[Result, None, None]:
     """`work` on everyone of `people`, in their order, whatever the number of cores."""
-    cv2.setNumThreads(1)
     with closing(workers.in_order(work, people, workers.available())) as results:
         yield from progress.track(results, len(people), label, "people")

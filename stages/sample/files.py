@@ -17,7 +17,8 @@ import numpy as np
 from stages.sample.canvas import Image
 
 FPS = 25
-H264 = {"preset": "veryfast", "crf": "21", "threads": "1"}  # one thread: more would change the bytes
+# More threads, or x264's macroblock tree, make the bytes differ from process to process.
+H264 = {"preset": "veryfast", "crf": "21", "threads": "1", "x264-params": "mbtree=0"}
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 Member = tuple[str, bytes]  # name inside an archive, content
