@@ -12,6 +12,8 @@ from pydantic.dataclasses import dataclass as strict_dataclass
 
 from stages.errors import UserError
 
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names for a key that nobody asked for
+
 
 def names(package: str) -> list[str]:
     """Names of the modules that lie in `package`, sorted; sub-packages are left out."""
@@ -51,10 +53,14 @@ def settings(module: ModuleType, values: Mapping[str, Any], section: str) -> Any
 
 
 def explain(error: ValidationError, section: str = "") -> str:
-    """The first problem of a pydantic error as one clause: where, what was expected, what was found."""
-    first = error.errors(include_url=False)[0]
+    """One problem of a pydantic error as one clause: where, what was expected, what was found.
+
+    A misspelt key is both unknown and missing: the unknown one says where to look.
+    """
+    problems = error.errors(include_url=False)
+    first = next((problem for problem in problems if problem["type"] in UNKNOWN), problems[0])
     where = ".".join(str(part) for part in (*([section] if section else []), *first["loc"]))
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if first["type"] in UNKNOWN:
         return f"{where} is no known parameter, check its spelling"
     if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{where} is missing"

@@ -1,0 +1,132 @@
+"""A wrong parameter file ends in one sentence and exit status 1, before any work starts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import config
+from stages.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = (ROOT / "profiles" / "sample.yaml").read_text(encoding="utf-8")
+
+# what is wrong, (text of the sample profile, what takes its place), what the sentence has to name
+WRONG = {
+    "unknown": (("seed: 7 ", "colour: red\nseed: 7 "), "colour is no known parameter"),
+    "misspelt": (("  size_px: 64", "  size_xp: 64"), "pretrain.size_xp is no known parameter"),
+    "string for a number": (("  batch: 32", '  batch: "32"'), "pretrain.batch should be a valid integer, found '32'"),
+    "float for a count": (("  batch: 32", "  batch: 32.5"), "pretrain.batch should be a valid integer"),
+    "out of range": (("  track_val: 0.15", "  track_val: 1.5"), "split.track_val should be less than 1, found 1.5"),
+    "shares above one": (("  track_val: 0.15", "  track_val: 0.95"), "track_val + track_test should be below 1"),
+    "not a choice": (("optimiser: adam", "optimiser: lion"), "pretrain.optimiser should be 'adam' or 'sgd'"),
+    "a method without settings": (
+        ("methods: [fabnet, random]", "methods: [fabnet, vicreg]"),
+        "method.vicreg is missing",
+    ),
+    "a method that is no module": (("  random: {", "  vicreg: {"), "method.random is missing"),
+    "a misspelt setting of a method": (
+        ("  fabnet: {width", "  fabnet: {widht"),
+        "method.fabnet.widht is no known parameter",
+    ),
+    "a setting of another type": (("  fabnet: {width: 32", "  fabnet: {width: wide"), "method.fabnet.width should be"),
+    "a data set of no kind": (("detected: [affectnet]", "detected: []"), "tracks, detected and boxed"),
+    "a crop larger than the frame": (("centre_px: 190", "centre_px: 900"), "centre_px should fit"),
+    "a jitter beyond the frame": (("voxceleb2: [170, 190]", "voxceleb2: [170, 200]"), "pretrain.jitter_px.voxceleb2"),
+    "an unknown probe": (("probe: points", "probe: curves"), "no module 'curves' in fabnet.probes"),
+    "an unknown metric": (("[interocular_percent]", "[interocular]"), "interocular"),
+    "a misspelt sample setting": (
+        ("{training: 900", "{trainings: 900"),
+        "dataset.affectnet.sample.trainings is no known",
+    ),
+    "broken YAML": (("seeds: [0]", "seeds: [0"), "is not valid YAML"),
+    "a key twice": (("seed: 7 ", "seed: 7\nseed: 8 "), "is not valid YAML"),
+}
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stages.config", "check"]
+    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The message of a refused command: a single line, no traceback, nothing on standard output."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_parameter_is_named(case, tmp_path):
+    (old, new), expected = WRONG[case]
+    assert SAMPLE.count(old) == 1
+    path = tmp_path / "params.yaml"
+    path.write_text(SAMPLE.replace(old, new), encoding="utf-8")
+    with pytest.raises(UserError) as refused:
+        config.check(path)
+    assert expected in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "just words", "- a\n- list\n", "seed: 7\n"])
+def test_a_file_without_sections_is_refused(text, tmp_path):
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"should hold sections|is missing"):
+        config.check(tmp_path / "params.yaml")
+
+
+def test_the_command_says_one_sentence_about_a_misspelt_parameter(tmp_path):
+    (tmp_path / "params.yaml").write_text(SAMPLE.replace("  lr: 0.001", "  rl: 0.001"), encoding="utf-8")
+    assert "pretrain.rl is no known parameter" in one_sentence(check(tmp_path))
+
+
+def test_the_command_says_one_sentence_about_a_missing_file(tmp_path):
+    assert "params.yaml is missing: choose a profile" in one_sentence(check(tmp_path))
+
+
+def test_the_command_says_one_sentence_about_bytes_that_are_no_text(tmp_path):
+    (tmp_path / "params.yaml").write_bytes(b"seed: \xff\xfe")
+    assert "is not valid YAML" in one_sentence(check(tmp_path))
+
+
+def test_sections_are_filled_by_name(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(SAMPLE, encoding="utf-8")
+    found = config.sections(path, {"geometry": "dataset.{dataset}.crop", "seed": "seed"}, dataset="voxceleb2")
+    assert found["seed"] == 7
+    assert found["geometry"].centre_px == 190
+
+
+def test_a_section_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(SAMPLE, encoding="utf-8")
+    with pytest.raises(UserError, match="'imagenet' is not among affectnet"):
+        config.sections(path, {"geometry": "dataset.{dataset}.crop"}, dataset="imagenet")
+
+
+def test_the_digest_ignores_the_order_of_keys_and_notices_a_value():
+    params = config.Params.model_validate_json(json.dumps(config.load(ROOT / "params.yaml").model_dump(mode="json")))
+    turned = dict(reversed(list(params.model_dump(mode="json").items())))
+    assert config.digest(config.Params.model_validate_json(json.dumps(turned))) == config.digest(params)
+    other = params.model_copy(update={"seed": params.seed + 1})
+    assert config.digest(other) != config.digest(params)
+
+
+def test_choosing_a_profile_copies_it_and_leaves_an_equal_file_alone(tmp_path):
+    target = tmp_path / "params.yaml"
+    config.use_profile("small", ROOT / "profiles", target)
+    assert target.read_bytes() == (ROOT / "profiles" / "small.yaml").read_bytes()
+    before = target.stat().st_mtime_ns
+    config.use_profile("small", ROOT / "profiles", target)
+    assert target.stat().st_mtime_ns == before
+
+
+def test_an_unknown_profile_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match="no profile 'large': expected one of paper, sample, small"):
+        config.use_profile("large", ROOT / "profiles", tmp_path / "params.yaml")
+    assert not (tmp_path / "params.yaml").exists()
