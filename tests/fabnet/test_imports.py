@@ -1,0 +1,68 @@
+"""`fabnet` runs where only PyTorch, NumPy and OpenCV are installed."""
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+
+# Hides all modules but those named on the command line and the standard library, then imports all of fabnet and asks
+# each method for a loss.
+PROGRAM = """
+import importlib, pkgutil, sys
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top not in sys.argv[1:] and top not in sys.stdlib_module_names:
+            raise ModuleNotFoundError(f"{name} is hidden", name=name)
+
+sys.meta_path.insert(0, Hide())
+import fabnet, torch
+for module in pkgutil.walk_packages(fabnet.__path__, "fabnet."):
+    importlib.import_module(module.name)
+    print(module.name)
+for module in pkgutil.iter_modules(sys.modules["fabnet.pretext"].__path__, "fabnet.pretext."):
+    plugin = sys.modules[module.name]
+    method = plugin.build(plugin.Params(**dict.fromkeys(plugin.Params.__dataclass_fields__, 8)), size_px=32)
+    assert torch.isfinite(method.losses(torch.rand(2, max(method.frames, 1), 3, 32, 32))["loss"])
+"""
+
+
+def with_requirements(names: list[str]) -> set[str]:
+    """The named distributions and all that they need."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in found:
+            found.add(name)
+            needs = map(Requirement, metadata.requires(name) or [])
+            waiting += [need.name for need in needs if not need.marker or need.marker.evaluate({"extra": ""})]
+    return found
+
+
+def run_with(distributions: list[str]) -> subprocess.CompletedProcess[str]:
+    owners = with_requirements(distributions)
+    visible = [
+        name for name, by in metadata.packages_distributions().items() if owners & set(map(canonicalize_name, by))
+    ]
+    command = [sys.executable, "-c", PROGRAM, "fabnet", *visible]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_all_of_fabnet_runs_with_torch_numpy_and_opencv_alone():
+    done = run_with(["torch", "numpy", "opencv-python"])
+    assert done.returncode == 0, done.stderr
+    modules = {path.stem for path in (ROOT / "fabnet").rglob("*.py")} - {"__init__"}
+    assert modules <= {line.rsplit(".", 1)[-1] for line in done.stdout.splitlines()}
+
+
+def test_a_package_that_is_needed_and_hidden_is_noticed():
+    done = run_with(["torch"])
+    assert done.returncode != 0
+    assert "is hidden" in done.stderr

@@ -1,0 +1,161 @@
+"""dvc.yaml tells the truth: about the code that a stage runs, the parameters it reads and the paths it touches."""
+
+import ast
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import grimp
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from stages import plugins
+from stages.config import Params
+
+ROOT = Path(__file__).parents[1]
+
+# Modules that every stage uses and whose effect on results shows elsewhere: in params, in schemas, in the exit status.
+EXEMPT = {f"stages.{name}" for name in ("command", "config", "errors", "plugins", "progress", "tables")}
+
+IMPORTS = grimp.build_graph("stages", "fabnet")
+
+
+@dataclass(frozen=True)
+class Declared:
+    name: str
+    cmd: str
+    deps: tuple[str, ...]  # paths, `/` between folders
+    outs: tuple[str, ...]
+
+    @property
+    def words(self) -> list[str]:
+        return self.cmd.split()
+
+    @property
+    def module(self) -> str:
+        return self.words[2]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the command says before its first option: data set, method, seed."""
+        rest = self.words[3:]
+        return rest[: next((index for index, word in enumerate(rest) if word.startswith("--")), len(rest))]
+
+
+def declared() -> list[Declared]:
+    with Repo(str(ROOT)) as repo:
+        return [
+            Declared(
+                name=stage.addressing,
+                cmd=stage.cmd,
+                deps=tuple(dep.def_path for dep in stage.deps if dep.def_path != "params.yaml"),
+                outs=tuple(out.def_path for out in stage.outs),
+            )
+            for stage in repo.index.stages
+        ]
+
+
+STAGES = {stage.name: stage for stage in declared()}
+TEMPLATES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def path_of(module: str) -> str:
+    folder = ROOT / module.replace(".", "/")
+    path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    return path.relative_to(ROOT).as_posix()
+
+
+def loaded_plugins(module: str, arguments: list[str]) -> set[str]:
+    """Modules that `module` finds by name: those that the command names, or the whole package if it names none."""
+    source = (ROOT / path_of(module)).read_text(encoding="utf-8")
+    found: set[str] = set()
+    for package in re.findall(r"plugins\.load\(\s*\"([\w.]+)\"", source):
+        members = plugins.names(package)
+        chosen = [name for name in members if name in arguments] or members
+        found.update(f"{package}.{name}" for name in chosen)
+    return found
+
+
+def used_files(stage: Declared) -> set[str]:
+    """Files of all project modules that run with the stage, packages and exempt modules left out."""
+    seen: set[str] = set()
+    waiting = [stage.module]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen and module not in EXEMPT:
+            seen.add(module)
+            waiting += IMPORTS.find_modules_directly_imported_by(module) | loaded_plugins(module, stage.arguments)
+    return {path for path in map(path_of, seen) if not path.endswith("__init__.py")}
+
+
+def covers(declared_path: str, path: str) -> bool:
+    return path == declared_path or path.startswith(f"{declared_path}/")
+
+
+def undeclared_code(stage: Declared) -> set[str]:
+    return {path for path in used_files(stage) if not any(covers(dep, path) for dep in stage.deps)}
+
+
+def unused_code(instances: list[Declared]) -> set[str]:
+    """Modules that all of a stage's instances depend on and none of them runs."""
+    used = {path for stage in instances for path in used_files(stage)}
+    code = {dep for stage in instances for dep in stage.deps if not dep.startswith("data/")}
+    return {dep for dep in code if Path(dep).suffix != ".html" and not any(covers(dep, path) for path in used)}
+
+
+def unmatched_paths(stage: Declared) -> set[str]:
+    """Data paths of the command that no dep or out lies at or below, and the other way round."""
+    in_cmd = {word for word in stage.words if word.startswith("data/")}
+    in_lists = {path for path in (*stage.deps, *stage.outs) if path.startswith("data/")}
+    alone = {path for path in in_cmd if not any(covers(path, other) for other in in_lists)}
+    return alone | {path for path in in_lists if not any(covers(other, path) for other in in_cmd)}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_every_module_that_it_runs(name):
+    assert undeclared_code(STAGES[name]) == set()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_stage_depends_on_no_module_that_it_does_not_run(name):
+    assert unused_code([stage for stage in STAGES.values() if stage.name.split("@")[0] == name]) == set()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_data_paths_of_a_command_are_its_deps_and_outs(name):
+    assert unmatched_paths(STAGES[name]) == set()
+
+
+def test_a_forgotten_module_a_surplus_one_and_a_stray_path_are_found():
+    split = STAGES["split"]
+    planted = Declared(
+        name="split",
+        cmd=f"{split.cmd} --more data/stray",
+        deps=tuple({*split.deps, "stages/report.py"} - {"stages/split.py"}),
+        outs=split.outs,
+    )
+    assert undeclared_code(planted) == {"stages/split.py"}
+    assert unused_code([planted]) == {"stages/report.py"}
+    assert unmatched_paths(planted) == {"data/stray"}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_params_of_a_stage_are_the_sections_that_its_module_reads(name):
+    sections = set(importlib.import_module(f"stages.{name}").SECTIONS.values())
+    if sections == {"*"}:
+        sections = set(Params.model_fields)
+    assert {re.sub(r"\$\{item\.(\w+)\}", r"{\1}", section) for section in TEMPLATES[name]["params"]} == sections
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_command_of_a_stage_is_the_module_of_that_name(name):
+    assert TEMPLATES[name]["cmd"].startswith(f"python -m stages.{name} ")
+
+
+def test_init_files_hold_no_logic():
+    for package in ("fabnet", "stages", "pipelines"):
+        for path in (ROOT / package).rglob("__init__.py"):
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            assert all(isinstance(node, ast.Expr) for node in body), path
