@@ -1,0 +1,77 @@
+import hashlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages import tables
+from stages.errors import UserError
+
+ROWS = [{"sample_id": f"s{k}", "group_id": f"g{k % 2}", "part": "train"} for k in range(5)]
+
+
+def test_rows_come_back_sorted_by_key(tmp_path):
+    tables.write(tmp_path / "t.parquet", tables.SPLITS, reversed(ROWS), key=["sample_id"])
+    assert tables.read(tmp_path / "t.parquet", tables.SPLITS).to_pylist() == ROWS
+
+
+def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path):
+    for name, rows in (("a", ROWS), ("b", reversed(ROWS)), ("c", pa.Table.from_pylist(ROWS[::-1], tables.SPLITS))):
+        tables.write(tmp_path / name, tables.SPLITS, rows, key=["sample_id"])
+    assert len({hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in "abc"}) == 1
+
+
+def test_a_file_carries_the_schema_version_and_what_it_is_given(tmp_path):
+    tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"], metadata={"profile": "sample"})
+    metadata = pq.read_schema(tmp_path / "t").metadata
+    assert metadata[b"schema_version"] == tables.SCHEMA_VERSION.encode()
+    assert metadata[b"profile"] == b"sample"
+
+
+@pytest.mark.parametrize("rows", [ROWS + ROWS[:1], [{"sample_id": 1.5, "group_id": "g", "part": "train"}]])
+def test_a_repeated_key_or_a_value_of_another_type_leaves_no_file(rows, tmp_path):
+    with pytest.raises((ValueError, TypeError)):
+        tables.write(tmp_path / "t", tables.SPLITS, rows, key=["sample_id"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_file_survives_a_refused_one(tmp_path):
+    tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"])
+    with pytest.raises(ValueError, match="should be unique"):
+        tables.write(tmp_path / "t", tables.SPLITS, ROWS + ROWS, key=["sample_id"])
+    assert tables.read(tmp_path / "t").num_rows == len(ROWS)
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
+
+
+def test_an_empty_table_keeps_its_columns(tmp_path):
+    tables.write_rejects(tmp_path / "rejects.parquet", [])
+    assert tables.read(tmp_path / "rejects.parquet", tables.REJECTS).num_rows == 0
+
+
+def test_equal_rejects_are_kept_once(tmp_path):
+    row = {"dataset": "d", "key": "k", "stage": "crop", "reason": "one frame"}
+    tables.write_rejects(tmp_path / "r", [row, dict(row), {**row, "key": "a"}])
+    assert [found["key"] for found in tables.read(tmp_path / "r", tables.REJECTS).to_pylist()] == ["a", "k"]
+
+
+def test_a_missing_file_says_what_makes_it(tmp_path):
+    with pytest.raises(UserError, match="is missing: run `dvc repro`"):
+        tables.read(tmp_path / "none.parquet", tables.SPLITS)
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    (tmp_path / "t").write_text("sample_id,part\n")
+    with pytest.raises(UserError, match="is not a readable Parquet file"):
+        tables.read(tmp_path / "t", tables.SPLITS)
+
+
+@pytest.mark.parametrize("wanted", [pa.schema([("more", pa.string())]), pa.schema([("part", pa.int32())])])
+def test_a_missing_column_or_another_type_is_named(wanted, tmp_path):
+    tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"])
+    with pytest.raises(UserError, match=f"should have a column {wanted.names[0]}"):
+        tables.read(tmp_path / "t", wanted)
+
+
+def test_label_columns_follow_the_face_columns_by_name():
+    schema = tables.faces_schema({"pose": pa.float32(), "age": pa.int8()})
+    assert schema.names == [*tables.FACES.names, "age", "pose"]
