@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.sample import crew, files, identity, portrait
-from stages.sample.expression import EMOTIONS
-from stages.sample.layout import Array
-from stages.sample.portrait import Turn
-from stages.sample.seeds import generator
+from stages.sample.studio import crew, files, identity, portrait
+from stages.sample.studio.expression import EMOTIONS
+from stages.sample.studio.layout import Array
+from stages.sample.studio.portrait import Turn
+from stages.sample.studio.seeds import generator
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
 CODES = tuple(EMOTIONS)  # codes 0 to 7

@@ -9,10 +9,10 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from stages.sample import casting, clip, crew, files
-from stages.sample.camera import Camera
-from stages.sample.files import Member
-from stages.sample.seeds import generator
+from stages.sample.studio import casting, clip, crew, files
+from stages.sample.studio.camera import Camera
+from stages.sample.studio.files import Member
+from stages.sample.studio.seeds import generator
 
 ROOT = "unzippedIntervalFaces/data"
 ENLARGED = "1.6"  # factor on the face box, a level of the owners' tree

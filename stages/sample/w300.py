@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from stages.sample import crew, files, identity, portrait
-from stages.sample.expression import EMOTIONS
-from stages.sample.layout import Array
-from stages.sample.portrait import Turn
-from stages.sample.seeds import generator
+from stages.sample.studio import crew, files, identity, portrait
+from stages.sample.studio.expression import EMOTIONS
+from stages.sample.studio.layout import Array
+from stages.sample.studio.portrait import Turn
+from stages.sample.studio.seeds import generator
 
 # folder -> share of its subset, by the owners' counts
 TRAINING = {"afw": 337 / 3148, "helen/trainset": 2000 / 3148, "lfpw/trainset": 811 / 3148}

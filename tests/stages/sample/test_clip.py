@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from stages.sample import clip, identity
-from stages.sample.camera import Camera
-from stages.sample.clip import Moment
-from stages.sample.seeds import generator
+from stages.sample.studio import clip, identity
+from stages.sample.studio.camera import Camera
+from stages.sample.studio.clip import Moment
+from stages.sample.studio.seeds import generator
 
 CAMERA = Camera.square(160)
 

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 from fabnet.boxes import Box
-from stages.sample import expression, identity, portrait, render, scenery
-from stages.sample.camera import Camera, Pose
-from stages.sample.expression import EMOTIONS
-from stages.sample.render import Frame
-from stages.sample.seeds import generator
+from stages.sample.studio import expression, identity, portrait, render, scenery
+from stages.sample.studio.camera import Camera, Pose
+from stages.sample.studio.expression import EMOTIONS
+from stages.sample.studio.render import Frame
+from stages.sample.studio.seeds import generator
 
 pytestmark = pytest.mark.slow
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from stages.sample import expression, layout
-from stages.sample.expression import ACTION_UNITS, EMOTIONS
+from stages.sample.studio import expression, layout
+from stages.sample.studio.expression import ACTION_UNITS, EMOTIONS
 
 REST = layout.NEUTRAL
 RIGHT_BROW, RIGHT_EYE, MOUTH = (

@@ -13,8 +13,9 @@ import pytest
 from scipy.io import loadmat
 
 from stages import config, fetch, plugins, workers
-from stages.sample import affectnet, casting, files, voxceleb1, voxceleb2, w300
-from stages.sample.layout import Array
+from stages.sample import affectnet, voxceleb1, voxceleb2, w300
+from stages.sample.studio import casting, files
+from stages.sample.studio.layout import Array
 
 SEED = 11
 SMALL = {

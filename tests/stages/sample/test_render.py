@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.sample import curves, expression, head, identity, portrait, render, scenery
-from stages.sample.camera import Camera, Pose
-from stages.sample.canvas import ONE_PX, Canvas, Image, point
-from stages.sample.expression import EMOTIONS
-from stages.sample.identity import Identity
-from stages.sample.layout import INNER_FROM, Array
-from stages.sample.seeds import generator
+from stages.sample.studio import curves, expression, head, identity, portrait, render, scenery
+from stages.sample.studio.camera import Camera, Pose
+from stages.sample.studio.canvas import ONE_PX, Canvas, Image, point
+from stages.sample.studio.expression import EMOTIONS
+from stages.sample.studio.identity import Identity
+from stages.sample.studio.layout import INNER_FROM, Array
+from stages.sample.studio.seeds import generator
 
 CAMERA = Camera.square(256)
 NEUTRAL = expression.action_units({})

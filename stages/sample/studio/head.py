@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.sample import layout
-from stages.sample.curves import gauss, smoothstep
-from stages.sample.expression import ActionUnits, jaw_drop, smile
-from stages.sample.layout import Array
+from stages.sample.studio import layout
+from stages.sample.studio.curves import gauss, smoothstep
+from stages.sample.studio.expression import ActionUnits, jaw_drop, smile
+from stages.sample.studio.layout import Array
 
 JAW_HEIGHTS = np.array([0, 0.17, 0.34, 0.51, 0.67, 0.81, 0.915, 0.978, 1.0])  # landmarks 0 to 8, eyes to chin
 JAW_INSET = 0.985  # of the half width, so that the jaw line lies on the front of the sheet

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.sample import expression, head, scenery, sheet, texture
-from stages.sample.camera import Camera, Pose
-from stages.sample.canvas import ORIGIN, PX_PER_UNIT, Image
-from stages.sample.expression import ActionUnits
-from stages.sample.identity import Identity
-from stages.sample.layout import Array
+from stages.sample.studio import expression, head, scenery, sheet, texture
+from stages.sample.studio.camera import Camera, Pose
+from stages.sample.studio.canvas import ORIGIN, PX_PER_UNIT, Image
+from stages.sample.studio.expression import ActionUnits
+from stages.sample.studio.identity import Identity
+from stages.sample.studio.layout import Array
 
 OVERSAMPLING = 2
 MARGIN = 4  # oversampled pixels around the layer: points that leave the picture end there

@@ -5,10 +5,10 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from stages.sample import anatomy, identity
-from stages.sample.expression import EMOTIONS
-from stages.sample.identity import Identity
-from stages.sample.seeds import generator
+from stages.sample.studio import anatomy, identity
+from stages.sample.studio.expression import EMOTIONS
+from stages.sample.studio.identity import Identity
+from stages.sample.studio.seeds import generator
 
 VIDEOS = 2  # of each person, as far as there are as many tracks
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from stages.sample.layout import Array
+from stages.sample.studio.layout import Array
 
 
 def field(rng: np.random.Generator, height: int, width: int, cell: int, channels: int | None = None) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.sample.layout import Array
+from stages.sample.studio.layout import Array
 
 DISTANCE = 9.0  # of the camera, in units
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.sample.layout import Array
+from stages.sample.studio.layout import Array
 
 CATMULL_ROM = 0.5 * np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stages.sample import layout, noise
-from stages.sample.anatomy import Looks
-from stages.sample.canvas import Image
-from stages.sample.curves import smoothstep
-from stages.sample.head import Shape, outline
-from stages.sample.layout import Array
-from stages.sample.sheet import COARSE, COARSE_ANGLES, COARSE_ROWS, FINE, FINE_ANGLES, FINE_ROWS, heights
+from stages.sample.studio import layout, noise
+from stages.sample.studio.anatomy import Looks
+from stages.sample.studio.canvas import Image
+from stages.sample.studio.curves import smoothstep
+from stages.sample.studio.head import Shape, outline
+from stages.sample.studio.layout import Array
+from stages.sample.studio.sheet import COARSE, COARSE_ANGLES, COARSE_ROWS, FINE, FINE_ANGLES, FINE_ROWS, heights
 
 SIDE_ENDS_Y = {"short": -0.05, "long": 1.5, "receding": -0.1, "fringe": 0.2}
 BALD = 0.5  # share of those whose hair recedes

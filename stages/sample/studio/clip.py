@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stages.sample import expression, render, scenery
-from stages.sample.camera import Camera, Pose
-from stages.sample.curves import smoothstep
-from stages.sample.expression import ActionUnits
-from stages.sample.identity import Identity
-from stages.sample.layout import Array
-from stages.sample.render import Frame, Sensor
+from stages.sample.studio import expression, render, scenery
+from stages.sample.studio.camera import Camera, Pose
+from stages.sample.studio.curves import smoothstep
+from stages.sample.studio.expression import ActionUnits
+from stages.sample.studio.identity import Identity
+from stages.sample.studio.layout import Array
+from stages.sample.studio.render import Frame, Sensor
 
 FPS = 25.0
 HEAD_HZ, SPEECH_HZ = (0.10, 0.70), (1.5, 4.0)

@@ -6,13 +6,13 @@ All curves pass exactly through the landmarks.
 import cv2
 import numpy as np
 
-from stages.sample import layout
-from stages.sample.anatomy import Looks
-from stages.sample.canvas import Canvas, colour
-from stages.sample.curves import THROUGH_4, THROUGH_5, THROUGH_7
-from stages.sample.expression import ActionUnits
-from stages.sample.identity import Identity
-from stages.sample.layout import Array
+from stages.sample.studio import layout
+from stages.sample.studio.anatomy import Looks
+from stages.sample.studio.canvas import Canvas, colour
+from stages.sample.studio.curves import THROUGH_4, THROUGH_5, THROUGH_7
+from stages.sample.studio.expression import ActionUnits
+from stages.sample.studio.identity import Identity
+from stages.sample.studio.layout import Array
 
 IRIS_RADIUS = 0.082
 GAZE_REACH = np.array([0.06, 0.03])  # of the iris, at gaze 1

@@ -1,10 +1,10 @@
 """The frontal picture of a face: the bare skin with what an expression paints over it."""
 
-from stages.sample import features, folds
-from stages.sample.canvas import Canvas, Image
-from stages.sample.expression import ActionUnits
-from stages.sample.identity import Identity
-from stages.sample.layout import Array
+from stages.sample.studio import features, folds
+from stages.sample.studio.canvas import Canvas, Image
+from stages.sample.studio.expression import ActionUnits
+from stages.sample.studio.identity import Identity
+from stages.sample.studio.layout import Array
 
 
 def paint(who: Identity, points: Array, au: ActionUnits, gaze: tuple[float, float]) -> Image:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stages.sample import layout
-from stages.sample.layout import Array
+from stages.sample.studio import layout
+from stages.sample.studio.layout import Array
 
 ActionUnits = dict[str, float]
 

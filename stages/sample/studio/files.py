@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from stages.sample.canvas import Image
+from stages.sample.studio.canvas import Image
 
 FPS = 25
 # More threads, or x264's macroblock tree, make the bytes differ from process to process.

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.sample import expression, render, scenery
-from stages.sample.camera import Camera, Pose
-from stages.sample.identity import Identity
-from stages.sample.render import Frame, Sensor
+from stages.sample.studio import expression, render, scenery
+from stages.sample.studio.camera import Camera, Pose
+from stages.sample.studio.identity import Identity
+from stages.sample.studio.render import Frame, Sensor
 
 SIDE_PX = (220, 400)
 PX_PER_UNIT = (58.0, 90.0)  # below 58 dlib's detector of 80 px faces begins to miss

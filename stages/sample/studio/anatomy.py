@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.sample import layout
-from stages.sample.head import Shape
-from stages.sample.layout import Array
+from stages.sample.studio import layout
+from stages.sample.studio.head import Shape
+from stages.sample.studio.layout import Array
 
 HAIR_STYLES = ("short", "long", "receding", "fringe")
 GLASSES = 0.12  # share of people

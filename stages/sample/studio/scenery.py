@@ -5,11 +5,11 @@ import math
 import cv2
 import numpy as np
 
-from stages.sample import noise
-from stages.sample.camera import Camera, Pose
-from stages.sample.canvas import FRACTION_BITS, Image, colour, fixed
-from stages.sample.identity import Identity
-from stages.sample.layout import Array
+from stages.sample.studio import noise
+from stages.sample.studio.camera import Camera, Pose
+from stages.sample.studio.canvas import FRACTION_BITS, Image, colour, fixed
+from stages.sample.studio.identity import Identity
+from stages.sample.studio.layout import Array
 
 NECK_HALF_WIDTH = 0.46
 SHOULDERS_Y = 1.25

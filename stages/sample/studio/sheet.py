@@ -9,10 +9,10 @@ import math
 import cv2
 import numpy as np
 
-from stages.sample.curves import gauss, smoothstep
-from stages.sample.expression import ActionUnits, jaw_drop
-from stages.sample.head import Shape, dome, outline, relief
-from stages.sample.layout import Array
+from stages.sample.studio.curves import gauss, smoothstep
+from stages.sample.studio.expression import ActionUnits, jaw_drop
+from stages.sample.studio.head import Shape, dome, outline, relief
+from stages.sample.studio.layout import Array
 
 COARSE = (96, 136)  # columns, rows
 FINE = (520, 560)  # enough up to 95 pixels per unit; above, pinholes show on the far cheek

@@ -8,12 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.sample import layout
-from stages.sample.canvas import HEIGHT_PX, ORIGIN, PX_PER_UNIT, WIDTH_PX, Canvas, Image
-from stages.sample.curves import THROUGH_3, THROUGH_4, THROUGH_5
-from stages.sample.expression import ActionUnits
-from stages.sample.head import Shape
-from stages.sample.layout import Array
+from stages.sample.studio import layout
+from stages.sample.studio.canvas import HEIGHT_PX, ORIGIN, PX_PER_UNIT, WIDTH_PX, Canvas, Image
+from stages.sample.studio.curves import THROUGH_3, THROUGH_4, THROUGH_5
+from stages.sample.studio.expression import ActionUnits
+from stages.sample.studio.head import Shape
+from stages.sample.studio.layout import Array
 
 DARKEST = 0.62  # share of the light that a full fold takes
 FAINTEST = 3.0  # a fainter line is not drawn

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from stages.sample import layout, noise
-from stages.sample.anatomy import Looks
-from stages.sample.canvas import HEIGHT_PX, ORIGIN, PX_PER_UNIT, WIDTH_PX, Image
-from stages.sample.curves import gauss, smoothstep
-from stages.sample.head import Shape
-from stages.sample.layout import Array
+from stages.sample.studio import layout, noise
+from stages.sample.studio.anatomy import Looks
+from stages.sample.studio.canvas import HEIGHT_PX, ORIGIN, PX_PER_UNIT, WIDTH_PX, Image
+from stages.sample.studio.curves import gauss, smoothstep
+from stages.sample.studio.head import Shape
+from stages.sample.studio.layout import Array
 
 
 def paint(shape: Shape, looks: Looks, rng: np.random.Generator) -> Image:

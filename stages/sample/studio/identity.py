@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.sample import anatomy, hair, skin
-from stages.sample.anatomy import Light, Looks
-from stages.sample.canvas import Image
-from stages.sample.hair import Hair
-from stages.sample.head import Shape
+from stages.sample.studio import anatomy, hair, skin
+from stages.sample.studio.anatomy import Light, Looks
+from stages.sample.studio.canvas import Image
+from stages.sample.studio.hair import Hair
+from stages.sample.studio.head import Shape
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.sample.layout import Array
+from stages.sample.studio.layout import Array
 
 Image = NDArray[np.uint8]
 

@@ -1,0 +1,1 @@
+"""The renderer: people, pictures and clips of them, and files to publish them in."""
