@@ -1,5 +1,7 @@
 """Embeddings -> maps at the input size: sampler flow, confidence or colours, by one shared trunk design."""
 
+from itertools import pairwise
+
 from torch import nn
 
 from fabnet.encoder import depth
@@ -18,7 +20,7 @@ class Decoder(nn.Sequential):
         halvings = depth(size_px)
         channels = [inputs] + [8 * width] * (halvings - 4) + [4 * width, 2 * width, width]
         layers: list[nn.Module] = []
-        for inner, outer in zip(channels[:-1], channels[1:], strict=True):
+        for inner, outer in pairwise(channels):
             layers += [*_upsampled(inner, outer), nn.BatchNorm2d(outer)]
         super().__init__(*layers, *_upsampled(channels[-1], outputs), nn.Tanh())
 

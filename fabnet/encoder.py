@@ -1,5 +1,7 @@
 """Frame -> embedding (Wiles et al. 2018, supplement; layer order of the released code)."""
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -27,6 +29,6 @@ class Encoder(nn.Sequential):
         halvings = depth(size_px)
         channels = [width, 2 * width, 4 * width] + [8 * width] * (halvings - 4) + [embedding]
         layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        for inner, outer in zip(channels[:-2], channels[1:-1], strict=True):
+        for inner, outer in pairwise(channels[:-1]):
             layers += [nn.Conv2d(inner, outer, 4, stride=2, padding=1), nn.BatchNorm2d(outer), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Conv2d(channels[-2], channels[-1], 4, stride=2, padding=1))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 WEAK = 1e-3  # singular values below this share of the largest carry no intercept: BN's shift would explode
+TINY = 1e-14  # variance of a dimension that is constant but for rounding
 STEP = 1e-3  # weight, per unit of output, of the direction that carries what is left of the intercept
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (N, K), targets (N, K) -> (N, K)
@@ -82,6 +83,7 @@ def fit(train: Samples, val: Samples, settings: Settings, *, loss: Loss, link: L
     norm = nn.BatchNorm1d(train.x.shape[1]).double().eval()
     norm.running_mean = train.x.mean(0)
     norm.running_var = train.x.var(0, correction=0)  # of the training part, as one full batch would leave it
+    norm.weight.data = _undamped(norm.running_var, norm.eps)
     with torch.no_grad():
         z = norm(train.x)
         spectrum, directions = torch.linalg.eigh(z.T @ z / len(z))
@@ -148,12 +150,21 @@ def fold_intercept(linear: Tensor, intercept: Tensor, z: Tensor) -> tuple[Tensor
     return weight, shift + quietest / STEP
 
 
+def _undamped(variance: Tensor, eps: float) -> Tensor:
+    """BN weights (D) that give every dimension unit variance, however far its own lies below BN's `eps`.
+
+    An untrained encoder's embedding varies by about 1e-7, a hundredth of `eps`: without this the same L2 would
+    bind it harder than a trained one's, and the control would look worse than it is.
+    """
+    return torch.where(variance > TINY, ((variance + eps) / variance.clamp_min(TINY)).sqrt(), 1.0)
+
+
 def _head(norm: nn.BatchNorm1d, weight: Tensor, shift: Tensor) -> nn.Sequential:
     """The layers with their weights rounded to float32, as they are exported."""
     outputs, dims = weight.shape
     head = nn.Sequential(nn.BatchNorm1d(dims), nn.Linear(dims, outputs, bias=False)).double()
     state = {
-        "0.weight": torch.ones(dims),
+        "0.weight": norm.weight.detach(),
         "0.bias": shift,
         "0.running_mean": norm.running_mean,
         "0.running_var": norm.running_var,

@@ -59,7 +59,7 @@ class Trainer:
         self,
         train: Callable[[int], Iterable[Tensor]],
         val: Callable[[], Iterable[Tensor]],
-        on_step: Callable[[dict[str, float]], None],
+        on_step: Callable[[dict[str, float]], object],
     ) -> Iterator[Epoch]:
         """Train from where the state stands to the last epoch.
 
@@ -104,7 +104,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.steps = state["epoch"], state["steps"]
 
-    def _step(self, frames: Tensor, on_step: Callable[[dict[str, float]], None]) -> dict[str, float]:
+    def _step(self, frames: Tensor, on_step: Callable[[dict[str, float]], object]) -> dict[str, float]:
         self.method.train()
         self.optimiser.zero_grad(set_to_none=True)
         with self._autocast():
