@@ -1,0 +1,133 @@
+"""What a release consists of: `data/registry/<dataset>.txt`, one file per line, and how much of it is there.
+
+A line holds four words: name, size in bytes, digest as `<algorithm>:<hex>`, and the host that hands the file out
+(see stages/hosts.py). `-` stands for a size or digest that the owner does not publish: it is recorded when the file
+is first downloaded, and checked from then on. `#` begins a comment.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stages.errors import Rejected, UserError
+from stages.readers import inside, printable
+
+UNKNOWN = "-"
+_HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
+_HOST = re.compile(r"[A-Z][A-Z0-9_]*")
+_PART = re.compile(r".+_part[a-z]{2}")
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a release; size and digest are empty where nobody has published or recorded them."""
+
+    name: str  # relative path within the release
+    size: int | None
+    digest: str  # `<algorithm>:<hex>`
+    host: str
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is one of the pieces of an archive that was cut up."""
+        return _PART.fullmatch(self.name) is not None
+
+    def line(self) -> str:
+        """The entry as a line of a registry."""
+        return f"{self.name} {UNKNOWN if self.size is None else self.size} {self.digest or UNKNOWN} {self.host}"
+
+
+def read(path: Path) -> list[Entry]:
+    """Entries in the order of the file.
+
+    Raises:
+        UserError: no such file, or a malformed line, with file and line number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: it lists the files of the release, restore it") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} should be UTF-8 text with one file per line, found other bytes") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> list[Entry]:
+    """Entries of a registry's text; `where` it came from is told with a malformed line.
+
+    Raises:
+        UserError: a line is malformed, or names a file for the second time.
+    """
+    entries: dict[str, Entry] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        try:
+            entry = _entry(words)
+            if entry.name in entries:
+                raise Rejected(f"{entry.name} is listed before")
+        except Rejected as error:
+            raise UserError(f"{where}, line {number}: {error}, found {printable(line.strip())[:120]!r}") from None
+        entries[entry.name] = entry
+    return list(entries.values())
+
+
+def completed(entries: Iterable[Entry], recorded: Iterable[Entry]) -> list[Entry]:
+    """`entries`, with sizes and digests that are unknown taken from `recorded`."""
+    by_name = {entry.name: entry for entry in recorded}
+    return [
+        replace(
+            entry,
+            size=by_name[entry.name].size if entry.size is None else entry.size,
+            digest=entry.digest or by_name[entry.name].digest,
+        )
+        if entry.name in by_name
+        else entry
+        for entry in entries
+    ]
+
+
+def first_parts(entries: Sequence[Entry], count: int) -> list[Entry]:
+    """`entries` with no more than the first `count` parts of the archive that is cut up; 0 keeps all."""
+    dropped = {entry.name for entry in [entry for entry in entries if entry.is_part][count:]} if count else set[str]()
+    return [entry for entry in entries if entry.name not in dropped]
+
+
+def coverage(entries: Sequence[Entry], present: Mapping[str, int]) -> str:
+    """One line such as `7 of 9 parts, 212 of 249 GB, 3 of 3 other files`; `present`: name -> bytes of what is there.
+
+    Sizes are left out while one of them is unknown.
+    """
+    parts = [entry for entry in entries if entry.is_part]
+    files = [entry for entry in entries if not entry.is_part]
+    told = [_covered(parts, present, "parts")] if parts else []
+    if files or not parts:
+        told.append(_covered(files, present, "other files" if parts else "files"))
+    return ", ".join(told)
+
+
+def _covered(entries: Sequence[Entry], present: Mapping[str, int], unit: str) -> str:
+    there = [entry for entry in entries if entry.name in present]
+    text = f"{len(there)} of {len(entries)} {unit}"
+    sizes = [present.get(entry.name, entry.size) for entry in entries]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes) or sum(known) < _GB:
+        return text
+    return f"{text}, {sum(present[entry.name] for entry in there) / _GB:.0f} of {sum(known) / _GB:.0f} GB"
+
+
+def _entry(words: list[str]) -> Entry:
+    if len(words) != 4:
+        raise Rejected("expected name, size, digest and host")
+    name, size, digest, host = words
+    algorithm, _, hexadecimal = digest.partition(":")
+    if size != UNKNOWN and not (size.isascii() and size.isdigit()):
+        raise Rejected("expected a size in bytes or -")
+    if digest != UNKNOWN and not re.fullmatch(rf"[0-9a-f]{{{_HEX_DIGITS.get(algorithm, 0)}}}", hexadecimal or "x"):
+        raise Rejected(f"expected a digest such as {', '.join(f'{name}:...' for name in _HEX_DIGITS)} or -")
+    if not _HOST.fullmatch(host):
+        raise Rejected("expected a host in capital letters")
+    return Entry(inside(name), None if size == UNKNOWN else int(size), "" if digest == UNKNOWN else digest, host)

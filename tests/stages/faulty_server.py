@@ -1,0 +1,188 @@
+"""A real HTTP server on the loopback interface that misbehaves on demand."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one answer; nothing by default."""
+
+    status: int = 0  # answered instead of the file
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b"sorry"
+    cut_after: float = 1.0  # share of the bytes that are sent before the connection is cut
+    length_off_by: int = 0  # added to Content-Length
+    flip: bool = False  # one wrong byte
+    answer_after_s: float = 0.0
+    chunk_pause_s: float = 0.0  # between pieces of `chunk` bytes
+    chunk: int = 1 << 16
+    no_ranges: bool = False  # the whole file, whatever was asked for
+    no_length: bool = False  # the end of the connection is the end of the file
+    no_etag: bool = False
+
+
+FINE = Fault()
+
+
+@dataclass
+class Site:
+    """Files by path, what goes wrong, and what was asked and sent."""
+
+    files: dict[str, bytes]
+    fault: Callable[["Request"], Fault] = lambda request: FINE
+    requests: list["Request"] = field(default_factory=list)
+    sent: int = 0  # bytes of file content that went out
+    at_once: int = 0
+    most_at_once: int = 0
+    url: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True)
+class Request:
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    number: int  # of requests for this path so far
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[Site]:
+    """The site with its address in `url` for as long as the block lasts."""
+    handler = type("Handler", (_Handler,), {"site": site})
+    server = _QuietServer(("127.0.0.1", 0), handler)
+    site.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def random_faults(seed: int) -> Callable[[Request], Fault]:
+    """A fault for about half of all answers, drawn from the seed, the path and the number of the request."""
+    kinds = (
+        lambda draw: Fault(cut_after=draw.random()),
+        lambda draw: Fault(length_off_by=draw.choice((-7, 9))),
+        lambda draw: Fault(flip=True),
+        lambda draw: Fault(status=draw.choice((500, 502, 503, 504))),
+        lambda draw: Fault(status=429, headers={"Retry-After": "0"}),
+        lambda draw: Fault(status=draw.choice((401, 403, 404, 410)) if draw.random() < 0.2 else 503),
+        lambda draw: Fault(no_ranges=True),
+        lambda draw: Fault(no_length=True, cut_after=draw.random()),
+        lambda draw: Fault(no_etag=True, cut_after=draw.random()),
+        lambda draw: (
+            Fault(status=200, headers={"Content-Type": "text/html"}, body=b"<html>login</html>")
+            if draw.random() < 0.2
+            else FINE
+        ),
+    )
+
+    def fault(request: Request) -> Fault:
+        draw = random.Random(f"{seed} {request.path} {request.number}")
+        return draw.choice(kinds)(draw) if draw.random() < 0.5 else FINE
+
+    return fault
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that go away are part of the game."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    site: Site
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        with self.site.lock:
+            self.site.at_once += 1
+            self.site.most_at_once = max(self.site.most_at_once, self.site.at_once)
+        try:
+            self._answer(self._request())
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+        finally:
+            with self.site.lock:
+                self.site.at_once -= 1
+
+    def _request(self) -> Request:
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        path = query["file"][0] if "file" in query else unquote(parts.path).lstrip("/")
+        with self.site.lock:
+            number = sum(request.path == path for request in self.site.requests)
+            request = Request(path, query, dict(self.headers), number)
+            self.site.requests.append(request)
+        return request
+
+    def _answer(self, request: Request) -> None:
+        fault = self.site.fault(request)
+        time.sleep(fault.answer_after_s)
+        if fault.status:
+            self._plain(fault.status, fault.headers, fault.body)
+        elif request.path not in self.site.files:
+            self._plain(404, {"Content-Type": "text/html"}, b"<html>not found</html>")
+        else:
+            self._file(self.site.files[request.path], fault)
+
+    def _plain(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _file(self, data: bytes, fault: Fault) -> None:
+        etag = f'"{hash(data)}"'
+        start = self._start(len(data), etag, fault)
+        if start > len(data) or (start and start == len(data)):
+            self._plain(416, {"Content-Range": f"bytes */{len(data)}"}, b"")
+            return
+        body = bytearray(data[start:])
+        if fault.flip and body:
+            body[len(body) // 2] ^= 255
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        if not fault.no_etag:
+            self.send_header("ETag", etag)
+        if fault.no_length:
+            self.send_header("Connection", "close")
+        else:
+            self.send_header("Content-Length", str(max(0, len(body) + fault.length_off_by)))
+        self.end_headers()
+        self._send(bytes(body), fault)
+
+    def _start(self, size: int, etag: str, fault: Fault) -> int:
+        asked = self.headers.get("Range", "")
+        if fault.no_ranges or not asked.startswith("bytes=") or self.headers.get("If-Range", etag) != etag:
+            return 0
+        return int(asked.removeprefix("bytes=").split("-")[0])
+
+    def _send(self, body: bytes, fault: Fault) -> None:
+        end = round(len(body) * fault.cut_after)
+        for at in range(0, end, fault.chunk):
+            piece = body[at : min(at + fault.chunk, end)]
+            self.wfile.write(piece)
+            with self.site.lock:
+                self.site.sent += len(piece)
+            time.sleep(fault.chunk_pause_s)
+        if end < len(body) or fault.length_off_by or fault.no_length:
+            self.close_connection = True

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from stages import plugins, registry
+from stages.errors import UserError
+from stages.registry import Entry
+
+ROOT = Path(__file__).parents[2]
+MD5 = "md5:" + "0" * 32
+
+
+def test_a_registry_is_read_in_its_order_without_comments(tmp_path):
+    path = tmp_path / "made.txt"
+    path.write_text(f"# all of it\n\nb/x.zip 12 {MD5} OWNER  # the large one\na.csv - - OTHER\n")
+    entries = registry.read(path)
+    assert entries == [Entry("b/x.zip", 12, MD5, "OWNER"), Entry("a.csv", None, "", "OTHER")]
+    assert registry.parse("\n".join(entry.line() for entry in entries), "x") == entries
+
+
+MALFORMED = {
+    "too few words": ("a.zip 12 -", "expected name, size, digest and host"),
+    "a size with a unit": ("a.zip 12GB - OWNER", "expected a size in bytes or -"),
+    "a digest without its kind": ("a.zip 12 00ff OWNER", "expected a digest such as md5:..."),
+    "a digest of another length": ("a.zip 12 md5:00ff OWNER", "expected a digest such as md5:..."),
+    "an unknown kind of digest": ("a.zip 12 crc32:00000000 OWNER", "expected a digest such as md5:..."),
+    "a digest that is empty": ("a.zip 12 : OWNER", "expected a digest such as md5:..."),
+    "a small host": ("a.zip 12 - owner", "expected a host in capital letters"),
+    "a name that leads out": ("../a.zip 12 - OWNER", "unsafe name"),
+    "an absolute name": ("/a.zip 12 - OWNER", "unsafe name"),
+    "a name twice": ("x.csv - - OWNER", "x.csv is listed before"),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_malformed_line_is_told_with_file_and_number(tmp_path, what):
+    line, problem = MALFORMED[what]
+    path = tmp_path / "made.txt"
+    path.write_text(f"x.csv - - OWNER\n{line}\n")
+    with pytest.raises(UserError) as error:
+        registry.read(path)
+    assert str(error.value).startswith(f"{path}, line 2: {problem}")
+
+
+def test_bytes_that_are_no_text_and_a_missing_file_are_user_errors(tmp_path):
+    (tmp_path / "made.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="UTF-8"):
+        registry.read(tmp_path / "made.txt")
+    with pytest.raises(UserError, match="is missing"):
+        registry.read(tmp_path / "other.txt")
+
+
+def parts(size: int | None) -> list[Entry]:
+    return [Entry(f"vox2_dev_mp4_parta{letter}", size, "", "OWNER") for letter in "abcdefghi"]
+
+
+def test_coverage_counts_parts_and_bytes():
+    entries = parts(28_000_000_000)
+    present = {entry.name: 28_000_000_000 for entry in entries[:7]}
+    assert registry.coverage(entries, present) == "7 of 9 parts, 196 of 252 GB"
+    assert registry.coverage([*entries, Entry("meta.csv", 7, "", "OWNER")], present).endswith(", 0 of 1 other files")
+
+
+def test_coverage_leaves_out_bytes_that_nobody_knows():
+    entries = parts(None)
+    present = {entry.name: 10**10 for entry in entries[:8]}
+    assert registry.coverage(entries, present) == "8 of 9 parts"
+    assert registry.coverage(entries, present | {entries[8].name: 10**10}) == "9 of 9 parts, 90 of 90 GB"
+    assert registry.coverage([Entry("a", 5, "", "OWNER")], {}) == "0 of 1 files"
+
+
+def test_the_first_parts_come_with_all_other_files():
+    entries = [*parts(1), Entry("meta.csv", 7, "", "OWNER")]
+    assert [entry.name[-2:] for entry in registry.first_parts(entries, 2)] == ["aa", "ab", "sv"]
+    assert registry.first_parts(entries, 0) == entries
+
+
+def test_what_is_open_is_taken_from_the_record_and_what_is_published_is_not():
+    recorded = [Entry("a", 5, MD5, "OWNER")]
+    assert registry.completed([Entry("a", None, "", "OWNER")], recorded) == recorded
+    published = [Entry("a", 6, "md5:" + "1" * 32, "OWNER"), Entry("b", None, "", "OWNER")]
+    assert registry.completed(published, recorded) == published
+
+
+@pytest.mark.parametrize("dataset", plugins.names("stages.datasets"))
+def test_every_data_set_has_a_committed_registry(dataset):
+    registry.read(ROOT / "data" / "registry" / f"{dataset}.txt")
