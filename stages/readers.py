@@ -6,7 +6,8 @@ empty for face tracks) and `read(raw) -> Release`.
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
@@ -63,11 +64,13 @@ class Face:
 
     sample_id: str
     image: str  # path within the release
-    part: str  # the owner's part: train, val or test
+    part: str  # the owner's part: train, val or test; empty where the owner has no parts
     subset: str
     box_xyxy_px: Box | None = None  # annotated box, continuous edges
     points_px: NDArray[np.float64] | None = None  # (N, 2) at pixel centres, first pixel 0; stored as `landmarks`
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    size_px: tuple[int, int] | None = None  # width and height that box and points belong to, where the owner says so
+    group_id: str | None = None  # faces of one group stay in one part of a split; None: a group of its own
 
     @property
     def key(self) -> str:
@@ -103,6 +106,22 @@ def inside(name: str) -> str:
     if printable(name) != name or any(ord(letter) < 32 for letter in name):
         raise Rejected("unreadable name: not UTF-8 or with control characters")
     return str(path)
+
+
+def nearest(names: Iterable[str], wanted: str) -> str | None:
+    """The shortest of `names` that ends in the file `wanted`; where that ends in a slash, the folder itself."""
+    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"))
+    found = {match[0] for name in names if (match := pattern.match(name))}
+    return min(found, key=lambda name: (len(name), name), default=None)
+
+
+def number(text: str, limit: float = 1e6) -> float | None:
+    """A finite number below `limit` in size; None for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < limit else None
 
 
 def text_lines(path: Path) -> list[str]:

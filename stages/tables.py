@@ -36,7 +36,8 @@ TRACK_FRAMES = pa.schema([
 # One still image, cut to the face. Label columns of the data set follow (see `faces_schema`).
 FACES = pa.schema([
     ("sample_id", pa.string()),
-    ("part", pa.string()),  # the owner's part: train, val or test
+    ("group_id", pa.string()),  # faces of one group stay in one part of a split; mostly the sample itself
+    ("part", pa.string()),  # the owner's part: train, val or test; empty where the owner has no parts
     ("subset", pa.string()),  # the owner's name for a subset of the part
     ("crop_xyxy_px", pa.list_(pa.float32(), 4)),  # the crop in the source image, may leave it
     *_PACKED,

@@ -6,15 +6,25 @@ Columns: path, face_x, face_y, face_width, face_height (sizes, not a corner), la
 expression, valence, arousal. Some copies of a list have no header line.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from fabnet.boxes import Box
 from stages.errors import Rejected, UserError
-from stages.readers import Face, Reject, Release, cells, inside, printable, sha256_by_name, text_lines
+from stages.readers import (
+    Face,
+    Reject,
+    Release,
+    cells,
+    inside,
+    nearest,
+    number,
+    printable,
+    sha256_by_name,
+    text_lines,
+)
 
 EXPECTED = "Manually_Annotated_Images/ (unpacked) and Manually_Annotated_file_lists/{training,validation}.csv"
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
@@ -44,13 +54,11 @@ def read(raw: Path) -> Release[Face]:
     return Release(_items(lines, images, digests), len(lines))
 
 
-def _nearest(raw: Path, names: dict[str, str], wanted: str) -> str:
-    """The shortest path that ends in the file, or in the folder where `wanted` ends in a slash."""
-    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"))
-    found = {match[0] for name in names if (match := pattern.match(name))}
-    if not found:
+def _nearest(raw: Path, names: Iterable[str], wanted: str) -> str:
+    found = nearest(names, wanted)
+    if found is None:
         raise UserError(f"{raw} should hold {EXPECTED}: found no {wanted}")
-    return min(found, key=lambda name: (len(name), name))
+    return found
 
 
 def _list(path: Path) -> list[str]:
@@ -80,7 +88,7 @@ def _face(line: str, part: str, images: str) -> Face | Reject:
         name = inside(row[0])
     except Rejected as error:
         return Reject(printable(row[0]), str(error))
-    code = _number(row[-3])
+    code = number(row[-3])
     if code is None or code not in range(11):
         return Reject(name, f"unknown expression code: expected 0 to 10, found {printable(row[-3])!r}")
     if code in DISCARDED:
@@ -90,16 +98,8 @@ def _face(line: str, part: str, images: str) -> Face | Reject:
 
 def _box(texts: list[str]) -> Box | None:
     """Corner and size as edges; none where a cell is no number or a size is not positive."""
-    numbers = [number for text in texts if (number := _number(text)) is not None]
+    numbers = [value for text in texts if (value := number(text)) is not None]
     if len(numbers) != 4 or min(numbers[2:]) <= 0:
         return None
     x, y, width, height = numbers
     return x, y, x + width, y + height
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) < 1e6 else None

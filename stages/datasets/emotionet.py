@@ -1,0 +1,143 @@
+"""EmotioNet: the automatic list `dataFile_*.txt`, the manual list `EmotioNet_FACS*`, and pictures in `images/`.
+
+A row of the automatic list has 62 TAB separated cells and no header: the owner's address, the original address, then
+action unit 1 to 60 as 0, 1 or 999. The manual list of 2020 is a workbook (or its export as csv) with a header row
+and cells in single quotes; the older one is a csv with one address before the units. 999, and a cell without a
+value, mean that nobody looked: unknown, never absent.
+
+A picture is named after its address, `N_<10 digits>/N_<10 digits>_<5 digits>.jpg`. Training: the automatic list.
+Test: the manual list, which wins where both name a picture; without a manual list `dataFile_1000.txt` takes its
+place, as users of release 1.2 do.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from stages.errors import UserError
+from stages.readers import Face, Reject, Release, cells, nearest, number, printable, sha256_by_name, text_lines
+from stages.workbooks import workbook_rows
+
+log = logging.getLogger(__name__)
+
+EXPECTED = "dataFile_*.txt, EmotioNet_FACS*.xlsx (or .csv) and the pictures in images/"
+ACTION_UNITS = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)  # of the 2017 challenge, track 1
+LABELS: dict[str, pa.DataType] = {"action_units": pa.list_(pa.int8(), len(ACTION_UNITS))}  # 0, 1 or null: unknown
+
+IMAGES = "images/"
+STAND_IN = "dataFile_1000.txt"  # is the test list where there is no manual list
+UNITS = 60
+UNKNOWN = 999
+_AUTOMATIC = re.compile(r"(?:.*/)?dataFile_\d+\.txt")
+_MANUAL = re.compile(r"(?:.*/)?EmotioNet_FACS\w*\.(?:csv|xlsx)")
+_NAME = re.compile(r"(?P<folder>N_\d+)_\d+\.jpg")
+_UNIT_COLUMN = re.compile(r"AU ?0*(\d+)")
+
+
+class Row(NamedTuple):
+    """One line of a list."""
+
+    name: str  # of the picture below `images/`
+    addresses: tuple[str, ...]  # where it can be had, the owner's copy first
+    units: tuple[int | None, ...]  # ACTION_UNITS; None: unknown
+
+
+def read(raw: Path) -> Release[Face]:
+    """Faces of the test list, then of the automatic list; a name that both hold counts as test.
+
+    Raises:
+        UserError: no list, no pictures, no manifest, or a manual list that cannot be read.
+    """
+    names = sha256_by_name(raw)
+    images = nearest(names, IMAGES)
+    lists = lists_of(names)
+    if images is None or not lists:
+        raise UserError(f"{raw} should hold {EXPECTED}: found no {'list' if images else IMAGES}")
+    if len({part for _, part in lists}) < 2:
+        log.info("emotionet: only %s was found, one of training and test part is empty", lists[0][0])
+    return Release(_items(raw, lists, images, names), None)
+
+
+def lists_of(names: Sequence[str] | dict[str, str]) -> list[tuple[str, str]]:
+    """Lists of a release and their part, test first. Of several manual lists the longest name, csv before xlsx."""
+    automatic = sorted(name for name in names if _AUTOMATIC.fullmatch(name))
+    manual = sorted((name for name in names if _MANUAL.fullmatch(name)), key=_rank)
+    if not manual and len(automatic) > 1:
+        manual = [name for name in automatic if PurePosixPath(name).name == STAND_IN]
+    if len(manual) > 1:
+        log.info("emotionet: reading %s, leaving %s aside", manual[0], ", ".join(manual[1:]))
+    return [*((name, "test") for name in manual[:1]), *((name, "train") for name in automatic if name not in manual)]
+
+
+def rows(path: Path) -> Iterator[Row | Reject]:
+    """The lines of one list.
+
+    Raises:
+        UserError: a workbook that cannot be read.
+    """
+    if path.suffix == ".xlsx":
+        lines = workbook_rows(path)
+    else:
+        delimiter = "\t" if path.suffix == ".txt" else ","
+        lines = ([cell.strip("' ") for cell in cells(line, delimiter)] for line in text_lines(path))
+    columns: list[int] | None = None
+    count = 0
+    for count, line in enumerate(lines, start=1):
+        if count == 1 and (columns := _unit_columns(line)) is not None:
+            continue
+        yield _row(line, columns, f"{path.name}: line {count}")
+    if not count:
+        yield Reject(path.name, "empty list: the file has no lines")
+
+
+def _rank(name: str) -> tuple[int, str, str]:
+    path = PurePosixPath(name)
+    return -len(path.stem), path.suffix, name
+
+
+def _unit_columns(line: Sequence[str]) -> list[int] | None:
+    """Places of ACTION_UNITS in a table whose first row is `line`; None if that is no header."""
+    place_of = {int(match[1]): place for place, cell in enumerate(line) if (match := _UNIT_COLUMN.fullmatch(cell))}
+    return [place_of[unit] for unit in ACTION_UNITS] if set(ACTION_UNITS) <= set(place_of) else None
+
+
+def _row(line: Sequence[str], columns: list[int] | None, where: str) -> Row | Reject:
+    addresses = tuple(cell for cell in line[:2] if "/" in cell)
+    found = next((match for cell in addresses if (match := _NAME.fullmatch(PurePosixPath(cell).name))), None)
+    if found is None:
+        return Reject(where, "no picture name: neither address ends in N_<number>_<number>.jpg")
+    name = f"{found['folder']}/{found[0]}"
+    first = len(line) - UNITS  # of the units, in a list without header
+    if columns is None and first not in (1, 2):
+        return Reject(name, f"row of another length: {len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
+    places = columns or [first + unit - 1 for unit in ACTION_UNITS]
+    if len(line) <= max(places):
+        return Reject(name, f"row too short: {len(line)} cells, expected more than {max(places)}")
+    return _labelled(name, addresses, [line[place] for place in places])
+
+
+def _labelled(name: str, addresses: tuple[str, ...], codes: Sequence[str]) -> Row | Reject:
+    units: list[int | None] = []
+    for code in codes:
+        value = float(UNKNOWN) if code.lower() in ("", "nan", "none") else number(code)
+        if value not in (0, 1, UNKNOWN):
+            return Reject(name, f"unknown annotation: expected 0, 1 or {UNKNOWN}, found {printable(code[:20])!r}")
+        units.append(None if value == UNKNOWN else int(value))
+    if not any(unit is not None for unit in units):
+        return Reject(name, "no annotation: none of the action units is known")
+    return Row(name, addresses, tuple(units))
+
+
+def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str, str]) -> Iterator[Face | Reject]:
+    for list_name, part in lists:
+        for row in rows(raw / list_name):
+            if isinstance(row, Reject):
+                yield row
+            elif images + row.name not in names:
+                yield Reject(row.name, "no such picture: the list names it, the release does not hold it")
+            else:
+                yield Face(row.name, images + row.name, part, "", labels={"action_units": list(row.units)})

@@ -1,0 +1,81 @@
+"""MAFL: the pictures and five points of CelebA's aligned part, by MAFL's two lists of names.
+
+`img_align_celeba/<number>.jpg` (178x218), `list_landmarks_align_celeba.txt` (a count, the column names, then a name
+and ten whole numbers between runs of blanks) of CelebA; `training.txt` and `testing.txt` of MAFL, a name per line.
+All of MAFL's pictures belong to CelebA's own training part: an encoder that learns from CelebA must leave them out.
+The face box is that of the FAb-Net demo: 35 rows less at the top, then 35 px less on each side of the centre.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stages.errors import Rejected, UserError
+from stages.readers import Face, Reject, Release, inside, nearest, number, printable, sha256_by_name, text_lines
+
+EXPECTED = "img_align_celeba/ and list_landmarks_align_celeba.txt (CelebA), training.txt and testing.txt (MAFL)"
+POINTS = 5  # eye left in the picture, right eye, nose, mouth corners left and right
+LABELS: dict[str, pa.DataType] = {"landmarks": pa.list_(pa.float32(), 2 * POINTS)}  # x0, y0, x1, ... px of the crop
+
+IMAGES = "img_align_celeba/"
+LANDMARKS = "list_landmarks_align_celeba.txt"
+LISTS = {"test": "testing.txt", "train": "training.txt"}
+SIZE_PX = (178, 218)
+BOX_XYXY_PX = (35.0, 70.0, 143.0, 183.0)
+_FARTHEST_PX = 1e4  # of a point from the corner; beyond, the number is damaged
+
+
+def read(raw: Path) -> Release[Face]:
+    """Faces of the test list, then of the training list; a name that both hold counts as test.
+
+    Raises:
+        UserError: a list, the picture folder or the manifest is missing, or a list has no lines.
+    """
+    names = sha256_by_name(raw)
+    images = _nearest(raw, names, IMAGES)
+    lines = text_lines(raw / _nearest(raw, names, LANDMARKS))
+    if not lines or number(lines[0]) is None:
+        raise UserError(f"{raw / LANDMARKS} should begin with a line that counts its rows: fetch it again")
+    points = dict(cells for line in lines[2:] if (cells := _points(line)) is not None)
+    listed: list[tuple[str, str]] = []
+    for part, name in LISTS.items():
+        of_part = text_lines(raw / _nearest(raw, names, name))
+        if not of_part:
+            raise UserError(f"{raw / name} should list pictures, one a line, found none: fetch it again")
+        listed += [(part, line.strip()) for line in of_part]
+    return Release((_face(part, name, images, names, points) for part, name in listed), len(listed))
+
+
+def _nearest(raw: Path, names: dict[str, str], wanted: str) -> str:
+    found = nearest(names, wanted)
+    if found is None:
+        raise UserError(f"{raw} should hold {EXPECTED}: found no {wanted}")
+    return found
+
+
+def _points(line: str) -> tuple[str, NDArray[np.float64] | None] | None:
+    """Name and (5, 2) points of one line; no points where a number is missing or damaged, None without a name."""
+    cells = line.split()
+    values = [value for cell in cells[1:] if (value := number(cell, _FARTHEST_PX)) is not None]
+    if len(cells) != 1 + 2 * POINTS or len(values) != 2 * POINTS:
+        return (cells[0], None) if cells else None
+    return cells[0], np.array(values).reshape(POINTS, 2)
+
+
+def _face(
+    part: str, name: str, images: str, names: dict[str, str], points: dict[str, NDArray[np.float64] | None]
+) -> Face | Reject:
+    try:
+        inside(name)
+    except Rejected as error:
+        return Reject(printable(name), str(error))
+    if images + name not in names:
+        return Reject(name, "no such picture: the list names it, the release does not hold it")
+    if name not in points:
+        return Reject(name, f"no points: {LANDMARKS} does not name it")
+    of_face = points[name]
+    if of_face is None:
+        return Reject(name, f"points are damaged: expected {POINTS} pairs of numbers")
+    return Face(name, images + name, part, "", BOX_XYXY_PX, of_face, size_px=SIZE_PX)
