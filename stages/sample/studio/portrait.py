@@ -6,6 +6,7 @@ import numpy as np
 
 from stages.sample.studio import expression, render, scenery
 from stages.sample.studio.camera import Camera, Pose
+from stages.sample.studio.expression import ActionUnits
 from stages.sample.studio.identity import Identity
 from stages.sample.studio.render import Frame, Sensor
 
@@ -32,7 +33,12 @@ def take(
     who: Identity, rng: np.random.Generator, *, emotion: str, turn: Turn, strength: tuple[float, float] = (0.5, 1.0)
 ) -> Frame:
     """One picture of `who`; all of the face lies inside it."""
-    au, pose, camera = expression.draw(rng, emotion, strength), turn.draw(rng), _frame_up(rng)
+    au, pose, camera = expression.draw(rng, emotion, strength), turn.draw(rng), frame_up(rng)
+    return shoot(who, rng, au=au, pose=pose, camera=camera)
+
+
+def shoot(who: Identity, rng: np.random.Generator, *, au: ActionUnits, pose: Pose, camera: Camera) -> Frame:
+    """One picture of `who`, who holds that expression and pose."""
     gaze = (float(rng.uniform(-0.5, 0.5)), float(rng.uniform(-0.3, 0.3)))
     sensor = Sensor(blur_px=max(0.0, float(rng.uniform(-0.5, 1.0))), noise=float(rng.uniform(1, 4)))
     room = scenery.background(rng, camera.height_px, camera.width_px)
@@ -45,7 +51,8 @@ def empty_room(rng: np.random.Generator) -> render.Image:
     return scenery.background(rng, height_px, width_px)
 
 
-def _frame_up(rng: np.random.Generator) -> Camera:
+def frame_up(rng: np.random.Generator) -> Camera:
+    """A picture of any size with room for a whole face somewhere in it."""
     width_px, height_px = (int(side) for side in rng.integers(*SIDE_PX, 2))
     low, high = PX_PER_UNIT
     px_per_unit = float(rng.uniform(low, min(high, min(width_px, height_px) / (2 * ROOM))))
