@@ -5,23 +5,26 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-OUTER_EYE_CORNERS = (36, 45)  # of the 68 points, 0-based
+EYE_POINTS = {5: (0, 1), 68: (36, 45)}  # number of points -> those whose distance is 100 %, 0-based
 REGIONS = {
-    "jaw": slice(0, 17),
-    "brows": slice(17, 27),
-    "nose": slice(27, 36),
-    "eyes": slice(36, 48),
-    "mouth": slice(48, 68),
+    5: {"eyes": slice(0, 2), "nose": slice(2, 3), "mouth": slice(3, 5)},
+    68: {
+        "jaw": slice(0, 17),
+        "brows": slice(17, 27),
+        "nose": slice(27, 36),
+        "eyes": slice(36, 48),
+        "mouth": slice(48, 68),
+    },
 }
 
 
-def point_errors(truth: Array, prediction: Array, scale: tuple[int, int] = OUTER_EYE_CORNERS) -> Array:
+def point_errors(truth: Array, prediction: Array, scale: tuple[int, int] | None = None) -> Array:
     """Distance of each point in per cent of the distance between two true points, the inter-ocular distance.
 
     Args:
         truth: (N, P, 2) in pixels of the source image; the stored crop is stretched and would distort distances.
         prediction: (N, P, 2), same pixels.
-        scale: the two points whose true distance is 100 %.
+        scale: the two points whose true distance is 100 %; those of EYE_POINTS where none are given.
 
     Returns:
         (N, P), 0 or more.
@@ -29,16 +32,40 @@ def point_errors(truth: Array, prediction: Array, scale: tuple[int, int] = OUTER
     Raises:
         ValueError: the two true points of an image coincide.
     """
-    first, second = scale
+    first, second = scale or EYE_POINTS[truth.shape[1]]
     unit = np.linalg.norm(truth[:, first] - truth[:, second], axis=1)  # (N,)
     if not (unit > 0).all():
         raise ValueError("the two points that set the scale coincide in an image")
     return np.linalg.norm(prediction - truth, axis=2) / unit[:, None] * 100
 
 
+def weighted_f1(is_positive: NDArray[np.bool_], is_predicted: NDArray[np.bool_], weights: Array) -> Array:
+    """Harmonic mean of precision and recall under each row of weights (B, N) -> (B,); NaN without positives."""
+    hits, positives, predicted = (
+        weights @ chosen.astype(np.float64) for chosen in (is_positive & is_predicted, is_positive, is_predicted)
+    )
+    return np.divide(2 * hits, positives + predicted, out=np.full(len(weights), np.nan), where=positives > 0)
+
+
+def best_threshold(is_positive: NDArray[np.bool_], score: Array) -> float:
+    """The value that parts the scores (N,) with the highest F1 where a score above it counts as positive.
+
+    Half-way between two neighbouring scores; of equal values of F1 the lowest threshold. NaN if there is no positive.
+    """
+    if not is_positive.any():
+        return float("nan")
+    order = np.argsort(score, kind="stable")
+    ranked = score[order]
+    hits = is_positive.sum() - np.concatenate([[0], np.cumsum(is_positive[order])[:-1]])  # above a cut before each
+    f1 = 2 * hits / (is_positive.sum() + np.arange(len(score), 0, -1))
+    below = np.concatenate([[ranked[0] - 1], ranked[:-1]])
+    return float(((below + ranked) / 2)[np.argmax(np.where(below < ranked, f1, -1))])
+
+
 def weighted_mean(values: Array, weights: Array) -> Array:
-    """Mean of `values` (N,) under each row of `weights` (B, N) -> (B,)."""
-    return weights @ values / weights.sum(axis=1)
+    """Mean of `values` (N,) under each row of `weights` (B, N) -> (B,); NaN where all weights are 0."""
+    total = weights.sum(axis=1)
+    return np.divide(weights @ values, total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
 def weighted_auc(is_positive: NDArray[np.bool_], score: Array, weights: Array) -> Array:

@@ -19,6 +19,7 @@ STEP = 1e-3  # weight, per unit of output, of the direction that carries what is
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (N, K), targets (N, K) -> (N, K)
 Link = Callable[[Tensor], Tensor]  # outputs -> predictions
+Shift = Callable[[Tensor, Tensor], Tensor]  # outputs and targets (N, K) of validation -> (K), added to the outputs
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,13 @@ class Probe:
         return {name: self.head.state_dict()[name].float().contiguous() for name in names}
 
 
-def fit(train: Samples, val: Samples, settings: Settings, *, loss: Loss, link: Link) -> Probe:
-    """The head with the lowest mean loss on `val` among those fitted to `train`; the stronger L2 wins a tie."""
+def fit(
+    train: Samples, val: Samples, settings: Settings, *, loss: Loss, link: Link, shift: Shift | None = None
+) -> Probe:
+    """The head with the lowest mean loss on `val` among those fitted to `train`; the stronger L2 wins a tie.
+
+    `shift` moves the outputs of the chosen head, so that a decision threshold can be part of it.
+    """
     norm = nn.BatchNorm1d(train.x.shape[1]).double().eval()
     norm.running_mean = train.x.mean(0)
     norm.running_var = train.x.var(0, correction=0)  # of the training part, as one full batch would leave it
@@ -88,16 +94,22 @@ def fit(train: Samples, val: Samples, settings: Settings, *, loss: Loss, link: L
         z = norm(train.x)
         spectrum, directions = torch.linalg.eigh(z.T @ z / len(z))
     heads: dict[float, nn.Sequential] = {}
+    affine: dict[float, tuple[Tensor, Tensor]] = {}
     val_losses: dict[float, float] = {}
     for l2 in sorted(settings.l2, reverse=True):
         # in this basis the squared loss has the identity as its Hessian: few iterations, whatever the correlations
         basis = directions / (spectrum.clamp_min(0) + l2).sqrt()
-        linear, intercept = _minimise(z @ basis, basis, train.y, loss, l2=l2, max_iter=settings.max_iter)
-        heads[l2] = _head(norm, *fold_intercept(linear, intercept, z))
+        affine[l2] = _minimise(z @ basis, basis, train.y, loss, l2=l2, max_iter=settings.max_iter)
+        heads[l2] = _head(norm, *fold_intercept(*affine[l2], z))
         with torch.no_grad():
             val_losses[l2] = loss(heads[l2](val.x), val.y).sum(1).mean().item()
     best = min(val_losses, key=lambda l2: val_losses[l2])
-    return Probe(heads[best], link, best, val_losses)
+    if shift is None:
+        return Probe(heads[best], link, best, val_losses)
+    linear, intercept = affine[best]
+    with torch.no_grad():
+        moved = intercept + shift(heads[best](val.x), val.y)
+    return Probe(_head(norm, *fold_intercept(linear, moved, z)), link, best, val_losses)
 
 
 def _minimise(

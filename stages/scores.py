@@ -1,7 +1,7 @@
 """Metrics by name, with bootstrap intervals over test images, for one method and seed or pooled over seeds."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,13 @@ Statistic = Callable[[Array], Array]
 class Predictions:
     """What one probe says of N test images."""
 
-    truth: Array  # (N, K)
+    truth: Array  # (N, K); NaN: unknown
     prediction: Array  # (N, K)
     classes: tuple[str, ...]  # names of the K columns; empty where columns are coordinates
+
+    def known(self, column: int) -> NDArray[np.bool_]:
+        """Images (N,) whose truth in this column is known."""
+        return np.isfinite(self.truth[:, column])
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> "Predictions":
         return Predictions(self.truth[chosen], self.prediction[chosen], self.classes)
@@ -44,19 +48,14 @@ class Score:
     value: float  # NaN: undefined on these images
     ci_low: float
     ci_high: float
-    n: int  # images
+    n: int  # images whose truth is known
 
 
 def auc(images: Predictions) -> dict[str, Statistic]:
     """Area under the ROC curve of every class against the rest, and its mean over the classes that occur."""
-    parts: dict[str, Statistic] = {}
-    for k, name in enumerate(images.classes):
-        positive, score = images.truth[:, k] > 0.5, images.prediction[:, k]
-        parts[name] = _bound(positive, score)
-    present = [parts[name] for name in images.classes if np.isfinite(parts[name](_once(images)))[0]]
-    if present:
-        parts[MEAN] = _average(present)
-    return parts
+    return _with_mean(
+        images, {name: _of_class(metrics.weighted_auc, images, k) for k, name in enumerate(images.classes)}
+    )
 
 
 def accuracy(images: Predictions) -> dict[str, Statistic]:
@@ -65,17 +64,37 @@ def accuracy(images: Predictions) -> dict[str, Statistic]:
     return {MEAN: lambda weights: metrics.weighted_mean(is_right, weights)}
 
 
+def f1(images: Predictions) -> dict[str, Statistic]:
+    """F1 of every label at the probe's threshold, a score of 0.5, and its mean over the labels that occur."""
+    decided = replace(images, prediction=images.prediction > 0.5)
+    return _with_mean(
+        images, {name: _of_class(metrics.weighted_f1, decided, k) for k, name in enumerate(images.classes)}
+    )
+
+
+def label_accuracy(images: Predictions) -> dict[str, Statistic]:
+    """Share of images where the label is decided rightly, at a score of 0.5, for every label and their mean."""
+    is_right = ((images.truth > 0.5) == (images.prediction > 0.5)).astype(np.float64)
+    return _by_column(images, is_right)
+
+
+def angle_error_deg(images: Predictions) -> dict[str, Statistic]:
+    """Mean absolute error of every angle, degrees, and its mean over the angles."""
+    return _by_column(images, np.abs(images.truth - images.prediction))
+
+
 def interocular_percent(images: Predictions) -> dict[str, Statistic]:
-    """Mean distance of 68 points in per cent of that of the outer eye corners: all points, and by region.
+    """Mean distance of 5 or 68 points in per cent of that of the eye points: all points, and by region.
 
     Raises:
-        UserError: not 68 points.
+        UserError: another number of points.
     """
-    count, columns = images.truth.shape
-    if columns != 2 * 68:
-        raise UserError(f"metric interocular_percent needs 68 points (136 coordinates), found {columns} coordinates")
-    errors = metrics.point_errors(images.truth.reshape(count, 68, 2), images.prediction.reshape(count, 68, 2))
-    columns_of = {MEAN: slice(None), **metrics.REGIONS}
+    rows, columns = images.truth.shape
+    count = columns // 2
+    if columns % 2 or count not in metrics.EYE_POINTS:
+        raise UserError(f"metric interocular_percent needs 5 or 68 points, found {columns} coordinates")
+    errors = metrics.point_errors(images.truth.reshape(rows, count, 2), images.prediction.reshape(rows, count, 2))
+    columns_of = {MEAN: slice(None), **metrics.REGIONS[count]}
     return {target: _mean_of(errors[:, chosen].mean(axis=1)) for target, chosen in columns_of.items()}
 
 
@@ -93,6 +112,9 @@ class Metric:
 METRICS = {
     "auc": Metric(auc, "AUC", True, 3, 0.5),
     "accuracy": Metric(accuracy, "accuracy", True, 3, None),
+    "f1": Metric(f1, "F1", True, 3, None),
+    "label_accuracy": Metric(label_accuracy, "accuracy per label", True, 3, None),
+    "angle_error_deg": Metric(angle_error_deg, "mean absolute error, degrees", False, 2, None),
     "interocular_percent": Metric(interocular_percent, "error, % of inter-ocular distance", False, 2, None),
 }
 
@@ -109,14 +131,14 @@ def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Ite
     Resamples in which a statistic is undefined (a class without images) are left out of its interval.
     """
     pooled = _pooled(metric, runs)
-    once, n = _once(runs[0]), len(runs[0].truth)
+    once, images = _once(runs[0]), runs[0]
     drawn: dict[str, list[Array]] = {target: [] for target in pooled}
-    for weights in _resamples(n, bootstrap):
+    for weights in _resamples(len(images.truth), bootstrap):
         for target, statistic in pooled.items():
             drawn[target].append(statistic(weights))
     for target, statistic in pooled.items():
         low, high = interval(np.concatenate(drawn[target]), bootstrap.confidence)
-        yield Score(target, metric, float(statistic(once)[0]), low, high, n)
+        yield Score(target, metric, float(statistic(once)[0]), low, high, _count(images, target))
 
 
 def compare(
@@ -178,9 +200,37 @@ def _once(images: Predictions) -> Array:
     return np.ones((1, len(images.truth)))
 
 
-def _bound(positive: NDArray[np.bool_], score: Array) -> Statistic:
-    return lambda weights: metrics.weighted_auc(positive, score, weights)
+def _count(images: Predictions, target: str) -> int:
+    """Images with a known truth: in the target's own column, or in any where the target is no column."""
+    if target in images.classes:
+        return int(images.known(images.classes.index(target)).sum())
+    return int(np.isfinite(images.truth).any(axis=1).sum())
 
 
-def _mean_of(values: Array) -> Statistic:
-    return lambda weights: metrics.weighted_mean(values, weights)
+def _with_mean(images: Predictions, parts: dict[str, Statistic]) -> dict[str, Statistic]:
+    """`parts` and their mean over those that are defined on these images."""
+    present = [part for part in parts.values() if np.isfinite(part(_once(images)))[0]]
+    return {**parts, MEAN: _average(present)} if present else parts
+
+
+def _of_class(measure: Callable[..., Array], images: Predictions, column: int) -> Statistic:
+    """`measure` of the images whose truth in this column is known."""
+    known = images.known(column)
+    positive, predicted = images.truth[known, column] > 0.5, images.prediction[known, column]
+    return lambda weights: measure(positive, predicted, weights[:, known])
+
+
+def _by_column(images: Predictions, values: Array) -> dict[str, Statistic]:
+    """Mean of each column of `values` (N, K) over the images whose truth is known, and the mean over the columns."""
+    parts: dict[str, Statistic] = {}
+    for column, name in enumerate(images.classes):
+        known = images.known(column)
+        parts[name] = _mean_of(values[:, column], known)
+    return _with_mean(images, parts)
+
+
+def _mean_of(values: Array, known: NDArray[np.bool_] | None = None) -> Statistic:
+    """Mean of `values` (N,) over the known images; NaN under weights that hold none of them."""
+    if known is None:
+        return lambda weights: metrics.weighted_mean(values, weights)
+    return lambda weights: metrics.weighted_mean(values[known], weights[:, known])

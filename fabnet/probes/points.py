@@ -24,10 +24,10 @@ def problem(label: Sequence[float] | None, classes: int) -> str | None:
     points = np.asarray(label, np.float64).reshape(-1, 2)
     if not np.isfinite(points).all():
         return "a point is no finite number"
-    first, second = metrics.OUTER_EYE_CORNERS
-    if len(points) > second and (points[first] == points[second]).all():
-        return "the outer eye corners coincide"
-    return None
+    if len(points) not in metrics.EYE_POINTS:
+        return f"unknown number of points: {len(points)}"
+    first, second = metrics.EYE_POINTS[len(points)]
+    return "the two eye points coincide" if (points[first] == points[second]).all() else None
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:

@@ -142,7 +142,7 @@ def test_unusable_labels_become_rejects(tmp_path: Path):
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert sorted(row["reason"] for row in rejects) == [
         "no label",
-        "the outer eye corners coincide",
+        "the two eye points coincide",
         "unknown class: 9",
     ]
 

@@ -20,7 +20,8 @@ def parameters(**changes: object) -> config.Params:
     """The sample profile with the small tasks of `probe_samples`."""
     sample = config.load(ROOT / "profiles" / "sample.yaml")
     dataset = {**sample.dataset, **probe_samples.SETTINGS}
-    small: dict[str, object] = {"seeds": SEEDS, "dataset": dataset, "probe": probe_samples.PARAMS}
+    faces: dict[str, object] = {"detected": ["affectnet"], "boxed": ["w300"]}
+    small: dict[str, object] = {**faces, "seeds": SEEDS, "dataset": dataset, "probe": probe_samples.PARAMS}
     return sample.model_copy(update=small | changes)
 
 

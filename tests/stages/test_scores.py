@@ -84,9 +84,9 @@ def test_a_rare_class_has_an_interval_from_the_resamples_that_hold_it():
     assert 0 <= found.ci_low <= found.value <= found.ci_high <= 1
 
 
-def test_landmark_metric_needs_68_points():
-    with pytest.raises(UserError, match="needs 68 points"):
-        by_target("interocular_percent", Predictions(np.zeros((2, 10)), np.zeros((2, 10)), ()))
+def test_landmark_metric_needs_5_or_68_points():
+    with pytest.raises(UserError, match="needs 5 or 68 points"):
+        by_target("interocular_percent", Predictions(np.zeros((2, 14)), np.zeros((2, 14)), ()))
 
 
 def test_one_subset_alone_gets_no_row_of_its_own():

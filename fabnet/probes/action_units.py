@@ -1,0 +1,65 @@
+"""Linear probe for action units: one sigmoid per unit, unknown units masked.
+
+Loss: binary cross-entropy per unit, the mean over the images where the unit is known, so that a unit that was
+rarely looked at weighs as much as the others. The decision threshold of each unit is the one with the highest F1 on
+the validation part; it is moved into the head, so that a score above 0.5 means present. The paper states neither
+its metric nor a threshold.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from fabnet import metrics, probe_head
+from fabnet.probe_head import Crops, Probe, Samples, Settings
+
+UNKNOWN = -1.0  # in targets
+
+
+def problem(label: Sequence[int | None] | None, classes: int) -> str | None:
+    """Why a label cannot be used; None if it can. Labels are `classes` units: 0 absent, 1 present, None unknown."""
+    if label is None:
+        return "no label"
+    if len(label) != classes:
+        return f"expected {classes} action units: found {len(label)}"
+    if any(unit not in (0, 1, None) for unit in label):
+        return "an action unit is neither 0 nor 1 nor unknown"
+    return None if any(unit is not None for unit in label) else "no action unit is known"
+
+
+def encode(labels: NDArray[np.object_], crops: Crops, classes: int) -> NDArray[np.float64]:
+    """Units (N, K), None where unknown -> targets (N, K): 0, 1 or UNKNOWN."""
+    del crops, classes
+    units = labels.astype(np.float64)
+    return np.where(np.isnan(units), UNKNOWN, units)
+
+
+def decode(y: NDArray[np.float64], crops: Crops) -> NDArray[np.float64]:
+    """Targets or scores (N, K) as they are, unknown ones as NaN."""
+    del crops
+    return np.where(y == UNKNOWN, np.nan, y)
+
+
+def fit(train: Samples, val: Samples, params: Settings) -> Probe:
+    """A probe whose `predict` gives one score in (0, 1) per unit, above 0.5 where the unit is taken to be present."""
+    return probe_head.fit(train, val, params, loss=_known_cross_entropy, link=Tensor.sigmoid, shift=_to_thresholds)
+
+
+def _known_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    known = (y != UNKNOWN).double()
+    share = known.mean(0).clamp_min(1 / len(y))
+    return F.binary_cross_entropy_with_logits(outputs, y.clamp_min(0), reduction="none") * known / share
+
+
+def _to_thresholds(outputs: Tensor, y: Tensor) -> Tensor:
+    """(K) that moves the best threshold of every unit to 0; a unit without a positive keeps its own."""
+    shifts = torch.zeros(y.shape[1], dtype=outputs.dtype)
+    for unit, (scores, truth) in enumerate(zip(outputs.T.numpy(), y.T.numpy(), strict=True)):
+        known = truth != UNKNOWN
+        threshold = metrics.best_threshold(truth[known] > 0.5, scores[known])
+        shifts[unit] = -threshold if np.isfinite(threshold) else 0.0
+    return shifts
