@@ -23,7 +23,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Pixels = Annotated[int, Field(gt=0, le=4096)]
 Count = Annotated[int, Field(gt=0)]
-Metric = Literal["auc", "accuracy", "interocular_percent"]  # as in stages/scores.py
+Metric = Literal["auc", "accuracy", "f1", "label_accuracy", "angle_error_deg", "interocular_percent"]
+NAMED = {"auc", "accuracy", "f1", "label_accuracy", "angle_error_deg"}  # metrics with one value for each class
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -66,18 +67,26 @@ class DetectParams(Section):
     shard_mb: Count
 
 
-class IndexParams(Section):
+class BoxParams(Section):
     margin_frac: Annotated[float, Field(ge=0, le=1)]  # growth of the box on each side, as a fraction of the side
+
+
+class IndexParams(Section):
     crop_px: Pixels
     jpeg_quality: JpegQuality
     images_per_unit: Count
     shard_mb: Count
 
 
+class FaceSplitParams(Section):
+    val: Fraction  # share of what is not test, in expectation
+    test: Annotated[float, Field(ge=0, lt=1)]  # share of a data set whose owner names no test part, else 0
+
+
 class SplitParams(Section):
     track_val: Fraction  # share of identities, in expectation
     track_test: Fraction
-    face_val: Fraction  # share of the owner's training part, in expectation
+    faces: dict[Name, FaceSplitParams]  # by still-image data set
 
     @model_validator(mode="after")
     def leaves_a_training_part(self) -> Self:
@@ -119,11 +128,11 @@ class TaskParams(Section):
     probe: Name  # module in fabnet/probes
     label: Name  # column of the data set's index
     metrics: Annotated[list[Metric], Field(min_length=1)]  # the first one is the headline
-    classes: list[str] = []  # names of the codes 0, 1, ... in the label column
+    classes: list[str] = []  # names of the codes 0, 1, ... in the label column, or of the values in each label
 
     @model_validator(mode="after")
     def classes_are_named(self) -> Self:
-        if {"auc", "accuracy"} & set(self.metrics) and len(self.classes) < 2:
+        if NAMED & set(self.metrics) and len(self.classes) < 2:
             raise ValueError(f"classes should name at least two classes for {', '.join(self.metrics)}")
         if len(set(self.classes)) != len(self.classes) or "mean" in self.classes:
             raise ValueError("classes should differ from each other and from `mean`")
@@ -134,6 +143,7 @@ class DatasetParams(Section):
     fetch: FetchParams
     sample: dict[str, Any]  # settings of stages/sample/<dataset>.py, checked by that module
     crop: GeometryParams | None = None  # track data sets only
+    index: BoxParams | None = None  # data sets with annotated boxes only
     tasks: dict[Name, TaskParams] = {}
 
 
@@ -180,10 +190,18 @@ class Params(Section):
             ("dataset", self.datasets, self.dataset),
             ("method", self.methods, self.method),
             ("pretrain.jitter_px", self.tracks, self.pretrain.jitter_px),
+            ("split.faces", self.faces, self.split.faces),
         ):
             missing = [name for name in listed if name not in mapped]
             if missing:
                 raise ValueError(f"{what}.{missing[0]} is missing: every entry that is listed needs its settings")
+        return self
+
+    @model_validator(mode="after")
+    def boxes_have_margins(self) -> Self:
+        missing = [name for name in self.boxed if self.dataset[name].index is None]
+        if missing:
+            raise ValueError(f"dataset.{missing[0]}.index is missing: {missing[0]} is listed under boxed")
         return self
 
     @model_validator(mode="after")

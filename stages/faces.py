@@ -1,6 +1,6 @@
 """Still images with one face each, cut to that face and packed; the two ways to find the box differ in one function."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +11,7 @@ import numpy as np
 from fabnet.boxes import Box, PixelBox, area, clamp, follow, whole
 from fabnet.images import cut, resize
 from stages import journals, media, packing, plugins, tables
-from stages.config import DetectParams, IndexParams
+from stages.config import DetectParams, IndexParams, Section
 from stages.errors import Rejected
 from stages.packing import Picture
 from stages.readers import Face, manifest_bytes
@@ -30,13 +30,17 @@ def pack_faces(
     journal: Path,
     params: DetectParams | IndexParams,
     box_of: BoxOf,
+    more: Sequence[Section] = (),
 ) -> None:
     """Cut every face of the release in `raw` at the box that `box_of` gives, and pack them into `out`.
+
+    `more` are further settings that `box_of` depends on.
 
     Raises:
         UserError: the release is incomplete, or nothing in it can be used.
     """
     module: ModuleType = plugins.load("stages.datasets", dataset)
+    settings = [each.model_dump_json() for each in (params, *more)]
     job = packing.Job(
         stage=stage,
         dataset=dataset,
@@ -44,7 +48,7 @@ def pack_faces(
         items="images",
         items_per_unit=params.images_per_unit,
         shard_mb=params.shard_mb,
-        journal=journals.folder(journal, stage, dataset, params.model_dump_json(), manifest_bytes(raw)),
+        journal=journals.folder(journal, stage, dataset, *settings, manifest_bytes(raw)),
         out=out,
     )
     work = partial(cut_face, raw=raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)
@@ -58,10 +62,12 @@ def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality
         Rejected: the picture cannot be read, has no face, or a box that does not fit it.
     """
     image = media.decode_image(media.read_file(raw / face.image))
+    _check_size(face, image)
     box = whole(box_of(face, image))
     _check_box(box, image)
     row: dict[str, Any] = {
         "sample_id": face.sample_id,
+        "group_id": face.group_id or face.sample_id,
         "part": face.part,
         "subset": face.subset,
         "crop_xyxy_px": box,
@@ -70,6 +76,12 @@ def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality
     if face.points_px is not None:
         row["landmarks"] = follow(face.points_px, box, crop_px).astype(np.float32).ravel()
     yield packing.picture(row, resize(cut(image, box), crop_px, crop_px), jpeg_quality)
+
+
+def _check_size(face: Face, image: media.Image) -> None:
+    height, width = image.shape[:2]
+    if face.size_px not in (None, (width, height)):
+        raise Rejected(f"picture of another size: {width}x{height} px, its annotation is for {face.size_px}")
 
 
 def _check_box(box: PixelBox, image: media.Image) -> None:

@@ -1,9 +1,10 @@
 """Still images cut to their annotated face box, with landmarks that follow the crop.
 
-Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects. Params: index.
+Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects. Params: index,
+the data set's margin.
 
-The box grows on each side by a share of its width and height, as in the original's 300-W crop, and becomes a square
-picture without keeping its aspect.
+The box grows on each side by a share of its width and height (a tenth in the original's 300-W crop, nothing for
+AFLW and MAFL) and becomes a square picture without keeping its aspect.
 """
 
 from functools import partial
@@ -11,23 +12,27 @@ from pathlib import Path
 
 from fabnet.boxes import Box, expand
 from stages import command
-from stages.config import IndexParams
+from stages.config import BoxParams, IndexParams
 from stages.errors import Rejected
 from stages.faces import pack_faces
 from stages.media import Image
 from stages.readers import Face
 
-SECTIONS = {"index": "index"}
+SECTIONS = {"index": "index", "box": "dataset.{dataset}.index"}
 
 
-def run(*, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"), index: IndexParams) -> None:
+def run(
+    *, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"), index: IndexParams, box: BoxParams
+) -> None:
     """Pack every annotated face of the release in `raw` into `out`.
 
     Raises:
         UserError: the release is incomplete, or nothing in it can be used.
     """
-    box_of = partial(grown_box, margin_frac=index.margin_frac)
-    pack_faces(stage="index", dataset=dataset, raw=raw, out=out, journal=journal, params=index, box_of=box_of)
+    box_of = partial(grown_box, margin_frac=box.margin_frac)
+    pack_faces(
+        stage="index", dataset=dataset, raw=raw, out=out, journal=journal, params=index, box_of=box_of, more=[box]
+    )
 
 
 def grown_box(face: Face, image: Image, *, margin_frac: float) -> Box:

@@ -49,7 +49,6 @@ def render(content: Content) -> str:
         seeds=sorted(params.seeds),
         methods=params.methods,
         confidence_percent=f"{100 * params.probe.confidence:g}",
-        index_margin_percent=f"{100 * params.index.margin_frac:g}",
         headline=_headline(content),
         differences=[_difference(*each) for each in content.differences],
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],

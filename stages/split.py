@@ -1,9 +1,9 @@
-"""Training, validation and test parts: tracks by identity, faces as their owners published them.
+"""Training, validation and test parts: tracks by identity, faces as their owners published them or by group.
 
 Reads: the indices of all track and face data sets. Writes: one SPLITS table per data set, rejects (none). Params:
 seed, tracks, detected, boxed, split.
 
-A part follows from a digest of (seed, identity) or (seed, sample_id) alone. So it does not depend on the order of
+A part follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of
 rows, stays when rows are added, and an identity that two data sets share is in one part. Shares hold in
 expectation: a small data set can leave a part empty, which is an error that says what to do.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from stages import command, tables
-from stages.config import SplitParams
+from stages.config import FaceSplitParams, SplitParams
 from stages.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,12 @@ def run(
         UserError: an index is missing, or a part would be empty.
     """
     of_tracks = {name: split_tracks(_index(tracks, name), split, seed=seed) for name in sorted(track_names)}
-    of_faces = {name: split_faces(_index(faces, name), split, seed=seed) for name in sorted([*detected, *boxed])}
+    of_faces = {
+        name: split_faces(_index(faces, name), split.faces[name], seed=seed) for name in sorted([*detected, *boxed])
+    }
     _check_parts("the face tracks", list(of_tracks.values()), "split.track_val, split.track_test")
     for name, table in of_faces.items():
-        _check_parts(name, [table], "split.face_val")
+        _check_parts(name, [table], f"split.faces.{name}")
     for folder, splits in ((track_splits, of_tracks), (face_splits, of_faces)):
         for name, table in splits.items():
             tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
@@ -69,17 +71,23 @@ def split_tracks(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:
     return _splits(index["sample_id"].to_pylist(), identities, [part_of[name] for name in identities])
 
 
-def split_faces(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:
+def split_faces(index: pa.Table, shares: FaceSplitParams, *, seed: int) -> pa.Table:
     """SPLITS of a FACES index: the owner's parts, with a share of the training part as validation.
 
-    Every face is a group of its own. Where the owner has a validation part, that one is taken as well.
+    Where the owner has a validation part, that one is taken as well. Where the owner has no parts, a share of the
+    groups is the test part and a share of the others validation.
+
+    Raises:
+        UserError: a share for a test part that the owner has already.
     """
-    names = index["sample_id"].to_pylist()
-    parts = [
-        "val" if part == "train" and position(seed, name) < split.face_val else part
-        for name, part in zip(names, index["part"].to_pylist(), strict=True)
-    ]
-    return _splits(names, names, parts)
+    parts = index["part"].to_pylist()
+    if shares.test and "test" in parts:
+        raise UserError(
+            f"split.faces: a test share of {shares.test:g} for a data set that has a test part, set it to 0"
+        )
+    groups = index["group_id"].to_pylist()
+    assigned = [_face_part(part, position(seed, group), shares) for part, group in zip(parts, groups, strict=True)]
+    return _splits(index["sample_id"].to_pylist(), groups, assigned)
 
 
 def position(seed: int, name: str) -> float:
@@ -92,6 +100,14 @@ def _track_part(at: float, split: SplitParams) -> str:
     if at < split.track_test:
         return "test"
     return "val" if at < split.track_test + split.track_val else "train"
+
+
+def _face_part(part: str, at: float, shares: FaceSplitParams) -> str:
+    if part in ("val", "test"):
+        return part
+    if at < shares.test:
+        return "test"
+    return "val" if at < shares.test + shares.val * (1 - shares.test) else "train"
 
 
 def _splits(names: Sequence[str], groups: Sequence[str], parts: Sequence[str]) -> pa.Table:

@@ -4,17 +4,19 @@ from media_samples import encoded
 from releases import bring, face_points, points_text, put, w300
 
 from stages import index, media, tables
-from stages.config import IndexParams
+from stages.config import BoxParams, IndexParams
 from stages.datasets.w300 import LABELS
 from stages.shards import Shards
 
-PARAMS = IndexParams(margin_frac=0.1, crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64)
+PARAMS = IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64)
 SCHEMA = tables.faces_schema(LABELS)
 
 
 def run(release, tmp_path) -> list[dict]:
     raw, out = bring("w300", release, tmp_path / "raw"), tmp_path / "out"
-    index.run(dataset="w300", raw=raw, out=out, journal=tmp_path / "journal", index=PARAMS)
+    index.run(
+        dataset="w300", raw=raw, out=out, journal=tmp_path / "journal", index=PARAMS, box=BoxParams(margin_frac=0.1)
+    )
     return tables.read(out / "index.parquet", SCHEMA).to_pylist()
 
 

@@ -10,13 +10,14 @@ from stages.config import load
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "real"
-RELEASES = {"affectnet": "affectnet", "voxceleb1": "voxceleb1", "voxceleb2": "voxceleb2", "w300": "300w"}
+RELEASES = {name: name for name in ("affectnet", "aflw", "emotionet", "voxceleb1", "voxceleb2")} | {"w300": "300w"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not REAL.is_dir(), reason="no real faces beside this checkout")]
 
 
 @pytest.mark.parametrize(
-    ("dataset", "least"), [("voxceleb1", 3000), ("voxceleb2", 1900), ("w300", 950), ("affectnet", 1500)]
+    ("dataset", "least"),
+    [("voxceleb1", 3000), ("voxceleb2", 1900), ("w300", 950), ("affectnet", 1500), ("aflw", 43), ("emotionet", 550)],
 )
 def test_every_layout_is_read(tmp_path, dataset, least):
     raw = bring(dataset, REAL / RELEASES[dataset], tmp_path / "raw")
@@ -25,8 +26,8 @@ def test_every_layout_is_read(tmp_path, dataset, least):
     geometry = params.dataset[dataset].crop
     if geometry is not None:
         crop.run(**places, crop=params.crop, geometry=geometry)
-    elif dataset == "w300":
-        index.run(**places, index=params.index)
+    elif (box := params.dataset[dataset].index) is not None:
+        index.run(**places, index=params.index, box=box)
     else:
         detect.run(**places, detect=params.detect)
     assert tables.read(out / "index.parquet").num_rows >= least

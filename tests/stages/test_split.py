@@ -4,10 +4,11 @@ import pyarrow as pa
 import pytest
 
 from stages import split, tables
-from stages.config import SplitParams
+from stages.config import FaceSplitParams, SplitParams
 from stages.errors import UserError
 
-SHARES = SplitParams(track_val=0.15, track_test=0.1, face_val=0.2)
+STILL = FaceSplitParams(val=0.2, test=0.0)
+SHARES = SplitParams(track_val=0.15, track_test=0.1, faces={"still": STILL})
 
 
 def frames(identities: list[str], per_identity: int = 3) -> list[dict]:
@@ -16,7 +17,7 @@ def frames(identities: list[str], per_identity: int = 3) -> list[dict]:
 
 def faces(train: int, test: int) -> list[dict]:
     parts = ["train"] * train + ["test"] * test
-    return [{"sample_id": f"f{k}", "part": part} for k, part in enumerate(parts)]
+    return [{"sample_id": f"f{k}", "group_id": f"f{k}", "part": part} for k, part in enumerate(parts)]
 
 
 def parts_of(table: pa.Table) -> dict[str, str]:
@@ -52,8 +53,8 @@ def test_parts_stay_when_rows_are_added():
     few = parts_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES[:50])), SHARES, seed=1))
     many = parts_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES, 9)), SHARES, seed=1))
     assert few.items() <= many.items()
-    few_faces = parts_of(split.split_faces(pa.Table.from_pylist(faces(50, 0)), SHARES, seed=1))
-    many_faces = parts_of(split.split_faces(pa.Table.from_pylist(faces(400, 0)), SHARES, seed=1))
+    few_faces = parts_of(split.split_faces(pa.Table.from_pylist(faces(50, 0)), STILL, seed=1))
+    many_faces = parts_of(split.split_faces(pa.Table.from_pylist(faces(400, 0)), STILL, seed=1))
     assert few_faces.items() <= many_faces.items()
 
 
@@ -63,11 +64,37 @@ def test_another_seed_gives_another_split():
 
 
 def test_the_owners_test_part_stays_and_validation_comes_from_training():
-    table = parts_of(split.split_faces(pa.Table.from_pylist(faces(300, 100)), SHARES, seed=1))
+    table = parts_of(split.split_faces(pa.Table.from_pylist(faces(300, 100)), STILL, seed=1))
     assert {table[f"f{k}"] for k in range(300, 400)} == {"test"}
     training = [table[f"f{k}"] for k in range(300)]
     assert set(training) == {"train", "val"}
     assert abs(training.count("val") / 300 - 0.2) < 0.06
+
+
+def ungrouped(pictures: int) -> pa.Table:
+    """Faces of a data set whose owner has no parts, two in every third picture."""
+    rows = [
+        {"sample_id": f"p{k}/{face}", "group_id": f"p{k}", "part": ""}
+        for k in range(pictures)
+        for face in range(2 if k % 3 == 0 else 1)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def test_without_the_owners_parts_whole_groups_are_dealt():
+    table = split.split_faces(ungrouped(600), FaceSplitParams(val=0.2, test=0.25), seed=1)
+    by_group: dict[str, set[str]] = {}
+    for group, part in zip(table["group_id"].to_pylist(), table["part"].to_pylist(), strict=True):
+        by_group.setdefault(group, set()).add(part)
+    assert {len(parts) for parts in by_group.values()} == {1}
+    parts = [part for (part,) in by_group.values()]
+    assert abs(parts.count("test") / 600 - 0.25) < 0.05
+    assert abs(parts.count("val") / 600 - 0.2 * 0.75) < 0.05
+
+
+def test_a_test_share_beside_the_owners_test_part_is_refused():
+    with pytest.raises(UserError, match="has a test part, set it to 0"):
+        split.split_faces(pa.Table.from_pylist(faces(10, 2)), FaceSplitParams(val=0.2, test=0.1), seed=1)
 
 
 def test_a_position_is_the_same_on_every_machine():

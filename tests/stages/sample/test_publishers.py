@@ -13,13 +13,16 @@ import pytest
 from scipy.io import loadmat
 
 from stages import config, fetch, plugins, workers
-from stages.sample import affectnet, voxceleb1, voxceleb2, w300
+from stages.sample import affectnet, aflw, emotionet, mafl, voxceleb1, voxceleb2, w300
 from stages.sample.studio import casting, files
 from stages.sample.studio.layout import Array
 
 SEED = 11
 SMALL = {
     "affectnet": affectnet.Params(training=60, validation=16),
+    "aflw": aflw.Params(pictures=12),
+    "emotionet": emotionet.Params(automatic=8, manual=6),
+    "mafl": mafl.Params(training=5, testing=4),
     "voxceleb1": voxceleb1.Params(identities=2, tracks_per_identity=3, seconds=0.7),
     "voxceleb2": voxceleb2.Params(identities=2, tracks_per_identity=3, seconds=0.4, parts=3),
     "w300": w300.Params(training=9, common=4, challenging=3),
@@ -59,10 +62,19 @@ def test_the_project_s_own_reader_finds_every_item(name: str, releases: Path, tm
     fetch.run(dataset=name, out=tmp_path / "raw", journal=journal, sample=sample, settings={}, fetch=source)
     items = list(plugins.load("stages.datasets", name).read(tmp_path / "raw").items)
     rejects = Counter(item.reason.split(":")[0] for item in items if hasattr(item, "reason"))
-    usable = {"affectnet": 60 + 16 + 2, "voxceleb1": 6, "voxceleb2": 6, "w300": 16}[name]
-    assert len(items) - rejects.total() == usable
-    expected = {"labelled none": 2, "labelled uncertain": 2, "labelled non-face": 2, "same picture as another": 1}
-    assert rejects == (expected if name == "affectnet" else {})
+    expected = {
+        "affectnet": {
+            "labelled none": 2,
+            "labelled uncertain": 2,
+            "labelled non-face": 2,
+            "same picture as another": 1,
+        },
+        "aflw": {"no pose": 1, "pose out of range": 1},
+        "emotionet": {"no annotation": 1, "no picture name": 1, "no such picture": 2},
+    }
+    usable = {"affectnet": 60 + 16 + 2, "emotionet": 8 + 6 - 3, "mafl": 9, "voxceleb1": 6, "voxceleb2": 6, "w300": 16}
+    assert rejects == expected.get(name, {})
+    assert len(items) - rejects.total() == usable.get(name, len(items) - 2)
 
 
 def test_voxceleb1_is_a_tar_of_every_sixth_frame(releases: Path):
