@@ -188,9 +188,10 @@ class _Fetcher:
             transfer.attempt(self.client, address, partial, limits, login=login, on_bytes=self._counted)
         digest = _digest(entry, partial, self.memory)
         if entry.digest not in ("", digest):
-            partial.unlink()
+            transfer.forget(partial)
             raise ContentError(f"another content: expected {entry.digest}, found {digest}", may_return=True)
         partial.replace(target)
+        transfer.forget(partial)
         return replace(entry, size=target.stat().st_size, digest=digest)
 
     def _counted(self, count: int) -> None:

@@ -63,9 +63,19 @@ def mirror(dataset: str, environment: Mapping[str, str]) -> Host | None:
 
 def shown(address: str) -> str:
     """The address without login, query and fragment, which may hold secrets."""
-    parts = urlsplit(address)
-    place = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, place, parts.path, "", ""))
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "an address that is none"
+    return urlunsplit((parts.scheme, server(address), parts.path, "", ""))
+
+
+def server(address: str) -> str:
+    """Host and port of the address, empty if it has none."""
+    try:
+        return urlsplit(address).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 def _checked(base: str, variable: str) -> str:

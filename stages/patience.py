@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import tenacity
 
-from stages.transfer import TransferError
+from stages.hosts import server
+from stages.transfer import SlowError, TransferError
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Gates:
     def of(self, address: str) -> threading.Semaphore:
         """The gate before the host of that address."""
         with self._lock:
-            return self._gates[urlsplit(address).netloc]
+            return self._gates[server(address)]
 
 
 def repeated(attempt: Callable[[], T], partial: Path, manners: Manners, halt: threading.Event) -> T:
@@ -74,7 +74,7 @@ class _Patience:
         self._idle = self._wrong = 0
 
     def goes_on(self, error: BaseException) -> bool:
-        if not isinstance(error, TransferError) or not error.may_return:
+        if not isinstance(error, TransferError) or isinstance(error, SlowError) or not error.may_return:
             return False
         size = self._size()
         self._wrong += isinstance(error, ContentError)

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from stages.hosts import shown
+from stages.hosts import server, shown
 
 CONNECT_S = 20.0
 STALL_S = 60.0  # without a single byte
@@ -38,6 +38,14 @@ class TransferError(Exception):
         super().__init__(reason)
         self.may_return = may_return  # whether asking again can help
         self.wait_s = wait_s  # what the server asks for
+
+
+class UnreachableError(TransferError):
+    """There was no connection to the host, or no answer."""
+
+
+class SlowError(TransferError):
+    """The time for one file is over; another run may have better luck, this one has tried."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +85,10 @@ def attempt(
     Raises:
         TransferError: refused, cut, another length than expected, a page in place of a file, or beyond a limit.
     """
+    if not server(address):
+        raise TransferError("no valid address", may_return=False)
     have = _Unfinished(partial)
     if have.size and have.size == have.length:
-        have.finish()
         return
     headers = have.headers()
     auth = httpx.BasicAuth(*login) if login else None
@@ -93,12 +102,18 @@ def attempt(
         raise TransferError("no valid address", may_return=False) from None
 
 
+def forget(partial: Path) -> None:
+    """Remove unfinished bytes, or what is left of them once the whole file has been moved away."""
+    partial.unlink(missing_ok=True)
+    _note_of(partial).unlink(missing_ok=True)
+
+
 class _Unfinished:
     """Bytes of an earlier attempt, and the note on what they are part of."""
 
     def __init__(self, partial: Path) -> None:
         self.path = partial
-        self._note = partial.with_name(f"{partial.name}.note")
+        self._note = _note_of(partial)
         self.etag, self.length = self._noted()
         self.size = partial.stat().st_size if partial.exists() else 0
         if not (self.etag or self.length):
@@ -117,11 +132,7 @@ class _Unfinished:
         self.etag, self.length, self.size = etag, length, 0
 
     def forget(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
-
-    def finish(self) -> None:
-        self._note.unlink(missing_ok=True)
+        forget(self.path)
 
     def _noted(self) -> tuple[str, int | None]:
         try:
@@ -129,6 +140,10 @@ class _Unfinished:
         except (OSError, ValueError, TypeError):
             return "", None
         return etag, length
+
+
+def _note_of(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.note")
 
 
 def _check_status(response: httpx.Response, have: _Unfinished) -> None:
@@ -173,7 +188,6 @@ def _receive(response: httpx.Response, have: _Unfinished, limits: Limits, on_byt
             on_bytes(len(chunk))
             _check_within(have, limits, time.monotonic() - started)
     _check_whole(have, length, limits)
-    have.finish()
 
 
 def _place(response: httpx.Response, have: _Unfinished) -> int | None:
@@ -206,7 +220,7 @@ def _check_within(have: _Unfinished, limits: Limits, seconds: float) -> None:
         have.forget()
         raise TransferError(f"too large: more than {most} bytes arrive", may_return=limits.size is not None)
     if seconds > limits.seconds:
-        raise TransferError(f"too slow: not whole after {limits.seconds:.0f} s", may_return=True)
+        raise SlowError(f"too slow: not whole after {limits.seconds:.0f} s", may_return=True)
 
 
 def _check_whole(have: _Unfinished, length: int | None, limits: Limits) -> None:
@@ -224,14 +238,14 @@ def _failure(error: httpx.HTTPError, address: str) -> TransferError:
     """The error without its own words, which may hold the address."""
     place = shown(address)
     if isinstance(error, httpx.TimeoutException):
-        return TransferError(f"no answer in time from {place}", may_return=True)
+        return UnreachableError(f"no answer in time from {place}", may_return=True)
     if _is_certificate(error):
         return TransferError(
             f"the certificate of {place} cannot be verified: set SSL_CERT_FILE to that of its authority",
             may_return=False,
         )
     if isinstance(error, httpx.ConnectError):
-        return TransferError(f"no connection to {place}", may_return=True)
+        return UnreachableError(f"no connection to {place}", may_return=True)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.TooManyRedirects):
         return TransferError(f"{place} leads nowhere: redirected too often, or to no http(s) address", may_return=False)
     return TransferError(f"the connection to {place} was cut", may_return=True)

@@ -52,3 +52,9 @@ def test_half_a_login_is_a_user_error():
 
 def test_an_address_is_shown_without_its_secrets():
     assert hosts.shown("https://me:pa55@owner.example:8/a/b?key=k3y&file=x#part") == "https://owner.example:8/a/b"
+
+
+def test_an_address_that_is_none_has_no_server_and_is_not_shown():
+    assert hosts.server("http://[half") == hosts.server("no address") == ""
+    assert "half" not in hosts.shown("http://[half?key=k3y")
+    assert hosts.server("https://me:pa55@owner.example:8/a") == "owner.example:8"
