@@ -1,0 +1,216 @@
+import io
+import random
+import shutil
+import stat
+import tarfile
+import zipfile
+
+import pytest
+import rar_files
+from releases import put, tar_gz, zip_bytes
+
+from stages import unpack, volumes
+from stages.errors import UserError
+
+MEMBERS = {f"top/{k % 2}/{k}.jpg": random.Random(k).randbytes(3000 + k) for k in range(9)}
+BARE = {f"{k}.csv": random.Random(k).randbytes(50) for k in range(3)}
+RAR_PROGRAMS = [name for name in volumes.PROGRAMS if shutil.which(name)]
+
+
+def unpacked(tmp_path) -> dict[str, bytes]:
+    release = tmp_path / "release"
+    files = {path.relative_to(release).as_posix(): path for path in release.rglob("*") if path.is_file()}
+    rejects = []
+    result = {name: path.read_bytes() for name, path in unpack.unpacked(files, tmp_path / "store", rejects).items()}
+    assert rejects == []
+    return result
+
+
+def zip_pieces(folder, stem: str, data: bytes, count: int):
+    size = -(-len(data) // count)
+    return [put(folder / f"{stem}.zip.{k + 1:03d}", data[k * size : (k + 1) * size]) for k in range(count)]
+
+
+def test_archives_make_room_for_what_they_hold_and_other_files_stay(tmp_path):
+    put(tmp_path / "release" / "a.zip", zip_bytes(MEMBERS))
+    put(tmp_path / "release" / "list.csv", b"x")
+    assert unpacked(tmp_path) == MEMBERS | {"list.csv": b"x"}
+
+
+def test_an_archive_without_one_top_folder_gets_one_of_its_name(tmp_path):
+    put(tmp_path / "release" / "deep" / "lists.zip", zip_bytes(BARE))
+    tar_gz(tmp_path / "release" / "more.tar.gz", BARE)
+    expected = {f"{place}/{name}": data for name, data in BARE.items() for place in ("deep/lists", "more")}
+    assert unpacked(tmp_path) == expected
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 4])
+def test_a_zip_in_numbered_pieces_is_one_archive(tmp_path, pieces):
+    zip_pieces(tmp_path / "release", "300w", zip_bytes(MEMBERS), pieces)
+    assert unpacked(tmp_path) == MEMBERS
+
+
+def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path):
+    path = put(tmp_path / "release" / "a.zip", zip_bytes(MEMBERS))
+    unpacked(tmp_path)
+    (marker,) = (tmp_path / "store").iterdir()
+    put(marker / "top" / "new.txt", b"kept")
+    assert unpacked(tmp_path) == MEMBERS | {"top/new.txt": b"kept"}
+    path.unlink()
+    put(path, zip_bytes(BARE))
+    assert unpacked(tmp_path) == {f"a/{name}": data for name, data in BARE.items()}
+    assert not marker.exists()
+
+
+def test_unpacking_that_was_killed_begins_again(tmp_path):
+    put(tmp_path / "release" / "a.zip", zip_bytes(MEMBERS))
+    unpacked(tmp_path)
+    (whole,) = (tmp_path / "store").iterdir()
+    shutil.rmtree(whole)
+    put(whole.with_name(f".{whole.name}.partial") / "top" / "0" / "half.jpg", b"half")
+    assert unpacked(tmp_path) == MEMBERS
+
+
+def test_a_file_that_is_there_twice_is_told(tmp_path):
+    put(tmp_path / "release" / "a.zip", zip_bytes(MEMBERS))
+    put(tmp_path / "release" / "top" / "0" / "0.jpg", b"mine")
+    release = tmp_path / "release"
+    files = {path.relative_to(release).as_posix(): path for path in release.rglob("*") if path.is_file()}
+    rejects = []
+    result = unpack.unpacked(files, tmp_path / "store", rejects)
+    assert result["top/0/0.jpg"].read_bytes() == b"mine"
+    assert [(reject.key, reject.reason.split(":")[0]) for reject in rejects] == [("top/0/0.jpg", "file is there twice")]
+
+
+def zip_link() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        info = zipfile.ZipInfo("top/link")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    return buffer.getvalue()
+
+
+def zip_bomb() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("top/zeros", bytes(20_000_000))
+    return buffer.getvalue()
+
+
+def tar_with(kind: bytes = tarfile.REGTYPE, size: int = 0, mode: str = "w:gz") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        info = tarfile.TarInfo("top/made")
+        info.type, info.size, info.linkname = kind, size, "/etc/passwd"
+        archive.addfile(info, io.BytesIO(bytes(size)))
+    return buffer.getvalue()
+
+
+def tar_named(name: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return buffer.getvalue()
+
+
+UNSAFE = {
+    "zip with ..": ("a.zip", zip_bytes({"../x": b""}), "leads out"),
+    "zip with .. inside": ("a.zip", zip_bytes({"a/../../x": b""}), "leads out"),
+    "zip with an absolute path": ("a.zip", zip_bytes({"/etc/x": b""}), "leads out"),
+    "zip with a drive": ("a.zip", zip_bytes({"C:/x": b""}), "leads out"),
+    "zip with backslashes": ("a.zip", zip_bytes({"..\\x": b""}), "leads out"),
+    "zip with a link": ("a.zip", zip_link(), "link or device"),
+    "zip bomb": ("a.zip", zip_bomb(), "expands more than"),
+    "tar with ..": ("a.tar", tar_named("a/../../x"), "leads out"),
+    "tar with an absolute path": ("a.tar", tar_named("/etc/x"), "leads out"),
+    "tar with a symbolic link": ("a.tar.gz", tar_with(tarfile.SYMTYPE), "link or device"),
+    "tar with a hard link": ("a.tgz", tar_with(tarfile.LNKTYPE), "link or device"),
+    "tar with a pipe": ("a.tar.gz", tar_with(tarfile.FIFOTYPE), "link or device"),
+    "tar.gz bomb": ("a.tar.gz", tar_with(size=20_000_000), "expands more than"),
+    "tar.xz bomb": ("a.tar.xz", tar_with(size=20_000_000, mode="w:xz"), "expands more than"),
+    "a name twice": ("a.zip", zip_bytes({"a/x": b"1", "a//x": b"2"}), "is in it twice"),
+    "a file as a folder": ("a.zip", zip_bytes({"a/x": b"1", "a/x/y": b"2"}), "is in it twice"),
+}
+
+
+@pytest.mark.parametrize("what", UNSAFE)
+def test_an_unsafe_archive_is_refused_and_leaves_nothing(tmp_path, what):
+    name, data, problem = UNSAFE[what]
+    put(tmp_path / "release" / name, data)
+    with pytest.raises(UserError, match=problem) as error:
+        unpacked(tmp_path)
+    assert f"{name} is refused: " in str(error.value)
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+    assert not (tmp_path / "x").exists()
+
+
+DAMAGED = {
+    "a page as zip": ("a.zip", b"<html>login</html>", "is no whole ZIP archive"),
+    "an empty zip file": ("a.zip", b"", "is no whole ZIP archive"),
+    "half a zip": ("a.zip", zip_bytes(MEMBERS)[:9000], "is no whole ZIP archive"),
+    "a page as tar": ("a.tar.gz", b"<html>login</html>", "is damaged or cut short"),
+    "half a tar": ("a.tar.gz", tar_with(size=0)[:40], "is damaged or cut short"),
+    "a page as rar": ("a.rar", b"<html>login</html>", "is no whole RAR archive"),
+    "an empty rar file": ("a.rar", b"", "is no whole RAR archive"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_archive_is_one_sentence(tmp_path, what):
+    name, data, problem = DAMAGED[what]
+    put(tmp_path / "release" / name, data)
+    with pytest.raises(UserError, match=problem):
+        unpacked(tmp_path)
+
+
+def test_a_damaged_member_is_one_sentence(tmp_path):
+    data = bytearray(zip_bytes(MEMBERS))
+    data[data.index(MEMBERS["top/0/4.jpg"]) + 7] ^= 255
+    put(tmp_path / "release" / "a.zip", bytes(data))
+    with pytest.raises(UserError, match="is damaged or encrypted"):
+        unpacked(tmp_path)
+
+
+def test_a_missing_volume_is_named(tmp_path):
+    zip_pieces(tmp_path / "release", "300w", zip_bytes(MEMBERS), 4)[1].unlink()
+    with pytest.raises(UserError, match="volume 2 of 300w is missing"):
+        unpacked(tmp_path)
+    shutil.rmtree(tmp_path / "release")
+    rar_files.write(tmp_path / "release", "Manually_Annotated", MEMBERS, 3)[0].unlink()
+    with pytest.raises(UserError, match="volume 1 of Manually_Annotated is missing"):
+        unpacked(tmp_path)
+
+
+def test_a_missing_last_volume_of_a_rar_is_one_sentence(tmp_path):
+    rar_files.write(tmp_path / "release", "made", MEMBERS, 3)[2].unlink()
+    with pytest.raises(UserError, match=r"made\.part01\.rar is no whole RAR archive"):
+        unpacked(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x"])
+def test_a_rar_with_an_unsafe_name_is_refused_before_any_program_sees_it(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(volumes, "extract", lambda *_: pytest.fail("handed on"))
+    rar_files.write(tmp_path / "release", "made", {name: b"x"})
+    with pytest.raises(UserError, match="leads out"):
+        unpacked(tmp_path)
+
+
+def test_a_rar_with_a_link_is_refused(tmp_path):
+    rar_files.write(tmp_path / "release", "made", MEMBERS, link="top/link")
+    with pytest.raises(UserError, match="top/link is a link or device"):
+        unpacked(tmp_path)
+
+
+def test_without_a_program_for_rar_the_sentence_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    rar_files.write(tmp_path / "release", "made", MEMBERS)
+    with pytest.raises(UserError, match="install unrar, 7z or unar, or unpack it yourself"):
+        unpacked(tmp_path)
+
+
+@pytest.mark.skipif(not RAR_PROGRAMS, reason="no program for RAR is installed")
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_rar_in_any_number_of_volumes_is_unpacked(tmp_path, count):
+    rar_files.write(tmp_path / "release", "Manually_Annotated", MEMBERS, count)
+    assert unpacked(tmp_path) == MEMBERS
