@@ -33,8 +33,10 @@ class Section(BaseModel):
 
 
 class FetchParams(Section):
-    source: Literal["sample", "folder"]
-    folder: str  # release folder, read when source is `folder`
+    source: Literal["sample", "folder", "http"]
+    folder: str  # release folder: read when source is `folder`, filled when it is `http`
+    parts: Annotated[int, Field(ge=0)] = 0  # http: only the first parts of an archive that is cut up; 0: all
+    identities: list[str] = []  # http: only these, each as an archive of its own; empty: all
 
 
 class CropParams(Section):

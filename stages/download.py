@@ -52,7 +52,7 @@ def decide(entry: Entry, size: int | None, digest: Callable[[], str]) -> State:
 def bring(
     entries: Sequence[Entry],
     folder: Path,
-    sources: Mapping[str, Source],
+    source: Callable[[Entry], Source],
     memory: Memory,
     manners: Manners = MANNERS,
 ) -> dict[str, str]:
@@ -62,12 +62,13 @@ def bring(
     registry leaves open are recorded in `folder` and count from then on.
 
     Raises:
-        UserError: no room for what is missing, or a malformed record.
+        UserError: no room for what is missing, a malformed record, or what `source` raises, before anything is fetched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     book = _Book(folder / RECORDED)
     missing = needed(book.completed(entries), folder, memory)
     _check_room(missing, folder)
+    sources = {entry.name: source(entry) for entry in missing}
     meter = Meter(missing)
     with transfer.client() as client:
         gates = Gates(manners.per_host)

@@ -27,6 +27,7 @@ from stages.readers import (
 )
 
 EXPECTED = "Manually_Annotated_Images/ (unpacked) and Manually_Annotated_file_lists/{training,validation}.csv"
+UNPACK_ARCHIVES = True
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 DISCARDED = {8: "none", 9: "uncertain", 10: "non-face"}
 LABELS: dict[str, pa.DataType] = {"expression": pa.int8()}  # 0..7, the order of EXPRESSIONS

@@ -25,6 +25,7 @@ from stages.readers import Face, Reject, Release, inside, nearest, printable, sh
 log = logging.getLogger(__name__)
 
 EXPECTED = "aflw.sqlite and the pictures in aflw/data/flickr/{0,2,3}/"
+UNPACK_ARCHIVES = True
 ANGLES = ("roll", "pitch", "yaw")
 LABELS: dict[str, pa.DataType] = {"pose_rad": pa.list_(pa.float32(), len(ANGLES))}  # ANGLES, each in (-pi, pi]
 

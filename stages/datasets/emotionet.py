@@ -12,7 +12,7 @@ place, as users of release 1.2 do.
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -71,6 +71,21 @@ def lists_of(names: Sequence[str] | dict[str, str]) -> list[tuple[str, str]]:
     if len(manual) > 1:
         log.info("emotionet: reading %s, leaving %s aside", manual[0], ", ".join(manual[1:]))
     return [*((name, "test") for name in manual[:1]), *((name, "train") for name in automatic if name not in manual)]
+
+
+def addresses(files: Mapping[str, Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Name within the release and addresses of every picture that the lists among `files` name, each once.
+
+    Raises:
+        UserError: a workbook that cannot be read.
+    """
+    images = nearest(files, IMAGES) or IMAGES
+    seen: set[str] = set()
+    for name, _ in lists_of(list(files)):
+        for row in rows(files[name]):
+            if isinstance(row, Row) and row.name not in seen:
+                seen.add(row.name)
+                yield images + row.name, row.addresses
 
 
 def rows(path: Path) -> Iterator[Row | Reject]:

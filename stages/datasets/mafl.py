@@ -16,6 +16,7 @@ from stages.errors import Rejected, UserError
 from stages.readers import Face, Reject, Release, inside, nearest, number, printable, sha256_by_name, text_lines
 
 EXPECTED = "img_align_celeba/ and list_landmarks_align_celeba.txt (CelebA), training.txt and testing.txt (MAFL)"
+UNPACK_ARCHIVES = True
 POINTS = 5  # eye left in the picture, right eye, nose, mouth corners left and right
 LABELS: dict[str, pa.DataType] = {"landmarks": pa.list_(pa.float32(), 2 * POINTS)}  # x0, y0, x1, ... px of the crop
 

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 EXPECTED = (
     "the folders afw/, helen/{trainset,testset}/, lfpw/{trainset,testset}/ and ibug/ with pictures and .pts files"
 )
+UNPACK_ARCHIVES = True
 POINTS = 68
 LABELS: dict[str, pa.DataType] = {"landmarks": pa.list_(pa.float32(), 2 * POINTS)}  # x0, y0, x1, ... px of the crop
 

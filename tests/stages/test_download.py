@@ -38,8 +38,8 @@ def entries(files: dict[str, bytes]) -> list[Entry]:
 
 def bring(site: Site, folder: Path, wanted: list[Entry] | None = None, manners: Manners = HASTY) -> dict[str, str]:
     wanted = entries(site.files) if wanted is None else wanted
-    sources = {entry.name: Source(f"{site.url}/{entry.name}") for entry in wanted}
-    return download.bring(wanted, folder, sources, Memory(folder.parent / "memory.json"), manners)
+    memory = Memory(folder.parent / "memory.json")
+    return download.bring(wanted, folder, lambda entry: Source(f"{site.url}/{entry.name}"), memory, manners)
 
 
 def there(folder: Path) -> dict[str, bytes]:
@@ -172,8 +172,8 @@ def test_retry_after_is_obeyed_up_to_a_bound(site, tmp_path):
 
 def test_an_unreachable_host_is_one_sentence(tmp_path):
     wanted = [Entry("x", 1, "", "MADE")]
-    sources = {"x": Source("http://127.0.0.1:9/x?key=secret")}
-    failures = download.bring(wanted, tmp_path / "release", sources, Memory(tmp_path / "memory.json"), HASTY)
+    source = Source("http://127.0.0.1:9/x?key=secret")
+    failures = download.bring(wanted, tmp_path / "release", lambda _: source, Memory(tmp_path / "memory.json"), HASTY)
     assert failures == {"x": "no connection to http://127.0.0.1:9/x"}
 
 
@@ -229,8 +229,13 @@ def test_a_disk_that_fills_up_ends_the_run(site, tmp_path):
 def test_neither_key_nor_login_show_in_logs_records_or_reasons(site, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     site.fault = lambda request: Fault(status=401) if request.path == "a.zip" else FINE
-    sources = {name: Source(f"{site.url}/get?key=k3y&file={name}", ("user", "pa55")) for name in site.files}
-    failures = download.bring(entries(site.files), tmp_path / "release", sources, Memory(tmp_path / "m.json"), HASTY)
+    failures = download.bring(
+        entries(site.files),
+        tmp_path / "release",
+        lambda entry: Source(f"{site.url}/get?key=k3y&file={entry.name}", ("user", "pa55")),
+        Memory(tmp_path / "memory.json"),
+        HASTY,
+    )
     assert site.requests[0].query["key"] == ["k3y"]
     assert site.requests[0].headers["Authorization"].startswith("Basic ")
     written = "".join(path.read_text("latin-1") for path in tmp_path.rglob("*") if path.is_file())

@@ -5,8 +5,9 @@ import sys
 import pytest
 from releases import bring, put
 
+import stages.datasets
 import stages.sample
-from stages import fetch, tables
+from stages import digests, fetch, plugins, tables
 from stages.config import FetchParams, SampleParams
 from stages.errors import UserError
 
@@ -57,7 +58,7 @@ def test_a_linked_release_folder_and_links_inside_are_followed(tmp_path, release
 def test_a_second_run_reads_no_file_again_and_gives_the_same_bytes(tmp_path, release, monkeypatch):
     raw = bring("voxceleb1", release, tmp_path / "raw")
     first = [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")]
-    monkeypatch.setattr(fetch, "_sha256", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(digests, "of_file", lambda path, *_: pytest.fail(f"{path} is read again"))
     bring("voxceleb1", release, raw)
     assert [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")] == first
 
@@ -84,10 +85,10 @@ def test_a_run_that_is_stopped_leaves_no_manifest(tmp_path, release, monkeypatch
     raw = bring("voxceleb1", release, tmp_path / "raw")
     put(release / "new.csv", "new")
 
-    def stop(path):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetch, "_sha256", stop)
+    monkeypatch.setattr(digests, "of_file", stop)
     with pytest.raises(KeyboardInterrupt):
         bring("voxceleb1", release, raw)
     assert not (raw / "manifest.json").exists()
@@ -147,11 +148,14 @@ def publish(folder, params, *, seed):
             raise KeyboardInterrupt
 """,
     )
-    monkeypatch.setattr(stages.sample, "__path__", [*stages.sample.__path__])
-    monkeypatch.setattr(stages.sample.__spec__, "submodule_search_locations", stages.sample.__path__)
-    stages.sample.__path__.append(str(tmp_path / "modules"))
+    put(tmp_path / "readers" / "made.py", 'EXPECTED = "words"')
+    for package, folder in ((stages.sample, "modules"), (stages.datasets, "readers")):
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
+        monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
+    plugins.load("stages.datasets", "made")  # all code that is loaded counts for what is rendered
     yield calls
-    sys.modules.pop("stages.sample.made", None)
+    for package in ("sample", "datasets"):
+        sys.modules.pop(f"stages.{package}.made", None)
 
 
 def publish(tmp_path, words: int, seed: int = 1) -> list[dict]:
