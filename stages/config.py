@@ -61,12 +61,21 @@ class GeometryParams(Section):
 
 
 class DetectParams(Section):
-    upsample: Annotated[int, Field(ge=0, le=2)]  # dlib pyramid doublings: 0 fast, 1 finds smaller faces
-    min_score: float  # dlib HOG score below which a box is ignored
+    detector: Name  # module in stages/detectors
+    weights: str  # path of the detector's weight file, empty for a detector without one
+    weights_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # of that file
+    upsample: Annotated[list[Annotated[int, Field(ge=0, le=2)]], Field(min_length=1)]  # doublings before each pass
+    min_score: float  # below which a box is ignored, in the detector's own scale
     crop_px: Pixels  # side of the stored crop
     jpeg_quality: JpegQuality
     images_per_unit: Count
     shard_mb: Count
+
+    @model_validator(mode="after")
+    def passes_rise(self) -> Self:
+        if self.upsample != sorted(set(self.upsample)):
+            raise ValueError(f"upsample should rise from pass to pass, found {self.upsample}")
+        return self
 
 
 class BoxParams(Section):
@@ -243,6 +252,7 @@ def load(path: Path) -> Params:
 def check(path: Path) -> Params:
     """`load`, and the settings of every listed method and of every sample publisher as well."""
     params = load(path)
+    plugins.load("stages.detectors", params.detect.detector)
     for name in params.methods:
         plugins.settings(plugins.load("fabnet.pretext", name), params.method[name], f"method.{name}")
     for name in params.datasets:

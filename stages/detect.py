@@ -1,64 +1,103 @@
-"""Still images cut to the face that dlib's HOG detector finds, as a square.
+"""Still images cut to the face that a detector finds, as a square.
 
-Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects. Params: detect.
+Reads: a release of still images in data/raw, the detector's weight file if it needs one.
+Writes: shards, a FACES index with the labels and tables.DETECTION, rejects, yield.parquet (tables.YIELDS).
+Params: detect.
 
 Which face: the one that overlaps the annotated box most (none if no face touches it); without an annotated box the
-highest score, then the largest, then the left-most, then the top-most.
+highest score, then the largest, then the left-most, then the top-most. A picture in which a pass does not find it is
+looked at again by the next pass, more enlarged.
 """
 
-from functools import cache, partial
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dlib
-import numpy as np
+import pyarrow as pa
 
 from fabnet.boxes import Box, choose_face, square
-from stages import command
+from stages import command, detection, tables
 from stages.config import DetectParams
-from stages.errors import Rejected
-from stages.faces import pack_faces
+from stages.detection import Detector
+from stages.faces import NoFace, pack_faces
 from stages.media import Image
-from stages.readers import Face
+from stages.readers import Face, Reject
 
 SECTIONS = {"detect": "detect"}
+
+MAX_ENLARGED_PX = 16_000_000  # of the whole picture: beyond it a later pass takes GBs and finds faces of no use
 
 
 def run(*, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"), detect: DetectParams) -> None:
     """Pack every face that is found in the release in `raw` into `out`.
 
     Raises:
-        UserError: the release is incomplete, or nothing in it can be used.
+        UserError: the release is incomplete, nothing in it can be used, or the detector lacks its weight file.
     """
-    box_of = partial(find_box, upsample=detect.upsample, min_score=detect.min_score)
-    pack_faces(stage="detect", dataset=dataset, raw=raw, out=out, journal=journal, params=detect, box_of=box_of)
+    pack_faces(
+        stage="detect",
+        dataset=dataset,
+        raw=raw,
+        out=out,
+        journal=journal,
+        params=detect,
+        box_of=partial(square_box, params=detect),
+        columns=list(tables.DETECTION),
+        metadata=detection.provenance(detect),
+        finish=partial(finish, passes=detect.upsample),
+    )
 
 
-def find_box(face: Face, image: Image, *, upsample: int, min_score: float) -> Box:
-    """The square around the face that is meant, px of the picture; it may leave the picture.
+def square_box(face: Face, image: Image, *, params: DetectParams) -> tuple[Box, Mapping[str, Any]]:
+    """The square around the face that is meant, px of the picture; it may leave the picture. And tables.DETECTION.
 
     Raises:
-        Rejected: no face, or none where one is annotated.
+        NoFace: no face, or none where one is annotated.
     """
-    boxes, scores = detect_faces(image, upsample=upsample, min_score=min_score)
-    if not boxes:
-        raise Rejected("no face detected")
-    chosen = choose_face(boxes, scores, face.box_xyxy_px)
-    if chosen is None:
-        raise Rejected("no detected face touches the annotated box")
-    return square(boxes[chosen])
+    detector = detection.detector(params.detector, params.weights, params.min_score)
+    box, score, upsample = find_face(image, face.box_xyxy_px, detector=detector, passes=params.upsample)
+    return square(box), {"detector_score": score, "upsample": upsample}
 
 
-def detect_faces(image: Image, *, upsample: int, min_score: float) -> tuple[list[Box], list[float]]:
-    """Boxes as edges and scores of all faces in a BGR picture; dlib's corners are pixels that belong to the face."""
-    rectangles, scores, _ = _detector().run(np.ascontiguousarray(image[..., ::-1]), upsample, min_score)
-    boxes = [(float(r.left()), float(r.top()), float(r.right() + 1), float(r.bottom() + 1)) for r in rectangles]
-    return boxes, list(scores)
+def find_face(
+    image: Image, annotated: Box | None, *, detector: Detector, passes: Sequence[int]
+) -> tuple[Box, float, int]:
+    """Box, score and doublings of the face that is meant, from the first pass that finds it.
+
+    Raises:
+        NoFace: no face, or none where one is annotated.
+    """
+    elsewhere = False
+    for place, upsample in enumerate(passes):
+        if place and image.shape[0] * image.shape[1] * 4**upsample > MAX_ENLARGED_PX:
+            break
+        boxes, scores = detector(image, upsample)
+        chosen = choose_face(boxes, scores, annotated)
+        if chosen is not None:
+            return boxes[chosen], scores[chosen], upsample
+        elsewhere = elsewhere or bool(boxes)
+    raise NoFace("no detected face touches the annotated box" if elsewhere else "no face detected")
 
 
-@cache
-def _detector() -> Any:
-    return dlib.get_frontal_face_detector()  # pyright: ignore[reportAttributeAccessIssue]
+def finish(folder: Path, index: pa.Table, rejects: Sequence[Reject], *, passes: Sequence[int]) -> None:
+    """Write what each pass found in each part."""
+    found = Counter(zip(index["part"].to_pylist(), index["upsample"].to_pylist(), strict=True))
+    missed = Counter(reject.part for reject in rejects if reject.part is not None)
+    tables.write(folder / "yield.parquet", tables.YIELDS, yields(found, missed, passes), key=["part", "upsample"])
+
+
+def yields(
+    found: Mapping[tuple[str, int], int], missed: Mapping[str, int], passes: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Rows of YIELDS from faces found by part and pass, and pictures without a face by part."""
+    for part in sorted({part for part, _ in found} | set(missed)):
+        left = missed.get(part, 0) + sum(found.get((part, upsample), 0) for upsample in passes)
+        for upsample in passes:
+            detected = found.get((part, upsample), 0)
+            yield {"part": part, "upsample": upsample, "images": left, "detected": detected}
+            left -= detected
 
 
 if __name__ == "__main__":

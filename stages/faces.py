@@ -1,22 +1,29 @@
 """Still images with one face each, cut to that face and packed; the two ways to find the box differ in one function."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from fabnet.boxes import Box, PixelBox, area, clamp, follow, whole
 from fabnet.images import cut, resize
 from stages import journals, media, packing, plugins, tables
 from stages.config import DetectParams, IndexParams, Section
 from stages.errors import Rejected
-from stages.packing import Picture
-from stages.readers import Face, manifest_bytes
+from stages.packing import Finish, Picture
+from stages.readers import Face, Reject, manifest_bytes
 
-BoxOf = Callable[[Face, media.Image], Box]  # Rejected: no face
+
+class NoFace(Rejected):
+    """A picture that is fine but shows no face, or not the one that is annotated."""
+
+
+BoxOf = Callable[[Face, media.Image], tuple[Box, Mapping[str, Any]]]  # and more columns of the index; raises Rejected
 
 _LARGEST = 4  # a box of more than this many times the picture's longer side is a mistake
 
@@ -31,39 +38,53 @@ def pack_faces(
     params: DetectParams | IndexParams,
     box_of: BoxOf,
     more: Sequence[Section] = (),
+    columns: Sequence[pa.Field] = (),
+    metadata: Mapping[str, str] | None = None,
+    finish: Finish | None = None,
 ) -> None:
     """Cut every face of the release in `raw` at the box that `box_of` gives, and pack them into `out`.
 
-    `more` are further settings that `box_of` depends on.
+    `more` are further settings that `box_of` depends on; `columns` are those that it adds to the index, `metadata`
+    says where they come from.
 
     Raises:
         UserError: the release is incomplete, or nothing in it can be used.
     """
     module: ModuleType = plugins.load("stages.datasets", dataset)
-    settings = [each.model_dump_json() for each in (params, *more)]
+    settings = [each.model_dump_json() for each in (params, *more)] + [json.dumps(metadata, sort_keys=True)]
     job = packing.Job(
         stage=stage,
         dataset=dataset,
-        schema=tables.faces_schema(module.LABELS),
+        schema=tables.faces_schema(module.LABELS, columns),
         items="images",
         items_per_unit=params.images_per_unit,
         shard_mb=params.shard_mb,
         journal=journals.folder(journal, stage, dataset, *settings, manifest_bytes(raw)),
         out=out,
+        metadata=metadata or {},
+        finish=finish,
     )
     work = partial(cut_face, raw=raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)
     packing.pack(job, module.read(raw), lambda face: face, work)
 
 
-def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Iterator[Picture]:
+def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Iterator[Picture | Reject]:
     """The face, cut at whole pixels, black beyond the picture, scaled to a square; points follow.
 
-    Raises:
-        Rejected: the picture cannot be read, has no face, or a box that does not fit it.
+    A reject where the picture cannot be read, has no face, or a box that does not fit it.
     """
-    image = media.decode_image(media.read_file(raw / face.image))
+    try:
+        yield _cut(face, media.read_file(raw / face.image), box_of, crop_px, jpeg_quality)
+    except Rejected as error:
+        part = face.part if isinstance(error, NoFace) else None
+        yield Reject(face.sample_id, str(error), face.image, face.box_xyxy_px, part)
+
+
+def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Picture:
+    image = media.decode_image(data)
     _check_size(face, image)
-    box = whole(box_of(face, image))
+    found, more = box_of(face, image)
+    box = whole(found)
     _check_box(box, image)
     row: dict[str, Any] = {
         "sample_id": face.sample_id,
@@ -72,10 +93,11 @@ def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality
         "subset": face.subset,
         "crop_xyxy_px": box,
         **face.labels,
+        **more,
     }
     if face.points_px is not None:
         row["landmarks"] = follow(face.points_px, box, crop_px).astype(np.float32).ravel()
-    yield packing.picture(row, resize(cut(image, box), crop_px, crop_px), jpeg_quality)
+    return packing.picture(row, resize(cut(image, box), crop_px, crop_px), jpeg_quality)
 
 
 def _check_size(face: Face, image: media.Image) -> None:

@@ -7,8 +7,10 @@ The box grows on each side by a share of its width and height (a tenth in the or
 AFLW and MAFL) and becomes a square picture without keeping its aspect.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fabnet.boxes import Box, expand
 from stages import command
@@ -35,7 +37,7 @@ def run(
     )
 
 
-def grown_box(face: Face, image: Image, *, margin_frac: float) -> Box:
+def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[Box, Mapping[str, Any]]:
     """The annotated box with its margin, px of the picture; it may leave the picture.
 
     Raises:
@@ -43,7 +45,7 @@ def grown_box(face: Face, image: Image, *, margin_frac: float) -> Box:
     """
     if face.box_xyxy_px is None:
         raise Rejected("no annotated box")
-    return expand(face.box_xyxy_px, margin_frac)
+    return expand(face.box_xyxy_px, margin_frac), {}
 
 
 if __name__ == "__main__":

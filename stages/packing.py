@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,9 @@ from stages.shards import Mark, ShardWriter
 log = logging.getLogger(__name__)
 
 
+Finish = Callable[[Path, pa.Table, list[Reject]], None]  # folder of the result, its index, what was rejected
+
+
 @dataclass(frozen=True)
 class Job:
     """What is packed, how, and where to."""
@@ -41,6 +44,8 @@ class Job:
     shard_mb: int
     journal: Path  # folder of this job's unfinished work
     out: Path
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])  # of the index
+    finish: Finish | None = None  # before the result moves into `out`
 
 
 @dataclass(frozen=True)
@@ -197,9 +202,12 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
             + (f", the first is {rejects[0].key!r} ({rejects[0].reason})" if rejects else "")
             + "; put a complete release into its folder"
         )
-    tables.write(shards / "index.parquet", job.schema, index, key=["sample_id"])
+    index = index.sort_by("sample_id")
+    tables.write(shards / "index.parquet", job.schema, index, key=["sample_id"], metadata=job.metadata)
     rows = [{"dataset": job.dataset, "stage": job.stage, **asdict(reject)} for reject in rejects]
     tables.write_rejects(shards / "rejects.parquet", rows)
+    if job.finish:
+        job.finish(shards, index, rejects)
     journals.move_into_place(shards, job.out)
     journals.forget(job.journal)
 

@@ -27,6 +27,9 @@ class Reject:
 
     key: str
     reason: str
+    image: str = ""  # the picture within the release, where one is meant
+    box_xyxy_px: Box | None = None  # annotated in that picture
+    part: str | None = None  # of a picture without a face: the owner's part; None: it was rejected for something else
 
 
 @dataclass(frozen=True)

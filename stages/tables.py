@@ -43,6 +43,12 @@ FACES = pa.schema([
     *_PACKED,
 ])  # fmt: skip
 
+# What `detect` adds to the index: which pass of the detector found the face, and how sure it was.
+DETECTION = pa.schema([("detector_score", pa.float32()), ("upsample", pa.int8())])
+
+# One pass of the detector over one part: pictures that no earlier pass found a face in, and faces found in them.
+YIELDS = pa.schema([("part", pa.string()), ("upsample", pa.int8()), ("images", pa.int64()), ("detected", pa.int64())])
+
 SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("part", pa.string())])
 
 HISTORY = pa.schema([
@@ -106,9 +112,9 @@ METRICS = pa.schema([
 ])  # fmt: skip
 
 
-def faces_schema(labels: Mapping[str, pa.DataType]) -> pa.Schema:
-    """FACES with the label columns of one data set."""
-    return pa.schema([*FACES, *(pa.field(name, kind) for name, kind in sorted(labels.items()))])
+def faces_schema(labels: Mapping[str, pa.DataType], more: Iterable[pa.Field] = ()) -> pa.Schema:
+    """FACES with the label columns of one data set, and `more` columns."""
+    return pa.schema([*FACES, *(pa.field(name, kind) for name, kind in sorted(labels.items())), *more])
 
 
 def write(

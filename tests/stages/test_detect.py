@@ -7,16 +7,21 @@ from fabnet.boxes import overlap
 from stages import detect, media, tables
 from stages.config import DetectParams
 from stages.datasets.affectnet import LABELS
+from stages.detection import Found
 from stages.errors import Rejected, UserError
+from stages.faces import NoFace
 from stages.readers import Face
 from stages.shards import Shards
 
-PARAMS = DetectParams(upsample=0, min_score=0.0, crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64)
+PARAMS = DetectParams(
+    detector="dlib_hog", weights="", weights_sha256="", upsample=[0], min_score=0.0,
+    crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64,
+)  # fmt: skip
 LEFT, RIGHT = (140, 170, 160), (480, 190, 200)  # centre and side of two drawn heads
 
 
 def find(image: np.ndarray, box=None) -> tuple[float, float, float, float]:
-    return detect.find_box(Face("x", "x", "train", "", box), image, upsample=0, min_score=0.0)
+    return detect.square_box(Face("x", "x", "train", "", box), image, params=PARAMS)[0]
 
 
 def test_the_drawn_face_is_found_as_a_square_around_it():
@@ -96,3 +101,72 @@ def test_a_release_that_lost_its_pictures_is_a_user_error(tmp_path):
     release = affectnet(tmp_path / "release", ["1/a.jpg,0,0,9,9,,3,-2,-2"], [], {"2/b.jpg": encoded(noise(50, 50))})
     with pytest.raises(UserError, match="nothing in the release can be used"):
         run(bring("affectnet", release, tmp_path / "raw"), tmp_path / "out")
+
+
+def with_passes(*found: list[tuple[float, ...]]):
+    """A detector that finds `found[upsample]`, and the passes that it was asked for."""
+    asked: list[int] = []
+
+    def search(_: np.ndarray, upsample: int) -> Found:
+        asked.append(upsample)
+        return Found(list(found[upsample]), [1.0] * len(found[upsample]))
+
+    return search, asked
+
+
+def pixels(side: int) -> np.ndarray:
+    return np.zeros((side, side, 3), np.uint8)
+
+
+def test_a_picture_is_looked_at_again_only_where_the_face_was_missed():
+    search, asked = with_passes([(0, 0, 9, 9)], [(0, 0, 8, 8)])
+    assert detect.find_face(pixels(50), None, detector=search, passes=[0, 1]) == ((0, 0, 9, 9), 1.0, 0)
+    assert asked == [0]
+    search, asked = with_passes([], [(0, 0, 8, 8)])
+    assert detect.find_face(pixels(50), None, detector=search, passes=[0, 1]) == ((0, 0, 8, 8), 1.0, 1)
+    assert asked == [0, 1]
+
+
+def test_a_face_beside_the_annotated_one_counts_as_missed():
+    search, _ = with_passes([(0, 0, 9, 9)], [(0, 0, 8, 8), (20, 20, 30, 30)])
+    face = detect.find_face(pixels(50), (21, 21, 29, 29), detector=search, passes=[0, 1])
+    assert face == ((20, 20, 30, 30), 1.0, 1)
+    search, _ = with_passes([(0, 0, 9, 9)], [])
+    with pytest.raises(NoFace, match="touches the annotated box"):
+        detect.find_face(pixels(50), (21, 21, 29, 29), detector=search, passes=[0, 1])
+
+
+def test_equal_scores_are_settled_by_size_then_place():
+    search, _ = with_passes([(5, 0, 14, 9), (0, 5, 9, 14), (0, 0, 9, 9), (0, 0, 3, 3)])
+    assert detect.find_face(pixels(50), None, detector=search, passes=[0])[0] == (0, 0, 9, 9)
+
+
+def test_a_picture_that_would_grow_too_large_is_looked_at_once():
+    search, asked = with_passes([], [(0, 0, 8, 8)])
+    with pytest.raises(NoFace, match="no face detected"):
+        detect.find_face(pixels(2001), None, detector=search, passes=[0, 1])
+    assert asked == [0]
+
+
+def test_yields_count_what_each_pass_was_shown_and_found():
+    rows = detect.yields({("train", 0): 7, ("train", 1): 2, ("test", 1): 1}, {"train": 1, "val": 4}, [0, 1])
+    assert [tuple(row.values()) for row in rows] == [
+        ("test", 0, 1, 0), ("test", 1, 1, 1),
+        ("train", 0, 10, 7), ("train", 1, 3, 2),
+        ("val", 0, 4, 0), ("val", 1, 4, 0),
+    ]  # fmt: skip
+
+
+def test_the_yield_of_a_release_stands_beside_its_index(tmp_path, raw):
+    run(raw, tmp_path / "out")
+    table = tables.read(tmp_path / "out" / "yield.parquet", tables.YIELDS).to_pylist()
+    assert [tuple(row.values()) for row in table] == [("test", 0, 1, 1), ("train", 0, 3, 2)]
+
+
+def test_the_index_says_which_detector_found_the_face_and_in_which_pass(tmp_path, raw):
+    run(raw, tmp_path / "out")
+    index = tables.read(tmp_path / "out" / "index.parquet")
+    assert index.schema.metadata[b"detector"] == b"dlib_hog"
+    assert index.schema.metadata[b"detector_version"].startswith(b"dlib ")
+    assert set(index["upsample"].to_pylist()) == {0}
+    assert min(index["detector_score"].to_pylist()) >= PARAMS.min_score

@@ -1,0 +1,42 @@
+"""dlib's convolutional face detector (max-margin object detection): finds turned faces too, slow without a GPU."""
+
+from pathlib import Path
+from typing import Any
+
+import dlib
+import numpy as np
+
+from stages.detection import Detector, Found, around
+from stages.errors import UserError
+from stages.media import Image
+
+WEIGHTS = "dlib's mmod_human_face_detector.dat"
+
+
+def version() -> str:
+    """Of the library; the network is named by its weights."""
+    return f"dlib {dlib.__version__}"
+
+
+def load(weights: Path, min_score: float) -> Detector:
+    """The network in `weights`; scores are about 0 to 1.
+
+    Raises:
+        UserError: the file does not hold this network.
+    """
+    try:
+        search: Any = dlib.cnn_face_detection_model_v1(str(weights))  # pyright: ignore[reportAttributeAccessIssue]
+    except RuntimeError:
+        raise UserError(f"detect.weights should be {WEIGHTS}, found another or a damaged file: {weights}") from None
+
+    def find(image: Image, upsample: int) -> Found:
+        return found(search(np.ascontiguousarray(image[..., ::-1]), upsample), min_score)
+
+    return find
+
+
+def found(detections: Any, min_score: float) -> Found:
+    """Boxes as edges and confidences of dlib's detections, weak ones left out."""
+    kept = [each for each in detections if each.confidence >= min_score]
+    boxes = [around(each.rect.left(), each.rect.top(), each.rect.right(), each.rect.bottom()) for each in kept]
+    return Found(boxes, [float(each.confidence) for each in kept])

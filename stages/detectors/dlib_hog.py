@@ -1,0 +1,28 @@
+"""dlib's frontal face detector: histograms of oriented gradients, the paper's choice. Finds faces from 80 px on."""
+
+from pathlib import Path
+from typing import Any
+
+import dlib
+import numpy as np
+
+from stages.detection import Detector, Found, around
+from stages.media import Image
+
+WEIGHTS = ""
+
+
+def version() -> str:
+    """Of the library, which contains the detector."""
+    return f"dlib {dlib.__version__}"
+
+
+def load(weights: Path, min_score: float) -> Detector:
+    """The detector; scores are distances from its plane, 0 where it is undecided. `weights` is not used."""
+    search: Any = dlib.get_frontal_face_detector()  # pyright: ignore[reportAttributeAccessIssue]
+
+    def find(image: Image, upsample: int) -> Found:
+        rectangles, scores, _ = search.run(np.ascontiguousarray(image[..., ::-1]), upsample, min_score)
+        return Found([around(r.left(), r.top(), r.right(), r.bottom()) for r in rectangles], list(scores))
+
+    return find

@@ -1,0 +1,39 @@
+import inspect
+from pathlib import Path
+
+import pytest
+
+from stages import plugins
+from stages.errors import UserError
+
+NAMES = plugins.names("stages.detectors")
+MODULES = [plugins.load("stages.detectors", name) for name in NAMES]
+
+
+def test_the_three_detectors_are_found_by_name():
+    assert {"dlib_cnn", "dlib_hog", "yunet"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=NAMES)
+def test_a_detector_says_its_version_and_which_weight_file_it_needs(module):
+    assert isinstance(module.WEIGHTS, str)
+    name, version = module.version().split()
+    assert name.isalpha()
+    assert version[0].isdigit()
+    assert list(inspect.signature(module.load).parameters) == ["weights", "min_score"]
+
+
+@pytest.mark.parametrize("data", [b"", b"not a network", bytes(range(256)) * 40])
+@pytest.mark.parametrize("module", [module for module in MODULES if module.WEIGHTS])
+def test_a_file_that_is_no_weight_file_is_one_sentence(tmp_path, module, data):
+    for name in ("weights.dat", "weights.onnx"):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match="another or a damaged file") as error:
+            module.load(tmp_path / name, 0.5)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.WEIGHTS])
+def test_a_weight_file_that_is_missing_is_one_sentence(tmp_path, module):
+    with pytest.raises(UserError, match=r"detect\.weights should be"):
+        module.load(Path(tmp_path / "nowhere.onnx"), 0.5)
