@@ -2,13 +2,15 @@
 
 A line holds four words: name, size in bytes, digest as `<algorithm>:<hex>`, and the host that hands the file out
 (see stages/hosts.py). `-` stands for a size or digest that the owner does not publish: it is recorded when the file
-is first downloaded, and checked from then on. `#` begins a comment.
+is first downloaded, and checked from then on. Blanks and the like in a name are written as in an address (`%20`).
+`#` begins a comment.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from stages.errors import Rejected, UserError
 from stages.readers import inside, printable
@@ -36,7 +38,7 @@ class Entry:
 
     def line(self) -> str:
         """The entry as a line of a registry."""
-        return f"{self.name} {UNKNOWN if self.size is None else self.size} {self.digest or UNKNOWN} {self.host}"
+        return f"{quote(self.name)} {UNKNOWN if self.size is None else self.size} {self.digest or UNKNOWN} {self.host}"
 
 
 def read(path: Path) -> list[Entry]:
@@ -130,4 +132,6 @@ def _entry(words: list[str]) -> Entry:
         raise Rejected(f"expected a digest such as {', '.join(f'{name}:...' for name in _HEX_DIGITS)} or -")
     if not _HOST.fullmatch(host):
         raise Rejected("expected a host in capital letters")
-    return Entry(inside(name), None if size == UNKNOWN else int(size), "" if digest == UNKNOWN else digest, host)
+    return Entry(
+        inside(unquote(name)), None if size == UNKNOWN else int(size), "" if digest == UNKNOWN else digest, host
+    )

@@ -18,6 +18,14 @@ def test_a_registry_is_read_in_its_order_without_comments(tmp_path):
     assert registry.parse("\n".join(entry.line() for entry in entries), "x") == entries
 
 
+def test_names_with_blanks_and_signs_survive():
+    entry = Entry("ibug/image 092 #1 50%.jpg", 3, "", "OWNER")
+    assert registry.parse(entry.line(), "x") == [entry]
+    assert registry.parse("a%20b.pts - - OWNER", "x")[0].name == "a b.pts"
+    with pytest.raises(UserError, match="unsafe name"):
+        registry.parse("..%2fb.pts - - OWNER", "x")
+
+
 MALFORMED = {
     "too few words": ("a.zip 12 -", "expected name, size, digest and host"),
     "a size with a unit": ("a.zip 12GB - OWNER", "expected a size in bytes or -"),

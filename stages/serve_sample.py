@@ -1,0 +1,133 @@
+"""The sample's releases handed out over HTTP on this machine, so that `source: http` can be tried from end to end.
+
+`python -m stages.serve_sample` renders what is not rendered yet, then serves http://127.0.0.1:8765/<dataset>/<file>,
+with a registry.txt for each data set, until it is stopped. FABNET_MIRROR=http://127.0.0.1:8765 makes `fetch` use it.
+Nobody outside this machine can reach it. Pictures that a release lists by address are served and not in the registry.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from stages import command, digests, linked, online, plugins, published
+from stages.config import Params
+from stages.digests import Memory
+from stages.registry import Entry
+
+log = logging.getLogger(__name__)
+
+SECTIONS = {"params": "*"}
+PORT = 8765
+HOST = "SAMPLE"
+_CHUNK = 2**18
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+@dataclass(frozen=True)
+class Item:
+    """What lies at one address."""
+
+    content: Path | bytes
+    etag: str
+
+    @property
+    def size(self) -> int:
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+
+def run(*, journal: Path = Path(".journal"), params: Params) -> None:
+    """Serve every data set of `params` until the user stops it.
+
+    Raises:
+        UserError: a publisher's settings are wrong.
+    """
+    items: dict[str, Item] = {}
+    for dataset in params.datasets:
+        release = published.release("serve", dataset, journal, params.dataset[dataset].sample, params.sample.seed)
+        items |= shelf(dataset, release, journal / "serve" / f"{dataset}.json")
+    with listening(items, PORT) as server:
+        log.info("serving %d files; in another terminal: export FABNET_MIRROR=%s", len(items), address(server))
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            log.info("no longer serving")
+
+
+def shelf(dataset: str, release: Path, memory: Path) -> dict[str, Item]:
+    """Path below the server's root -> item, for every file of a release and for its registry."""
+    files = linked.files(release, [], f"the sample of {dataset} is empty")
+    hashes = digests.sha256_of_all(files, Memory(memory), f"serve {dataset}")
+    module = plugins.load("stages.datasets", dataset)
+    by_address = {name for name, _ in module.addresses(files)} if hasattr(module, "addresses") else set[str]()
+    entries = [
+        Entry(name, path.stat().st_size, f"sha256:{hashes[name]}", HOST)
+        for name, path in files.items()
+        if name not in by_address
+    ]
+    index = "".join(f"{entry.line()}\n" for entry in entries).encode()
+    items = {f"/{dataset}/{quote(name)}": Item(path, f'"{hashes[name]}"') for name, path in files.items()}
+    return items | {f"/{dataset}/{online.INDEX}": Item(index, "")}
+
+
+def listening(items: Mapping[str, Item], port: int) -> ThreadingHTTPServer:
+    """A server on the loopback interface for `items`, by quoted path; port 0 takes any free one."""
+    handler = type("Handler", (_Handler,), {"items": dict(items)})
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.daemon_threads = True
+    return server
+
+
+def address(server: ThreadingHTTPServer) -> str:
+    """The root of what the server hands out."""
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    items: Mapping[str, Item]
+
+    def do_GET(self) -> None:
+        item = self.items.get(quote(unquote(self.path)))
+        if item is None:
+            self.send_error(404)
+            return
+        start, end = self._range(item)
+        if start > end and item.size:
+            self.send_error(416)
+            return
+        self.send_response(206 if "Range" in self.headers and (start, end) != (0, item.size - 1) else 200)
+        if (start, end) != (0, item.size - 1):
+            self.send_header("Content-Range", f"bytes {start}-{end}/{item.size}")
+        self.send_header("Content-Length", str(end - start + 1))
+        if item.etag:
+            self.send_header("ETag", item.etag)
+        self.end_headers()
+        self._send(item, start, end - start + 1)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """One line per picture would bury everything else."""
+
+    def _range(self, item: Item) -> tuple[int, int]:
+        """First and last byte that are asked for; the whole file if another version of it is meant."""
+        match = _RANGE.fullmatch(self.headers.get("Range", ""))
+        if match is None or self.headers.get("If-Range", item.etag) != item.etag:
+            return 0, item.size - 1
+        return int(match[1]), min(int(match[2] or item.size - 1), item.size - 1)
+
+    def _send(self, item: Item, start: int, count: int) -> None:
+        if isinstance(item.content, bytes):
+            self.wfile.write(item.content[start : start + count])
+            return
+        with item.content.open("rb") as file:
+            file.seek(start)
+            while count > 0 and (chunk := file.read(min(_CHUNK, count))):
+                self.wfile.write(chunk)
+                count -= len(chunk)
+
+
+if __name__ == "__main__":
+    command.main(run, SECTIONS, __doc__)
