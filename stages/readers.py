@@ -137,7 +137,9 @@ def text_lines(path: Path) -> list[str]:
 
 
 def cells(line: str, delimiter: str = ",") -> list[str]:
-    """Stripped cells of one line; none if the line cannot be taken apart."""
+    """Stripped cells of one line; none if the line cannot be taken apart, or part of it was overwritten with zeros."""
+    if "\0" in line:
+        return []
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
     except (csv.Error, StopIteration):
@@ -145,7 +147,7 @@ def cells(line: str, delimiter: str = ",") -> list[str]:
 
 
 def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str, str] | Reject]:
-    """Rows of a table with a header line, as column -> cell; short rows are rejects.
+    """Rows of a table with a header line, as column -> cell; short rows and those with other bytes are rejects.
 
     Raises:
         UserError: no such file, or no header with `columns`.
@@ -159,7 +161,9 @@ def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str
         raise UserError(f"{path} should begin with a header that names {missing[0]!r}, found {header}")
     for line in lines[1:]:
         row = cells(line, delimiter)
-        if len(row) < len(header):
+        if printable(line) != line:
+            yield Reject(printable(f"{path.name}: {line[:80]}"), "row is not UTF-8")
+        elif len(row) < len(header):
             yield Reject(printable(f"{path.name}: {line[:80]}"), "row too short")
         else:
             yield dict(zip(header, row, strict=False))

@@ -34,7 +34,7 @@ LABELS: dict[str, pa.DataType] = {"expression": pa.int8()}  # 0..7, the order of
 
 IMAGES = "Manually_Annotated_Images"
 FIRST_COLUMN = "subDirectory_filePath"
-FEWEST_COLUMNS = 9
+COLUMNS = (9, 144)  # landmarks in one cell, or in 136
 
 
 def read(raw: Path) -> Release[Face]:
@@ -43,7 +43,7 @@ def read(raw: Path) -> Release[Face]:
     Of pictures with equal content the first is kept.
 
     Raises:
-        UserError: a list, the picture folder or the manifest is missing.
+        UserError: a list, the picture folder or the manifest is missing, or a list has no lines.
     """
     digests = sha256_by_name(raw)
     images = _nearest(raw, digests, f"{IMAGES}/")
@@ -64,6 +64,8 @@ def _nearest(raw: Path, names: Iterable[str], wanted: str) -> str:
 
 def _list(path: Path) -> list[str]:
     lines = text_lines(path)
+    if not lines:
+        raise UserError(f"{path} should list pictures, one a line, found none: fetch it again")
     return lines[1:] if lines and lines[0].startswith(FIRST_COLUMN) else lines
 
 
@@ -83,8 +85,8 @@ def _items(lines: list[tuple[str, str]], images: str, digests: dict[str, str]) -
 
 def _face(line: str, part: str, images: str) -> Face | Reject:
     row = cells(line)
-    if len(row) < FEWEST_COLUMNS:
-        return Reject(printable(line[:80]), f"row too short: {len(row)} columns, expected {FEWEST_COLUMNS} or more")
+    if len(row) not in COLUMNS:
+        return Reject(printable(line[:80]), f"row of another length: {len(row)} columns, expected {COLUMNS}")
     try:
         name = inside(row[0])
     except Rejected as error:

@@ -99,7 +99,7 @@ def rows(path: Path) -> Iterator[Row | Reject]:
     else:
         delimiter = "\t" if path.suffix == ".txt" else ","
         lines = ([cell.strip("' ") for cell in cells(line, delimiter)] for line in text_lines(path))
-    columns: list[int] | None = None
+    columns: dict[int, int] | None = None
     count = 0
     for count, line in enumerate(lines, start=1):
         if count == 1 and (columns := _unit_columns(line)) is not None:
@@ -114,13 +114,13 @@ def _rank(name: str) -> tuple[int, str, str]:
     return -len(path.stem), path.suffix, name
 
 
-def _unit_columns(line: Sequence[str]) -> list[int] | None:
-    """Places of ACTION_UNITS in a table whose first row is `line`; None if that is no header."""
+def _unit_columns(line: Sequence[str]) -> dict[int, int] | None:
+    """Action unit -> its place in a table whose first row is `line`; None if that is no header."""
     place_of = {int(match[1]): place for place, cell in enumerate(line) if (match := _UNIT_COLUMN.fullmatch(cell))}
-    return [place_of[unit] for unit in ACTION_UNITS] if set(ACTION_UNITS) <= set(place_of) else None
+    return place_of if set(ACTION_UNITS) <= set(place_of) else None
 
 
-def _row(line: Sequence[str], columns: list[int] | None, where: str) -> Row | Reject:
+def _row(line: Sequence[str], columns: dict[int, int] | None, where: str) -> Row | Reject:
     addresses = tuple(cell for cell in line[:2] if "/" in cell)
     found = next((match for cell in addresses if (match := _NAME.fullmatch(PurePosixPath(cell).name))), None)
     if found is None:
@@ -129,22 +129,26 @@ def _row(line: Sequence[str], columns: list[int] | None, where: str) -> Row | Re
     first = len(line) - UNITS  # of the units, in a list without header
     if columns is None and first not in (1, 2):
         return Reject(name, f"row of another length: {len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
-    places = columns or [first + unit - 1 for unit in ACTION_UNITS]
-    if len(line) <= max(places):
-        return Reject(name, f"row too short: {len(line)} cells, expected more than {max(places)}")
-    return _labelled(name, addresses, [line[place] for place in places])
+    if columns is None and not all(line):
+        return Reject(name, "row has an empty cell: a list without header has none, it may be cut off")
+    places = columns or {unit: first + unit - 1 for unit in range(1, UNITS + 1)}
+    if len(line) <= max(places.values()):
+        return Reject(name, f"row too short: {len(line)} cells, expected more than {max(places.values())}")
+    return _labelled(name, addresses, {unit: line[place] for unit, place in places.items()})
 
 
-def _labelled(name: str, addresses: tuple[str, ...], codes: Sequence[str]) -> Row | Reject:
-    units: list[int | None] = []
-    for code in codes:
+def _labelled(name: str, addresses: tuple[str, ...], codes: Mapping[int, str]) -> Row | Reject:
+    """All codes have to be known ones: a row that was cut off ends in another."""
+    units: dict[int, int | None] = {}
+    for unit, code in codes.items():
         value = float(UNKNOWN) if code.lower() in ("", "nan", "none") else number(code)
         if value not in (0, 1, UNKNOWN):
             return Reject(name, f"unknown annotation: expected 0, 1 or {UNKNOWN}, found {printable(code[:20])!r}")
-        units.append(None if value == UNKNOWN else int(value))
-    if not any(unit is not None for unit in units):
+        units[unit] = None if value == UNKNOWN else int(value)
+    chosen = tuple(units[unit] for unit in ACTION_UNITS)
+    if all(unit is None for unit in chosen):
         return Reject(name, "no annotation: none of the action units is known")
-    return Row(name, addresses, tuple(units))
+    return Row(name, addresses, chosen)
 
 
 def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str, str]) -> Iterator[Face | Reject]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from fabnet.boxes import Box, around
 from stages.errors import Rejected, UserError
@@ -119,7 +120,7 @@ def _boxes(raw: Path, names: list[str], folder: str) -> dict[str, Box]:
     try:
         entries = loadmat(raw / found[0])["bounding_boxes"][0]
         return {str(entry["imgName"][0, 0][0]): _box(entry["bb_ground_truth"][0, 0][0]) for entry in entries}
-    except (ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError, MatReadError) as error:
         raise UserError(f"{raw / found[0]} is no readable box file ({error}): fetch it again or remove it") from None
 
 

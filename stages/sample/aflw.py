@@ -17,6 +17,7 @@ import numpy as np
 
 from stages.sample.studio import crew, expression, files, identity, portrait
 from stages.sample.studio.camera import Camera, Pose
+from stages.sample.studio.canvas import Image
 from stages.sample.studio.expression import EMOTIONS
 from stages.sample.studio.layout import Array
 from stages.sample.studio.portrait import Turn
@@ -102,7 +103,7 @@ def _portray(pictures: range, seed: int) -> list[Shot]:
 def _shoot(people: Sequence[identity.Identity], rng: np.random.Generator) -> Shot:
     """The people side by side, each before a background of their own."""
     first = portrait.frame_up(rng)
-    images: list[Array] = []
+    images: list[Image] = []
     faces: list[Pictured] = []
     for place, who in enumerate(people):
         camera = first if place == 0 else _beside(first, rng)

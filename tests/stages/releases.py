@@ -24,6 +24,7 @@ def bring(dataset: str, release: Path, raw: Path) -> Path:
     fetch.run(
         dataset=dataset,
         out=raw,
+        registries=raw.parent / "no registry",  # ours are no files of an owner
         journal=raw.parent / "journal",
         sample=SampleParams(seed=0),
         settings={},
@@ -94,7 +95,7 @@ def affectnet(folder: Path, training: list[str], validation: list[str], images: 
     """Lists of csv lines without header; pictures by path below the picture folder."""
     lists = folder / "Manually_Annotated_file_lists"
     put(lists / "training.csv", "\n".join([AFFECTNET_HEADER, *training]) + "\n")
-    put(lists / "validation.csv", "\n".join(validation) + "\n")
+    put(lists / "validation.csv", "\n".join(validation or [AFFECTNET_HEADER]) + "\n")
     for name, data in images.items():
         put(folder / "Manually_Annotated_Images" / name, data)
     return folder

@@ -70,7 +70,7 @@ def test_discarded_codes_and_rows_that_are_wrong_are_rejects(tmp_path):
         "no such picture",
         "unsafe name",
         "unsafe name",
-        "row too short",
+        "row of another length",
     ]
 
 

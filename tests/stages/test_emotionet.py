@@ -1,0 +1,137 @@
+import openpyxl
+import pytest
+from media_samples import encoded, noise
+from releases import bring, put
+
+from stages.datasets.emotionet import ACTION_UNITS, lists_of, read, rows
+from stages.errors import UserError
+from stages.readers import Face, Reject
+
+NAME = "N_0000000201/N_0000000201_{:05d}.jpg"
+HEADER = ["URL", "URL orig", *(f"'AU {unit}'" for unit in range(1, 61))]
+
+
+def cells(number: int, present: tuple[int, ...] = (), unknown: tuple[int, ...] = (), addresses: int = 2) -> list[str]:
+    """Addresses and 60 codes of picture `number`."""
+    name = NAME.format(number)
+    codes = ["999" if unit in unknown else str(int(unit in present)) for unit in range(1, 61)]
+    return [f"https://owner.example/Images/{name}", f"http://blog.example/{number}.png"][:addresses] + codes
+
+
+def automatic(*lines: list[str]) -> str:
+    return "".join("\t".join(line) + "\n" for line in lines)
+
+
+def quoted(line: list[str]) -> list[str]:
+    return [f"'{cell}'" if "/" in cell else cell for cell in line]
+
+
+def workbook(path, *lines: list[str]) -> None:
+    book = openpyxl.Workbook()
+    for line in lines:
+        book.worksheets[0].append(line)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    book.save(path)
+
+
+def items(release, raw, pictures=range(1, 10)) -> list[Face | Reject]:
+    for number in pictures:
+        put(release / "images" / NAME.format(number), encoded(noise(40, 40, number)))
+    return list(read(bring("emotionet", release, raw)).items)
+
+
+def faces(found: list[Face | Reject]) -> dict[int, tuple[str, list[int | None]]]:
+    return {
+        int(face.sample_id[-9:-4]): (face.part, face.labels["action_units"]) for face in found if isinstance(face, Face)
+    }
+
+
+def test_the_first_line_of_the_automatic_list_is_data_and_column_k_plus_1_is_unit_k(tmp_path):
+    put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1, present=(1, 26)), cells(2, present=(2, 60))))
+    found = faces(items(tmp_path / "r", tmp_path / "raw"))
+    assert found[1] == ("train", [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
+    assert found[2] == ("train", [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+
+
+def test_999_is_unknown_and_never_absent(tmp_path):
+    put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1, (5,), (4, 26)), cells(2, (), tuple(range(1, 61)))))
+    found = items(tmp_path / "r", tmp_path / "raw")
+    assert faces(found)[1][1] == [0, 0, None, 1, 0, 0, 0, 0, 0, 0, None]
+    assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == ["no annotation"]
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "csv", "older csv"])
+def test_the_manual_list_of_every_generation_is_the_test_part(kind, tmp_path):
+    put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1), cells(2)))
+    lines = [quoted(cells(number, (12,), (25,))) for number in (3, 4)]
+    if kind == "xlsx":
+        workbook(tmp_path / "r" / "EmotioNet_FACS_aws_2020_24600.xlsx", HEADER, *lines, ["nan"] * 62)
+    elif kind == "csv":
+        text = "\n".join(",".join(line) for line in (HEADER, *lines, [""] * 62))
+        put(tmp_path / "r" / "EmotioNet_FACS_aws_2020_24600.csv", "\ufeff" + text)
+    else:
+        text = "\r\n".join(",".join(cells(number, (12,), (25,), addresses=1)) for number in (3, 4))
+        put(tmp_path / "r" / "EmotioNet_FACS.csv", text)
+    found = items(tmp_path / "r", tmp_path / "raw")
+    assert {number: part for number, (part, _) in faces(found).items()} == {
+        1: "train",
+        2: "train",
+        3: "test",
+        4: "test",
+    }
+    assert faces(found)[3][1] == [1 if unit == 12 else None if unit == 25 else 0 for unit in ACTION_UNITS]
+    rejects = [item.reason.split(":")[0] for item in found if isinstance(item, Reject)]
+    assert rejects == ([] if kind == "older csv" else ["no picture name"])
+
+
+def test_without_a_manual_list_the_first_automatic_file_of_release_1_2_is_the_test_list(tmp_path):
+    put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1)))
+    put(tmp_path / "r" / "dataFile_1001.txt", automatic(cells(2)))
+    found = faces(items(tmp_path / "r", tmp_path / "raw"))
+    assert {number: part for number, (part, _) in found.items()} == {1: "test", 2: "train"}
+
+
+def test_of_several_manual_lists_the_newest_is_read_and_its_export_first():
+    names = ["EmotioNet_FACS.csv", "EmotioNet_FACS_aws_2020_24600.xlsx", "dataFile_1000.txt"]
+    assert lists_of(names) == [(names[1], "test"), (names[2], "train")]
+    export = "EmotioNet_FACS_aws_2020_24600.csv"
+    assert lists_of([*names, export])[0] == (export, "test")
+    assert lists_of(["EmotioNet_FACS_aws_2020_24600_without_passw.xlsx"])[0][1] == "test"
+
+
+def test_a_picture_of_both_lists_is_handed_out_as_test_first(tmp_path):
+    put(tmp_path / "r" / "dataFile_1001.txt", automatic(cells(3)))
+    put(tmp_path / "r" / "EmotioNet_FACS.csv", ",".join(cells(3, (1,), addresses=1)))
+    found = items(tmp_path / "r", tmp_path / "raw")
+    assert [face.part for face in found if isinstance(face, Face)] == ["test", "train"]  # packing rejects the second
+
+
+def test_what_is_wrong_in_a_list_is_a_reject(tmp_path):
+    short, odd, stray = cells(1)[:40], cells(2), cells(3)
+    odd[5], stray[:2] = "2", ["http://blog.example/a.gif", "http://blog.example/a.gif"]
+    put(tmp_path / "r" / "dataFile_1000.txt", automatic(short, odd, stray, cells(77), cells(4)))
+    put(tmp_path / "r" / "dataFile_1001.txt", b"")
+    found = items(tmp_path / "r", tmp_path / "raw")
+    assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == [
+        "row of another length", "unknown annotation", "no picture name", "no such picture", "empty list",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\xd0\xcf\x11\xe0" + bytes(600), "locked by a password"),
+        (b"PK\x03\x04 cut", "no workbook"),
+        (b"", "no workbook"),
+    ],
+)
+def test_a_workbook_that_cannot_be_read_is_one_sentence(data, says, tmp_path):
+    with pytest.raises(UserError, match=says):
+        list(rows(put(tmp_path / "EmotioNet_FACS.xlsx", data)))
+
+
+def test_addresses_come_with_the_owners_copy_first(tmp_path):
+    (row,) = rows(put(tmp_path / "dataFile_1000.txt", automatic(cells(1))))
+    assert not isinstance(row, Reject)
+    assert row.addresses == tuple(cells(1)[:2])
+    assert row.name == NAME.format(1)
