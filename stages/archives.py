@@ -74,19 +74,21 @@ class ZipSource:
     paths: tuple[Path, ...]
 
 
-def zip_sources(folder: Path) -> list[ZipSource]:
+def zip_sources(folder: Path, aside: str = "") -> list[ZipSource]:
     """ZIP archives in `folder`, whole (`x.zip`) or in parts (`x_partaa`, `x_partab`, ...), sorted by name.
 
-    When `x.zip` lies beside its own parts, the whole one is used.
+    When `x.zip` lies beside its own parts, the whole one is used. Names that the pattern `aside` is found in are
+    left aside.
 
     Raises:
         UserError: a part is missing between or before those that are there.
     """
     groups: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.iterdir()):
+    paths = [path for path in sorted(folder.iterdir()) if not (aside and re.search(aside, path.name))]
+    for path in paths:
         if match := _PART.fullmatch(path.name):
             groups.setdefault(match["stem"], {})[match["letters"]] = path
-    sources = {path.stem: ZipSource(path.name, (path,)) for path in sorted(folder.glob("*.zip"))}
+    sources = {path.stem: ZipSource(path.name, (path,)) for path in paths if path.suffix == ".zip"}
     for stem, parts in groups.items():
         expected = [_letters(number) for number in range(_number(max(parts)) + 1)]
         if missing := [letters for letters in expected if letters not in parts]:

@@ -1,6 +1,8 @@
 """VoxCeleb2 as released: ZIP archives of mp4 clips, the large one in parts, and `vox2_meta.csv`.
 
-`vox2_dev_mp4_partaa`, `..ab`, ... are one ZIP cut up; `vox2_test_mp4.zip` and joined archives are read as well.
+`vox2_dev_mp4_partaa`, `..ab`, ... are one ZIP cut up; `vox2_test_mp4.zip`, joined archives and the older
+`vox2_mp4_1.zip`, `.._2.zip`, ... are read as well. Archives of sound and text (`vox2_dev_aac*`, `vox2_dev_txt.zip`)
+may lie beside them and are left aside.
 A clip is called [dev/]mp4/<identity>/<video>/<utterance>.mp4 and is one track. In the csv every comma has a blank
 before it.
 """
@@ -23,6 +25,7 @@ EXPECTED = "vox2_dev_mp4_partaa, vox2_dev_mp4_partab, ... (or a joined .zip) and
 LABELS: dict[str, pa.DataType] = {}
 
 META = "vox2_meta.csv"
+WITHOUT_CLIPS = r"_(aac|wav|txt)"  # in the names of archives
 _CLIP = re.compile(r"(?:.*/)?mp4/(?P<identity>[^/]+)/(?P<video>[^/]+)/(?P<track>[^/]+)\.mp4")
 
 
@@ -32,16 +35,15 @@ def read(raw: Path) -> Release[Track]:
     Raises:
         UserError: no archive, a part of one missing or cut short, csv missing or without its header.
     """
-    sources = zip_sources(raw)
+    sources = zip_sources(raw, aside=WITHOUT_CLIPS)
     if not sources:
         raise UserError(f"{raw} should hold {EXPECTED}: found no archive")
     rows = list(records(raw / META, ",", ["VoxCeleb2 ID"]))
     listed = {row["VoxCeleb2 ID"] for row in rows if not isinstance(row, Reject)}
     rejects = [row for row in rows if isinstance(row, Reject)]
-    archives = [open_zip(source) for source in sources]
     clips = [
         (archive, info)
-        for archive in archives
+        for archive in map(open_zip, sources)
         for info in sorted(archive.infolist(), key=lambda info: info.filename)
         if not info.is_dir()
     ]

@@ -92,6 +92,17 @@ def test_dev_and_test_archives_are_read_together(tmp_path):
     assert [reject.key for reject in rejects] == ["mp4/readme.txt"]
 
 
+def test_the_older_archives_are_read_and_sound_and_text_are_left_aside(tmp_path):
+    put(tmp_path / "vox2_mp4_1.zip", zip_bytes({"dev/mp4/id00012/v/00001.mp4": b"1"}))
+    put(tmp_path / "vox2_mp4_2.zip", zip_bytes({"dev/mp4/id00013/v/00001.mp4": b"2"}))
+    put(tmp_path / "vox2_dev_txt.zip", zip_bytes({"txt/id00012/v/00001.txt": b"Identity  : \tid00012"}))
+    put(tmp_path / "vox2_dev_aac_partab", b"a part whose first one is not there")
+    put(tmp_path / "vox2_meta.csv", "VoxCeleb2 ID ,Set \nid00012 ,dev \nid00013 ,dev \n")
+    tracks, rejects = split(two.read(tmp_path))
+    assert [track.key for track in tracks] == ["id00012/v/00001", "id00013/v/00001"]
+    assert rejects == []
+
+
 def test_identities_without_a_clip_are_told(tmp_path):
     voxceleb2(tmp_path, CLIPS)
     with (tmp_path / "vox2_meta.csv").open("a") as file:
