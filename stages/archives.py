@@ -100,6 +100,12 @@ def zip_sources(folder: Path, aside: str = "") -> list[ZipSource]:
     return [sources[stem] for stem in sorted(sources)]
 
 
+def following_part(name: str) -> str:
+    """`x_partac` after `x_partab`."""
+    stem, letters = name[:-2], name[-2:]
+    return f"{stem}{_letters(_number(letters) + 1)}"
+
+
 def open_zip(source: ZipSource) -> zipfile.ZipFile:
     """The archive, ready to read members from.
 
@@ -173,8 +179,7 @@ def _what_lacks(source: ZipSource) -> str:
     match = _PART.fullmatch(source.paths[-1].name)
     if match is None:
         return "it is cut short or another kind of file, fetch it again"
-    following = f"{match['stem']}_part{_letters(_number(match['letters']) + 1)}"
-    return f"{following} is missing, or {source.paths[-1].name} is cut short; put the whole file there"
+    return f"{following_part(match[0])} is missing, or {source.paths[-1].name} is cut short; put the whole file there"
 
 
 def _number(letters: str) -> int:

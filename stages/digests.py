@@ -72,9 +72,14 @@ def identity(path: Path) -> Identity:
 
 def replace_text(path: Path, text: str) -> None:
     """Write the file whole or not at all."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Write the file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(data)
     partial.replace(path)
 
 

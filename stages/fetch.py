@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stages import command, digests, download, linked, online, plugins, published, registry, tables, unpack
+from stages import command, digests, download, linked, online, plugins, published, registry, subset, tables, unpack
 from stages.config import FetchParams, SampleParams
 from stages.digests import Memory
 from stages.errors import UserError
@@ -52,11 +52,14 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     rejects: list[Reject] = []
     committed = registries / f"{dataset}.txt"
+    chosen: list[str] = []
     if fetch.source == "http":
-        _download(dataset, fetch, committed, work, memory)
+        chosen = _download(dataset, fetch, committed, work, memory)
     elif fetch.source == "folder":
         _check_known(dataset, committed, release, memory)
     files = _files(dataset, fetch, release, work, rejects)
+    if chosen:
+        files = subset.completed(files, chosen, work / f"{dataset}.subset")
     linked.bring(files, out)
     names = sorted(files)
     hashes = digests.sha256_of_all({name: out / name for name in names}, memory, f"fetch {dataset}")
@@ -66,10 +69,12 @@ def run(
     log.info("fetch %s: %d files, %d rejects", dataset, len(files), len(rejects))
 
 
-def _download(dataset: str, fetch: FetchParams, committed: Path, work: Path, memory: Memory) -> None:
+def _download(dataset: str, fetch: FetchParams, committed: Path, work: Path, memory: Memory) -> list[str]:
+    """Names of the parts that were chosen, if the user wants only some of a cut archive."""
     entries = online.entries(dataset, committed, os.environ, work)
     wanted = registry.first_parts(entries, fetch.parts)
     online.bring(dataset, wanted, Path(fetch.folder), os.environ, memory)
+    return [entry.name for entry in wanted if entry.is_part] if len(wanted) < len(entries) else []
 
 
 def _files(dataset: str, fetch: FetchParams, release: Path, work: Path, rejects: list[Reject]) -> dict[str, Path]:

@@ -34,11 +34,16 @@ class Entry:
     @property
     def is_part(self) -> bool:
         """Whether it is one of the pieces of an archive that was cut up."""
-        return _PART.fullmatch(self.name) is not None
+        return is_part(self.name)
 
     def line(self) -> str:
         """The entry as a line of a registry."""
         return f"{quote(self.name)} {UNKNOWN if self.size is None else self.size} {self.digest or UNKNOWN} {self.host}"
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of that name is one of the pieces of an archive that was cut up."""
+    return _PART.fullmatch(name) is not None
 
 
 def read(path: Path) -> list[Entry]:

@@ -10,7 +10,7 @@ from media_samples import encoded, noise
 from releases import put, tar_gz, zip_bytes
 from test_serve_sample import serving as serving_sample
 
-from stages import fetch, plugins, serve_sample, tables
+from stages import archives, fetch, plugins, serve_sample, tables
 from stages.config import FetchParams, SampleParams
 from stages.errors import UserError
 
@@ -99,10 +99,22 @@ def test_files_that_the_user_put_there_are_not_asked_for(owner, tmp_path):
     assert (tmp_path / "raw" / "vox2_meta.csv").read_bytes() == b"mine"
 
 
-def test_only_the_first_parts_are_fetched_if_the_user_wants_that(owner, tmp_path):
-    listed(tmp_path, "voxceleb2", *VOX2)
-    assert set(bring("voxceleb2", tmp_path, parts=1)) == {"vox2_dev_mp4_partaa", "vox2_meta.csv"}
-    assert "vox2_dev_mp4_partab" not in [request.path for request in owner.requests]
+def test_only_the_first_parts_are_fetched_if_the_user_wants_that_and_make_a_zip(owner, tmp_path):
+    clips = {f"dev/mp4/id{k}/v/{k:05d}.mp4": bytes([k]) * 1000 for k in range(12)}
+    whole = zip_bytes(clips)
+    size = len(whole) // 3 + 1
+    owner.files |= {f"vox2_dev_mp4_parta{'abc'[k]}": whole[k * size : (k + 1) * size] for k in range(3)}
+    listed(tmp_path, "voxceleb2", *(f"vox2_dev_mp4_parta{letter} - - VOXCELEB" for letter in "abc"))
+    found = bring("voxceleb2", tmp_path, parts=2)
+    assert list(found) == [f"vox2_dev_mp4_parta{letter}" for letter in "abc"]
+    assert {request.path for request in owner.requests} == {"vox2_dev_mp4_partaa", "vox2_dev_mp4_partab"}
+    (source,) = archives.zip_sources(tmp_path / "raw")
+    with archives.open_zip(source) as archive:
+        read = {info.filename: archives.zip_member(archive, info) for info in archive.infolist()}
+    assert read == dict(list(clips.items())[: len(read)])
+    assert 7 <= len(read) <= 8
+    assert bring("voxceleb2", tmp_path, parts=2) == found
+    assert [entry["size"] for entry in bring("voxceleb2", tmp_path).values()][2] == len(whole) - 2 * size
 
 
 def test_without_an_address_the_sentence_says_what_to_set(tmp_path, monkeypatch):
