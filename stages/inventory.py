@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from stages import tables
+from stages import supplement, tables
 from stages.plots import Curve
 from stages.results import Run
 
@@ -15,13 +15,14 @@ PARTS = ("train", "val", "test")
 
 
 def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Images and groups of every data set and part."""
+    """Images and groups of every data set and part, and the images that the paper's supplement counts."""
     for dataset in sorted(datasets):
         table = tables.read(splits / f"{dataset}.parquet", tables.SPLITS)
         for part in PARTS:
             of_part = table.filter(pc.field("part") == part)
             groups = len(of_part["group_id"].unique())
-            yield {"dataset": dataset, "kind": kind, "part": part, "images": len(of_part), "groups": groups}
+            row = {"dataset": dataset, "kind": kind, "part": part, "images": len(of_part), "groups": groups}
+            yield {**row, "supplement": supplement.COUNTS.get((dataset, part))}
 
 
 def rejects(folders: Iterable[Path]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ CONTROL = "random"
 CONTROL_COLOUR = "#8A8A8A"
 INK, FAINT = "#222222", "#DDDDDD"
 DPI = 160
+PANELS_PER_ROW = 3
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,16 @@ def colours(methods: Sequence[str]) -> dict[str, str]:
 
 def summary(panels: Sequence[Panel], methods: Sequence[str]) -> bytes:
     """One panel per task, one bar with its interval per method."""
-    figure = Figure(figsize=(max(3.6 * len(panels), 4.0), 0.55 * len(methods) + 1.5), layout="constrained")
-    grid = figure.subplots(1, max(len(panels), 1), squeeze=False)
+    columns = min(max(len(panels), 1), PANELS_PER_ROW)
+    rows = max(-(-len(panels) // columns), 1)
+    size = (max(3.6 * columns, 4.0), (0.55 * len(methods) + 1.5) * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     of_method = colours(methods)
-    for axes, panel in zip(grid[0], panels, strict=False):
+    for axes, panel in zip(grid, panels, strict=False):
         _bars(axes, panel, of_method)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
     return _png(figure)
 
 

@@ -185,7 +185,8 @@ def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
     page.feed((written / "report.html").read_text(encoding="utf-8"))
     text = " ".join(" ".join(page.text).split())
     assert "affectnet · expression" in text
-    assert "voxceleb1 face tracks train 6 3" in text
+    assert "voxceleb1 face tracks train 6 3 –" in text
+    assert "w300 still images test 60 60 689" in text
     assert "crop voxceleb1 clip is damaged or cut short 3" in text
     assert config.digest(parameters()) in text
     assert "interocular_percent" in text
