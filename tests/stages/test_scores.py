@@ -2,7 +2,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from stages import config, scores
 from stages.errors import UserError
@@ -106,3 +106,62 @@ def test_a_difference_to_a_control_is_paired():
     same = scores.compare("auc", [good], [good], BOOTSTRAP)
     assert same is not None
     assert same.ci_low == same.value == same.ci_high == 0
+
+
+def units(count: int, seed: int = 1) -> Predictions:
+    """Three labels, of which a quarter is unknown."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random((count, 3)) < 0.3).astype(float)
+    prediction = np.clip(0.3 * truth + 0.6 * rng.random((count, 3)), 0, 1)
+    truth[rng.random(truth.shape) < 0.25] = np.nan
+    return Predictions(truth, prediction, ("au1", "au2", "au4"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "reference"),
+    [
+        ("f1", lambda truth, score: f1_score(truth, score > 0.5)),
+        ("label_accuracy", lambda truth, score: accuracy_score(truth, score > 0.5)),
+        ("auc", roc_auc_score),
+    ],
+)
+def test_labels_agree_with_scikit_learn_where_they_are_known(metric, reference):
+    images = units(200)
+    found = by_target(metric, images)
+    expected = {}
+    for k, name in enumerate(images.classes):
+        known = np.isfinite(images.truth[:, k])
+        expected[name] = reference(images.truth[known, k], images.prediction[known, k])
+        assert found[name].n == known.sum() < 200
+        assert found[name].value == pytest.approx(expected[name])
+        assert found[name].ci_low < found[name].value < found[name].ci_high
+    assert found["mean"].value == pytest.approx(np.mean(list(expected.values())))
+
+
+def test_calling_unknown_labels_absent_would_change_the_scores():
+    images = units(200)
+    absent = Predictions(np.nan_to_num(images.truth), images.prediction, images.classes)
+    assert by_target("f1", images)["mean"].value != by_target("f1", absent)["mean"].value
+
+
+def test_a_label_without_a_positive_has_no_f1_and_is_left_out_of_the_mean():
+    images = units(100)
+    images.truth[:, 1] = np.minimum(images.truth[:, 1], 0)
+    found = by_target("f1", images)
+    assert np.isnan(found["au2"].value)
+    assert found["mean"].value == pytest.approx((found["au1"].value + found["au4"].value) / 2)
+
+
+def test_the_error_of_angles_is_their_mean_absolute_difference():
+    truth, missed = np.array([[10.0, -20, 30], [0, 0, 0]]), np.array([[3, -1, 0], [-1, 1, 4]])
+    found = by_target("angle_error_deg", Predictions(truth, truth + missed, ("roll", "pitch", "yaw")))
+    assert [found[name].value for name in ("roll", "pitch", "yaw", "mean")] == pytest.approx([2, 1, 2, 5 / 3])
+
+
+def test_five_points_are_measured_by_the_distance_of_the_eyes():
+    truth = np.array([[[0.0, 0], [50, 0], [25, 30], [10, 60], [40, 60]]])
+    prediction = truth + np.array([[0, 0], [0, 0], [3, 4], [0, 0], [0, 5]])
+    found = by_target("interocular_percent", Predictions(truth.reshape(1, 10), prediction.reshape(1, 10), ()))
+    assert {target: score.value for target, score in found.items()} == pytest.approx(
+        {"mean": 4, "eyes": 0, "nose": 10, "mouth": 5}
+    )
