@@ -14,7 +14,8 @@ def draw_squares(
 
     Args:
         sizes: (N, 2) width and height of each image, px.
-        jitter_px: (N, 2) smallest and largest side, px, both included (supplement: 170-190 and 180-200).
+        jitter_px: (N, 2) smallest and largest side, px, both included (supplement: 170-190 and 180-200); an image
+            that is smaller than the side drawn for it gets its own shorter side.
         rng: source of sides and positions.
 
     Returns:
