@@ -118,6 +118,15 @@ def test_several_sources_agree_with_a_slow_mix():
         assert torch.allclose(rebuilt[sample], (total / weight)[0], atol=1e-5)
 
 
+def test_decoders_see_the_source_embedding_first():
+    net = network().eval()
+    source, target = torch.randn(2, 1, 6, generator=torch.Generator().manual_seed(2))
+    together = torch.cat([source, target], dim=1)[..., None, None]
+    assert torch.equal(net.sample(source, target), net.sampler(together))
+    assert net.confidence is not None
+    assert torch.equal(net.weigh(source, target), net.confidence(together))
+
+
 def test_the_order_of_sources_does_not_matter():
     net = network().eval()
     sources, target = frames(2, 3), frames(2, seed=1)
