@@ -102,11 +102,25 @@ def test_every_epoch_gets_its_number():
     assert asked == [1, 2, 3, 4]
 
 
+def stuck() -> train.Trainer:
+    return trainer(replace(SETTINGS, epochs=8, lr=0.5), Scalar(lambda weight, frames: weight * 0 + frames.mean()))
+
+
+def rates(one: train.Trainer, count: int | None = None) -> list[float]:
+    stream = one.epochs(lambda _: [torch.ones(1)], lambda: [torch.ones(1)], lambda _: None)
+    return [epoch.lr for epoch in islice(stream, count)]
+
+
 def test_a_plateau_divides_the_learning_rate():
-    one = trainer(replace(SETTINGS, epochs=8, lr=0.5), Scalar(lambda weight, frames: weight * 0 + frames.mean()))
-    rates = [epoch.lr for epoch in one.epochs(lambda _: [torch.ones(1)], lambda: [torch.ones(1)], lambda _: None)]
     # the first epoch sets the mark, three more without progress exceed a patience of two
-    assert rates == pytest.approx([0.5] * 4 + [0.05] * 3 + [0.005])
+    assert rates(stuck()) == pytest.approx([0.5] * 4 + [0.05] * 3 + [0.005])
+
+
+def test_a_plateau_is_remembered_over_a_stop():
+    first, second = stuck(), stuck()
+    start = rates(first, 3)
+    second.restore(first.state())
+    assert start + rates(second) == rates(stuck())
 
 
 def test_validation_changes_neither_weights_nor_running_statistics():
