@@ -1,7 +1,5 @@
 """Random square crops and resizing, batched on the training device."""
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +14,8 @@ def draw_squares(
 
     Args:
         sizes: (N, 2) width and height of each image, px.
-        jitter_px: (N, 2) smallest and largest side, px, both included (supplement: 170-190 and 180-200).
+        jitter_px: (N, 2) smallest and largest side, px, both included (supplement: 170-190 and 180-200); an image
+            that is smaller than the side drawn for it gets its own shorter side.
         rng: source of sides and positions.
 
     Returns:
@@ -34,24 +33,35 @@ def crop_and_resize(images: Tensor, boxes_xyxy_px: Tensor, size_px: int) -> Tens
 
     Args:
         images: (N, H, W, 3) uint8; images smaller than (H, W) lie at the top left.
-        boxes_xyxy_px: (N, 4) continuous edges: the first pixel spans 0 to 1.
+        boxes_xyxy_px: (N, 4) whole px; the first pixel spans 0 to 1.
         size_px: side of the result.
 
     Returns:
-        (N, 3, size_px, size_px) float32 in [0, 1]. When shrinking, several bilinear samples are averaged per
-        pixel, so that no source pixel is skipped.
+        (N, 3, size_px, size_px) float32 in [0, 1]: the same as `resize` of every crop by itself.
+
+    Scaling is separable, so it is two products with matrices of weights per image.
     """
-    height, width = images.shape[1:3]
-    side = (boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]).max().item()
-    taps = max(1, math.ceil(side / (2 * size_px)))
-    steps = (torch.arange(size_px * taps, device=images.device) + 0.5) / (size_px * taps)  # (T,), in (0, 1)
-    low, extent = boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
-    x = (low[:, :1] + extent[:, :1] * steps) * (2 / width) - 1  # (N, T), normalised, corners not aligned
-    y = (low[:, 1:] + extent[:, 1:] * steps) * (2 / height) - 1
-    grid = torch.stack([x[:, None, :].expand(-1, len(steps), -1), y[:, :, None].expand(-1, -1, len(steps))], dim=-1)
-    pixels = images.permute(0, 3, 1, 2).float() / 255
-    sampled = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return F.avg_pool2d(sampled, taps) if taps > 1 else sampled
+    count, height, width = images.shape[:3]
+    low, high = boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:]
+    across = _triangle_weights(low[:, 0], high[:, 0], width, size_px)  # (N, size_px, W)
+    down = _triangle_weights(low[:, 1], high[:, 1], height, size_px)  # (N, size_px, H)
+    rows = torch.bmm(down, images.reshape(count, height, width * 3).float())  # (N, size_px, W * 3)
+    colours = rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)  # (N, 3, size_px, W)
+    return colours @ (across / 255).transpose(1, 2)[:, None]
+
+
+def _triangle_weights(low: Tensor, high: Tensor, length: int, size_px: int) -> Tensor:
+    """Weights (N, size_px, length) of the pixels [low, high) of a line in each of `size_px` equal steps.
+
+    A triangle of the width of two steps, or of two pixels where the line grows; rows add up to 1.
+    """
+    step = ((high - low) / size_px)[:, None, None]
+    centre = low[:, None, None] + (torch.arange(size_px, device=low.device)[:, None] + 0.5) * step
+    pixel = torch.arange(length, device=low.device) + 0.5
+    weights = (1 - (pixel - centre).abs() / step.clamp_min(1)).clamp_min(0)
+    inside = (pixel > low[:, None, None]) & (pixel < high[:, None, None])
+    weights = weights * inside
+    return weights / weights.sum(dim=2, keepdim=True)
 
 
 def resize(images: Tensor, size_px: int) -> Tensor:

@@ -1,4 +1,8 @@
-"""What every pretext method offers to training and embedding."""
+"""What every pretext method offers to training and embedding.
+
+A module of fabnet/pretext holds a frozen dataclass `Params`, with `width` and `embedding` of the encoder among its
+fields, and `build(params, *, size_px) -> Method`.
+"""
 
 from abc import ABC, abstractmethod
 

@@ -75,7 +75,7 @@ def batches(
         load: row number -> RGB frame (H, W, 3) uint8; called from several threads.
         batch: samples per batch B.
         size_px: side of the network's input.
-        device: where frames are cropped and scaled.
+        device: where crops are scaled; only the pixels inside them go there.
         workers: decoding threads; frames are decoded up to two batches ahead, the order stays.
     """
     chunks = [slice(start, start + batch) for start in range(0, len(drawn.frames) - batch + 1, batch)]
@@ -83,11 +83,17 @@ def batches(
         pending = ([pool.submit(load, int(row)) for row in drawn.frames[chunk].ravel()] for chunk in chunks)
         queue = list(islice(pending, 2))
         for chunk in chunks:
-            images = stack([future.result() for future in queue.pop(0)])
+            boxes = drawn.boxes_xyxy_px[chunk].reshape(-1, 4)
+            pixels = stack([_inside(box, future.result()) for box, future in zip(boxes, queue.pop(0), strict=True)])
             queue += islice(pending, 1)
-            boxes = torch.from_numpy(drawn.boxes_xyxy_px[chunk]).flatten(0, 1)
-            cropped = crop_and_resize(images.to(device), boxes.to(device), size_px)
+            whole = torch.from_numpy(boxes - np.tile(boxes[:, :2], 2))  # the same squares, seen from their corners
+            cropped = crop_and_resize(pixels.to(device), whole.to(device), size_px)
             yield cropped.unflatten(0, (batch, -1))
+
+
+def _inside(box_xyxy_px: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    x0, y0, x1, y1 = box_xyxy_px.astype(int)
+    return image[y0:y1, x0:x1]
 
 
 def stack(images: Sequence[NDArray[np.uint8]]) -> Tensor:

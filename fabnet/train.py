@@ -44,7 +44,8 @@ class Trainer:
     """
 
     def __init__(self, method: Method, settings: Settings, *, device: torch.device) -> None:
-        self.method = method.to(device)
+        # channels last: a step takes 2/3 of the time on a CPU; PyTorch's types do not know the argument
+        self.method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.settings = settings
         self.device = device
         self.optimiser = _optimiser(method, settings)
@@ -69,12 +70,13 @@ class Trainer:
             on_step: told the losses of every step.
 
         Raises:
-            DivergedError: the loss is infinite or no number.
+            DivergedError: the training or validation loss is infinite or no number.
         """
         while self.epoch < self.settings.epochs:
             lr = self.optimiser.param_groups[0]["lr"]
             trained = _means(self._step(frames, on_step) for frames in train(self.epoch + 1))
             validated = self.validate(val())
+            _check(validated["loss"], f"after step {self.steps}")
             self.schedule.step(validated["loss"])
             self.epoch += 1
             yield Epoch(self.epoch, self.steps, trained, validated, lr)
@@ -110,8 +112,7 @@ class Trainer:
         with self._autocast():
             losses = self.method.losses(frames)
         values = {name: loss.item() for name, loss in losses.items()}
-        if not math.isfinite(values["loss"]):
-            raise DivergedError(f"the loss became {values['loss']} in step {self.steps + 1}")
+        _check(values["loss"], f"in step {self.steps + 1}")
         self.scaler.scale(losses["loss"]).backward()
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -128,6 +129,11 @@ def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
     if settings.optimiser == "adam":
         return torch.optim.Adam(weights, lr=settings.lr, weight_decay=settings.weight_decay)
     return torch.optim.SGD(weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
+def _check(loss: float, where: str) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(f"the loss became {loss} {where}")
 
 
 def _means(rows: Iterable[dict[str, float]]) -> dict[str, float]:

@@ -20,5 +20,5 @@ def warp(source: Tensor, flow: Tensor) -> Tensor:
     so the gradient is zero where they left it and padding is never read. Corners are aligned, as in the
     PyTorch of the original, because the identity grid runs from -1 to 1 through the corner pixels' centres.
     """
-    grid = flow.permute(0, 2, 3, 1) + identity_grid(*flow.shape[-2:], like=flow)
+    grid = flow.permute(0, 2, 3, 1) + identity_grid(*flow.shape[-2:], like=source)  # a float16 grid is 0.06 px coarse
     return F.grid_sample(source, grid.clamp(-1, 1), mode="bilinear", padding_mode="zeros", align_corners=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import torch
 from packaging.requirements import Requirement
 
 from pipelines import graph, prerequisites
-from stages import config
+from stages import config, models
 from stages.errors import UserError
 
 SHOWN = ("torch", "opencv-python", "dlib", "av", "dvc", "prefect", "fastapi", "pandas", "pyarrow", "numpy", "pydantic")
@@ -51,13 +52,9 @@ def packages(constraints: Path) -> Iterator[Finding]:
 
 def device() -> Finding:
     """What `device: auto` comes out as."""
-    import torch  # noqa: PLC0415  takes seconds, and may be what is broken
-
-    if torch.cuda.is_available():
-        return Finding("device", f"cuda: {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
-    if torch.backends.mps.is_available():
-        return Finding("device", "mps")
-    return Finding("device", f"cpu, {torch.get_num_threads()} threads")
+    chosen = models.device("auto")
+    name = torch.cuda.get_device_name() if chosen.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    return Finding("device", f"{chosen.type}, {name}")
 
 
 def disk(root: Path) -> Finding:

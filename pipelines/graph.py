@@ -44,14 +44,13 @@ def ordered(root: Path, targets: Sequence[str] = ()) -> list[Stage]:
     """
     with _repo(root) as repo:
         graph = repo.index.graph  # edges point upstream
-        nodes = networkx.lexicographical_topological_sort(graph.reverse(), key=lambda node: node.addressing)
         stages = [
             Stage(
-                name=node.addressing,
-                upstream=tuple(sorted(upstream.addressing for upstream in graph.successors(node))),
+                name=_address(node),
+                upstream=tuple(sorted(map(_address, graph.successors(node)))),
                 outs=tuple(Path(out.fspath) for out in node.outs),
             )
-            for node in nodes
+            for node in networkx.lexicographical_topological_sort(graph.reverse(), key=_address)
         ]
     wanted = _needed(stages, targets)
     return [stage for stage in stages if stage.name in wanted]
@@ -90,6 +89,13 @@ def settings(root: Path) -> Mapping[str, Any]:
     """The sections `cache`, `core` and `remote` of DVC's merged configuration."""
     with _repo(root) as repo:
         return {section: dict(repo.config.get(section, {})) for section in ("cache", "core", "remote")}
+
+
+def _address(node: Any) -> str:
+    """How DVC's command line, called in the repository's root, names a stage: a node of DVC's graph."""
+    if node.path_in_repo == "dvc.yaml":
+        return node.name
+    return f"{node.path_in_repo}:{node.name}" if hasattr(node, "name") else node.path_in_repo
 
 
 def _needed(stages: Sequence[Stage], targets: Sequence[str]) -> set[str]:

@@ -5,6 +5,7 @@ independent stages in parallel, one log per stage, states and tables in its UI. 
 """
 
 import argparse
+import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -128,4 +129,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an ordinary exit, which stops the temporary server
     sys.exit(main(sys.argv[1:]))

@@ -49,6 +49,7 @@ def run(
         items="tracks",
         items_per_unit=crop.tracks_per_unit,
         shard_mb=crop.shard_mb,
+        raw=raw,
         journal=journals.folder(journal, "crop", dataset, *ingredients),
         out=out,
     )

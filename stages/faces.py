@@ -59,6 +59,7 @@ def pack_faces(
         items="images",
         items_per_unit=params.images_per_unit,
         shard_mb=params.shard_mb,
+        raw=raw,
         journal=journals.folder(journal, stage, dataset, *settings, manifest_bytes(raw)),
         out=out,
         metadata=metadata or {},

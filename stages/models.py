@@ -46,15 +46,18 @@ def load(folder: Path) -> tuple[Encoder, ModelCard]:
         UserError: files missing, damaged, of a later format, or weights that do not fit the description.
     """
     try:
-        card = ModelCard(**json.loads((folder / "model.json").read_text(encoding="utf-8")))
+        fields = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "encoder.safetensors")
+        if fields["format"] != FORMAT:
+            raise UserError(
+                f"{folder}: expected model format {FORMAT}, found {fields['format']!r}: train it with this version"
+            )
+        card = ModelCard(**fields)
+        encoder = Encoder(size_px=card.size_px, width=card.width, embedding=card.embedding)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename or folder} is missing: run `dvc repro pretrain` to make it") from None
-    except (TypeError, ValueError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder} holds no readable model ({error}): run `dvc repro --force pretrain`") from None
-    if card.format != FORMAT:
-        raise UserError(f"{folder}: expected model format {FORMAT}, found {card.format}: train it with this version")
-    encoder = Encoder(size_px=card.size_px, width=card.width, embedding=card.embedding)
     try:
         encoder.load_state_dict(weights)
     except RuntimeError as error:

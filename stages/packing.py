@@ -42,6 +42,7 @@ class Job:
     items: str  # what the items are called, in the plural
     items_per_unit: int
     shard_mb: int
+    raw: Path  # what `fetch` brought; its rejects are handed on
     journal: Path  # folder of this job's unfinished work
     out: Path
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])  # of the index
@@ -205,7 +206,8 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
     index = index.sort_by("sample_id")
     tables.write(shards / "index.parquet", job.schema, index, key=["sample_id"], metadata=job.metadata)
     rows = [{"dataset": job.dataset, "stage": job.stage, **asdict(reject)} for reject in rejects]
-    tables.write_rejects(shards / "rejects.parquet", rows)
+    fetched = tables.read(job.raw / "rejects.parquet", tables.REJECTS).to_pylist()
+    tables.write_rejects(shards / "rejects.parquet", [*fetched, *rows])
     if job.finish:
         job.finish(shards, index, rejects)
     journals.move_into_place(shards, job.out)

@@ -5,7 +5,7 @@ Writes: model.json, encoder.safetensors, method.safetensors, a HISTORY table and
 Params: tracks, pretrain, method.<method>.
 
 After every epoch the whole state goes to a journal, so a run that was stopped goes on and ends with the same
-weights as one that was not.
+weights as one that was not: bit for bit on a CPU, up to the order in which a GPU adds up gradients elsewhere.
 """
 
 import logging
@@ -44,24 +44,16 @@ def run(
     module = plugins.load("fabnet.pretext", method)
     settings = plugins.settings(module, method_params, f"method.{method}")
     net = initialised(module.build, settings, seed=seed, size_px=params.size_px)
+    index = _index_bytes(tracks, splits, datasets)
+    work = journals.folder(
+        journal, "pretrain", f"{method}-{seed}", params.model_dump_json(), repr(settings), *datasets, *index
+    )
     history: list[dict[str, Any]] = []
     rejects: list[dict[str, str]] = []
-    indices = [
-        path / f"{name}{end}" for path, end in ((tracks, "/index.parquet"), (splits, ".parquet")) for name in datasets
-    ]
-    work = journals.folder(
-        journal,
-        "pretrain",
-        f"{method}-{seed}",
-        params.model_dump_json(),
-        repr(settings),
-        *(path.read_bytes() for path in indices if path.exists()),
-    )
     if net.frames > 0:
         frames = TrackSet.load(tracks, splits, datasets, params.jitter_px, frames=net.frames)
         rejects = frames.rejects
         history = fit(net, frames, params, seed=seed, journal=work, label=f"{method}-{seed}")
-    whole = work / "whole"
     card = models.ModelCard(
         method=method,
         seed=seed,
@@ -71,12 +63,18 @@ def run(
         trained_on=datasets if history else [],
         steps=max((row["step"] for row in history), default=0),
     )
-    models.save(whole, card, net.encoder, net)
-    tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "part", "metric"])
-    tables.write_rejects(whole / "rejects.parquet", rejects)
-    journals.move_into_place(whole, out)
+    models.save(work / "whole", card, net.encoder, net)
+    tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "part", "metric"])
+    tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
+    journals.move_into_place(work / "whole", out)
     journals.forget(work)
     log.info("pretrain %s-%d: %d steps, %d rejects", method, seed, card.steps, len(rejects))
+
+
+def _index_bytes(tracks: Path, splits: Path, datasets: list[str]) -> list[bytes]:
+    """What the tables say; they name every frame by its digest, so they stand for the shards."""
+    paths = [tracks / name / "index.parquet" for name in datasets] + [splits / f"{name}.parquet" for name in datasets]
+    return [path.read_bytes() for path in paths if path.exists()]
 
 
 def initialised(build: Any, settings: Any, *, seed: int, size_px: int) -> Method:
@@ -94,30 +92,24 @@ def fit(
     Raises:
         UserError: too few samples for a batch, or the loss diverged.
     """
+    _check_batch(frames, params)
     device = models.device(params.device)
     trainer = train.Trainer(net, _settings(params), device=device)
     history = restore(trainer, journal)
 
     def batches_of(part: str, draws: int, *random_state: int) -> Iterator[Tensor]:
-        rng = np.random.default_rng(random_state)
         drawn = pairs.draw(
             frames.tracks[part],
             frames.sizes,
             frames.jitter_px,
             frames=net.frames,
             draws_per_identity=draws,
-            rng=rng,
+            rng=np.random.default_rng(random_state),
         )
         return pairs.batches(drawn, frames.image, batch=params.batch, size_px=params.size_px, device=device)
 
-    val_draws = -(-params.val_samples // len(frames.tracks["val"]))
+    validation = list(batches_of("val", -(-params.val_samples // len(frames.tracks["val"])), 0))
     per_epoch = len(frames.tracks["train"]) * params.draws_per_identity // params.batch
-    if per_epoch == 0 or len(frames.tracks["val"]) * val_draws < params.batch:
-        raise UserError(
-            f"an epoch of {len(frames.tracks['train'])} identities x {params.draws_per_identity} draws does not fill "
-            f"a batch of {params.batch}: raise pretrain.draws_per_identity or val_samples, or lower pretrain.batch"
-        )
-    validation = list(batches_of("val", val_draws, 0))
     remaining = params.epochs * per_epoch - trainer.steps
     ticks = progress.track(range(remaining), remaining, f"pretrain {label}", "steps")
     try:
@@ -133,6 +125,20 @@ def fit(
         raise UserError(f"{error}: lower pretrain.lr, found {params.lr}") from None
     next(ticks, None)
     return history
+
+
+def _check_batch(frames: TrackSet, params: PretrainParams) -> None:
+    identities = len(frames.tracks["train"])
+    if identities * params.draws_per_identity < params.batch:
+        raise UserError(
+            f"an epoch of {identities} identities x {params.draws_per_identity} draws does not fill a batch of "
+            f"{params.batch}: raise pretrain.draws_per_identity or lower pretrain.batch"
+        )
+    if params.val_samples < params.batch:
+        raise UserError(
+            f"pretrain.val_samples should fill a batch of {params.batch}, found {params.val_samples}: "
+            "raise it or lower pretrain.batch"
+        )
 
 
 def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
@@ -156,7 +162,7 @@ def restore(trainer: train.Trainer, journal: Path) -> list[dict[str, Any]]:
     """Load the journal's state into `trainer`, if there is one; returns the history so far."""
     if not (journal / "state.pt").exists():
         return []
-    saved = torch.load(journal / "state.pt", map_location=trainer.device, weights_only=True)
+    saved = torch.load(journal / "state.pt", map_location="cpu", weights_only=True)
     trainer.restore(saved["trainer"])
     log.info("going on after epoch %d", trainer.epoch)
     return saved["history"]

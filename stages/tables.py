@@ -1,6 +1,5 @@
 """Parquet tables with explicit Arrow schemas: checked, sorted by key and moved into place in one step."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     pq.write_table(table, partial, compression="zstd")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:

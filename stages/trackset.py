@@ -17,14 +17,16 @@ from stages.errors import Rejected, UserError
 from stages.shards import Shards
 
 CACHE_BYTES = 2**30  # decoded frames that are kept
+TRACK = ("part", "identity_id", "video_id", "dataset", "track_id")  # columns that tell tracks apart
 
 
 @dataclass
 class TrackSet:
-    """Row numbers point into `places`, `sizes` and `jitter_px`."""
+    """Row numbers point into `frames`, `sizes` and `jitter_px`."""
 
     tracks: dict[str, Tracks]  # part -> see fabnet.pairs
-    places: list[tuple[Shards, str, int, int, str]]  # shards, shard, offset, size, sample_id
+    frames: pa.Table  # where every frame lies: dataset, shard, offset, size, sample_id
+    shards: Mapping[str, Shards]  # by data set
     sizes: NDArray[np.int64]  # (rows, 2) width and height, px
     jitter_px: NDArray[np.int64]  # (rows, 2) range of the random crop's side
     rejects: list[dict[str, str]]
@@ -42,17 +44,19 @@ class TrackSet:
             UserError: a table is missing, or the training or validation part has no track.
         """
         rows = pa.concat_tables([_rows(folder, splits, name) for name in sorted(datasets)])
-        columns: dict[str, list[Any]] = rows.to_pydict()
-        jitter = np.array([jitter_px[name] for name in columns["dataset"]], np.int64)
-        sizes = np.array([columns["width_px"], columns["height_px"]], np.int64).T
-        tracks, rejects = _group(columns, frames)
+        rows = rows.sort_by([(name, "ascending") for name in (*TRACK, "frame")]).combine_chunks()
+        tracks, rejects = _group(rows, frames)
         for part in ("train", "val"):
             if not tracks.get(part):
                 raise UserError(f"no track of at least {frames} frames in the {part} part: use a larger release")
-        shards = {name: Shards(folder / name) for name in datasets}
-        names = ("dataset", "shard", "offset", "size", "sample_id")
-        places = [(shards[name], *rest) for name, *rest in zip(*(columns[key] for key in names), strict=True)]
-        return cls(tracks, places, sizes, jitter, rejects)
+        return cls(
+            tracks,
+            rows.select(["dataset", "shard", "offset", "size", "sample_id"]),
+            {name: Shards(folder / name) for name in datasets},
+            np.stack([rows["width_px"].to_numpy(), rows["height_px"].to_numpy()], axis=1).astype(np.int64),
+            np.array([jitter_px[name] for name in rows["dataset"].to_pylist()], np.int64),
+            rejects,
+        )
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """RGB frame (H, W, 3) of one row; the most recently used frames stay decoded. Safe between threads.
@@ -64,14 +68,15 @@ class TrackSet:
             if row in self._cache:
                 self._cache.move_to_end(row)
                 return self._cache[row]
-        shards, shard, offset, size, sample_id = self.places[row]
+        dataset, shard, offset, size, sample_id = (column[row].as_py() for column in self.frames.columns)
         try:
-            image = np.ascontiguousarray(media.decode_image(shards.read(shard, offset, size))[..., ::-1])
+            image = media.decode_image(self.shards[dataset].read(shard, offset, size))
         except Rejected as error:
             raise UserError(f"frame {sample_id} in {shard}: {error}; run `dvc repro --force crop`") from None
+        rgb = np.ascontiguousarray(image[..., ::-1])
         with self._lock:
-            self._keep(row, image)
-        return image
+            self._keep(row, rgb)
+        return rgb
 
     def _keep(self, row: int, image: NDArray[np.uint8]) -> None:
         if row not in self._cache:
@@ -85,25 +90,24 @@ def _rows(folder: Path, splits: Path, dataset: str) -> pa.Table:
     """TRACK_FRAMES of one data set with the columns `part` and `dataset`."""
     index = tables.read(folder / dataset / "index.parquet", tables.TRACK_FRAMES)
     parts = tables.read(splits / f"{dataset}.parquet", tables.SPLITS).select(["sample_id", "part"])
-    rows = index.join(parts, "sample_id", join_type="inner")
+    rows = index.drop_columns("sha256").join(parts, "sample_id", join_type="inner")
     if rows.num_rows != index.num_rows:
         raise UserError(f"{splits / dataset}.parquet does not cover every frame of {dataset}: run `dvc repro split`")
-    return rows.append_column("dataset", pa.array([dataset] * rows.num_rows)).sort_by("sample_id")
+    return rows.append_column("dataset", pa.array([dataset] * rows.num_rows, pa.string()))
 
 
-def _group(columns: dict[str, list[Any]], frames: int) -> tuple[dict[str, Tracks], list[dict[str, str]]]:
-    """Rows by part, identity, video and track, in the order of frames; and the tracks that are too short."""
-    members: dict[tuple[str, ...], list[int]] = {}
-    names = ("part", "identity_id", "video_id", "dataset", "track_id")
-    for row, key in enumerate(zip(*(columns[name] for name in names), strict=True)):
-        members.setdefault(key, []).append(row)
+def _group(rows: pa.Table, frames: int) -> tuple[dict[str, Tracks], list[dict[str, str]]]:
+    """Row numbers by part, identity, video and track, and the tracks that are too short; `rows` sorted by TRACK."""
+    runs = rows.group_by(list(TRACK), use_threads=False).aggregate([([], "count_all")])  # in order of appearance
     tracks: dict[str, Any] = {}
     rejects: list[dict[str, str]] = []
-    for (part, identity, video, dataset, track), rows in members.items():
-        if len(rows) < frames:
-            reason = f"too few frames: a sample needs {frames}, found {len(rows)}"
+    start = 0
+    for part, identity, video, dataset, track, count in zip(*runs.to_pydict().values(), strict=True):
+        if count < frames:
+            reason = f"too few frames: a sample needs {frames}, found {count}"
             rejects.append({"dataset": dataset, "key": track, "stage": "pretrain", "reason": reason})
-            continue
-        ordered = np.array(sorted(rows, key=lambda row: columns["frame"][row]), np.int64)
-        tracks.setdefault(part, {}).setdefault(identity, {}).setdefault(video, {})[f"{dataset}/{track}"] = ordered
+        else:
+            videos = tracks.setdefault(part, {}).setdefault(identity, {})
+            videos.setdefault(video, {})[f"{dataset}/{track}"] = np.arange(start, start + count)
+        start += count
     return tracks, rejects

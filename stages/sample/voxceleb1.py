@@ -19,7 +19,7 @@ ENLARGED = "1.6"  # factor on the face box, a level of the owners' tree
 STEP = 6
 FIRST_ID = 10001
 SIDE_PX = (150, 280)
-SCALE, CENTRE = (0.31, 0.35), (0.5, 0.47)  # of the head in the square picture
+SCALE, CENTRE = (0.41, 0.46), (0.5, 0.42)  # of the head in the square picture
 
 
 @dataclass(frozen=True)

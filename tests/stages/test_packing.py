@@ -12,9 +12,11 @@ SCHEMA = tables.faces_schema({})
 
 
 def job(tmp_path) -> packing.Job:
-    return packing.Job(
-        "index", "made", SCHEMA, "images", 2, 1, tmp_path / "journal" / "index" / "made" / "1", tmp_path / "out"
-    )
+    raw = tmp_path / "raw"
+    from_fetch = {"dataset": "made", "key": "gone", "stage": "fetch", "reason": "unreadable file"}
+    tables.write_rejects(raw / "rejects.parquet", [from_fetch])
+    journal = tmp_path / "journal" / "index" / "made" / "1"
+    return packing.Job("index", "made", SCHEMA, "images", 2, 1, raw, journal, tmp_path / "out")
 
 
 def release(count: int) -> Release[Face]:
@@ -49,13 +51,14 @@ def contents(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_rejects_of_reader_reading_and_work_come_together(tmp_path):
+def test_rejects_of_fetch_reader_and_work_come_together(tmp_path):
     packing.pack(job(tmp_path), release(10), lambda face: face, paint)
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["stage"], row["dataset"]) for row in rejects] == [
         ("early", "index", "made"),
         ("f4", "index", "made"),
         ("f9", "index", "made"),
+        ("gone", "fetch", "made"),
     ]
     assert tables.read(tmp_path / "out" / "index.parquet", SCHEMA).num_rows == 8
 

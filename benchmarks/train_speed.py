@@ -1,0 +1,113 @@
+"""How many training steps a second this machine makes: a table by input size, batch and precision.
+
+Needs torch, numpy and OpenCV alone. Data are random pictures, so the losses mean nothing:
+
+    PYTHONPATH=. python benchmarks/train_speed.py --sizes 64 256 --batches 32
+
+`ready` batches lie on the device; `decoded` ones come from JPEG files in memory through drawing, cropping and
+scaling, as in the stage. `ratio` is relative to the first line of the same size and batch.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice, repeat
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fabnet import pairs, train
+from fabnet.pretext import fabnet
+
+IDENTITIES, FRAMES, SIDE_PX = 64, 8, 224
+WARM_UP = 3  # steps that are not timed
+
+
+def main() -> None:
+    """Time every combination and print a line for each."""
+    wanted = arguments()
+    device = torch.device(wanted.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__} on {name}; {wanted.steps} steps of fabnet, width {wanted.width}, Adam")
+    print(f"{'size':>5} {'batch':>5}  {'precision':<16} {'input':<8} {'steps/s':>8} {'samples/s':>10} {'ratio':>6}")
+    clips = jpegs()
+    precisions = [(False, False)]
+    precisions += [(True, False)] if device.type == "cuda" else []
+    precisions += [(amp, True) for amp, _ in precisions] if wanted.compile else []
+    for size_px in wanted.sizes:
+        for batch in wanted.batches:
+            first = None
+            for (amp, compiled), source in [(each, "ready") for each in precisions] + [(precisions[-1], "decoded")]:
+                stream = decoded(clips, batch, size_px, device)
+                frames = stream if source == "decoded" else repeat(next(stream))
+                rate = steps_per_s(frames, wanted, size_px, device, amp=amp, compiled=compiled)
+                first = first or rate
+                kind = ("amp" if amp else "float32") + (" + compile" if compiled else "")
+                line = f"{size_px:>5} {batch:>5}  {kind:<16} {source:<8} {rate:>8.2f} {rate * batch:>10.1f}"
+                print(f"{line} {rate / first:>6.2f}", flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256], metavar="PX")
+    parser.add_argument("--batches", type=int, nargs="+", default=[32], metavar="N")
+    parser.add_argument("--steps", type=int, default=30, help="steps that are timed (default: 30)")
+    parser.add_argument("--width", type=int, default=32, help="channels of the first convolution (default: 32)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
+    parser.add_argument("--compile", action="store_true", help="also time torch.compile, which needs a compiler")
+    return parser.parse_args()
+
+
+def steps_per_s(
+    frames: Iterable[Tensor],
+    wanted: argparse.Namespace,
+    size_px: int,
+    device: torch.device,
+    *,
+    amp: bool,
+    compiled: bool,
+) -> float:
+    """Rate after the warm-up. Every step waits for its loss, so the clock needs no other synchronisation."""
+    torch.manual_seed(0)
+    method = fabnet.build(fabnet.Params(width=wanted.width, embedding=256), size_px=size_px)
+    if compiled:
+        method.losses = torch.compile(method.losses)
+    settings = train.Settings("adam", 1e-4, 0.9, 0.0, 1, plateau_factor=0.1, plateau_patience=1, amp=amp)
+    trainer = train.Trainer(method, settings, device=device)
+    ended: list[float] = []
+    batches = list(islice(frames, 1)), islice(frames, WARM_UP + wanted.steps)
+    next(trainer.epochs(lambda _: batches[1], lambda: batches[0], lambda _: ended.append(time.perf_counter())))
+    return wanted.steps / (ended[-1] - ended[WARM_UP - 1])
+
+
+def jpegs() -> list[bytes]:
+    """Smooth random pictures, which compress about as faces do."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (IDENTITIES * FRAMES, 28, 28, 3), np.uint8)
+    scaled = (cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC) for image in coarse)
+    return [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for image in scaled]
+
+
+def decoded(clips: list[bytes], batch: int, size_px: int, device: torch.device) -> Iterator[Tensor]:
+    """Endless batches of pairs, drawn and cropped as in training."""
+    rows = np.arange(len(clips)).reshape(IDENTITIES, FRAMES)
+    tracks = {f"{number:03}": {"video": {"track": frames}} for number, frames in enumerate(rows)}
+    sizes = np.full((len(clips), 2), SIDE_PX)
+    jitter_px = np.tile([170, 190], (len(clips), 1))
+    rng = np.random.default_rng(0)
+
+    def load(row: int) -> NDArray[np.uint8]:
+        image = cv2.imdecode(np.frombuffer(clips[row], np.uint8), cv2.IMREAD_COLOR)
+        return np.ascontiguousarray(image[..., ::-1])
+
+    while True:
+        drawn = pairs.draw(tracks, sizes, jitter_px, frames=2, draws_per_identity=batch, rng=rng)
+        yield from pairs.batches(drawn, load, batch=batch, size_px=size_px, device=device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+import copy
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fabnet import train
+from fabnet.method import Method
+from fabnet.pretext import fabnet
+
+CPU = torch.device("cpu")
+SETTINGS = train.Settings(
+    optimiser="adam", lr=2e-3, momentum=0.9, weight_decay=0.0, epochs=4, plateau_factor=0.1, plateau_patience=2,
+    amp=False,
+)  # fmt: skip
+
+
+class Scalar(Method):
+    """One weight; the loss is whatever `of` makes of it and the frames."""
+
+    frames = 1
+
+    def __init__(self, of: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.encoder = nn.Identity()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.of = of
+
+    def losses(self, frames: Tensor) -> dict[str, Tensor]:
+        return {"loss": self.of(self.weight, frames)}
+
+
+def method(seed: int = 0) -> Method:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return fabnet.build(fabnet.Params(width=4, embedding=8), size_px=32)
+
+
+def shifted(seed: int, count: int = 3) -> list[Tensor]:
+    """Batches of a smooth picture and the same picture moved by a few pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 4, 3, 5, 5, generator=generator)
+    pictures = nn.functional.interpolate(coarse.flatten(0, 1), (40, 40), mode="bilinear").unflatten(0, (count, 4))
+    pairs = torch.stack([pictures[..., :32, :32], pictures[..., 4:36, 2:34]], dim=2)
+    return list(pairs)
+
+
+def trainer(settings: train.Settings = SETTINGS, net: Method | None = None) -> train.Trainer:
+    return train.Trainer(net or method(), settings, device=CPU)
+
+
+def epochs(one: train.Trainer, count: int | None = None) -> list[train.Epoch]:
+    return list(islice(one.epochs(shifted, lambda: shifted(0), lambda _: None), count))
+
+
+def test_the_curve_of_a_fixed_seed_falls():
+    one = trainer(replace(SETTINGS, epochs=12))
+    losses = [epoch.train["loss"] for epoch in one.epochs(lambda _: shifted(1), lambda: shifted(1), lambda _: None)]
+    assert losses[-1] < 0.7 * losses[0]
+    again = trainer(replace(SETTINGS, epochs=12))
+    assert losses == [e.train["loss"] for e in again.epochs(lambda _: shifted(1), lambda: shifted(1), lambda _: None)]
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_saving_and_going_on_equals_an_uninterrupted_run(optimiser):
+    settings = replace(SETTINGS, optimiser=optimiser, plateau_patience=1)
+    whole, first, second = trainer(settings), trainer(settings), trainer(settings, method(seed=9))
+    history = epochs(whole)
+    start = epochs(first, 2)
+    file = io.BytesIO()
+    torch.save(first.state(), file)
+    second.restore(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    assert start + epochs(second) == history
+    assert (second.epoch, second.steps) == (4, 12)
+    for key, value in whole.method.state_dict().items():
+        assert torch.equal(second.method.state_dict()[key], value), key
+
+
+def test_a_finished_run_has_nothing_left_to_do():
+    one = trainer()
+    epochs(one)
+    before = copy.deepcopy(one.state())
+    assert epochs(one) == []
+    assert all(torch.equal(before["method"][key], value) for key, value in one.method.state_dict().items())
+
+
+def test_epochs_and_steps_are_counted_and_steps_are_told():
+    one, told = trainer(), []
+    rows = list(one.epochs(shifted, lambda: shifted(0), told.append))
+    assert [(row.number, row.steps) for row in rows] == [(1, 3), (2, 6), (3, 9), (4, 12)]
+    assert len(told) == 12
+    assert rows[0].train["loss"] == pytest.approx(sum(values["loss"] for values in told[:3]) / 3)
+
+
+def test_every_epoch_gets_its_number():
+    asked: list[int] = []
+    list(trainer().epochs(lambda number: asked.append(number) or shifted(0), lambda: shifted(0), lambda _: None))
+    assert asked == [1, 2, 3, 4]
+
+
+def stuck() -> train.Trainer:
+    return trainer(replace(SETTINGS, epochs=8, lr=0.5), Scalar(lambda weight, frames: weight * 0 + frames.mean()))
+
+
+def rates(one: train.Trainer, count: int | None = None) -> list[float]:
+    stream = one.epochs(lambda _: [torch.ones(1)], lambda: [torch.ones(1)], lambda _: None)
+    return [epoch.lr for epoch in islice(stream, count)]
+
+
+def test_a_plateau_divides_the_learning_rate():
+    # the first epoch sets the mark, three more without progress exceed a patience of two
+    assert rates(stuck()) == pytest.approx([0.5] * 4 + [0.05] * 3 + [0.005])
+
+
+def test_a_plateau_is_remembered_over_a_stop():
+    first, second = stuck(), stuck()
+    start = rates(first, 3)
+    second.restore(first.state())
+    assert start + rates(second) == rates(stuck())
+
+
+def test_validation_changes_neither_weights_nor_running_statistics():
+    one = trainer()
+    before = copy.deepcopy(one.method.state_dict())
+    first, again = one.validate(shifted(0)), one.validate(shifted(0))
+    assert first == again
+    assert all(torch.equal(before[key], value) for key, value in one.method.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_before_the_weights_change(value: float):
+    one = trainer(net=Scalar(lambda weight, frames: weight * frames.mean()))
+    with pytest.raises(train.DivergedError, match=f"the loss became {value} in step 2"):
+        list(one.epochs(lambda _: [torch.ones(1), torch.full((1,), value)], lambda: [torch.ones(1)], lambda _: None))
+    assert one.method.state_dict()["weight"].isfinite()
+
+
+def test_a_last_step_that_spoils_the_weights_is_noticed():
+    one = trainer(replace(SETTINGS, epochs=1), Scalar(lambda weight, _: (weight - 1).sqrt()))  # its slope is infinite
+    with pytest.raises(train.DivergedError, match="after step 1"):
+        list(one.epochs(lambda _: [torch.ones(1)], lambda: [torch.ones(1)], lambda _: None))
+
+
+@pytest.mark.parametrize(("training", "validation"), [([], [torch.ones(1)]), ([torch.ones(1)], [])])
+def test_an_epoch_without_a_batch_is_refused(training: list[Tensor], validation: list[Tensor]):
+    one = trainer(net=Scalar(lambda weight, frames: weight * frames.mean()))
+    with pytest.raises(ValueError, match="no batch"):
+        list(one.epochs(lambda _: training, lambda: validation, lambda _: None))
+
+
+def test_weight_decay_and_momentum_reach_the_optimiser():
+    sgd = trainer(replace(SETTINGS, optimiser="sgd", weight_decay=0.25)).optimiser.param_groups[0]
+    assert (sgd["momentum"], sgd["weight_decay"], sgd["lr"]) == (0.9, 0.25, 2e-3)
+    assert trainer(replace(SETTINGS, weight_decay=0.5)).optimiser.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_half_precision_is_for_cuda_only():
+    assert not trainer(replace(SETTINGS, amp=True)).scaler.is_enabled()
+
+
+@pytest.mark.gpu
+def test_a_step_in_half_precision_stays_near_full_precision():
+    losses = []
+    for amp in (False, True):
+        one = train.Trainer(method(), replace(SETTINGS, amp=amp, epochs=1), device=torch.device("cuda"))
+        batches = [frames.cuda() for frames in shifted(0)]
+        losses += [e.train["loss"] for e in one.epochs(lambda _, b=batches: b, lambda b=batches: b, lambda _: None)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)

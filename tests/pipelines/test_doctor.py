@@ -1,0 +1,62 @@
+import pytest
+import tiny_repository
+
+from pipelines import doctor
+
+ROOT = tiny_repository.ROOT
+
+
+def test_this_installation_has_nothing_wrong_with_its_packages():
+    (finding,) = doctor.packages(ROOT / "constraints.txt")
+    assert finding.problem == ""
+    assert "torch 2." in finding.value
+
+
+def test_a_package_that_departs_from_its_pin_is_named(tmp_path):
+    (tmp_path / "constraints.txt").write_text("# pins\nnumpy==1.0\ntorch==2.13.0\nnever-installed==3\n")
+    (finding,) = doctor.packages(tmp_path / "constraints.txt")
+    assert "is not the pinned one" in finding.problem
+    assert "numpy" in finding.problem
+    assert "never-installed" not in finding.problem
+
+
+def test_a_copying_cache_is_a_problem(tiny):
+    (cache, remote) = doctor.dvc(tiny)
+    assert (cache.value, cache.problem) == ("hardlink, symlink", "")
+    assert remote.value.startswith("none")
+    tiny_repository.dvc(tiny, "config", "cache.type", "copy")
+    assert "twice" in next(iter(doctor.dvc(tiny))).problem
+
+
+def test_a_folder_without_dvc_or_git_is_a_problem(tmp_path):
+    (finding,) = doctor.dvc(tmp_path)
+    assert finding.problem.startswith("DVC cannot read the pipeline")
+    assert doctor.git(tmp_path).problem
+
+
+def test_uncommitted_changes_are_counted(tiny):
+    assert "no commit yet" in doctor.git(tiny).value
+    assert "uncommitted" in doctor.git(tiny).value
+
+
+def test_a_release_that_is_not_there_is_a_problem(tmp_path):
+    (tmp_path / "params.yaml").write_bytes((ROOT / "profiles" / "small.yaml").read_bytes())
+    (tmp_path / "data" / "releases" / "voxceleb1").mkdir(parents=True)
+    problems = {finding.topic: finding.problem for finding in doctor.parameters(tmp_path) if finding.problem}
+    assert set(problems) == {"affectnet", "voxceleb2", "w300"}
+    assert problems["w300"] == "put or link the release into data/releases/300w"
+
+
+def test_a_wrong_parameter_is_a_problem(tmp_path):
+    (tmp_path / "params.yaml").write_text("seed: seven\n")
+    (finding,) = doctor.parameters(tmp_path)
+    assert "params.yaml" in finding.problem
+
+
+@pytest.mark.slow
+def test_the_command_shows_every_topic(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    doctor.main()
+    shown = capsys.readouterr().out
+    for topic in ("python", "packages", "device", "free disk", "dvc cache", "dvc remote", "git", "parameters"):
+        assert f"\n{topic}" in f"\n{shown}"

@@ -1,0 +1,97 @@
+import pytest
+from tiny_repository import dvc
+
+from pipelines import graph
+from pipelines.processes import Processes
+from stages.errors import UserError
+
+EDGES = {
+    "fetch@x": (),
+    "fetch@y": (),
+    "fragile": ("fetch@x",),
+    "report": ("solid",),
+    "solid": ("fetch@y",),
+    "tail": ("fragile",),
+}
+
+
+def run(root, stage):
+    lines: list[str] = []
+    return graph.bring_up_to_date(root, stage, Processes(1), lines.append), lines
+
+
+def test_edges_are_those_of_dvc(tiny):
+    assert {stage.name: stage.upstream for stage in graph.ordered(tiny)} == EDGES
+
+
+def test_every_stage_comes_after_its_upstreams(tiny):
+    names = [stage.name for stage in graph.ordered(tiny)]
+    assert all(names.index(upstream) < names.index(name) for name in names for upstream in EDGES[name])
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["tail"], {"tail", "fragile", "fetch@x"}),
+        (["fetch"], {"fetch@x", "fetch@y"}),
+        (["fetch@y", "solid"], {"fetch@y", "solid"}),
+    ],
+)
+def test_targets_bring_what_they_need(tiny, targets, expected):
+    assert {stage.name for stage in graph.ordered(tiny, targets)} == expected
+
+
+def test_an_unknown_target_is_answered_with_the_known_ones(tiny):
+    with pytest.raises(UserError, match="no stage 'crop': expected one of fetch, fragile, report, solid, tail"):
+        graph.ordered(tiny, ["crop"])
+
+
+def test_a_stage_runs_once_and_is_then_unchanged(tiny):
+    outcome, lines = run(tiny, "fetch@x")
+    assert outcome == "ran"
+    assert "Running stage 'fetch@x':" in lines
+    assert run(tiny, "fetch@x")[0] == "unchanged"
+
+
+def test_a_result_that_dvc_takes_from_its_cache_did_not_run(tiny):
+    dvc(tiny, "repro")
+    (tiny / "dvc.lock").unlink()
+    (tiny / "tail.txt").unlink()
+    assert run(tiny, "tail")[0] == "unchanged"
+    assert (tiny / "tail.txt").exists()
+
+
+def test_stages_are_changed_until_they_ran_and_when_an_input_is_edited(tiny):
+    assert graph.changed(tiny) == set(EDGES)
+    dvc(tiny, "repro")
+    assert graph.changed(tiny) == set()
+    (tiny / "switch").write_text("work on")
+    assert graph.changed(tiny) == {"fragile"}
+
+
+def test_a_failing_stage_is_told_by_its_own_sentence(tiny):
+    run(tiny, "fetch@x")
+    (tiny / "switch").write_text("break")
+    with pytest.raises(
+        graph.StageError, match=r"^error: the release should hold 3 parts, found 2: copy the missing one$"
+    ):
+        run(tiny, "fragile")
+
+
+def test_metrics_are_what_dvc_tracks(tiny):
+    assert graph.metrics(tiny) == {}
+    dvc(tiny, "repro")
+    assert graph.metrics(tiny) == {"metrics.json": {"landmarks": {"fabnet": 5.5}}}
+
+
+def test_a_broken_graph_is_one_sentence(tiny):
+    (tiny / "dvc.yaml").write_text("stages: {a: {cmd: true, otus: [b]}}")
+    with pytest.raises(UserError, match=r"dvc\.yaml"):
+        graph.ordered(tiny)
+    with pytest.raises(UserError, match="otus"):
+        graph.changed(tiny)
+
+
+def test_a_folder_without_dvc_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="DVC cannot read the pipeline"):
+        graph.ordered(tmp_path)

@@ -1,0 +1,87 @@
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from pipelines import processes
+from pipelines.processes import Processes, StoppedError
+
+FAMILY = "sleep 456789 & echo ready; sleep 456789"  # a shell, a child in its foreground and one in its background
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not condition():
+        time.sleep(0.02)
+    return condition()
+
+
+def sleepers() -> list[psutil.Process]:
+    return [found for found in psutil.process_iter(["cmdline"]) if (found.info["cmdline"] or [])[1:] == ["456789"]]
+
+
+def test_lines_come_from_output_and_errors(tmp_path):
+    with Processes(1).lines(["sh", "-c", "echo one; echo two >&2"], tmp_path, os.environ) as process:
+        assert sorted(line.strip() for line in process.stdout) == ["one", "two"]
+        assert process.wait() == 0
+
+
+def test_leaving_early_ends_children_and_grandchildren(tmp_path):
+    with Processes(1).lines(["sh", "-c", FAMILY], tmp_path, os.environ) as process:
+        assert process.stdout.readline() == "ready\n"
+        assert until(lambda: len(sleepers()) == 2)
+    assert sleepers() == []
+
+
+def test_what_a_failed_leader_left_behind_is_ended(tmp_path):
+    with Processes(1).lines(["sh", "-c", "sleep 456789 & echo ready; exit 3"], tmp_path, os.environ) as process:
+        assert process.stdout.readline() == "ready\n"
+        assert process.wait() == 3
+    assert sleepers() == []
+
+
+def test_a_process_that_ignores_the_request_is_ended_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "GRACE_S", 0.3)
+    with Processes(1).lines(["sh", "-c", "trap '' TERM; echo ready; sleep 456789"], tmp_path, os.environ) as process:
+        assert process.stdout.readline() == "ready\n"
+    assert sleepers() == []
+    assert process.returncode == -9
+
+
+def test_stop_ends_what_runs_and_starts_nothing_more(tmp_path):
+    group = Processes(2)
+    ready = threading.Event()
+
+    def run() -> int:
+        with group.lines(["sh", "-c", FAMILY], tmp_path, os.environ) as process:
+            for _ in process.stdout:
+                ready.set()
+            return process.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(run)
+        assert ready.wait(10)
+        group.stop()
+        assert future.result(timeout=10) != 0
+    assert sleepers() == []
+    with pytest.raises(StoppedError), group.lines(["true"], tmp_path, os.environ):
+        pass
+
+
+def test_no_more_than_the_allowed_number_run_at_a_time(tmp_path):
+    program = "import time; print(time.monotonic()); time.sleep(0.2); print(time.monotonic())"
+    group = Processes(2)
+
+    def span(_: int) -> tuple[float, float]:
+        with group.lines([sys.executable, "-c", program], tmp_path, os.environ) as process:
+            start, end = map(float, process.stdout)
+            return start, end
+
+    with ThreadPoolExecutor(5) as pool:
+        spans = list(pool.map(span, range(5)))
+    assert max(sum(start <= at < end for start, end in spans) for at, _ in spans) <= 2

@@ -1,0 +1,156 @@
+"""The flow on a tiny DVC repository and a real Prefect server."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from ruamel.yaml import YAML
+from tiny_repository import ROOT, dvc
+
+from pipelines import reproduce
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+
+ALL = {"fetch@x", "fetch@y", "fragile", "tail", "solid", "report"}
+
+
+def lock(root: Path) -> dict:
+    return YAML(typ="safe").load((root / "dvc.lock").read_text(encoding="utf-8"))
+
+
+def run(root: Path, **options):
+    """The flow's final state, and the state's name of every stage."""
+    state = reproduce.reproduce(root=root, return_state=True, **options)
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs(flow_run_filter=only)
+    return state, {task.name.rsplit("-", 1)[0]: task.state_name for task in tasks}
+
+
+def test_both_front_doors_leave_the_same_lock(tiny, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(tiny, other)
+    state, stages = run(tiny, parallel=3)
+    dvc(other, "repro")
+    assert state.is_completed()
+    assert stages == dict.fromkeys(ALL, "Completed")
+    assert lock(tiny) == lock(other)
+    assert dvc(tiny, "status").strip() == "Data and pipelines are up to date."
+
+
+def test_a_second_run_is_cached_and_starts_no_stage(tiny):
+    run(tiny)
+    before = (tiny / "dvc.lock").stat().st_mtime_ns
+    state, stages = run(tiny)
+    assert state.is_completed()
+    assert state.message == "6 stages: 6 cached"
+    assert stages == dict.fromkeys(ALL, "Cached")
+    assert (tiny / "dvc.lock").stat().st_mtime_ns == before
+
+
+def test_an_edit_runs_what_depends_on_it_and_nothing_else(tiny):
+    run(tiny)
+    (tiny / "fragile.sh").write_text("echo other > fragile.txt")
+    _, stages = run(tiny)
+    assert {name for name, state in stages.items() if state == "Completed"} == {"fragile", "tail"}
+
+
+def test_a_stage_whose_upstream_ran_to_the_same_end_is_cached_by_dvc(tiny):
+    run(tiny)
+    (tiny / "switch").write_text("work as before")
+    _, stages = run(tiny)
+    assert stages["fragile"] == "Completed"
+    assert stages["tail"] == "Cached"
+
+
+def test_a_failing_stage_holds_back_only_what_depends_on_it(tiny):
+    (tiny / "switch").write_text("break")
+    state, stages = run(tiny)
+    assert state.is_failed()
+    assert state.message.startswith(
+        "6 stages: 1 failed, 1 held back, 4 ran\nfragile: error: the release should hold 3 parts"
+    )
+    assert stages == {**dict.fromkeys(ALL, "Completed"), "fragile": "Failed", "tail": "NotReady"}
+
+
+def test_targets_leave_other_stages_alone(tiny):
+    _, stages = run(tiny, targets=["solid"])
+    assert set(stages) == {"fetch@y", "solid"}
+    assert not (tiny / "raw" / "x").exists()
+
+
+def test_the_whole_output_of_a_stage_is_in_its_log(tiny):
+    run(tiny)
+    (log,) = (tiny / ".logs").glob("*/report.log")
+    assert "> cp solid.txt report.txt && cp scores.json metrics.json" in log.read_text().splitlines()
+
+
+def test_metrics_are_published_as_a_table(tiny):
+    run(tiny)
+    assert '"landmarks.fabnet", "value": 5.5' in Artifact.get("metrics").data
+
+
+def test_an_unknown_target_fails_in_one_sentence(tiny):
+    state = reproduce.reproduce(["crop"], root=tiny, return_state=True)
+    assert state.is_failed()
+    assert state.message == "no stage 'crop': expected one of fetch, fragile, report, solid, tail"
+
+
+@pytest.mark.parametrize(("switch", "status"), [("work", 0), ("break", 1)])
+def test_the_command_line_ends_with_the_flows_sentence(tiny, monkeypatch, capsys, switch, status):
+    (tiny / "switch").write_text(switch)
+    monkeypatch.chdir(tiny)
+    assert reproduce.main(["fragile"]) == status
+    printed = capsys.readouterr()
+    assert "2 stages: " in (printed.err if status else printed.out)
+
+
+def test_help_teaches_targets_and_parallel(capsys):
+    with pytest.raises(SystemExit):
+        reproduce.main(["--help"])
+    assert "crop detect@affectnet --parallel 4" in capsys.readouterr().out
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not condition():
+        time.sleep(0.1)
+    return condition()
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny, signum, status):
+    (tiny / "switch").write_text("sleep")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env = {**inherited, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tiny / ".prefect")}
+    command = [sys.executable, "-m", "pipelines.reproduce"]
+    with (tiny / "output").open("w") as output:
+        flow = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output)
+        try:
+            assert until(lambda: list(map(is_sleeper, flow.children(recursive=True))).count(True) == 2, 120)
+            started = flow.children(recursive=True)
+            flow.send_signal(signum)
+            assert flow.wait(timeout=60) == status
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                flow.kill()
+    assert len(started) >= 5  # server, dvc, its shell, two sleeping
+    assert until(lambda: not any(process.is_running() for process in started), 10), started
+    (tiny / "switch").write_text("work")
+    assert run(tiny)[0].is_completed()
+
+
+def is_sleeper(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.cmdline()[1:] == ["345678"]
+    return False

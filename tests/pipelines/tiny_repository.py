@@ -1,0 +1,62 @@
+"""A DVC repository of six shell commands, and DVC's command line on it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# Two independent branches that meet: fetch@x -> fragile -> tail, fetch@y -> solid, and report over all that is solid.
+# `fragile` reads a switch: `break` makes it fail, `sleep` makes it hang together with a child.
+DVC_YAML = """
+stages:
+  fetch:
+    matrix: {name: [x, y]}
+    cmd: mkdir -p raw && echo ${item.name} > raw/${item.name}
+    outs:
+      - raw/${item.name}
+  fragile:
+    cmd: sh fragile.sh
+    deps: [fragile.sh, switch, raw/x]
+    outs: [fragile.txt]
+  tail:
+    cmd: cp fragile.txt tail.txt
+    deps: [fragile.txt]
+    outs: [tail.txt]
+  solid:
+    cmd: cp raw/y solid.txt
+    deps: [raw/y]
+    outs: [solid.txt]
+  report:
+    cmd: cp solid.txt report.txt && cp scores.json metrics.json
+    deps: [solid.txt, scores.json]
+    outs: [report.txt]
+    metrics:
+      - metrics.json: {cache: false}
+"""
+
+FRAGILE = """
+case $(cat switch) in
+  break) echo "error: the release should hold 3 parts, found 2: copy the missing one" >&2; exit 1;;
+  sleep) sleep 345678 & sleep 345678;;
+esac
+cp raw/x fragile.txt
+"""
+
+
+def dvc(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def make(root: Path) -> None:
+    """Fill the empty folder `root`; nothing has run in it yet."""
+    subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+    dvc(root, "init", "--quiet")
+    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")
+    scores = '{"landmarks": {"fabnet": 5.5}}'
+    for name, text in {"dvc.yaml": DVC_YAML, "fragile.sh": FRAGILE, "switch": "work", "scores.json": scores}.items():
+        (root / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,228 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+from track_samples import METHOD_PARAMS, PARAMS, params, write_tracks
+
+from fabnet.pretext import fabnet
+from stages import models, pretrain, tables
+from stages.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+FILES = ("encoder.safetensors", "method.safetensors", "model.json", "history.parquet", "rejects.parquet")
+
+
+def run(root: Path, out: str = "out", **changes: Any) -> Path:
+    arguments: dict[str, Any] = {
+        "method": "fabnet",
+        "seed": 0,
+        "datasets": ["voxceleb1"],
+        "params": params(),
+        "method_params": METHOD_PARAMS,
+        "journal": root / "journal",
+    }
+    pretrain.run(tracks=root / "tracks", splits=root / "splits", out=root / out, **{**arguments, **changes})
+    return root / out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    return tables.read(folder / "history.parquet", tables.HISTORY).to_pylist()
+
+
+def command(root: Path, out: str, *, method: str = "fabnet", seed: str = "0") -> list[str]:
+    paths = {"tracks": "tracks", "splits": "splits", "out": out, "journal": "journal", "params": "params.yaml"}
+    options = [word for name, path in paths.items() for word in (f"--{name}", str(root / path))]
+    return [sys.executable, "-m", "stages.pretrain", method, seed, *options]
+
+
+def write_params(root: Path, *, method: dict[str, Any] | None = None, **changes: Any) -> None:
+    whole = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    whole["pretrain"] = {**PARAMS, "jitter_px": {k: list(v) for k, v in PARAMS["jitter_px"].items()}, **changes}
+    whole["method"] = dict.fromkeys(whole["methods"], METHOD_PARAMS) if method is None else method
+    with (root / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(whole, file)
+
+
+def test_a_trained_model_has_all_its_files_and_leaves_no_journal(tmp_path: Path):
+    write_tracks(tmp_path)
+    out = run(tmp_path)
+    assert sorted(contents(out)) == sorted(FILES)
+    assert models.load(out)[1] == models.ModelCard("fabnet", 0, 32, 4, 6, ["voxceleb1"], 9)
+    assert not list((tmp_path / "journal").rglob("*.*"))
+
+
+def test_history_has_a_row_per_epoch_part_and_metric(tmp_path: Path):
+    write_tracks(tmp_path)
+    rows = history(run(tmp_path))
+    assert {(row["part"], row["metric"]) for row in rows} == {
+        ("train", "loss"), ("train", "copy"), ("train", "lr"), ("val", "loss"), ("val", "copy")
+    }  # fmt: skip
+    assert [(row["epoch"], row["step"]) for row in rows if row["metric"] == "lr"] == [(1, 3), (2, 6), (3, 9)]
+    assert len({row["value"] for row in rows if (row["part"], row["metric"]) == ("val", "copy")}) == 1
+
+
+def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
+    write_tracks(tmp_path)
+    one, again, other = run(tmp_path), run(tmp_path, "again"), run(tmp_path, "other", seed=1)
+    assert contents(one) == contents(again)
+    assert contents(one)["encoder.safetensors"] != contents(other)["encoder.safetensors"]
+
+
+def test_the_seed_alone_decides_and_global_state_stays(tmp_path: Path):
+    write_tracks(tmp_path)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    one = run(tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert contents(run(tmp_path, "again")) == contents(one)
+
+
+def test_an_earlier_model_is_replaced_whole(tmp_path: Path):
+    write_tracks(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "stray").touch()
+    assert sorted(contents(run(tmp_path))) == sorted(FILES)
+
+
+def test_the_untrained_control_needs_no_tracks_and_is_where_training_starts(tmp_path: Path):
+    out = run(tmp_path, method="random")
+    card = models.load(out)[1]
+    assert (card.trained_on, card.steps, history(out)) == ([], 0, [])
+    expected = pretrain.initialised(fabnet.build, fabnet.Params(**METHOD_PARAMS), seed=0, size_px=32)
+    for key, value in load_file(out / "encoder.safetensors").items():
+        assert torch.equal(expected.encoder.state_dict()[key], value)
+
+
+def test_two_data_sets_train_one_model(tmp_path: Path):
+    for dataset in ("voxceleb1", "voxceleb2"):
+        write_tracks(tmp_path, dataset, short="id1" if dataset == "voxceleb2" else None)
+    out = run(tmp_path, datasets=["voxceleb1", "voxceleb2"])
+    assert models.load(out)[1].trained_on == ["voxceleb1", "voxceleb2"]
+    rejects = tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "id1/v1/00001")]
+
+
+def test_a_run_that_stopped_goes_on_after_its_last_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_tracks(tmp_path)
+    whole = run(tmp_path, "whole")
+    asked: list[tuple[int, ...]] = []
+    draw, record = pretrain.np.random.default_rng, pretrain.record
+
+    def noted(state: tuple[int, ...]) -> Any:
+        asked.append(state)
+        return draw(state)
+
+    def dying(trainer: Any, *rest: Any) -> None:
+        record(trainer, *rest)
+        if trainer.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretrain, "record", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(pretrain, "record", record)
+    monkeypatch.setattr(pretrain.np.random, "default_rng", noted)
+    assert contents(run(tmp_path)) == contents(whole)
+    assert asked == [(0,), (0, 3)]  # validation, third epoch
+
+
+def test_other_settings_do_not_go_on_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_tracks(tmp_path)
+    changed = params(lr=5e-3)
+    expected = contents(run(tmp_path, "expected", params=changed))
+    record = pretrain.record
+
+    def dying(*rest: Any) -> None:
+        record(*rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretrain, "record", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    monkeypatch.setattr(pretrain, "record", record)
+    assert contents(run(tmp_path, params=changed)) == expected
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path):
+    for dataset in ("voxceleb1", "voxceleb2"):
+        write_tracks(tmp_path, dataset)
+    write_params(tmp_path, epochs=40)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command(tmp_path, "whole"), cwd=ROOT, env=environment, check=True, capture_output=True)
+    with subprocess.Popen(
+        command(tmp_path, "out"), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "journal").rglob("state.pt")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert b"going on after epoch" in done.stdout
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"draws_per_identity": 1}, "an epoch of 3 identities x 1 draws does not fill a batch of 4"),
+        ({"batch": 13}, "an epoch of 3 identities x 4 draws does not fill a batch of 13"),
+        ({"val_samples": 3}, "val_samples should fill a batch of 4, found 3"),
+    ],
+)
+def test_too_few_samples_for_a_batch_are_told_in_one_sentence(tmp_path: Path, changes: dict[str, int], sentence: str):
+    write_tracks(tmp_path)
+    with pytest.raises(UserError, match=sentence):
+        run(tmp_path, params=params(**changes))
+
+
+def test_a_loss_that_diverges_is_told_in_one_sentence(tmp_path: Path):
+    write_tracks(tmp_path)
+    with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1e\+30"):
+        run(tmp_path, params=params(lr=1e30, optimiser="sgd"))
+
+
+def test_an_unknown_method_is_told_with_those_that_exist(tmp_path: Path):
+    with pytest.raises(UserError, match=r"no module 'fabmet' in fabnet\.pretext: expected one of fabnet, random"):
+        run(tmp_path, method="fabmet")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"width": 4}, "method.fabnet.embedding is missing"),
+        ({**METHOD_PARAMS, "widht": 4}, "method.fabnet.widht is no known parameter"),
+        ({**METHOD_PARAMS, "width": "4"}, "method.fabnet.width should be"),
+    ],
+)
+def test_wrong_settings_of_the_method_are_told_in_one_sentence(tmp_path: Path, given: dict[str, Any], sentence: str):
+    with pytest.raises(UserError, match=sentence):
+        run(tmp_path, method_params=given)
+
+
+def test_a_method_without_settings_ends_the_command_with_one_sentence(tmp_path: Path):
+    write_params(tmp_path, method={"random": METHOD_PARAMS})
+    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "method.fabnet is missing" in done.stderr
+
+
+def test_missing_tracks_are_told_in_one_sentence(tmp_path: Path):
+    with pytest.raises(UserError, match=r"index\.parquet is missing"):
+        run(tmp_path)

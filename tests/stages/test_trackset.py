@@ -1,0 +1,140 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from track_samples import PARTS, SIDE_PX, frame_image, write_tracks
+
+from stages import tables, trackset
+from stages.errors import UserError
+from stages.trackset import TrackSet
+
+JITTER = {"voxceleb1": (36, 40), "voxceleb2": (32, 34)}
+
+
+def load(root: Path, *datasets: str, frames: int = 2) -> TrackSet:
+    return TrackSet.load(root / "tracks", root / "splits", list(datasets or ["voxceleb1"]), JITTER, frames=frames)
+
+
+def test_tracks_are_filed_by_part_identity_and_video(tmp_path: Path):
+    write_tracks(tmp_path)
+    found = load(tmp_path).tracks
+    assert {identity: part for part, identities in found.items() for identity in identities} == PARTS
+    assert list(found["train"]["id2"]) == ["v1", "v2"]
+    assert list(found["train"]["id2"]["v1"]) == ["voxceleb1/id2/v1/00001"]
+
+
+def test_rows_of_a_track_are_its_frames_in_order(tmp_path: Path):
+    write_tracks(tmp_path)
+    frames = load(tmp_path)
+    for part, identities in frames.tracks.items():
+        for identity, videos in identities.items():
+            for video, tracks in videos.items():
+                (rows,) = tracks.values()
+                names = [frames.frames["sample_id"][int(row)].as_py() for row in rows]
+                assert names == [f"{identity}/{video}/00001/{frame:06d}" for frame in (0, 5, 10, 15)], part
+
+
+def test_a_frame_is_the_stored_picture_in_rgb(tmp_path: Path):
+    write_tracks(tmp_path)
+    frames = load(tmp_path)
+    row = int(frames.tracks["val"]["id4"]["v2"]["voxceleb1/id4/v2/00001"][2])
+    expected = frame_image("id4/v2/00001", 10)[..., ::-1].astype(int)
+    assert frames.image(row).shape == (SIDE_PX, SIDE_PX, 3)
+    assert np.abs(frames.image(row) - expected).mean() < 4
+
+
+def test_every_row_has_its_size_and_the_jitter_of_its_data_set(tmp_path: Path):
+    for dataset in JITTER:
+        write_tracks(tmp_path, dataset)
+    frames = load(tmp_path, *JITTER)
+    assert frames.sizes.tolist() == [[SIDE_PX, SIDE_PX]] * 96
+    names = frames.frames["dataset"].to_pylist()
+    assert sorted(set(names)) == list(JITTER)
+    assert [tuple(row) for row in frames.jitter_px] == [JITTER[name] for name in names]
+
+
+def test_equal_track_names_of_two_data_sets_stay_apart(tmp_path: Path):
+    for dataset in JITTER:
+        write_tracks(tmp_path, dataset)
+    found = load(tmp_path, *JITTER).tracks["train"]["id1"]["v1"]
+    assert sorted(found) == ["voxceleb1/id1/v1/00001", "voxceleb2/id1/v1/00001"]
+    assert not set(found["voxceleb1/id1/v1/00001"]) & set(found["voxceleb2/id1/v1/00001"])
+
+
+def test_the_order_of_data_sets_does_not_matter(tmp_path: Path):
+    for dataset in JITTER:
+        write_tracks(tmp_path, dataset)
+    one, other = load(tmp_path, "voxceleb1", "voxceleb2"), load(tmp_path, "voxceleb2", "voxceleb1")
+    assert one.frames.equals(other.frames)
+
+
+def test_a_track_that_is_too_short_becomes_a_reject(tmp_path: Path):
+    write_tracks(tmp_path, short="id2")
+    frames = load(tmp_path)
+    assert frames.rejects == [
+        {
+            "dataset": "voxceleb1",
+            "key": "id2/v1/00001",
+            "stage": "pretrain",
+            "reason": "too few frames: a sample needs 2, found 1",
+        }
+    ]
+    assert list(frames.tracks["train"]["id2"]) == ["v2"]
+    rows = frames.tracks["train"]["id2"]["v2"]["voxceleb1/id2/v2/00001"]
+    assert frames.frames["sample_id"][int(rows[0])].as_py() == "id2/v2/00001/000000"
+
+
+def test_a_part_without_a_long_enough_track_is_told_in_one_sentence(tmp_path: Path):
+    write_tracks(tmp_path)
+    with pytest.raises(UserError, match="no track of at least 5 frames in the train part: use a larger release"):
+        load(tmp_path, frames=5)
+
+
+def test_decoded_frames_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    frame_bytes = 3 * SIDE_PX**2
+    monkeypatch.setattr(trackset, "CACHE_BYTES", 5 * frame_bytes)
+    write_tracks(tmp_path)
+    frames = load(tmp_path)
+    kept = frames.image(0)
+    for row in range(1, 40):
+        frames.image(row)
+        assert frames.image(0) is kept  # the most recently used frame
+        assert sum(image.nbytes for image in frames._cache.values()) == frames._cached_bytes <= 5 * frame_bytes
+    assert list(frames._cache) == [36, 37, 38, 39, 0]
+
+
+def test_threads_that_share_a_track_set_get_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trackset, "CACHE_BYTES", 20_000)
+    write_tracks(tmp_path)
+    alone, shared = load(tmp_path), load(tmp_path)
+    rows = [row % 11 for row in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        for row, image in zip(rows, pool.map(shared.image, rows), strict=True):
+            assert np.array_equal(image, alone.image(row))
+    assert sum(image.nbytes for image in shared._cache.values()) == shared._cached_bytes
+
+
+def test_frames_without_a_part_are_told_in_one_sentence(tmp_path: Path):
+    write_tracks(tmp_path)
+    path = tmp_path / "splits" / "voxceleb1.parquet"
+    tables.write(path, tables.SPLITS, tables.read(path).slice(1), key=["sample_id"])
+    with pytest.raises(UserError, match=r"voxceleb1\.parquet does not cover every frame .* run `dvc repro split`"):
+        load(tmp_path)
+
+
+def test_a_missing_table_is_told_in_one_sentence(tmp_path: Path):
+    write_tracks(tmp_path)
+    with pytest.raises(UserError, match=r"voxceleb2/index\.parquet is missing"):
+        load(tmp_path, "voxceleb1", "voxceleb2")
+
+
+def test_a_damaged_frame_is_told_in_one_sentence(tmp_path: Path):
+    write_tracks(tmp_path)
+    frames = load(tmp_path)
+    shard, offset = frames.frames["shard"][0].as_py(), frames.frames["offset"][0].as_py()
+    with (tmp_path / "tracks" / "voxceleb1" / shard).open("r+b") as file:
+        file.seek(offset)
+        file.write(b"nothing")
+    with pytest.raises(UserError, match=r"frame id\d/v\d/00001/0000\d\d in .*: not a picture.*force crop"):
+        frames.image(0)

@@ -1,0 +1,100 @@
+"""The first command of a new user: what is missing is named before anything is installed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import prerequisites
+
+ROOT = Path(__file__).parents[1]
+
+
+def make(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **environment}
+    return subprocess.run(["make", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+def check(path: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "pipelines/prerequisites.py"]
+    return subprocess.run(command, cwd=ROOT, env={"PATH": path}, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder for PATH with everything that the check looks for."""
+    for name in ("g++", "cmake", "git"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("program", "package"), [("g++", "install g++ "), ("cmake", "install cmake "), ("git", "install git ")]
+)
+def test_a_missing_program_is_one_sentence_with_its_package(programs, program, package):
+    (programs / program).unlink()
+    done = check(str(programs))
+    assert done.returncode == 1
+    (sentence,) = [line for line in done.stderr.splitlines() if package in line]
+    assert sentence.startswith("error: ")
+    assert "(Debian, Ubuntu)" in sentence
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_path_names_everything_at_once():
+    assert len(check("").stderr.splitlines()) >= 3
+
+
+def test_a_library_that_the_linker_lacks_is_named(monkeypatch):
+    monkeypatch.setattr(prerequisites.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(prerequisites, "can_load", lambda library: library != "libGL.so.1")
+    (sentence,) = prerequisites.missing_libraries()
+    assert sentence.startswith("libGL.so.1 is missing, needed by OpenCV: install libgl1 (Debian, Ubuntu)")
+
+
+def test_a_library_is_found_by_loading_it():
+    assert not prerequisites.can_load("libno-such-thing.so.1")
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 13)])
+def test_another_python_is_refused(version):
+    (sentence,) = prerequisites.wrong_python(version)
+    assert f"Python 3.11 or 3.12 is needed, found python{version[0]}.{version[1]}: install" in sentence
+
+
+def test_little_disk_is_told_in_gb():
+    (sentence,) = prerequisites.little_disk(500_000_000)
+    assert "found 0.5 GB" in sentence
+    assert prerequisites.little_disk(10**12) == []
+
+
+def test_make_alone_lists_every_target():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = [line for line in text.splitlines() if line.startswith(".PHONY:")]
+    listed = make().stdout
+    assert all(f"make {target} " in listed for target in phony.split()[1:])
+
+
+def test_repro_checks_the_parameters_before_dvc_starts():
+    commands = make("--dry-run", "repro").stdout
+    assert commands.index("stages.config check") < commands.index("dvc repro")
+
+
+def test_a_profile_is_chosen_before_dvc_starts():
+    commands = make("--dry-run", "repro", "PROFILE=small").stdout
+    assert commands.index("stages.config use small") < commands.index("dvc repro")
+
+
+def test_a_failed_installation_is_tried_again(tmp_path):
+    for name in ("Makefile", "constraints.txt", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "prerequisites.py").write_text("raise SystemExit('error: cmake is missing')")
+    for _ in range(2):
+        done = make("test", cwd=tmp_path)
+        assert done.returncode != 0
+        assert "error: cmake is missing" in done.stderr
+    assert not (tmp_path / ".venv").exists()

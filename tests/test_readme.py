@@ -1,0 +1,38 @@
+import json
+import re
+from pathlib import Path
+
+from pipelines import readme
+
+ROOT = Path(__file__).parents[1]
+
+
+def numbers() -> str:
+    found = readme.BLOCK.search((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert found, "README.md has lost the markers around its numbers"
+    return found.group()
+
+
+def test_the_readme_shows_the_numbers_of_the_committed_report():
+    reported = json.loads((ROOT / "data" / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in numbers().splitlines() if "|" in line]
+    header, rows = lines[0], lines[2:]
+    shown = {
+        (method.strip("`"), row[0], row[1], row[2].replace(" ", "_")): row[header.index(method)].split()[0]
+        for row in rows
+        for method in header[3:-1]
+    }
+    expected = {
+        (method, dataset, task, metric): f"{value:.{readme.DIGITS.get(metric, 2)}f}"
+        for method, datasets in reported.items()
+        for dataset, tasks in datasets.items()
+        for task, metrics in tasks.items()
+        for metric, value in metrics.items()
+    }
+    assert shown == expected
+
+
+def test_every_local_link_of_the_readme_leads_somewhere():
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []

@@ -1,0 +1,103 @@
+"""The whole graph on a tiny sample release, in a repository of its own: real DVC, real files, every stage."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import tables
+
+ROOT = Path(__file__).parents[1]
+PYTHON_FIRST = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+TINY: dict[str, Any] = {
+    "split": {"track_val": 0.3, "track_test": 0.2, "face_val": 0.3},
+    "pretrain": {"size_px": 32, "batch": 8, "epochs": 2, "draws_per_identity": 4, "val_samples": 8},
+    "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50},
+    "dataset": {
+        "affectnet": {"sample": {"training": 90, "validation": 32}},
+        "voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 1, "seconds": 1.5}},
+        "voxceleb2": {"sample": {"identities": 6, "tracks_per_identity": 1, "seconds": 1.0}},
+        "w300": {"sample": {"training": 50, "common": 12, "challenging": 6}},
+    },
+}
+
+
+def run(project: Path, *command: str) -> str:
+    """Standard output of a command in the project; what it said is shown if it fails."""
+    done = subprocess.run(command, cwd=project, env=PYTHON_FIRST, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def merged(values: Any, changes: dict[str, Any]) -> Any:
+    return {
+        key: merged(value, changes[key]) if isinstance(changes.get(key), dict) else changes.get(key, value)
+        for key, value in values.items()
+    }
+
+
+def project(folder: Path) -> Path:
+    """A repository with the project's own code and graph, and a tiny sample."""
+    for name in run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        source = ROOT / name
+        if name.startswith(("stages/", "fabnet/", ".dvc")) or name in ("dvc.yaml", ".gitignore"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / name)
+    yaml = YAML(typ="safe")
+    params = merged(yaml.load((ROOT / "profiles" / "sample.yaml").read_text()), TINY)
+    with (folder / "params.yaml").open("w") as file:
+        yaml.dump(params, file)
+    run(folder, "git", "init", "--quiet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = project(tmp_path_factory.mktemp("first"))
+    run(folder, "dvc", "repro")
+    return folder
+
+
+@pytest.mark.slow
+def test_one_command_leads_from_raw_releases_to_the_report(first: Path):
+    reports = first / "data" / "reports"
+    rows = tables.read(reports / "metrics.parquet", tables.METRICS).to_pylist()
+    assert {(row["method"], row["dataset"], row["task"]) for row in rows} == {
+        (method, dataset, task)
+        for method in ("fabnet", "random")
+        for dataset, task in (("affectnet", "expression"), ("w300", "landmarks"))
+    }
+    assert all(row["n"] > 0 and row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
+    assert "<html" in (reports / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_second_run_finds_nothing_to_do(first: Path):
+    assert "Data and pipelines are up to date." in run(first, "dvc", "repro")
+
+
+@pytest.mark.slow
+def test_what_the_sample_breaks_on_purpose_is_rejected_with_a_reason(first: Path):
+    rejects = tables.read(first / "data" / "faces" / "affectnet" / "rejects.parquet", tables.REJECTS)
+    reasons = {reason.split(":")[0] for reason in rejects["reason"].to_pylist()}
+    assert {"labelled none", "labelled non-face", "labelled uncertain", "picture is cut short"} <= reasons
+
+
+@pytest.mark.slow
+def test_two_clean_runs_give_the_same_bytes(first: Path, tmp_path: Path):
+    second = project(tmp_path)
+    run(second, "dvc", "repro")
+    for name in (
+        "data/reports/metrics.parquet",
+        "data/reports/metrics.json",
+        "data/models/fabnet-0/encoder.safetensors",
+    ):
+        digests = {hashlib.sha256((folder / name).read_bytes()).hexdigest() for folder in (first, second)}
+        assert len(digests) == 1, name
