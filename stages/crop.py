@@ -1,7 +1,7 @@
 """Frames of face tracks, sampled in time and cut to the face, packed track by track.
 
-Reads: a release of face tracks in data/raw. Writes: shards, a TRACK_FRAMES index, rejects. Params: crop, the data
-set's crop geometry.
+Reads: a release of face tracks in data/raw. Writes: shards, a TRACK_FRAMES index, rejects; contact sheets.
+Params: crop, the data set's crop geometry.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from fabnet.images import scale_pad_centre
-from stages import command, journals, media, plugins
+from stages import command, contact_sheets, journals, media, plugins
 from stages.config import CropParams, GeometryParams
 from stages.errors import Rejected
 from stages.packing import Job, Picture, pack, picture
@@ -33,7 +33,14 @@ class LoadedTrack:
 
 
 def run(
-    *, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"), crop: CropParams, geometry: GeometryParams
+    *,
+    dataset: str,
+    raw: Path,
+    out: Path,
+    sheets: Path,
+    journal: Path = Path(".journal"),
+    crop: CropParams,
+    geometry: GeometryParams,
 ) -> None:
     """Pack every track of the release in `raw` into `out`.
 
@@ -52,6 +59,7 @@ def run(
         raw=raw,
         journal=journals.folder(journal, "crop", dataset, *ingredients),
         out=out,
+        finish=partial(contact_sheets.write, dataset=dataset, raw=raw, out=sheets),
     )
     pack(job, module.read(raw), load, partial(crop_track, crop=crop, geometry=geometry))
 

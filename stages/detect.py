@@ -1,7 +1,8 @@
 """Still images cut to the face that a detector finds, as a square.
 
 Reads: a release of still images in data/raw, the detector's weight file if it needs one.
-Writes: shards, a FACES index with the labels and tables.DETECTION, rejects, yield.parquet (tables.YIELDS).
+Writes: shards, a FACES index with the labels and tables.DETECTION, rejects, yield.parquet (tables.YIELDS);
+    contact sheets.
 Params: detect.
 
 Which face: the one that overlaps the annotated box most (none if no face touches it); without an annotated box the
@@ -30,7 +31,9 @@ SECTIONS = {"detect": "detect"}
 MAX_ENLARGED_PX = 16_000_000  # of the whole picture: beyond it a later pass takes GBs and finds faces of no use
 
 
-def run(*, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"), detect: DetectParams) -> None:
+def run(
+    *, dataset: str, raw: Path, out: Path, sheets: Path, journal: Path = Path(".journal"), detect: DetectParams
+) -> None:
     """Pack every face that is found in the release in `raw` into `out`.
 
     Raises:
@@ -41,6 +44,7 @@ def run(*, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"),
         dataset=dataset,
         raw=raw,
         out=out,
+        sheets=sheets,
         journal=journal,
         params=detect,
         box_of=partial(square_box, params=detect),

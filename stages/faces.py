@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fabnet.boxes import Box, PixelBox, area, clamp, follow, whole
 from fabnet.images import cut, resize
-from stages import journals, media, packing, plugins, tables
+from stages import contact_sheets, journals, media, packing, plugins, tables
 from stages.config import DetectParams, IndexParams, Section
 from stages.errors import Rejected
 from stages.packing import Finish, Picture
@@ -34,6 +34,7 @@ def pack_faces(
     dataset: str,
     raw: Path,
     out: Path,
+    sheets: Path,
     journal: Path,
     params: DetectParams | IndexParams,
     box_of: BoxOf,
@@ -44,6 +45,8 @@ def pack_faces(
 ) -> None:
     """Cut every face of the release in `raw` at the box that `box_of` gives, and pack them into `out`.
 
+    Contact sheets of what was kept and what was not go to `sheets`.
+
     `more` are further settings that `box_of` depends on; `columns` are those that it adds to the index, `metadata`
     says where they come from.
 
@@ -51,6 +54,12 @@ def pack_faces(
         UserError: the release is incomplete, or nothing in it can be used.
     """
     module: ModuleType = plugins.load("stages.datasets", dataset)
+
+    def _write_sheets(folder: Path, index: pa.Table, rejects: list[Reject]) -> None:
+        contact_sheets.write(folder, index, rejects, dataset=dataset, raw=raw, out=sheets)
+        if finish:
+            finish(folder, index, rejects)
+
     settings = [each.model_dump_json() for each in (params, *more)] + [json.dumps(metadata, sort_keys=True)]
     job = packing.Job(
         stage=stage,
@@ -63,7 +72,7 @@ def pack_faces(
         journal=journals.folder(journal, stage, dataset, *settings, manifest_bytes(raw)),
         out=out,
         metadata=metadata or {},
-        finish=finish,
+        finish=_write_sheets,
     )
     work = partial(cut_face, raw=raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)
     packing.pack(job, module.read(raw), lambda face: face, work)

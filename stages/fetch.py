@@ -73,6 +73,9 @@ def _download(dataset: str, fetch: FetchParams, committed: Path, work: Path, mem
     """Names of the parts that were chosen, if the user wants only some of a cut archive."""
     entries = online.entries(dataset, committed, os.environ, work)
     wanted = registry.first_parts(entries, fetch.parts)
+    if fetch.identities:
+        online.bring_identities(dataset, entries, fetch.identities, Path(fetch.folder), os.environ)
+        wanted = [entry for entry in entries if not entry.is_part]
     online.bring(dataset, wanted, Path(fetch.folder), os.environ, memory)
     return [entry.name for entry in wanted if entry.is_part] if len(wanted) < len(entries) else []
 

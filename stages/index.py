@@ -1,7 +1,7 @@
 """Still images cut to their annotated face box, with landmarks that follow the crop.
 
-Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects. Params: index,
-the data set's margin.
+Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects; contact sheets.
+Params: index, the data set's margin.
 
 The box grows on each side by a share of its width and height (a tenth in the original's 300-W crop, nothing for
 AFLW and MAFL) and becomes a square picture without keeping its aspect.
@@ -24,7 +24,14 @@ SECTIONS = {"index": "index", "box": "dataset.{dataset}.index"}
 
 
 def run(
-    *, dataset: str, raw: Path, out: Path, journal: Path = Path(".journal"), index: IndexParams, box: BoxParams
+    *,
+    dataset: str,
+    raw: Path,
+    out: Path,
+    sheets: Path,
+    journal: Path = Path(".journal"),
+    index: IndexParams,
+    box: BoxParams,
 ) -> None:
     """Pack every annotated face of the release in `raw` into `out`.
 
@@ -33,7 +40,15 @@ def run(
     """
     box_of = partial(grown_box, margin_frac=box.margin_frac)
     pack_faces(
-        stage="index", dataset=dataset, raw=raw, out=out, journal=journal, params=index, box_of=box_of, more=[box]
+        stage="index",
+        dataset=dataset,
+        raw=raw,
+        out=out,
+        sheets=sheets,
+        journal=journal,
+        params=index,
+        box_of=box_of,
+        more=[box],
     )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from stages import download, hosts, patience, pictures, progress, registry, transfer
+from stages import download, hosts, patience, pictures, progress, registry, remote_zip, transfer
 from stages.digests import Memory
 from stages.download import Source
 from stages.errors import UserError
@@ -64,6 +64,21 @@ def bring(dataset: str, wanted: Sequence[Entry], folder: Path, environment: Mapp
             f"{dataset} is not complete, {covered(wanted, folder)} are there; {told}{more}; "
             "what has arrived is kept, the same command goes on from there"
         )
+
+
+def bring_identities(
+    dataset: str, listed: Sequence[Entry], identities: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> None:
+    """The members of some identities from the archive that is cut up, each identity as a ZIP of its own.
+
+    Raises:
+        UserError: the archive cannot be read where it is, or an identity is not in it.
+    """
+    sources = [_source(dataset, entry, environment) for entry in listed if entry.is_part]
+    try:
+        remote_zip.bring(sources, identities, folder)
+    except transfer.TransferError as error:
+        raise UserError(f"{dataset}: the parts cannot be read from afar, {error}") from None
 
 
 def covered(wanted: Sequence[Entry], folder: Path) -> str:

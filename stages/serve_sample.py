@@ -95,12 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
         if item is None:
             self.send_error(404)
             return
-        start, end = self._range(item)
-        if start > end and item.size:
+        asked = self._range(item)
+        start, end = asked or (0, item.size - 1)
+        if asked and start > end:
             self.send_error(416)
             return
-        self.send_response(206 if "Range" in self.headers and (start, end) != (0, item.size - 1) else 200)
-        if (start, end) != (0, item.size - 1):
+        self.send_response(206 if asked else 200)
+        if asked:
             self.send_header("Content-Range", f"bytes {start}-{end}/{item.size}")
         self.send_header("Content-Length", str(end - start + 1))
         if item.etag:
@@ -111,11 +112,11 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """One line per picture would bury everything else."""
 
-    def _range(self, item: Item) -> tuple[int, int]:
-        """First and last byte that are asked for; the whole file if another version of it is meant."""
+    def _range(self, item: Item) -> tuple[int, int] | None:
+        """First and last byte that are asked for; none if it is the whole file, or another version of it is meant."""
         match = _RANGE.fullmatch(self.headers.get("Range", ""))
         if match is None or self.headers.get("If-Range", item.etag) != item.etag:
-            return 0, item.size - 1
+            return None
         return int(match[1]), min(int(match[2] or item.size - 1), item.size - 1)
 
     def _send(self, item: Item, start: int, count: int) -> None:

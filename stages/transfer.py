@@ -102,6 +102,27 @@ def attempt(
         raise TransferError("no valid address", may_return=False) from None
 
 
+def read_range(
+    client: httpx.Client, address: str, start: int, count: int, login: tuple[str, str] | None = None
+) -> tuple[bytes, int]:
+    """Up to `count` bytes from `start` on, and the length of the whole file.
+
+    Raises:
+        TransferError: refused, cut, or the server cannot hand out pieces.
+    """
+    headers = {"Range": f"bytes={start}-{start + count - 1}"}
+    try:
+        with client.stream("GET", address, headers=headers, auth=httpx.BasicAuth(*login) if login else None) as answer:
+            _check_status(answer, None)
+            match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+            if match is None or int(match[1]) != start:
+                raise TransferError("the server hands out no pieces of files", may_return=False)
+            data = answer.read()
+    except httpx.HTTPError as error:
+        raise _failure(error, address) from None
+    return data, int(match[2])
+
+
 def forget(partial: Path) -> None:
     """Remove unfinished bytes, or what is left of them once the whole file has been moved away."""
     partial.unlink(missing_ok=True)
@@ -146,12 +167,13 @@ def _note_of(partial: Path) -> Path:
     return partial.with_name(f"{partial.name}.note")
 
 
-def _check_status(response: httpx.Response, have: _Unfinished) -> None:
+def _check_status(response: httpx.Response, have: _Unfinished | None) -> None:
     status = response.status_code
     if status in (200, 206):
         return
     if status == 416:
-        have.forget()
+        if have is not None:
+            have.forget()
         raise TransferError("the server no longer has the rest of the file, it begins again", may_return=True)
     if status in _KEY:
         raise TransferError(f"access denied (HTTP {status}): key or login wrong, missing or expired", may_return=False)

@@ -29,6 +29,7 @@ def run(dataset: str, raw: Path, out: Path, *, fps: float = 5.0, tracks_per_unit
         dataset=dataset,
         raw=raw,
         out=out,
+        sheets=out.parent / "sheets",
         journal=out.parent / "journal",
         crop=CropParams(fps=fps, jpeg_quality=95, tracks_per_unit=tracks_per_unit, shard_mb=1),
         geometry=GEOMETRY[dataset],
@@ -147,6 +148,7 @@ def test_the_command_line_answers_a_missing_part_with_one_sentence(tmp_path):
     (release / "vox2_dev_mp4_partab").unlink()
     raw = bring("voxceleb2", release, tmp_path / "raw")
     command = [sys.executable, "-m", "stages.crop", "voxceleb2", "--raw", str(raw), "--out", str(tmp_path / "out")]
+    command += ["--sheets", str(tmp_path / "sheets")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
@@ -183,7 +185,18 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(tmp_path
         .replace("tracks_per_unit: 16", "tracks_per_unit: 2")
         .replace("shard_mb: 64", "shard_mb: 1"),
     )
-    command = [sys.executable, "-m", "stages.crop", "voxceleb1", "--raw", str(raw), "--out", "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "stages.crop",
+        "voxceleb1",
+        "--raw",
+        str(raw),
+        "--out",
+        "out",
+        "--sheets",
+        "sheets",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     killed_at = []
     for least in (4, 20):
@@ -220,7 +233,18 @@ def test_worker_processes_end_when_their_parent_is_killed(tmp_path):
         tmp_path / "params.yaml",
         (ROOT / "params.yaml").read_text().replace("tracks_per_unit: 16", "tracks_per_unit: 2"),
     )
-    command = [sys.executable, "-m", "stages.crop", "voxceleb1", "--raw", str(raw), "--out", "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "stages.crop",
+        "voxceleb1",
+        "--raw",
+        str(raw),
+        "--out",
+        "out",
+        "--sheets",
+        "sheets",
+    ]
     process = subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
     )

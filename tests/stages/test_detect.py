@@ -44,7 +44,8 @@ def test_a_picture_without_a_face_or_without_the_annotated_one_is_rejected():
 
 
 def run(raw, out) -> list[dict]:
-    detect.run(dataset="affectnet", raw=raw, out=out, journal=out.parent / "journal", detect=PARAMS)
+    beside = {"sheets": out.parent / "sheets", "journal": out.parent / "journal"}
+    detect.run(dataset="affectnet", raw=raw, out=out, detect=PARAMS, **beside)
     return tables.read(out / "index.parquet", tables.faces_schema(LABELS)).to_pylist()
 
 

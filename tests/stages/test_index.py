@@ -15,7 +15,13 @@ SCHEMA = tables.faces_schema(LABELS)
 def run(release, tmp_path) -> list[dict]:
     raw, out = bring("w300", release, tmp_path / "raw"), tmp_path / "out"
     index.run(
-        dataset="w300", raw=raw, out=out, journal=tmp_path / "journal", index=PARAMS, box=BoxParams(margin_frac=0.1)
+        dataset="w300",
+        raw=raw,
+        out=out,
+        sheets=tmp_path / "sheets",
+        journal=tmp_path / "journal",
+        index=PARAMS,
+        box=BoxParams(margin_frac=0.1),
     )
     return tables.read(out / "index.parquet", SCHEMA).to_pylist()
 

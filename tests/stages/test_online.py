@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from faulty_server import FINE, Fault, Site, serving
 from media_samples import encoded, noise
-from releases import put, tar_gz, zip_bytes
+from releases import in_parts, put, tar_gz, zip_bytes
 from test_serve_sample import serving as serving_sample
 
 from stages import archives, fetch, plugins, serve_sample, tables
@@ -191,3 +191,14 @@ def test_the_served_sample_arrives_as_it_was_published(dataset, tmp_path, monkey
     published.rename(tmp_path / "release")
     listed(tmp_path, dataset)
     assert bring(dataset, tmp_path, "folder") == over_http
+
+
+def test_some_identities_come_without_the_rest_of_the_archive(tmp_path, monkeypatch):
+    clips = {f"dev/mp4/id{k}/v/1.mp4": bytes([k]) * 5000 for k in range(9)}
+    in_parts(tmp_path / "published", "vox2_dev_mp4", zip_bytes(clips), 3)
+    put(tmp_path / "published" / "vox2_meta.csv", b"meta")
+    with serving_sample(serve_sample.shelf("voxceleb2", tmp_path / "published", tmp_path / "memory.json")) as root:
+        monkeypatch.setenv("FABNET_MIRROR", root)
+        assert set(bring("voxceleb2", tmp_path, identities=["id3"])) == {"id3.zip", "vox2_meta.csv"}
+        with pytest.raises(UserError, match="identity 'id77' should have members"):
+            bring("voxceleb2", tmp_path, identities=["id77"])

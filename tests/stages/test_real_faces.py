@@ -22,7 +22,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not REAL.is_dir(), reason="no
 def test_every_layout_is_read(tmp_path, dataset, least):
     raw = bring(dataset, REAL / RELEASES[dataset], tmp_path / "raw")
     params, out = load(ROOT / "params.yaml"), tmp_path / "out"
-    places = {"dataset": dataset, "raw": raw, "out": out, "journal": tmp_path / "journal"}
+    places = {
+        "dataset": dataset,
+        "raw": raw,
+        "out": out,
+        "sheets": tmp_path / "sheets",
+        "journal": tmp_path / "journal",
+    }
     geometry = params.dataset[dataset].crop
     if geometry is not None:
         crop.run(**places, crop=params.crop, geometry=geometry)

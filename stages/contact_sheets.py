@@ -1,0 +1,170 @@
+"""Contact sheets: one PNG of pictures that were kept, one of pictures that were rejected, each with what is known.
+
+Equal input gives equal bytes. A sheet is written for people to look at; nothing reads numbers from it.
+"""
+
+import io
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from matplotlib.figure import Figure
+
+from fabnet.images import Image, resize
+from stages import media
+from stages.errors import Rejected
+from stages.readers import Reject
+from stages.shards import Shards
+
+ACCEPTED, REJECTED = "accepted.png", "rejected.png"
+
+SEED = 2018  # of the choice; not a parameter, since another choice is no reason to run a stage again
+COLUMNS, ROWS = 8, 5
+TILE_PX, GAP_PX, MARGIN_PX, LINE_PX, LINES = 120, 12, 16, 14, 3
+HEAD_PX, LINE_CHARACTERS, HEAD_CHARACTERS, HEAD_LINES = 28, 21, 150, 3
+DPI = 100
+PAPER, EMPTY = 255, 236  # grey levels
+MARK = (60, 200, 60)  # BGR, of points and boxes
+INK, SOFT = "#222222", "#666666"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture and the lines below it."""
+
+    image: Image | None  # None: it cannot be shown
+    lines: Sequence[str]
+
+
+def write(folder: Path, index: pa.Table, rejects: Sequence[Reject], *, dataset: str, raw: Path, out: Path) -> None:
+    """Both sheets of one data set into `out`, from packed pictures in `folder` and the release in `raw`."""
+    chosen = _choice(len(index), COLUMNS * ROWS)
+    with Shards(folder) as shards:
+        kept = [_kept(row, shards) for row in index.take(chosen).to_pylist()]
+    out.mkdir(parents=True, exist_ok=True)
+    title = f"{dataset}: {len(kept)} of {len(index)} accepted crops"
+    (out / ACCEPTED).write_bytes(sheet(title, [], kept))
+    shown = list(_shown(rejects, COLUMNS * ROWS))
+    title = f"{dataset}: {len(shown)} of {len(rejects)} rejects" if rejects else f"{dataset}: nothing was rejected"
+    (out / REJECTED).write_bytes(sheet(title, _reasons(rejects), [_refused(each, raw) for each in shown]))
+
+
+def sheet(title: str, notes: Sequence[str], tiles: Sequence[Tile]) -> bytes:
+    """A PNG with the title, notes below it, and the tiles in rows."""
+    top = MARGIN_PX + HEAD_PX + LINE_PX * len(notes) + (GAP_PX if notes else 0)
+    rows = -(-len(tiles) // COLUMNS)
+    step_x, step_y = TILE_PX + GAP_PX, TILE_PX + LINES * LINE_PX + GAP_PX
+    canvas = np.full((top + rows * step_y + MARGIN_PX, 2 * MARGIN_PX + COLUMNS * step_x - GAP_PX, 3), PAPER, np.uint8)
+    texts = [(MARGIN_PX, MARGIN_PX, title, 15.0, INK)]
+    texts += [(MARGIN_PX, MARGIN_PX + HEAD_PX + k * LINE_PX, note, 10.5, SOFT) for k, note in enumerate(notes)]
+    for number, tile in enumerate(tiles):
+        x, y = MARGIN_PX + number % COLUMNS * step_x, top + number // COLUMNS * step_y
+        canvas[y : y + TILE_PX, x : x + TILE_PX] = EMPTY if tile.image is None else _fit(tile.image)
+        lines = tile.lines[:LINES]
+        texts += [(x, y + TILE_PX + 3 + k * LINE_PX, line, 9.5, SOFT if k else INK) for k, line in enumerate(lines)]
+    return _png(canvas, texts)
+
+
+def _choice(count: int, most: int) -> list[int]:
+    """Up to `most` of `count` places, rising."""
+    return sorted(np.random.default_rng(SEED).choice(count, min(count, most), replace=False).tolist())
+
+
+def _shown(rejects: Sequence[Reject], most: int) -> Iterator[Reject]:
+    """Rejects that are pictures: by turns one of every kind of reason, within a kind by chance."""
+    of_kind: dict[str, list[Reject]] = defaultdict(list)
+    pictures = sorted((each for each in rejects if each.image), key=lambda each: (each.key, each.reason))
+    for place in np.random.default_rng(SEED).permutation(len(pictures)):
+        of_kind[_kind(pictures[place])].append(pictures[place])
+    turns = zip_longest(*(of_kind[kind] for kind in sorted(of_kind)))
+    chosen = [each for turn in turns for each in turn if each is not None][:most]
+    yield from sorted(chosen, key=lambda each: (_kind(each), each.key))
+
+
+def _kind(reject: Reject) -> str:
+    return reject.reason.split(":")[0]
+
+
+def _reasons(rejects: Sequence[Reject]) -> list[str]:
+    """How many rejects there are of each kind, and which of them have no picture to show."""
+    counts = Counter((_kind(each), bool(each.image)) for each in rejects)
+    texts = [
+        f"{count} x {kind}" + ("" if has_picture else " (not shown)")
+        for (kind, has_picture), count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    ]
+    return textwrap.wrap("; ".join(texts), HEAD_CHARACTERS, max_lines=HEAD_LINES, placeholder=" ...")
+
+
+def _kept(row: Mapping[str, Any], shards: Shards) -> Tile:
+    """A packed picture with its points; what is known of it stands below."""
+    image = _fit(media.decode_image(shards.read(row["shard"], row["offset"], row["size"])))
+    points = np.array(row.get("landmarks") or [], float).reshape(-1, 2)
+    scale = TILE_PX / max(row["width_px"], row["height_px"])
+    for x, y in (points + 0.5) * scale - 0.5:
+        cv2.circle(image, (round(x), round(y)), 1, MARK, -1)
+    if "track_id" in row:
+        return Tile(image, [_end(row["identity_id"]), _end(row["video_id"]), f"frame {row['frame']}"])
+    where = ", ".join(name for name in (row["part"], row["subset"]) if name)
+    labels = [f"{name} {value}" for name, value in row.items() if name in ("expression",) and value is not None]
+    score = [f"score {row['detector_score']:.2f}, x{2 ** row['upsample']}"] if "detector_score" in row else []
+    return Tile(image, [_end(row["sample_id"]), ", ".join([where, *labels]), *score])
+
+
+def _refused(reject: Reject, raw: Path) -> Tile:
+    """The picture as it lies in the release, with its annotated box; grey where it cannot be read."""
+    lines = textwrap.wrap(reject.reason, LINE_CHARACTERS, max_lines=LINES - 1, placeholder=" ...")
+    try:
+        image = media.decode_image(media.read_file(raw / reject.image))
+    except Rejected:
+        return Tile(None, [_end(reject.key), *lines])
+    scale = TILE_PX / max(image.shape[:2])
+    small = _fit(image)
+    if reject.box_xyxy_px is not None:
+        left, top = _offset(image.shape)
+        x0, y0, x1, y1 = (int(np.clip(edge * scale, -TILE_PX, 2 * TILE_PX)) for edge in reject.box_xyxy_px)
+        cv2.rectangle(small, (left + x0, top + y0), (left + x1 - 1, top + y1 - 1), MARK, 1)
+    return Tile(small, [_end(reject.key), *lines])
+
+
+def _fit(image: Image) -> Image:
+    """The whole picture in a square tile, centred on grey."""
+    height, width = image.shape[:2]
+    scale = TILE_PX / max(height, width)
+    small = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    left, top = _offset(image.shape)
+    tile = np.full((TILE_PX, TILE_PX, 3), EMPTY, np.uint8)
+    tile[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return tile
+
+
+def _offset(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Left and top of a picture of that shape inside its tile."""
+    scale = TILE_PX / max(shape[:2])
+    return (TILE_PX - max(1, round(shape[1] * scale))) // 2, (TILE_PX - max(1, round(shape[0] * scale))) // 2
+
+
+def _end(name: str) -> str:
+    """The end of a name, which is what tells it from its neighbours, in letters that every font has."""
+    name = name.encode("ascii", "backslashreplace").decode()
+    return name if len(name) <= LINE_CHARACTERS else f"...{name[3 - LINE_CHARACTERS :]}"
+
+
+def _png(canvas: Image, texts: Sequence[tuple[int, int, str, float, str]]) -> bytes:
+    """The canvas with texts on it: left and top in px, the text, its size in px, its colour."""
+    height, width = canvas.shape[:2]
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    figure.figimage(canvas[..., ::-1])
+    for x, y, text, size_px, colour in texts:
+        figure.text(
+            x / width, 1 - y / height, text, va="top", fontsize=size_px * 72 / DPI, color=colour, parse_math=False
+        )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()

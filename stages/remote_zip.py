@@ -1,0 +1,106 @@
+"""Some members of a ZIP archive that lies in parts on a server, without the rest of it."""
+
+import io
+import shutil
+import threading
+import zipfile
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from stages import patience, progress, transfer
+from stages.download import MANNERS, Source
+from stages.errors import UserError
+
+_AHEAD_BYTES = 2**22  # asked for at a time: several members of one identity
+
+
+class RemoteParts(io.RawIOBase):
+    """Files on a server, one after the other, as one seekable, read-only file."""
+
+    def __init__(self, client: httpx.Client, sources: Sequence[Source]) -> None:
+        super().__init__()
+        self._client, self._sources = client, sources
+        self._starts = [0, *accumulate(self._read(part, 0, 1)[1] for part in range(len(sources)))]
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence] + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the buffer up to the end of the current part at most, as a raw file may."""
+        if self._at >= self._starts[-1]:
+            return 0
+        part = bisect_right(self._starts, self._at) - 1
+        count = min(len(buffer), self._starts[part + 1] - self._at)
+        data, _ = self._read(part, self._at - self._starts[part], count)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _read(self, part: int, start: int, count: int) -> tuple[bytes, int]:
+        address, login = self._sources[part]
+        attempt = partial(transfer.read_range, self._client, address, start, count, login)
+        return patience.repeated(attempt, Path("none"), MANNERS, threading.Event())
+
+
+def bring(sources: Sequence[Source], identities: Sequence[str], folder: Path) -> None:
+    """`<identity>.zip` in `folder` for each of `identities`; one that is there is left alone.
+
+    Raises:
+        UserError: no ZIP, or an identity without members.
+        TransferError: a part cannot be read.
+    """
+    missing = [name for name in dict.fromkeys(identities) if not (folder / f"{name}.zip").exists()]
+    if not missing:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with transfer.client() as client:
+        file = io.BufferedReader(RemoteParts(client, sources), _AHEAD_BYTES)
+        try:
+            archive = zipfile.ZipFile(file)
+        except zipfile.BadZipFile:
+            raise UserError(f"the {len(sources)} parts on the server are no whole ZIP archive") from None
+        with archive:
+            for name, members in progress.track(_chosen(archive, missing), len(missing), "fetch", "identities"):
+                _copy(archive, members, folder / f"{name}.zip")
+
+
+def _chosen(archive: zipfile.ZipFile, identities: Sequence[str]) -> list[tuple[str, list[zipfile.ZipInfo]]]:
+    found: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
+    for info in archive.infolist():
+        for folder in info.filename.split("/")[:-1]:
+            found[folder].append(info)
+    if unknown := [name for name in identities if name not in found]:
+        raise UserError(f"identity {unknown[0]!r} should have members in the archive, found none: check its spelling")
+    return [(name, sorted(found[name], key=lambda info: info.header_offset)) for name in identities]
+
+
+def _copy(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], target: Path) -> None:
+    """A ZIP of `members` without compression, there whole or not at all; checksums are checked on the way."""
+    unfinished = target.with_name(f".{target.name}.partial")
+    try:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as copy:
+            for info in members:
+                place = zipfile.ZipInfo(info.filename, info.date_time)
+                with archive.open(info) as source, copy.open(place, "w") as out:
+                    shutil.copyfileobj(source, out, 2**20)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{target.name} is damaged on the server ({error}): leave that identity out") from None
+    unfinished.replace(target)

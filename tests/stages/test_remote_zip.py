@@ -1,0 +1,41 @@
+import random
+import zipfile
+
+import pytest
+from releases import in_parts, zip_bytes
+from test_serve_sample import serving
+
+from stages import remote_zip, serve_sample
+from stages.download import Source
+from stages.errors import UserError
+
+MEMBERS = {
+    f"dev/mp4/id{k:05d}/v{n}/00001.mp4": random.Random(f"{k} {n}").randbytes(3000) for k in range(9) for n in range(2)
+}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    in_parts(tmp_path / "release", "vox2_dev_mp4", zip_bytes(MEMBERS), 4)
+    with serving(serve_sample.shelf("voxceleb2", tmp_path / "release", tmp_path / "memory.json")) as root:
+        yield [Source(f"{root}/voxceleb2/vox2_dev_mp4_parta{letter}") for letter in "abcd"]
+
+
+def test_each_identity_becomes_a_zip_of_its_members(sources, tmp_path):
+    remote_zip.bring(sources, ["id00007", "id00002"], tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["id00002.zip", "id00007.zip"]
+    with zipfile.ZipFile(tmp_path / "out" / "id00002.zip") as archive:
+        read = {name: archive.read(name) for name in archive.namelist()}
+    assert read == {name: data for name, data in MEMBERS.items() if "/id00002/" in name}
+
+
+def test_what_is_there_is_not_asked_for_again(sources, tmp_path):
+    remote_zip.bring(sources, ["id00002"], tmp_path / "out")
+    remote_zip.bring([Source("http://127.0.0.1:9/x")], ["id00002"], tmp_path / "out")
+
+
+def test_an_unknown_identity_and_parts_that_are_no_zip_are_one_sentence(sources, tmp_path):
+    with pytest.raises(UserError, match="identity 'id99999' should have members"):
+        remote_zip.bring(sources, ["id99999"], tmp_path / "out")
+    with pytest.raises(UserError, match="no whole ZIP archive"):
+        remote_zip.bring(sources[:2], ["id00002"], tmp_path / "out")
