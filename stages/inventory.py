@@ -7,11 +7,17 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from stages import supplement, tables
+from stages import media, supplement, tables
+from stages.errors import Rejected, UserError
 from stages.plots import Curve
 from stages.results import Run
 
 PARTS = ("train", "val", "test")
+
+# Pictures in which the supplement found a face, of those that its list holds: (data set, part).
+PUBLISHED_YIELD = {("affectnet", "test"): (3989, 4000)}
+
+SHEET_QUALITY = 75  # about 150 kB for each contact sheet
 
 
 def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -23,6 +29,40 @@ def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[st
             groups = len(of_part["group_id"].unique())
             row = {"dataset": dataset, "kind": kind, "part": part, "images": len(of_part), "groups": groups}
             yield {**row, "supplement": supplement.COUNTS.get((dataset, part))}
+
+
+def yields(faces: Path, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Pictures that could be read, and those in which the detector found the face, by data set and part."""
+    for dataset in sorted(datasets):
+        table = tables.read(faces / dataset / "yield.parquet", tables.YIELDS).to_pylist()
+        for part in sorted({row["part"] for row in table}):
+            passes = [row for row in table if row["part"] == part]
+            detected = sum(row["detected"] for row in passes)
+            yield {
+                "dataset": dataset,
+                "part": part,
+                "images": passes[0]["images"],
+                "detected": detected,
+                "share": detected / max(passes[0]["images"], 1),
+                "passes": ", ".join(f"{row['detected']:,} at x{2 ** row['upsample']}" for row in passes),
+                "published": PUBLISHED_YIELD.get((dataset, part)),
+            }
+
+
+def sheets(folder: Path, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The contact sheets of every data set as JPEG, which a page can hold.
+
+    Raises:
+        UserError: a sheet is missing.
+    """
+    for dataset in sorted(datasets):
+        for kind in ("accepted", "rejected"):
+            path = folder / dataset / f"{kind}.png"
+            try:
+                image = media.decode_image(media.read_file(path))
+            except Rejected as error:
+                raise UserError(f"{path} should be a contact sheet ({error}): run `dvc repro` to make it") from None
+            yield {"dataset": dataset, "kind": kind, "jpeg": media.encode_jpeg(image, SHEET_QUALITY)}
 
 
 def rejects(folders: Iterable[Path]) -> list[dict[str, Any]]:

@@ -28,6 +28,8 @@ class Content:
     tasks: Sequence[Tested]
     differences: Sequence[tuple[str, Tested, Score]]  # to the control
     counts: Sequence[Row]
+    yields: Sequence[Row]
+    sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
     versions: Mapping[str, str]
@@ -53,6 +55,8 @@ def render(content: Content) -> str:
         differences=[_difference(*each) for each in content.differences],
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
         counts=content.counts,
+        yields=content.yields,
+        sheets=[{**sheet, "jpeg": base64.b64encode(sheet["jpeg"]).decode()} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=content.sweeps,
         versions=sorted(content.versions.items()),

@@ -1,6 +1,6 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
-Reads: what the probes wrote, histories, splits, rejects of every stage.
+Reads: what the probes wrote, histories, splits, yields, contact sheets, rejects of every stage.
 Writes: metrics.parquet (tables.METRICS), metrics.json, report.html, summary.png, training.png and one
     training/<method>.csv per trained method.
 Params: all, because the configuration's digest stands in every row.
@@ -47,6 +47,7 @@ def run(
     models: Path,
     embeddings: Path,
     metrics: Path,
+    sheets: Path,
     out: Path,
     params: config.Params,
 ) -> None:
@@ -84,6 +85,8 @@ def run(
             *inventory.counts(splits / "tracks", "face tracks", params.tracks),
             *inventory.counts(splits / "faces", "still images", params.faces),
         ],
+        yields=list(inventory.yields(faces, params.detected)),
+        sheets=list(inventory.sheets(sheets, params.datasets)),
         rejects=inventory.rejects(folders),
         sweeps=inventory.sweeps(metrics, runs),
         versions=versions,
@@ -116,7 +119,8 @@ def _write(
 ) -> None:
     key = ["dataset", "task", "method", "seed", "part", "metric", "target"]
     tables.write(out / "metrics.parquet", tables.METRICS, rows, key=key, metadata=provenance)
-    (out / "metrics.json").write_text(json.dumps(_headlines(content.rows), indent=2) + "\n", encoding="utf-8")
+    found = {"detection": _yields(content.yields)} if content.yields else {}
+    (out / "metrics.json").write_text(json.dumps(_headlines(content.rows) | found, indent=2) + "\n", encoding="utf-8")
     (out / "summary.png").write_bytes(content.summary_png)
     (out / "training.png").write_bytes(content.training_png)
     (out / "training").mkdir(exist_ok=True)
@@ -135,6 +139,14 @@ def _headlines(rows: Sequence[page.Row]) -> Row:
         if row["part"] == "test" and row["target"] == scores.MEAN:
             of_task = nested.setdefault(row["method"], {}).setdefault(row["dataset"], {}).setdefault(row["task"], {})
             of_task[row["metric"]] = round(row["value"], 6)
+    return nested
+
+
+def _yields(rows: Sequence[page.Row]) -> Row:
+    """Share of pictures whose face was found, by data set -> part; `all` where the owner has no parts."""
+    nested: Row = {}
+    for row in rows:
+        nested.setdefault(row["dataset"], {})[row["part"] or "all"] = round(row["share"], 6)
     return nested
 
 

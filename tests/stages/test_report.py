@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import probe_samples
 import pytest
+from media_samples import encoded, noise
+from releases import put
 from ruamel.yaml import YAML
 
-from stages import config, probe, report, results, scores, tables
+from stages import config, inventory, probe, report, results, scores, tables
 from stages.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -57,12 +59,19 @@ def write_inputs(root: Path, params: config.Params) -> None:
         tables.write_rejects(root / "tracks" / dataset / "rejects.parquet", lost)
     for dataset in params.faces:
         tables.write_rejects(root / "faces" / dataset / "rejects.parquet", [])
+    for dataset in params.detected:
+        rows = [{"part": "test", "upsample": 0, "images": 4000, "detected": 3900}]
+        rows += [{"part": "test", "upsample": 1, "images": 100, "detected": 60}]
+        tables.write(root / "faces" / dataset / "yield.parquet", tables.YIELDS, rows, key=["part", "upsample"])
+    for dataset in params.datasets:
+        for kind in ("accepted", "rejected"):
+            put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))
     for kind in ("tracks", "faces"):
         tables.write_rejects(root / "splits" / kind / "rejects.parquet", [])
 
 
 def run(root: Path, params: config.Params, out: str = "reports") -> Path:
-    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics")
+    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets")
     report.run(**{name: root / name for name in names}, out=root / out, params=params)
     return root / out
 
@@ -128,7 +137,7 @@ def test_a_second_run_writes_the_same_bytes(inputs: Path, written: Path):
 
 def test_the_json_nests_the_headlines(written: Path):
     found = json.loads((written / "metrics.json").read_text())
-    assert sorted(found) == ["fabnet", "random"]
+    assert sorted(found) == ["detection", "fabnet", "random"]
     assert sorted(found["fabnet"]["affectnet"]["expression"]) == ["accuracy", "auc"]
     row = next(
         row for row in rows_of(written)
@@ -243,3 +252,24 @@ def test_the_stage_depends_on_every_parameter():
     stage = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
     assert sorted(stage["params"]) == sorted(config.Params.model_fields)
     assert scores.MEAN == "mean"
+
+
+def test_the_page_states_the_yield_of_every_pass_beside_the_published_one(written: Path):
+    page = (written / "report.html").read_text(encoding="utf-8")
+    for text in ("3,960", "99.00 %", "3,900 at x1, 60 at x2", "3,989 of 4,000"):
+        assert text in page
+    numbers = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
+    assert numbers["detection"] == {"affectnet": {"test": 0.99}}
+
+
+def test_the_page_holds_both_contact_sheets_of_every_data_set(written: Path):
+    page = (written / "report.html").read_text(encoding="utf-8")
+    for dataset in parameters().datasets:
+        assert f"{dataset}: accepted" in page
+        assert f"{dataset}: rejected" in page
+    assert page.count("data:image/jpeg;base64,") == 2 * len(parameters().datasets)
+
+
+def test_a_missing_contact_sheet_is_a_user_error(tmp_path: Path):
+    with pytest.raises(UserError, match="should be a contact sheet"):
+        list(inventory.sheets(tmp_path, ["affectnet"]))
