@@ -43,7 +43,7 @@ def test_a_release_that_is_not_there_is_a_problem(tmp_path):
     (tmp_path / "params.yaml").write_bytes((ROOT / "profiles" / "small.yaml").read_bytes())
     (tmp_path / "data" / "releases" / "voxceleb1").mkdir(parents=True)
     problems = {finding.topic: finding.problem for finding in doctor.parameters(tmp_path) if finding.problem}
-    assert set(problems) == {"affectnet", "voxceleb2", "w300"}
+    assert set(problems) == {"aflw", "affectnet", "emotionet", "voxceleb2", "w300"}
     assert problems["w300"] == "put or link the release into data/releases/300w"
 
 

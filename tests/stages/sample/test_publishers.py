@@ -59,7 +59,16 @@ def test_a_second_rendering_on_two_processes_has_the_same_bytes(
 def test_the_project_s_own_reader_finds_every_item(name: str, releases: Path, tmp_path: Path):
     source = config.FetchParams(source="folder", folder=str(releases / name))
     sample, journal = config.SampleParams(seed=SEED), tmp_path / "journal"
-    fetch.run(dataset=name, out=tmp_path / "raw", journal=journal, sample=sample, settings={}, fetch=source)
+    no_registry = tmp_path  # digests there are those of the owners' files
+    fetch.run(
+        dataset=name,
+        out=tmp_path / "raw",
+        registries=no_registry,
+        journal=journal,
+        sample=sample,
+        settings={},
+        fetch=source,
+    )
     items = list(plugins.load("stages.datasets", name).read(tmp_path / "raw").items)
     rejects = Counter(item.reason.split(":")[0] for item in items if hasattr(item, "reason"))
     expected = {
