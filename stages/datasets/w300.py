@@ -40,6 +40,7 @@ FOLDERS = {  # folder -> owner's part, subset
 }
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _FILE = re.compile(rf"(?P<root>(?:.*/)?)(?P<folder>{'|'.join(FOLDERS)})/(?P<name>[^/]+)")
+_FARTHEST_PX = 1e6  # of a point from the corner; beyond, and where it is NaN, the number is damaged
 _POINT_BLOCK = re.compile(r"\{(.*?)\}", re.DOTALL)
 
 
@@ -62,14 +63,14 @@ def parse_points(data: bytes) -> NDArray[np.float64]:
     """(68, 2) points of a .pts file, x and y, pixel centres with the first pixel at 0.
 
     Raises:
-        Rejected: another number of points, or something that is no finite number.
+        Rejected: another number of points, or something that is no number within a picture's reach.
     """
     block = _POINT_BLOCK.search(data.decode("ascii", "replace"))
     try:
         values = np.array((block[1] if block else "").split(), np.float64)
     except ValueError:
         raise Rejected("points are damaged: not all are numbers") from None
-    if values.size != 2 * POINTS or not np.isfinite(values).all():
+    if values.size != 2 * POINTS or not (np.abs(values) < _FARTHEST_PX).all():
         raise Rejected(f"points are damaged: expected {POINTS} pairs, found {values.size / 2:g}")
     return values.reshape(POINTS, 2) - 1
 

@@ -1,9 +1,11 @@
 import csv
 import io
 import re
+import sqlite3
 import tarfile
 import zipfile
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -235,3 +237,69 @@ def test_nobody_appears_in_two_data_sets():
 def test_more_parts_than_names_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="at most 676, found 677"):
         files.write_zip_parts(tmp_path / "x", [], 677)
+
+
+def aflw_faces(folder: Path) -> list[tuple[float, ...]]:
+    """Roll, pitch, yaw, then x and y of both outer eye corners, the nose and the chin."""
+    points = "".join(
+        f", (SELECT {axis} FROM FeatureCoords c WHERE c.face_id = p.face_id AND feature_id = {feature})"
+        for feature in (7, 12, 15, 21)
+        for axis in "xy"
+    )
+    with closing(sqlite3.connect(folder / "aflw.sqlite")) as database:
+        return database.execute(f"SELECT roll, pitch, yaw{points} FROM FacePose p").fetchall()
+
+
+def test_aflw_poses_have_the_owners_signs(releases: Path):
+    found = np.array(aflw_faces(releases / "aflw"))
+    found = found[np.abs(found[:, 2]) < 1]
+    roll, pitch, yaw = found[:, :3].T
+    left, right, nose, chin = (found[:, at : at + 2] for at in (3, 5, 7, 9))
+    fall = np.arctan2(*(right - left)[:, ::-1].T)  # of the eye line: positive where it falls to the right
+    assert np.corrcoef(roll, fall)[0, 1] > 0.9
+    across, down = (right - left) / np.linalg.norm(right - left, axis=1)[:, None], (chin - (left + right) / 2)
+    off = ((nose - (left + right) / 2) * across).sum(axis=1)
+    assert np.corrcoef(yaw, off)[0, 1] < -0.9  # positive yaw turns the nose to the left edge
+    height = ((nose - (left + right) / 2) * down).sum(axis=1) / (down**2).sum(axis=1)
+    assert np.corrcoef(pitch, height)[0, 1] < -0.5  # positive pitch lifts the nose towards the eyes
+
+
+def test_aflw_keeps_the_oddities_of_the_original(releases: Path):
+    with closing(sqlite3.connect(releases / "aflw/aflw.sqlite")) as database:
+        (faces,), (poses,), (pictures,) = (
+            database.execute(f"SELECT count(*) FROM {table}").fetchone()
+            for table in ("Faces", "FacePose", "FaceImages")
+        )
+        yaws = [abs(yaw) for (yaw,) in database.execute("SELECT yaw FROM FacePose")]
+        assert database.execute("SELECT count(*) FROM FaceRect WHERE w != h").fetchone() != (0,)
+    assert faces == poses + 1
+    assert faces > pictures == 12
+    assert sorted(yaw > 3.2 for yaw in yaws)[-2:] == [True, True]
+    assert max(yaws) > 2 * np.pi
+
+
+def test_mafl_points_lie_on_the_eyes_that_celeba_aligns(releases: Path):
+    lines = (releases / "mafl/list_landmarks_align_celeba.txt").read_text().splitlines()
+    points = np.array([line.split()[1:] for line in lines[2:]], float).reshape(-1, 5, 2)
+    assert int(lines[0]) == len(points)
+    assert points[:, :2].mean(axis=(0, 1)) == pytest.approx((89, 112), abs=4)
+    assert np.linalg.norm(points[:, 1] - points[:, 0], axis=1).mean() == pytest.approx(37, abs=4)
+    names = [(releases / f"mafl/{part}.txt").read_bytes() for part in ("training", "testing")]
+    assert not any(data.endswith(b"\n") for data in names)
+    assert not set(names[0].split()) & set(names[1].split())
+
+
+def test_emotionet_lists_have_62_cells_without_header_and_judge_what_is_shown(releases: Path):
+    lists = sorted((releases / "emotionet").glob("dataFile_*.txt"))
+    rows = [line.split("\t") for path in lists for line in path.read_text().splitlines()]
+    assert len(rows) == 8
+    assert {len(row) for row in rows} == {62}
+    assert {cell for row in rows for cell in row[2:]} == {"0", "1", "999"}
+    assert all(re.search(r"/N_\d{10}/N_\d{10}_\d{5}\.jpg$", row[0]) for row in rows)
+
+
+def test_emotionet_draws_every_unit_and_none_against_another():
+    drawn = [emotionet.present(emotionet.draw_units(np.random.default_rng(seed))) for seed in range(300)]
+    for unit in (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26):
+        assert 0.1 < np.mean([shown[f"AU{unit}"] > 0 for shown in drawn]) < 0.4
+    assert not any(shown["AU26"] and shown["AU17"] for shown in drawn)

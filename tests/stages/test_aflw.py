@@ -1,0 +1,147 @@
+import math
+import sqlite3
+from collections.abc import Sequence
+
+import pytest
+from media_samples import encoded, noise
+from releases import bring, put
+
+from stages import index, tables
+from stages.config import BoxParams, IndexParams
+from stages.datasets.aflw import read, wrap
+from stages.errors import Rejected, UserError
+from stages.readers import Face, Reject
+
+DEMO = (0.050194, -0.111076, -0.692357)  # the authors' example: roll, pitch, yaw
+SCHEMA = """
+CREATE TABLE Faces (face_id INTEGER PRIMARY KEY, file_id TEXT, db_id TEXT);
+CREATE TABLE FaceImages (image_id INTEGER PRIMARY KEY, db_id TEXT, file_id TEXT, filepath TEXT, bw INTEGER,
+    width INTEGER, height INTEGER);
+CREATE TABLE FaceRect (face_id INTEGER, x INTEGER, y INTEGER, w INTEGER, h INTEGER, annot_type_id INTEGER);
+CREATE TABLE FacePose (face_id INTEGER, roll REAL, pitch REAL, yaw REAL, annot_type_id INTEGER);
+"""
+
+
+def release(folder, faces: Sequence[tuple]):
+    """Faces as (picture, rectangle or None, pose or None), numbered from 1; pictures of 400 x 350 px."""
+    folder.mkdir(parents=True)
+    with sqlite3.connect(folder / "aflw.sqlite") as database:
+        database.executescript(SCHEMA)
+        for image, picture in enumerate(sorted({face[0] for face in faces}), start=1):
+            row = (image, "flickr", f"{picture}.jpg", f"2/{picture}.jpg", 0, 400, 350)
+            database.execute("INSERT INTO FaceImages VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            put(folder / "aflw/data/flickr/2" / f"{picture}.jpg", encoded(noise(400, 350, image)))
+        for number, (picture, rect, pose) in enumerate(faces, start=1):
+            database.execute("INSERT INTO Faces VALUES (?, ?, 'flickr')", (number, f"{picture}.jpg"))
+            if rect:
+                database.execute("INSERT INTO FaceRect VALUES (?, ?, ?, ?, ?, 1)", (number, *rect))
+            if pose:
+                database.execute("INSERT INTO FacePose VALUES (?, ?, ?, ?, 1)", (number, *pose))
+    database.close()
+    return folder
+
+
+def items(folder, raw) -> list[Face | Reject]:
+    return list(read(bring("aflw", folder, raw)).items)
+
+
+def test_the_demo_row_becomes_the_demo_crop_and_pose_in_radians(tmp_path):
+    (face,) = items(release(tmp_path / "r", [("image66922", (237, 228, 95, 95), DEMO)]), tmp_path / "raw")
+    assert isinstance(face, Face)
+    assert face.box_xyxy_px == (237, 228, 332, 323)
+    assert face.labels["pose_rad"] == pytest.approx(DEMO)
+    assert [math.degrees(angle) for angle in face.labels["pose_rad"]] == pytest.approx([2.88, -6.36, -39.67], abs=0.01)
+    assert face.part == ""
+
+
+def test_faces_of_one_picture_are_one_group(tmp_path):
+    rect = (10, 10, 90, 91)
+    folder = release(tmp_path / "r", [("a", rect, DEMO), ("b", rect, DEMO), ("a", rect, DEMO)])
+    found = items(folder, tmp_path / "raw")
+    assert [(face.sample_id, face.group_id) for face in found if isinstance(face, Face)] == [
+        ("2/a.jpg/1", "2/a.jpg"), ("2/a.jpg/3", "2/a.jpg"), ("2/b.jpg/2", "2/b.jpg"),
+    ]  # fmt: skip
+
+
+def test_an_odd_box_that_leaves_the_picture_is_cut_as_it_is(tmp_path):
+    folder = release(tmp_path / "r", [("a", (-21, -7, 101, 96), DEMO), ("b", (900, 900, 50, 50), DEMO)])
+    index.run(
+        dataset="aflw",
+        raw=bring("aflw", folder, tmp_path / "raw"),
+        out=tmp_path / "out",
+        sheets=tmp_path / "sheets",
+        journal=tmp_path / "journal",
+        index=IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64),
+        box=BoxParams(margin_frac=0.0),
+    )
+    (row,) = tables.read(tmp_path / "out" / "index.parquet").to_pylist()
+    assert row["crop_xyxy_px"] == [-21, -7, 80, 89]
+    assert row["pose_rad"] == pytest.approx(DEMO, abs=1e-6)
+    assert row["group_id"] == "2/a.jpg"
+    (reject,) = tables.read(tmp_path / "out" / "rejects.parquet").to_pylist()
+    assert reject["reason"] == "face box misses the picture"
+
+
+def test_an_angle_within_a_turn_is_wrapped_and_counted(tmp_path, caplog):
+    rect = (10, 10, 90, 91)
+    folder = release(tmp_path / "r", [("a", rect, (0.1, 0.2, 6.2)), ("b", rect, DEMO)])
+    with caplog.at_level("INFO"):
+        face, _ = items(folder, tmp_path / "raw")
+    assert isinstance(face, Face)
+    assert face.labels["pose_rad"][2] == pytest.approx(6.2 - 2 * math.pi)
+    assert "1 faces have an angle beyond half a turn" in caplog.text
+
+
+@pytest.mark.parametrize("angle", [40.0, -7, float("inf"), None, "x", b"\xff"])
+def test_an_angle_beyond_a_turn_is_rejected(angle):
+    with pytest.raises(Rejected, match="pose out of range"):
+        wrap(angle)
+
+
+def test_angles_end_at_half_a_turn():
+    assert [wrap(math.pi), wrap(-math.pi), wrap(0)] == [math.pi, math.pi, 0]
+
+
+def test_what_is_missing_damaged_or_repeated_is_a_reject(tmp_path):
+    rect = (10, 10, 90, 91)
+    faces = [("a", None, DEMO), ("b", rect, None), ("c", (1, 1, 0, 5), DEMO), ("d", rect, (0.1, 0.2, 1e9)),
+             ("e", rect, DEMO), ("f", rect, DEMO), ("g", rect, DEMO)]  # fmt: skip
+    folder = release(tmp_path / "r", faces)
+    (folder / "aflw/data/flickr/2/e.jpg").unlink()
+    with sqlite3.connect(folder / "aflw.sqlite") as database:
+        database.execute("DELETE FROM FaceImages WHERE file_id = 'f.jpg'")
+        database.execute("INSERT INTO FacePose VALUES (7, 0, 0, 0, 2)")
+    database.close()
+    found = items(folder, tmp_path / "raw")
+    assert [item.sample_id for item in found if isinstance(item, Face)] == ["2/g.jpg/7"]
+    assert {item.key: item.reason.split(":")[0] for item in found if isinstance(item, Reject)} == {
+        "7": "repeated",
+        "/6": "no such picture",
+        "2/a.jpg/1": "no annotated box",
+        "2/b.jpg/2": "no pose",
+        "2/c.jpg/3": "box is damaged",
+        "2/d.jpg/4": "pose out of range",
+        "2/e.jpg/5": "no such picture",
+    }
+
+
+def test_a_picture_of_another_size_than_the_database_says_is_a_reject(tmp_path):
+    folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
+    (face,) = items(folder, tmp_path / "raw")
+    assert isinstance(face, Face)
+    assert face.size_px == (400, 350)
+
+
+@pytest.mark.parametrize("data", [b"", b"SQLite format 3\0" + bytes(4000), b"\x89PNG", b"x" * 5000])
+def test_a_file_that_is_no_database_is_one_sentence(data, tmp_path):
+    folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
+    put(folder / "aflw.sqlite", data)
+    with pytest.raises(UserError, match=r"aflw\.sqlite is no readable AFLW database"):
+        items(folder, tmp_path / "raw")
+
+
+def test_a_database_without_faces_is_one_sentence(tmp_path):
+    folder = release(tmp_path / "r", [])
+    put(folder / "aflw/data/flickr/2/a.jpg", b"x")
+    with pytest.raises(UserError, match="should list faces"):
+        items(folder, tmp_path / "raw")

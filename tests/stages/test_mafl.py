@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from media_samples import encoded, noise
+from releases import bring, put
+
+from stages import index, tables
+from stages.config import BoxParams, IndexParams
+from stages.datasets.mafl import read
+from stages.errors import UserError
+from stages.readers import Face, Reject
+
+COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
+POINTS = "  69  109  106  113   77  142   73  152  108  154"
+
+
+def release(folder, lines: list[str], training: str, testing: str, pictures: int = 6):
+    for number in range(1, pictures + 1):
+        put(folder / "img_align_celeba" / f"{number:06d}.jpg", encoded(noise(178, 218, number)))
+    put(folder / "list_landmarks_align_celeba.txt", "\n".join([str(len(lines)), COLUMNS, *lines]) + "\n")
+    put(folder / "training.txt", training)
+    put(folder / "testing.txt", testing)
+    return folder
+
+
+def items(folder, raw) -> list[Face | Reject]:
+    return list(read(bring("mafl", folder, raw)).items)
+
+
+LINES = [f"{number:06d}.jpg{POINTS}" for number in range(1, 7)]
+
+
+def test_lists_without_a_newline_at_the_end_keep_their_last_name(tmp_path):
+    folder = release(tmp_path / "r", LINES, "000001.jpg\n000002.jpg", "000003.jpg\n000004.jpg")
+    found = items(folder, tmp_path / "raw")
+    assert [(face.sample_id, face.part) for face in found if isinstance(face, Face)] == [
+        ("000003.jpg", "test"), ("000004.jpg", "test"), ("000001.jpg", "train"), ("000002.jpg", "train"),
+    ]  # fmt: skip
+
+
+def test_points_stand_between_runs_of_blanks_and_the_box_is_that_of_the_demo(tmp_path):
+    (face, _) = items(release(tmp_path / "r", LINES, "000002.jpg", "000001.jpg"), tmp_path / "raw")
+    assert isinstance(face, Face)
+    assert face.points_px is not None
+    assert face.points_px.tolist() == [[69, 109], [106, 113], [77, 142], [73, 152], [108, 154]]
+    assert face.box_xyxy_px == (35, 70, 143, 183)
+
+
+def test_celeba_pictures_that_mafl_does_not_list_are_not_used(tmp_path):
+    found = items(release(tmp_path / "r", LINES, "000002.jpg", "000001.jpg"), tmp_path / "raw")
+    assert len(found) == 2
+
+
+def test_what_is_missing_or_damaged_is_a_reject(tmp_path):
+    lines = [*LINES[:2], "000003.jpg  69  109  106", "000004.jpg" + POINTS.replace("154", "nan")]
+    testing = "000003.jpg\n000004.jpg\n000005.jpg\n000099.jpg\n../x.jpg"
+    found = items(release(tmp_path / "r", lines, "000001.jpg", testing), tmp_path / "raw")
+    assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == [
+        "points are damaged", "points are damaged", "no points", "no such picture", "unsafe name",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["training.txt", "testing.txt", "list_landmarks_align_celeba.txt"])
+def test_a_missing_or_empty_list_is_one_sentence(name, tmp_path):
+    folder = release(tmp_path / "r", LINES, "000001.jpg", "000002.jpg")
+    put(folder / name, b"")
+    with pytest.raises(UserError, match=name):
+        items(folder, tmp_path / "raw")
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=name):
+        items(folder, tmp_path / "raw2")
+
+
+def test_crops_are_the_demos_and_a_picture_of_another_size_is_a_reject(tmp_path):
+    folder = release(tmp_path / "r", LINES, "000001.jpg", "000002.jpg\n000003.jpg")
+    put(folder / "img_align_celeba" / "000003.jpg", encoded(noise(409, 687)))
+    index.run(
+        dataset="mafl",
+        raw=bring("mafl", folder, tmp_path / "raw"),
+        out=tmp_path / "out",
+        sheets=tmp_path / "sheets",
+        journal=tmp_path / "journal",
+        index=IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64),
+        box=BoxParams(margin_frac=0.0),
+    )
+    (first, _) = tables.read(tmp_path / "out" / "index.parquet").to_pylist()
+    assert first["crop_xyxy_px"] == [35, 70, 143, 183]
+    eye = np.array(first["landmarks"][:2])
+    assert eye == pytest.approx(((69.5 - 35) * 256 / 108 - 0.5, (109.5 - 70) * 256 / 113 - 0.5), abs=1e-4)
+    (reject,) = tables.read(tmp_path / "out" / "rejects.parquet").to_pylist()
+    assert reject["reason"].startswith("picture of another size: 409x687 px")
