@@ -24,7 +24,7 @@ PARTITION = {"training": 0, "testing": 0, "others": 1}
 SIZE_PX = (178, 218)
 EYES_XY = (0.5, 0.515)  # middle of the eyes, as shares of the picture
 EYE_DISTANCE_PX = 38.0
-EYE_DISTANCE, EYES_Y = 0.677, -0.30  # of a neutral head, in units
+EYE_DISTANCE, EYES_Y = 0.75, -0.33  # as a neutral head appears, in units: its eyes are nearer than its centre
 WANDER_PX, ZOOM = 2.5, 0.05  # what alignment leaves over
 TURN = Turn(yaw_deg=(0, 34), pitch_deg=12, roll_deg=3)
 PICTURES_PER_PERSON = 3

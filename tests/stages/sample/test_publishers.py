@@ -12,9 +12,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from releases import bring
 from scipy.io import loadmat
 
-from stages import config, fetch, plugins, workers
+from stages import plugins, workers
 from stages.sample import affectnet, aflw, emotionet, mafl, voxceleb1, voxceleb2, w300
 from stages.sample.studio import casting, files
 from stages.sample.studio.layout import Array
@@ -59,18 +60,7 @@ def test_a_second_rendering_on_two_processes_has_the_same_bytes(
 
 @pytest.mark.parametrize("name", list(SMALL))
 def test_the_project_s_own_reader_finds_every_item(name: str, releases: Path, tmp_path: Path):
-    source = config.FetchParams(source="folder", folder=str(releases / name))
-    sample, journal = config.SampleParams(seed=SEED), tmp_path / "journal"
-    no_registry = tmp_path  # digests there are those of the owners' files
-    fetch.run(
-        dataset=name,
-        out=tmp_path / "raw",
-        registries=no_registry,
-        journal=journal,
-        sample=sample,
-        settings={},
-        fetch=source,
-    )
+    bring(name, releases / name, tmp_path / "raw")
     items = list(plugins.load("stages.datasets", name).read(tmp_path / "raw").items)
     rejects = Counter(item.reason.split(":")[0] for item in items if hasattr(item, "reason"))
     expected = {
