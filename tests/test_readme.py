@@ -16,16 +16,16 @@ def numbers() -> str:
 def test_the_readme_shows_the_numbers_of_the_committed_report():
     reported = json.loads((ROOT / "data" / "reports" / "metrics.json").read_text(encoding="utf-8"))
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in numbers().splitlines() if "|" in line]
-    header, rows = lines[0], lines[2:]
+    header, rows = [name.strip("`") for name in lines[0]], lines[2:]
     shown = {
-        (method.strip("`"), row[0], row[1], row[2].replace(" ", "_")): row[header.index(method)].split()[0]
+        (method, row[0], row[1], row[2].replace(" ", "_")): row[header.index(method)].split()[0]
         for row in rows
         for method in header[3:-1]
     }
     expected = {
         (method, dataset, task, metric): f"{value:.{readme.DIGITS.get(metric, 2)}f}"
-        for method, datasets in reported.items()
-        for dataset, tasks in datasets.items()
+        for method in header[3:-1]
+        for dataset, tasks in reported[method].items()
         for task, metrics in tasks.items()
         for metric, value in metrics.items()
     }

@@ -17,15 +17,26 @@ ROOT = Path(__file__).parents[1]
 PYTHON_FIRST = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 TINY: dict[str, Any] = {
-    "split": {"track_val": 0.3, "track_test": 0.2, "face_val": 0.3},
+    "split": {"track_val": 0.3, "track_test": 0.2},
     "pretrain": {"size_px": 32, "batch": 8, "epochs": 2, "draws_per_identity": 4, "val_samples": 8},
     "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50},
     "dataset": {
         "affectnet": {"sample": {"training": 90, "validation": 32}},
+        "aflw": {"sample": {"pictures": 40}},
+        "emotionet": {"sample": {"automatic": 60, "manual": 30}},
+        "mafl": {"sample": {"training": 50, "testing": 16}},
         "voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 1, "seconds": 1.5}},
         "voxceleb2": {"sample": {"identities": 6, "tracks_per_identity": 1, "seconds": 1.0}},
         "w300": {"sample": {"training": 50, "common": 12, "challenging": 6}},
     },
+}
+
+TASKS = {
+    ("affectnet", "expression"),
+    ("aflw", "pose"),
+    ("emotionet", "action_units"),
+    ("mafl", "landmarks"),
+    ("w300", "landmarks"),
 }
 
 
@@ -47,7 +58,7 @@ def project(folder: Path) -> Path:
     """A repository with the project's own code and graph, and a tiny sample."""
     for name in run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
         source = ROOT / name
-        if name.startswith(("stages/", "fabnet/", ".dvc")) or name in ("dvc.yaml", ".gitignore"):
+        if name.startswith(("stages/", "fabnet/", "data/registry/", ".dvc")) or name in ("dvc.yaml", ".gitignore"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / name)
     yaml = YAML(typ="safe")
@@ -70,9 +81,7 @@ def test_one_command_leads_from_raw_releases_to_the_report(first: Path):
     reports = first / "data" / "reports"
     rows = tables.read(reports / "metrics.parquet", tables.METRICS).to_pylist()
     assert {(row["method"], row["dataset"], row["task"]) for row in rows} == {
-        (method, dataset, task)
-        for method in ("fabnet", "random")
-        for dataset, task in (("affectnet", "expression"), ("w300", "landmarks"))
+        (method, dataset, task) for method in ("fabnet", "random") for dataset, task in TASKS
     }
     assert all(row["n"] > 0 and row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
     assert "<html" in (reports / "report.html").read_text(encoding="utf-8")
