@@ -47,6 +47,11 @@ def stored(out: Path, row: dict) -> np.ndarray:
         return media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
 
 
+def command_line(raw: Path) -> list[str]:
+    """`crop` as DVC starts it, writing into the current folder."""
+    return [sys.executable, "-m", "stages.crop", "voxceleb1", "--raw", str(raw), "--out", "out", "--sheets", "sheets"]
+
+
 def test_clips_are_sampled_and_cut_as_the_hand_says(tmp_path):
     clip = mp4(tmp_path, 20)
     raw = bring("voxceleb2", voxceleb2(tmp_path / "release", {"id00001/v/00001": clip}), tmp_path / "raw")
@@ -185,18 +190,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(tmp_path
         .replace("tracks_per_unit: 16", "tracks_per_unit: 2")
         .replace("shard_mb: 64", "shard_mb: 1"),
     )
-    command = [
-        sys.executable,
-        "-m",
-        "stages.crop",
-        "voxceleb1",
-        "--raw",
-        str(raw),
-        "--out",
-        "out",
-        "--sheets",
-        "sheets",
-    ]
+    command = command_line(raw)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     killed_at = []
     for least in (4, 20):
@@ -233,18 +227,7 @@ def test_worker_processes_end_when_their_parent_is_killed(tmp_path):
         tmp_path / "params.yaml",
         (ROOT / "params.yaml").read_text().replace("tracks_per_unit: 16", "tracks_per_unit: 2"),
     )
-    command = [
-        sys.executable,
-        "-m",
-        "stages.crop",
-        "voxceleb1",
-        "--raw",
-        str(raw),
-        "--out",
-        "out",
-        "--sheets",
-        "sheets",
-    ]
+    command = command_line(raw)
     process = subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
     )
