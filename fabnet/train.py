@@ -40,7 +40,7 @@ class Trainer:
     """Method, optimiser and learning-rate schedule; all state needed to go on after a stop.
 
     The learning rate is multiplied by `plateau_factor` when the validation loss has not improved for more than
-    `plateau_patience` epochs (supplement: divided by 10 on a plateau).
+    `plateau_patience` epochs (supplement: divided by 10 on a plateau), not before the method's curriculum has ended.
     """
 
     def __init__(self, method: Method, settings: Settings, *, device: torch.device) -> None:
@@ -77,7 +77,8 @@ class Trainer:
             trained = _means(self._step(frames, on_step) for frames in train(self.epoch + 1))
             validated = self.validate(val())
             _check(validated["loss"], f"after step {self.steps}")
-            self.schedule.step(validated["loss"])
+            if not self.method.observe(validated["loss"]):
+                self.schedule.step(validated["loss"])
             self.epoch += 1
             yield Epoch(self.epoch, self.steps, trained, validated, lr)
 

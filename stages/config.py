@@ -117,10 +117,16 @@ class PretrainParams(Section):
     draws_per_identity: Count  # samples that an epoch draws from each identity
     plateau_factor: Fraction  # the learning rate is multiplied by this ...
     plateau_patience: Count  # ... after more than this many epochs without a better validation loss
+    checkpoint_epochs: Count  # the encoder is kept after every so many epochs, for the learning curves
     val_samples: Count  # drawn once, the same in every epoch
     jitter_px: dict[Name, tuple[Count, Count]]  # per track data set: range of the random square crop's side
     device: Literal["auto", "cpu", "cuda", "mps"]
     amp: bool  # float16 autocast, cuda only
+
+
+class RefineParams(Section):
+    start: Name  # method whose weights the refined ones start from
+    epochs: Count
 
 
 class EmbedParams(Section):
@@ -170,13 +176,16 @@ class Params(Section):
     tracks: Annotated[list[Name], Field(min_length=1)]  # of `datasets`: face tracks to pre-train on
     detected: list[Name]  # of `datasets`: still images whose face is found by a detector
     boxed: list[Name]  # of `datasets`: still images whose face box is annotated
-    methods: Annotated[list[Name], Field(min_length=1)]
+    methods: Annotated[list[Name], Field(min_length=1)]  # what the report compares, in its order
+    pretrained: Annotated[list[Name], Field(min_length=1)]  # of `methods`: from initial or supplied weights
+    refined: list[Name]  # of `methods`: from the weights of `refine.start`
     sample: SampleParams
     crop: CropParams
     detect: DetectParams
     index: IndexParams
     split: SplitParams
     pretrain: PretrainParams
+    refine: RefineParams
     embed: EmbedParams
     probe: ProbeParams
     method: dict[Name, dict[str, Any]]
@@ -206,6 +215,18 @@ class Params(Section):
             missing = [name for name in listed if name not in mapped]
             if missing:
                 raise ValueError(f"{what}.{missing[0]} is missing: every entry that is listed needs its settings")
+        return self
+
+    @model_validator(mode="after")
+    def methods_agree(self) -> Self:
+        both = self.pretrained + self.refined
+        if sorted(both) != sorted(self.methods) or len(set(both)) != len(both):
+            raise ValueError(
+                "pretrained and refined together should name each of `methods` once; "
+                f"methods: {self.methods}, pretrained + refined: {both}"
+            )
+        if self.refined and self.refine.start not in self.pretrained:
+            raise ValueError(f"refine.start should be one of `pretrained` {self.pretrained}, found {self.refine.start}")
         return self
 
     @model_validator(mode="after")
@@ -254,13 +275,25 @@ def check(path: Path) -> Params:
     params = load(path)
     plugins.load("stages.detectors", params.detect.detector)
     for name in params.methods:
-        plugins.settings(plugins.load("fabnet.pretext", name), params.method[name], f"method.{name}")
+        _check_method(name, params)
     for name in params.datasets:
         plugins.load("stages.datasets", name)
         plugins.settings(plugins.load("stages.sample", name), params.dataset[name].sample, f"dataset.{name}.sample")
         for task in params.dataset[name].tasks.values():
             plugins.load("fabnet.probes", task.probe)
     return params
+
+
+def _check_method(name: str, params: Params) -> None:
+    module = plugins.load("fabnet.pretext", name)
+    settings = plugins.settings(module, params.method[name], f"method.{name}")
+    problem = module.problem(settings) if hasattr(module, "problem") else None
+    if problem:
+        raise UserError(f"params.yaml: method.{name}: {problem}")
+    if getattr(settings, "weights", None) == "":
+        raise UserError(
+            f"params.yaml: method.{name}.weights is empty: name the weight file, or take {name} off `methods`"
+        )
 
 
 def sections(path: Path, wanted: Mapping[str, str], **names: Any) -> dict[str, Any]:

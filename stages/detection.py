@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from fabnet.boxes import Box
-from stages import digests, plugins
+from stages import plugins, supplied
 from stages.config import DetectParams
 from stages.errors import UserError
 from stages.media import Image
@@ -53,27 +53,14 @@ def provenance(params: DetectParams) -> dict[str, str]:
         if params.weights:
             raise UserError(f"detect.weights should be empty, since {params.detector} needs no weight file")
         return {"detector": params.detector, "detector_version": module.version(), "weights_sha256": ""}
-    _check_weights(params, module.WEIGHTS)
+    wanted = f"{module.WEIGHTS}, which {params.detector} needs"
+    supplied.check(params.weights, params.weights_sha256, "detect", wanted)
     detector(params.detector, params.weights, params.min_score)
     return {
         "detector": params.detector,
         "detector_version": module.version(),
         "weights_sha256": params.weights_sha256,
     }
-
-
-def _check_weights(params: DetectParams, wanted: str) -> None:
-    path = Path(params.weights)
-    if not params.weights or not path.is_file():
-        found = f"found no file {params.weights}" if params.weights else "found an empty value"
-        raise UserError(f"detect.weights should be the path of {wanted}, which {params.detector} needs: {found}")
-    digest = digests.of_file(path)
-    if params.weights_sha256 != digest:
-        stated = params.weights_sha256 or "nothing"
-        raise UserError(
-            f"detect.weights_sha256 should be the sha256 of {path}, which is {digest}, found {stated}: "
-            "check that it is the file you mean and put its digest there"
-        )
 
 
 def _module(name: str) -> ModuleType:

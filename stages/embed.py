@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fabnet import crops
-from fabnet.encoder import Encoder
 from stages import command, config, journals, media, models, progress, tables
 from stages.errors import Rejected
 from stages.shards import Shards
@@ -86,7 +85,7 @@ def run(
     journals.forget(work)
 
 
-def _embed_dataset(encoder: Encoder, size_px: int, folder: Path, units: Path, batch: int) -> list[dict[str, Any]]:
+def _embed_dataset(encoder: nn.Module, size_px: int, folder: Path, units: Path, batch: int) -> list[dict[str, Any]]:
     """PARTS rows of every image in `folder`; units that lie in `units` already are not done again."""
     index = tables.read(folder / "index.parquet").sort_by("sample_id").select(["sample_id", "shard", "offset", "size"])
     per_unit = batch * BATCHES_PER_UNIT
@@ -132,7 +131,7 @@ def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
     return batch
 
 
-def _embed(encoder: Encoder, batch: Batch) -> Iterator[dict[str, Any]]:
+def _embed(encoder: nn.Module, batch: Batch) -> Iterator[dict[str, Any]]:
     """PARTS rows of one batch."""
     for sample_id, reason in batch.lost.items():
         yield {"sample_id": sample_id, "embedding": None, "reason": reason}

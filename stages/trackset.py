@@ -36,16 +36,23 @@ class TrackSet:
 
     @classmethod
     def load(
-        cls, folder: Path, splits: Path, datasets: list[str], jitter_px: Mapping[str, tuple[int, int]], *, frames: int
+        cls,
+        folder: Path,
+        splits: Path,
+        datasets: list[str],
+        jitter_px: Mapping[str, tuple[int, int]],
+        *,
+        frames: int,
+        stage: str,
     ) -> "TrackSet":
-        """All tracks of `datasets` that have at least `frames` frames; shorter ones become rejects.
+        """All tracks of `datasets` that have at least `frames` frames; shorter ones become rejects of `stage`.
 
         Raises:
             UserError: a table is missing, or the training or validation part has no track.
         """
         rows = pa.concat_tables([_rows(folder, splits, name) for name in sorted(datasets)])
         rows = rows.sort_by([(name, "ascending") for name in (*TRACK, "frame")]).combine_chunks()
-        tracks, rejects = _group(rows, frames)
+        tracks, rejects = _group(rows, frames, stage)
         for part in ("train", "val"):
             if not tracks.get(part):
                 raise UserError(f"no track of at least {frames} frames in the {part} part: use a larger release")
@@ -96,7 +103,7 @@ def _rows(folder: Path, splits: Path, dataset: str) -> pa.Table:
     return rows.append_column("dataset", pa.array([dataset] * rows.num_rows, pa.string()))
 
 
-def _group(rows: pa.Table, frames: int) -> tuple[dict[str, Tracks], list[dict[str, str]]]:
+def _group(rows: pa.Table, frames: int, stage: str) -> tuple[dict[str, Tracks], list[dict[str, str]]]:
     """Row numbers by part, identity, video and track, and the tracks that are too short; `rows` sorted by TRACK."""
     runs = rows.group_by(list(TRACK), use_threads=False).aggregate([([], "count_all")])  # in order of appearance
     tracks: dict[str, Any] = {}
@@ -105,7 +112,7 @@ def _group(rows: pa.Table, frames: int) -> tuple[dict[str, Tracks], list[dict[st
     for part, identity, video, dataset, track, count in zip(*runs.to_pydict().values(), strict=True):
         if count < frames:
             reason = f"too few frames: a sample needs {frames}, found {count}"
-            rejects.append({"dataset": dataset, "key": track, "stage": "pretrain", "reason": reason})
+            rejects.append({"dataset": dataset, "key": track, "stage": stage, "reason": reason})
         else:
             videos = tracks.setdefault(part, {}).setdefault(identity, {})
             videos.setdefault(video, {})[f"{dataset}/{track}"] = np.arange(start, start + count)

@@ -39,9 +39,10 @@ class Declared:
 
     @property
     def arguments(self) -> list[str]:
-        """What the command says before its first option: data set, method, seed."""
+        """What the command says before its first option (data set, method, seed), and the method of `--model`."""
         rest = self.words[3:]
-        return rest[: next((index for index, word in enumerate(rest) if word.startswith("--")), len(rest))]
+        model = re.findall(r"--model data/models/(\w+)-", self.cmd)
+        return rest[: next((index for index, word in enumerate(rest) if word.startswith("--")), len(rest))] + model
 
 
 def declared() -> list[Declared]:

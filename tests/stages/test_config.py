@@ -22,11 +22,10 @@ WRONG = {
     "out of range": (("  track_val: 0.15", "  track_val: 1.5"), "split.track_val should be less than 1, found 1.5"),
     "shares above one": (("  track_val: 0.15", "  track_val: 0.95"), "track_val + track_test should be below 1"),
     "not a choice": (("optimiser: adam", "optimiser: lion"), "pretrain.optimiser should be 'adam' or 'sgd'"),
-    "a method without settings": (
-        ("methods: [fabnet, random]", "methods: [fabnet, vicreg]"),
-        "method.vicreg is missing",
-    ),
-    "a method that is no module": (("  random: {", "  vicreg: {"), "method.random is missing"),
+    "a method that is trained in no way": (("refined: [fabnet_sources]", "refined: []"), "pretrained and refined"),
+    "a start that is not trained": (("  start: fabnet\n", "  start: fabmet\n"), "refine.start should be one of"),
+    "a method without settings": (("  random: {", "  untrained: {"), "method.random is missing"),
+    "a batch smaller than a window": (("patience: 0, batch: 32", "patience: 0, batch: 1"), "batch should be larger"),
     "a misspelt setting of a method": (
         ("  fabnet: {width", "  fabnet: {widht"),
         "method.fabnet.widht is no known parameter",

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from fabnet import crops
-from fabnet.encoder import Encoder
+from fabnet.pretext import random
 from stages import config, embed, media, models, shards, tables
 from stages.errors import UserError
 
@@ -39,14 +39,13 @@ def write_faces(folder: Path, *, broken: tuple[int, ...] = ()) -> None:
     tables.write(folder / "index.parquet", tables.FACES, packed, key=["sample_id"])
 
 
-def write_model(folder: Path, *, spoil: bool = False) -> Encoder:
-    torch.manual_seed(3)
-    encoder = Encoder(size_px=SIZE_PX, width=4, embedding=6)
+def write_model(folder: Path, *, spoil: bool = False) -> nn.Module:
+    settings = {"width": 4, "embedding": 6}
+    net = models.build(random, random.Params(**settings), seed=3, size_px=SIZE_PX)
     if spoil:
-        nn.init.constant_(encoder[-1].bias, float("nan"))
-    card = models.ModelCard("fabnet", 0, SIZE_PX, 4, 6, ["voxceleb1"], 10)
-    models.save(folder, card, encoder, encoder)
-    return encoder.eval()
+        nn.init.constant_(net.encoder[-1].bias, float("nan"))
+    models.save(folder, models.ModelCard("random", 3, SIZE_PX, settings, ["voxceleb1"], 10), net)
+    return net.encoder.eval()
 
 
 def run(root: Path, out: str = "out", *, batch: int = 3) -> dict[str, np.ndarray]:

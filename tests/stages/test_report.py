@@ -23,7 +23,13 @@ def parameters(**changes: object) -> config.Params:
     sample = config.load(ROOT / "profiles" / "sample.yaml")
     dataset = {**sample.dataset, **probe_samples.SETTINGS}
     faces: dict[str, object] = {"detected": ["affectnet"], "boxed": ["w300"]}
-    small: dict[str, object] = {**faces, "seeds": SEEDS, "dataset": dataset, "probe": probe_samples.PARAMS}
+    small: dict[str, object] = {
+        **faces,
+        "methods": ["fabnet", "random"],
+        "seeds": SEEDS,
+        "dataset": dataset,
+        "probe": probe_samples.PARAMS,
+    }
     return sample.model_copy(update=small | changes)
 
 

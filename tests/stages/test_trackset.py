@@ -13,7 +13,8 @@ JITTER = {"voxceleb1": (36, 40), "voxceleb2": (32, 34)}
 
 
 def load(root: Path, *datasets: str, frames: int = 2) -> TrackSet:
-    return TrackSet.load(root / "tracks", root / "splits", list(datasets or ["voxceleb1"]), JITTER, frames=frames)
+    names = list(datasets or ["voxceleb1"])
+    return TrackSet.load(root / "tracks", root / "splits", names, JITTER, frames=frames, stage="pretrain")
 
 
 def test_tracks_are_filed_by_part_identity_and_video(tmp_path: Path):

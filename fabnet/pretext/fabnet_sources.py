@@ -1,0 +1,64 @@
+"""FAb-Net with several source frames, mixed by confidence maps (Wiles et al. 2018, section 3.2).
+
+Objective: mean L1 distance between the mix of the warped sources and the target frame.
+It starts from a trained single-source network, whose sampler is held: its weights get no gradient, and its BN layers
+stay in evaluation mode. In the original their running statistics drifted, because the whole network was in training
+mode; here the sampler that is held is held in all of its state.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+
+from fabnet.losses import photometric
+from fabnet.method import Method
+from fabnet.model import FAbNet
+
+
+@dataclass(frozen=True)
+class Params:
+    width: int  # channels of the first convolution; the original 32
+    embedding: int  # dimensions of the embedding; the original 256
+    sources: int  # source frames; the paper 3
+
+
+class SeveralSources(Method):
+    def __init__(self, params: Params, *, size_px: int) -> None:
+        super().__init__()
+        self.net = FAbNet(size_px=size_px, width=params.width, embedding=params.embedding, with_confidence=True)
+        self.net.sampler.requires_grad_(requires_grad=False)
+        self.encoder = self.net.encoder
+        self.frames = 1 + params.sources
+
+    def losses(self, frames: Tensor) -> dict[str, Tensor]:
+        """`loss`, and `copy`: the loss of taking the first source frame as it is."""
+        target, sources = frames[:, 0], frames[:, 1:]
+        reconstruction = self.net(sources, target)
+        return {"loss": photometric(reconstruction, target).mean(), "copy": photometric(sources[:, 0], target).mean()}
+
+    def start_from(self, start: Method) -> None:
+        """Encoder and sampler of a trained single-source network; the confidence decoder keeps its own start.
+
+        Raises:
+            ValueError: another method, or a network of another size.
+        """
+        net = getattr(start, "net", None)
+        if not isinstance(net, FAbNet):
+            raise ValueError("it should start from a FAb-Net with one source frame")
+        try:
+            self.net.encoder.load_state_dict(net.encoder.state_dict())
+            self.net.sampler.load_state_dict(net.sampler.state_dict())
+        except RuntimeError as error:
+            raise ValueError("it should start from a network of the same size_px, width and embedding") from error
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but the sampler."""
+        super().train(mode)
+        self.net.sampler.eval()
+        return self
+
+
+def build(params: Params, *, size_px: int) -> Method:
+    """A network with PyTorch's default initialisation, to be started from a single-source one."""
+    return SeveralSources(params, size_px=size_px)

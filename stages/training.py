@@ -1,0 +1,214 @@
+"""Training one method into its model folder: over the tracks, with a journal after every epoch.
+
+`pretrain` starts from initial weights, `refine` from a trained method; all else is the same for both.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fabnet import pairs, train
+from fabnet.method import Method
+from stages import journals, models, plugins, progress, tables
+from stages.config import PretrainParams
+from stages.errors import UserError
+from stages.trackset import TrackSet
+
+log = logging.getLogger(__name__)
+
+OWN = ("size_px", "batch")  # settings that a method may have for itself, instead of those that all share
+
+
+class Batches:
+    """The samples of an epoch, drawn from the tracks by seed and epoch number alone."""
+
+    def __init__(self, frames: TrackSet, per_sample: int, params: PretrainParams) -> None:
+        """`per_sample`: frames of a track in each sample.
+
+        Raises:
+            UserError: an epoch or the validation part does not fill a batch.
+        """
+        self._frames, self._per_sample, self._params = frames, per_sample, params
+        self._device = models.device(params.device)
+        identities = len(frames.tracks["train"])
+        self.per_epoch = identities * params.draws_per_identity // params.batch
+        if not self.per_epoch:
+            raise UserError(
+                f"an epoch of {identities} identities x {params.draws_per_identity} draws does not fill a batch of "
+                f"{params.batch}: raise pretrain.draws_per_identity or lower pretrain.batch"
+            )
+        if params.val_samples < params.batch:
+            raise UserError(
+                f"pretrain.val_samples should fill a batch of {params.batch}, found {params.val_samples}: "
+                "raise it or lower pretrain.batch"
+            )
+
+    def train(self, seed: int, epoch: int) -> Iterator[Tensor]:
+        """Batches (B, F, 3, S, S) in [0, 1]."""
+        return self._draw("train", self._params.draws_per_identity, seed, epoch)
+
+    def val(self) -> Iterator[Tensor]:
+        """The same batches at every call and in every run."""
+        return self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0)
+
+    def _draw(self, part: str, draws: int, *random_state: int) -> Iterator[Tensor]:
+        drawn = pairs.draw(
+            self._frames.tracks[part],
+            self._frames.sizes,
+            self._frames.jitter_px,
+            frames=self._per_sample,
+            draws_per_identity=draws,
+            rng=np.random.default_rng(random_state),
+        )
+        params = self._params
+        return pairs.batches(drawn, self._frames.image, batch=params.batch, size_px=params.size_px, device=self._device)
+
+
+def make(
+    *,
+    stage: str,
+    method: str,
+    seed: int,
+    tracks: Path,
+    splits: Path,
+    out: Path,
+    datasets: list[str],
+    params: PretrainParams,
+    method_params: dict[str, Any],
+    journal: Path,
+    start: Path | None = None,
+) -> None:
+    """Train `method` and write its model folder `out`.
+
+    Args:
+        stage: name of the stage that asks, for journal, progress and rejects.
+        method: module of fabnet/pretext.
+        seed: of initial weights and samples.
+        tracks: shards and TRACK_FRAMES tables.
+        splits: SPLITS tables of the tracks.
+        out: model folder.
+        datasets: track data sets.
+        params: what all methods share.
+        method_params: the method's own settings.
+        journal: where unfinished work is kept.
+        start: model folder of a method that this one continues.
+
+    Raises:
+        UserError: wrong settings, tables that are missing, too little data, or a loss that diverged.
+    """
+    module = plugins.load("fabnet.pretext", method)
+    settings = plugins.settings(module, method_params, f"method.{method}")
+    params = params.model_copy(update={name: getattr(settings, name) for name in OWN if hasattr(settings, name)})
+    net = models.build(module, settings, seed=seed, size_px=params.size_px)
+    if start is not None:
+        _start(net, start, method)
+    label = f"{method}-{seed}"
+    ingredients = [*_index_bytes(tracks, splits, datasets), *(_weight_bytes(start) if start else [])]
+    work = journals.folder(journal, stage, label, params.model_dump_json(), repr(settings), *datasets, *ingredients)
+    history: list[dict[str, Any]] = []
+    rejects: list[dict[str, str]] = []
+    if net.frames > 0:
+        frames = TrackSet.load(tracks, splits, datasets, params.jitter_px, frames=net.frames, stage=stage)
+        rejects = frames.rejects
+        batches = Batches(frames, net.frames, params)
+        if net.is_solved:
+            net.solve(batches.train(seed, 1))
+        else:
+            history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}")
+    card = models.ModelCard(
+        method=method,
+        seed=seed,
+        size_px=params.size_px,
+        settings=method_params,
+        trained_on=datasets if net.frames > 0 else [],
+        steps=max((row["step"] for row in history), default=0),
+    )
+    models.save(work / "whole", card, net)
+    tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "part", "metric"])
+    tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
+    journals.move_into_place(work / "whole", out)
+    journals.forget(work)
+    log.info("%s %s: %d steps, %d rejects", stage, label, card.steps, len(rejects))
+
+
+def _start(net: Method, start: Path, method: str) -> None:
+    try:
+        net.start_from(models.load_method(start)[0])
+    except (NotImplementedError, ValueError) as error:
+        reason = str(error) or "it does not continue another method"
+        raise UserError(f"{method} cannot go on from {start}: {reason}") from None
+
+
+def _index_bytes(tracks: Path, splits: Path, datasets: list[str]) -> list[bytes]:
+    """What the tables say; they name every frame by its digest, so they stand for the shards."""
+    paths = [tracks / name / "index.parquet" for name in datasets] + [splits / f"{name}.parquet" for name in datasets]
+    return [path.read_bytes() for path in paths if path.exists()]
+
+
+def _weight_bytes(model: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(model.glob("*.safetensors"))]
+
+
+def fit(
+    net: Method, batches: Batches, params: PretrainParams, *, seed: int, journal: Path, label: str
+) -> list[dict[str, Any]]:
+    """Train `net` in place, going on from `journal`, with checkpoints of the encoder there; returns HISTORY rows.
+
+    Raises:
+        UserError: the loss diverged.
+    """
+    trainer = train.Trainer(net, _settings(params), device=models.device(params.device))
+    history = restore(trainer, journal)
+    validation = list(batches.val())
+    remaining = params.epochs * batches.per_epoch - trainer.steps
+    ticks = progress.track(range(remaining), remaining, label, "steps")
+    try:
+        for epoch in trainer.epochs(
+            lambda number: batches.train(seed, number), lambda: validation, lambda _: next(ticks, None)
+        ):
+            history += rows(epoch)
+            if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
+                models.save_checkpoint(journal / "whole", net, epoch.steps)
+            record(trainer, history, journal)
+            log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
+    except train.DivergedError as error:
+        raise UserError(f"{error}: lower pretrain.lr, found {params.lr}") from None
+    next(ticks, None)
+    return history
+
+
+def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
+    """HISTORY rows of one epoch."""
+    values = {"train": {**epoch.train, "lr": epoch.lr}, "val": epoch.val}
+    return [
+        {"epoch": epoch.number, "step": epoch.steps, "part": part, "metric": metric, "value": value}
+        for part, metrics in values.items()
+        for metric, value in metrics.items()
+    ]
+
+
+def record(trainer: train.Trainer, history: list[dict[str, Any]], journal: Path) -> None:
+    """Save the state of training in one step."""
+    journal.mkdir(parents=True, exist_ok=True)
+    torch.save({"trainer": trainer.state(), "history": history}, journal / ".state.partial")
+    (journal / ".state.partial").replace(journal / "state.pt")
+
+
+def restore(trainer: train.Trainer, journal: Path) -> list[dict[str, Any]]:
+    """Load the journal's state into `trainer`, if there is one; returns the history so far."""
+    if not (journal / "state.pt").exists():
+        return []
+    saved = torch.load(journal / "state.pt", map_location="cpu", weights_only=True)
+    trainer.restore(saved["trainer"])
+    log.info("going on after epoch %d", trainer.epoch)
+    return saved["history"]
+
+
+def _settings(params: PretrainParams) -> train.Settings:
+    names = train.Settings.__dataclass_fields__
+    return train.Settings(**{name: value for name, value in dict(params).items() if name in names})
