@@ -79,6 +79,17 @@ SWEEPS = pa.schema([
     ("is_chosen", pa.bool_()),
 ])  # fmt: skip
 
+# Learning curves: the headline metric of every followed task on the validation part, for the encoder as it was after
+# each number of steps; the last one is the encoder that is used, and an untrained one has step 0 alone.
+CURVES = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("metric", pa.string()),
+    ("step", pa.int64()),
+    ("value", pa.float64()),
+    ("n", pa.int64()),  # validation images
+])  # fmt: skip
+
 # Scores of one method and seed; `report` adds where they come from and makes METRICS of them.
 SCORES = pa.schema([
     ("dataset", pa.string()),
