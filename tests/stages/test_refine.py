@@ -1,0 +1,126 @@
+"""`refine` continues a trained network and leaves alone what it holds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from track_samples import METHOD_PARAMS, params, write_tracks
+
+from fabnet import train
+from fabnet.pretext import fabnet_sources
+from stages import models, pretrain, refine, tables
+from stages.config import RefineParams
+from stages.errors import UserError
+
+SOURCES = {**METHOD_PARAMS, "sources": 2}
+
+
+def trained(root: Path, method: str = "fabnet") -> Path:
+    write_tracks(root)
+    pretrain.run(
+        method=method,
+        seed=0,
+        tracks=root / "tracks",
+        splits=root / "splits",
+        out=root / "start",
+        datasets=["voxceleb1"],
+        params=params(),
+        method_params=METHOD_PARAMS,
+        journal=root / "journal",
+    )
+    return root / "start"
+
+
+def run(root: Path, out: str = "out", **changes: Any) -> Path:
+    arguments: dict[str, Any] = {"method": "fabnet_sources", "method_params": SOURCES, "start": root / "start"}
+    refine.run(
+        seed=0,
+        tracks=root / "tracks",
+        splits=root / "splits",
+        out=root / out,
+        datasets=["voxceleb1"],
+        params=params(),
+        refine=RefineParams(start="fabnet", epochs=2),
+        journal=root / "journal",
+        **{**arguments, **changes},
+    )
+    return root / out
+
+
+def test_the_encoder_moves_on_and_the_sampler_is_held_with_its_statistics(tmp_path: Path):
+    start, _ = models.load_method(trained(tmp_path))
+    ended, card = models.load_method(run(tmp_path))
+    assert (card.method, card.trained_on, card.steps) == ("fabnet_sources", ["voxceleb1"], 6)
+    for key, value in start.net.sampler.state_dict().items():
+        assert torch.equal(ended.net.sampler.state_dict()[key], value), key
+    assert not torch.equal(ended.encoder[0].weight, start.encoder[0].weight)
+    fresh = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=0, size_px=32)
+    assert not torch.equal(ended.net.confidence[2].weight, fresh.net.confidence[2].weight)
+
+
+def test_before_its_first_step_it_is_the_network_that_it_starts_from(tmp_path: Path):
+    start, _ = models.load_method(trained(tmp_path))
+    net = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=5, size_px=32)
+    net.start_from(start)
+    frames = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    net.eval()
+    with torch.inference_mode():
+        single = start.net(frames[:, 1:], frames[:, 0])
+        assert torch.equal(net.net(frames[:, 1:], frames[:, 0]), single)
+        both = torch.cat([frames[:, 1:], frames[:, 1:]], dim=1)  # a source twice: however it is weighed, the same
+        torch.testing.assert_close(net.net(both, frames[:, 0]), single)
+
+
+def test_a_step_leaves_the_held_sampler_alone_and_trains_encoder_and_confidence():
+    net = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=0, size_px=32)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    batches = [torch.rand(4, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))]
+    settings = train.Settings("sgd", 0.1, 0.9, 0.0, 1, plateau_factor=0.1, plateau_patience=1, amp=False)
+    list(
+        train.Trainer(net, settings, device=torch.device("cpu")).epochs(
+            lambda _: batches, lambda: batches, lambda _: None
+        )
+    )
+    moved = {key.split(".")[1] for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved >= {"confidence"}
+    assert not any(
+        key.startswith("net.sampler") and not torch.equal(net.state_dict()[key], before[key]) for key in before
+    )
+
+
+def test_equal_starts_give_equal_bytes(tmp_path: Path):
+    trained(tmp_path)
+    one, again = run(tmp_path), run(tmp_path, "again")
+    for path in one.rglob("*.safetensors"):
+        assert (again / path.relative_to(one)).read_bytes() == path.read_bytes()
+
+
+def test_a_track_that_is_too_short_for_its_sources_is_a_reject(tmp_path: Path):
+    trained(tmp_path)
+    write_tracks(tmp_path, short="id1")
+    rejects = tables.read(run(tmp_path) / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert [(row["key"], row["stage"]) for row in rejects] == [("id1/v1/00001", "refine")]
+    assert rejects[0]["reason"] == "too few frames: a sample needs 3, found 1"
+
+
+@pytest.mark.parametrize(
+    ("start", "changes", "sentence"),
+    [
+        ("random", {}, "fabnet_sources cannot go on from .*: it should start from a FAb-Net with one source frame"),
+        ("fabnet", {"method_params": {**SOURCES, "width": 8}}, "a network of the same size_px, width and embedding"),
+        ("fabnet", {"method": "fabnet", "method_params": METHOD_PARAMS}, "it does not continue another method"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_told_in_one_sentence(
+    tmp_path: Path, start: str, changes: dict[str, Any], sentence: str
+):
+    trained(tmp_path, start)
+    with pytest.raises(UserError, match=sentence):
+        run(tmp_path, **changes)
+
+
+def test_a_missing_start_is_told_with_what_to_run(tmp_path: Path):
+    write_tracks(tmp_path)
+    with pytest.raises(UserError, match=r"model\.json is missing: run `dvc repro pretrain`"):
+        run(tmp_path)
