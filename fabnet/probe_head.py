@@ -163,12 +163,13 @@ def fold_intercept(linear: Tensor, intercept: Tensor, z: Tensor) -> tuple[Tensor
 
 
 def _undamped(variance: Tensor, eps: float) -> Tensor:
-    """BN weights (D) that give every dimension unit variance, however far its own lies below BN's `eps`.
+    """BN weights (D) that give every dimension unit variance, however far its own lies below BN's `eps`; 0 if constant.
 
     An untrained encoder's embedding varies by about 1e-7, a hundredth of `eps`: without this the same L2 would
-    bind it harder than a trained one's, and the control would look worse than it is.
+    bind it harder than a trained one's, and the control would look worse than it is. What is left of a constant
+    dimension is rounding, which would be taken for a direction that can carry the intercept.
     """
-    return torch.where(variance > TINY, ((variance + eps) / variance.clamp_min(TINY)).sqrt(), 1.0)
+    return torch.where(variance > TINY, ((variance + eps) / variance.clamp_min(TINY)).sqrt(), 0.0)
 
 
 def _head(norm: nn.BatchNorm1d, weight: Tensor, shift: Tensor) -> nn.Sequential:

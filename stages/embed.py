@@ -61,7 +61,8 @@ def run(
         UserError: no usable model, or a shard is missing or cut short.
     """
     encoder, card = models.load(model)
-    encoder = encoder.to(models.device(params.device))
+    device = models.device(params.device)
+    encoder = encoder.to(device)
     datasets = sorted([*detected, *boxed])
     work = journals.folder(
         journal,
@@ -73,7 +74,8 @@ def run(
     )
     rejects: list[dict[str, str]] = []
     for dataset in datasets:
-        parts = _embed_dataset(encoder, card.size_px, faces / dataset, work / "units" / dataset, params.batch)
+        units = work / "units" / dataset
+        parts = _embed_dataset(encoder, device, faces / dataset, units, size_px=card.size_px, batch=params.batch)
         embedded = [part for part in parts if part["reason"] is None]
         lost = [{"dataset": dataset, "key": part["sample_id"], "stage": "embed", "reason": part["reason"]}
                 for part in parts if part["reason"] is not None]  # fmt: skip
@@ -85,7 +87,9 @@ def run(
     journals.forget(work)
 
 
-def _embed_dataset(encoder: nn.Module, size_px: int, folder: Path, units: Path, batch: int) -> list[dict[str, Any]]:
+def _embed_dataset(
+    encoder: nn.Module, device: torch.device, folder: Path, units: Path, *, size_px: int, batch: int
+) -> list[dict[str, Any]]:
     """PARTS rows of every image in `folder`; units that lie in `units` already are not done again."""
     index = tables.read(folder / "index.parquet").sort_by("sample_id").select(["sample_id", "shard", "offset", "size"])
     per_unit = batch * BATCHES_PER_UNIT
@@ -97,7 +101,7 @@ def _embed_dataset(encoder: nn.Module, size_px: int, folder: Path, units: Path, 
     with Shards(folder) as shards:
         batches = progress.track(_batches(todo, shards, size_px), len(todo), f"embed {folder.name}", "batches")
         for unit, of_unit in groupby(batches, key=lambda batch: batch.unit):
-            found = [row for some in of_unit for row in _embed(encoder, some)]
+            found = [row for some in of_unit for row in _embed(encoder, device, some)]
             tables.write(paths[unit], PARTS, found, key=["sample_id"])
     return [row for path in paths for row in tables.read(path, PARTS).to_pylist()]
 
@@ -131,13 +135,12 @@ def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
     return batch
 
 
-def _embed(encoder: nn.Module, batch: Batch) -> Iterator[dict[str, Any]]:
+def _embed(encoder: nn.Module, device: torch.device, batch: Batch) -> Iterator[dict[str, Any]]:
     """PARTS rows of one batch."""
     for sample_id, reason in batch.lost.items():
         yield {"sample_id": sample_id, "embedding": None, "reason": reason}
     if not batch.images:
         return
-    device = next(encoder.parameters()).device
     with torch.inference_mode():
         vectors = encoder(torch.stack(batch.images).to(device)).flatten(1).cpu().numpy()  # (B, D)
     for sample_id, vector in zip(batch.ids, vectors, strict=True):

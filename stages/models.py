@@ -1,5 +1,6 @@
-"""Trained methods on disk: weights as safetensors beside a JSON description; nothing in them is executed.
+"""Trained methods on disk: weights as safetensors beside a JSON description.
 
+Nothing in them is executed, but for a program that the user brings as an encoder (`fabnet.pretext.own`).
 Files: `model.json`, `encoder.safetensors`, `method.safetensors` (the rest of the method's weights) and
 `checkpoints/<step>.safetensors` (the encoder during training).
 """

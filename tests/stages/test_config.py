@@ -30,7 +30,7 @@ WRONG = {
         ("  fabnet: {width", "  fabnet: {widht"),
         "method.fabnet.widht is no known parameter",
     ),
-    "a setting of another type": (("  fabnet: {width: 32", "  fabnet: {width: wide"), "method.fabnet.width should be"),
+    "a setting of another type": (("  fabnet: {width: 16", "  fabnet: {width: wide"), "method.fabnet.width should be"),
     "a data set of no kind": (("detected: [affectnet, emotionet]", "detected: []"), "tracks, detected and boxed"),
     "a box without its margin": (
         ("    sample: {pictures: 420}\n    index: {margin_frac: 0.0}\n", "    sample: {pictures: 420}\n"),

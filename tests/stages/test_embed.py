@@ -1,10 +1,10 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from face_samples import COUNT, picture, write_faces
 from PIL import Image
 from torch import nn
 
@@ -13,30 +13,7 @@ from fabnet.pretext import random
 from stages import config, embed, media, models, shards, tables
 from stages.errors import UserError
 
-COUNT = 7
 SIZE_PX = 32
-
-
-def picture(number: int) -> np.ndarray:
-    """(256, 256, 3) BGR, smooth, so that JPEG changes little; red differs from blue."""
-    coarse = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
-    return cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC)
-
-
-def write_faces(folder: Path, *, broken: tuple[int, ...] = ()) -> None:
-    packed: list[dict[str, Any]] = []
-    writer = shards.ShardWriter(folder, limit_bytes=50_000)
-    for number in range(COUNT):
-        data = media.encode_jpeg(picture(number), 95)
-        data = data[: len(data) // 2] if number in broken else data
-        writer.begin_group()
-        shard, offset = writer.add(f"{number}.jpg", data)
-        packed.append({
-            "sample_id": f"{number}", "part": "test", "subset": "", "crop_xyxy_px": [0, 0, 256, 256], "shard": shard,
-            "offset": offset, "size": len(data), "sha256": "", "width_px": 256, "height_px": 256,
-        })  # fmt: skip
-    writer.close()
-    tables.write(folder / "index.parquet", tables.FACES, packed, key=["sample_id"])
 
 
 def write_model(folder: Path, *, spoil: bool = False) -> nn.Module:

@@ -115,6 +115,16 @@ def test_the_untrained_control_needs_no_tracks_and_is_where_training_starts(tmp_
         assert torch.equal(expected.encoder.state_dict()[key], value)
 
 
+def test_a_method_that_is_solved_takes_one_epoch_of_frames_and_repeats(tmp_path: Path):
+    write_tracks(tmp_path)
+    settings = {"embedding": 6, "side_px": 8, "frames": 100}
+    out, again = (run(tmp_path, name, method="pca", method_params=settings) for name in ("out", "again"))
+    assert contents(out) == contents(again)
+    assert (models.load(out)[1].trained_on, history(out)) == (["voxceleb1"], [])
+    axes = load_file(out / "encoder.safetensors")["axes"]
+    assert torch.allclose(axes @ axes.T, torch.eye(6), atol=1e-5)
+
+
 def test_two_data_sets_train_one_model(tmp_path: Path):
     for dataset in ("voxceleb1", "voxceleb2"):
         write_tracks(tmp_path, dataset, short="id1" if dataset == "voxceleb2" else None)

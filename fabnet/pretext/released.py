@@ -1,0 +1,92 @@
+"""The authors' published FAb-Net, network and probe head (checkpoints of Wiles et al. 2018), used as it is.
+
+Objective: none here; it was trained with four frames and confidence maps. A file is one of
+
+- published: `state_dict_model` is the network, `state_dict` the head of one task (BatchNorm1d, linear without bias);
+- a training checkpoint of the authors' code: `state_dict` is the network, and there is no head.
+
+Departures: none in the embedding. The head is kept with the method and is not what the probe stage fits.
+"""
+
+import argparse
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from fabnet import weights
+from fabnet.method import Fixed, Method
+from fabnet.model import FAbNet, from_released
+
+
+@dataclass(frozen=True)
+class Params:
+    weights: str  # path of the checkpoint
+    weights_sha256: str
+    size_px: int  # side of the input; the original 256
+    width: int  # channels of the first convolution; the original 32
+    embedding: int  # dimensions of the embedding; the original 256
+
+
+class Head(nn.Sequential):
+    """(B, D) -> (B, K): no layers before there are weights, which say how many outputs K they have."""
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.dims = dims
+        self.register_load_state_dict_pre_hook(_make_room)
+
+    def grow(self, linear: Tensor) -> None:
+        """Make room for a linear layer (K, D); whatever is no matrix is left to be refused."""
+        if linear.ndim == 2 and not len(self):
+            self.extend([nn.BatchNorm1d(self.dims), nn.Linear(self.dims, len(linear), bias=False)])
+            self.train(self.training)
+
+
+def _make_room(head: Head, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    """Before weights are loaded: the layers that they ask for."""
+    if f"{prefix}1.weight" in state:
+        head.grow(state[f"{prefix}1.weight"])
+
+
+class Released(Fixed):
+    def __init__(self, params: Params, *, size_px: int) -> None:
+        net = FAbNet(size_px=size_px, width=params.width, embedding=params.embedding, with_confidence=True)
+        super().__init__(net.encoder)
+        self.net = net
+        self.head = Head(params.embedding)
+
+
+def build(params: Params, *, size_px: int) -> Method:
+    """The network with weights that mean nothing and no head, to be filled from a model folder."""
+    return Released(params, size_px=size_px)
+
+
+def supplied(params: Params, file: BinaryIO) -> Method:
+    """The network and head of a checkpoint.
+
+    Raises:
+        ValueError: no readable checkpoint, or weights of another network.
+    """
+    content = weights.read(file, allow=[argparse.Namespace])
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise ValueError("expected a checkpoint with `state_dict` and, if published, `state_dict_model`")
+    method = Released(params, size_px=params.size_px)
+    is_published = "state_dict_model" in content
+    weights.fill(method.net, _ours(weights.state(content["state_dict_model" if is_published else "state_dict"])))
+    if is_published:
+        head = {"0.num_batches_tracked": torch.zeros((), dtype=torch.long), **weights.state(content["state_dict"])}
+        if "1.weight" in head:
+            method.head.grow(head["1.weight"])
+        weights.fill(method.head, head)
+    return method
+
+
+def _ours(released: dict[str, Tensor]) -> dict[str, Tensor]:
+    other = next((key for key in released if not re.match(r"(encoder|decoder|mask)\..", key)), None)
+    if other is not None:
+        raise ValueError(f"found a weight {other}, expected encoder.N, decoder.N and mask.N: it is of another network")
+    return from_released(released)

@@ -1,0 +1,94 @@
+"""Weight files that others published, read without running anything in them; what is wrong with one is one clause."""
+
+import json
+import re
+import struct
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+# safetensors' names
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+def read(file: BinaryIO, allow: Sequence[type] = ()) -> Any:
+    """What a PyTorch file, zip or the older format, or a safetensors file holds, on the CPU.
+
+    Args:
+        file: binary, at its start, able to seek.
+        allow: classes that a PyTorch file may hold beside tensors and plain values.
+
+    Raises:
+        ValueError: empty, damaged, of another format, or with pickled code, which is not run.
+    """
+    start = file.read(9)
+    file.seek(0)
+    if not start:
+        raise ValueError("it is empty")
+    if start[8:] == b"{":
+        return _safetensors(file.read())
+    try:
+        with torch.serialization.safe_globals(list(allow)), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about TorchScript archives, which are then refused
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # on damaged bytes the unpickler raises almost anything
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it holds pickled code ({code[1]}), which is refused" if code else "it is damaged or no weight file"
+        raise ValueError(reason) from None
+
+
+def _safetensors(data: bytes) -> dict[str, Tensor]:
+    """Eight bytes of length, a JSON header of that length, then the tensors."""
+    try:
+        start = 8 + struct.unpack_from("<Q", data)[0]
+        header: dict[str, Any] = json.loads(data[8:start])
+        return {name: _tensor(data[start:], **told) for name, told in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError):
+        raise ValueError("it is a damaged safetensors file") from None
+
+
+def _tensor(data: bytes, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:
+    raw = bytearray(data[slice(*data_offsets)])
+    flat = torch.frombuffer(raw, dtype=DTYPES[dtype]) if raw else torch.empty(0, dtype=DTYPES[dtype])
+    return flat.reshape(shape)
+
+
+def state(content: Any) -> dict[str, Tensor]:
+    """Weights by name, alone or under `state_dict`; a `module.` before every name is dropped.
+
+    Raises:
+        ValueError: something else.
+    """
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"expected weights by name, found {'nothing' if content == {} else type(content).__name__}")
+    other = next((key for key, value in content.items() if not isinstance(value, Tensor)), None)
+    if other is not None:
+        raise ValueError(f"expected weights by name, found {type(content[other]).__name__} under {other!r}")
+    prefix = "module." if all(str(key).startswith("module.") for key in content) else ""
+    return {str(key).removeprefix(prefix): value.detach() for key, value in content.items()}
+
+
+def fill(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load `weights` into `module`, all of them and nothing else.
+
+    Raises:
+        ValueError: a weight that is missing, of another shape, or not the module's.
+    """
+    own = module.state_dict()
+    for name, value in own.items():
+        if name not in weights:
+            raise ValueError(f"expected a weight {name} {list(value.shape)}, found none: it is of another network")
+        if weights[name].shape != value.shape:
+            raise ValueError(f"expected {name} of shape {list(value.shape)}, found {list(weights[name].shape)}")
+    extra = next((name for name in weights if name not in own), None)
+    if extra is not None:
+        raise ValueError(f"found a weight {extra}, which the network does not have: it is of another one")
+    module.load_state_dict(dict(weights))

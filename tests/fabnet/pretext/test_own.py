@@ -1,0 +1,233 @@
+import hashlib
+import io
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fabnet.pretext import own
+from stages import models
+
+MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.1]
+FRAMES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+KINDS = ["torchscript", "export"]
+
+TIMM = """
+from torch import nn
+
+def create_model(name, pretrained=False, num_classes=1000):
+    if name != "small":
+        raise RuntimeError(f"Unknown model ({name})")
+    net = nn.Sequential()
+    net.add_module("stem", nn.Conv2d(3, 4, 4, stride=4))
+    net.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    net.add_module("fc", nn.Linear(4, num_classes) if num_classes else nn.Identity())
+    net.pretrained_cfg = {"classifier": "fc"}
+    return net
+"""
+
+
+def network(*, outputs: int = 6) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 4, stride=2), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+            nn.Linear(16, outputs),
+        ).eval()  # fmt: skip
+
+
+def packed(net: nn.Module, kind: str, *, size_px: int = 32, batch: Any = torch.export.Dim.DYNAMIC) -> bytes:
+    buffer, example = io.BytesIO(), torch.rand(3, 3, size_px, size_px)
+    if kind == "export":
+        torch.export.save(torch.export.export(net, (example,), dynamic_shapes=({0: batch},)), buffer)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.jit.save(torch.jit.script(net), buffer)
+    return buffer.getvalue()
+
+
+def params(data: bytes, kind: Any, **changes: Any) -> own.Params:
+    fields: dict[str, Any] = {
+        "weights": "encoder.bin", "weights_sha256": hashlib.sha256(data).hexdigest(), "kind": kind, "name": "",
+        "size_px": 32, "mean": MEAN, "std": STD,
+    }  # fmt: skip
+    return own.Params(**{**fields, **changes})
+
+
+def supplied(data: bytes, kind: str, **changes: Any) -> Any:
+    return own.supplied(params(data, kind, **changes), io.BytesIO(data)).eval()
+
+
+def embed(encoder: nn.Module) -> Tensor:
+    with torch.inference_mode():
+        return encoder(FRAMES)
+
+
+def expected(net: nn.Module) -> Tensor:
+    with torch.inference_mode():
+        return net((FRAMES - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None])
+
+
+def complaint(data: bytes, kind: str, **changes: Any) -> str:
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        supplied(data, kind, **changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_program_gives_the_embeddings_of_its_network_on_scaled_pictures(kind: str):
+    encoder = supplied(packed(network(), kind), kind).encoder
+    torch.testing.assert_close(embed(encoder), expected(network()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_program_travels_in_the_state_of_its_method(kind: str):
+    data = packed(network(), kind)
+    net = supplied(data, kind)
+    assert {name: value.numpy().tobytes() for name, value in net.state_dict().items()} == {"encoder.net.file": data}
+    other = own.build(params(data, kind), size_px=32).eval()
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(embed(other.encoder), embed(net.encoder))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_program_comes_back_out_of_a_model_folder(tmp_path: Path, kind: str):
+    data = packed(network(), kind)
+    settings = params(data, kind)
+    net = own.supplied(settings, io.BytesIO(data))
+    models.save(tmp_path, models.ModelCard("own", 0, 32, vars(settings), [], 0), net)
+    assert torch.equal(embed(models.load(tmp_path)[0]), embed(net.encoder))
+    assert torch.equal(embed(models.load_method(tmp_path)[0].encoder), embed(net.encoder))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_weights_of_a_program_go_where_the_encoder_goes(kind: str):
+    encoder = supplied(packed(network(), kind), kind).encoder.double()
+    with torch.inference_mode():
+        assert encoder(FRAMES.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_program_of_another_digest_is_not_opened(kind: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(own.OPENERS, kind, lambda _: pytest.fail("it was opened"))
+    data = packed(network(), kind)
+    assert (
+        complaint(data, kind, weights_sha256="0" * 64) == "the program is not the one with the digest that is trusted"
+    )
+    state = {"encoder.net.file": torch.frombuffer(bytearray(data), dtype=torch.uint8)}
+    with pytest.raises(RuntimeError, match="not the one with the digest that is trusted"):
+        own.build(params(b"", kind), size_px=32).load_state_dict(state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_truncated_program_is_told_in_one_clause(kind: str, share: float):
+    data = packed(network(), kind)
+    assert complaint(data[: int(share * len(data))], kind).startswith("it is damaged or no ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_program_is_told_in_one_clause(kind: str):
+    state = io.BytesIO()
+    torch.save(network().state_dict(), state)
+    other = packed(network(), KINDS[kind == "torchscript"])
+    for data in (b"program", state.getvalue(), other):
+        assert complaint(data, kind).startswith("it is damaged or no ")
+    assert complaint(b"", kind) == "it is empty"
+
+
+class Pair(nn.Module):
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        return frames, frames
+
+
+class Everything(nn.Module):
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames.mean()
+
+
+class Neighbours(nn.Module):
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames.flatten(1) - frames.flatten(1).mean(0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("net", "clause"),
+    [
+        (Pair(), "expected embeddings (B, D) from pictures (B, 3, 32, 32), found tuple for B = 3"),
+        (Everything(), "expected embeddings (B, D) from pictures (B, 3, 32, 32), found [] for B = 3"),
+        (Neighbours(), "an embedding changes with the pictures beside it: save the network in evaluation mode"),
+    ],
+)
+def test_what_gives_no_embeddings_is_told_in_one_clause(kind: str, net: nn.Module, clause: str):
+    assert complaint(packed(net, kind), kind) == clause
+
+
+def test_a_fixed_batch_or_another_size_is_told_in_one_clause():
+    clause = "it does not run on pictures (B, 3, 32, 32) of varying number B ("
+    assert complaint(packed(network(), "export", batch=torch.export.Dim.STATIC), "export").startswith(clause)
+    assert complaint(packed(network(), "export", size_px=64), "export").startswith(clause)
+
+
+@pytest.mark.parametrize(
+    ("changes", "clause"),
+    [
+        ({"mean": [0.5]}, "mean and std should be 3 numbers each, std above 0, found [0.5] and [0.2, 0.3, 0.1]"),
+        ({"std": [1.0, 0.0, 1.0]}, "mean and std should be 3 numbers each, std above 0"),
+        ({"name": "resnet18"}, "name should be that of a timm model if kind is timm, else empty, found 'resnet18'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_told(changes: dict[str, Any], clause: str):
+    assert complaint(packed(network(), "torchscript"), "torchscript", **changes).startswith(clause)
+
+
+def test_without_timm_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert complaint(b"weights", "timm", name="resnet18") == (
+        "kind: timm needs the package timm, which is not installed here: install it"
+    )
+
+
+def weights_of(net: nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def small_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A package that answers as timm does, with one model: timm itself needs more than this project installs."""
+    (tmp_path / "timm.py").write_text(TIMM)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    import timm  # pyright: ignore[reportMissingImports]
+
+    yield timm
+    sys.modules.pop("timm")
+
+
+def test_a_timm_model_takes_its_weights_but_not_its_classifier(small_timm: Any):
+    full = small_timm.create_model("small")
+    net = supplied(weights_of(full), "timm", name="small")
+    assert torch.equal(embed(net.encoder), expected(nn.Sequential(full.stem, full.pool)))
+    assert sorted(net.state_dict()) == ["encoder.net.stem.bias", "encoder.net.stem.weight"]
+
+
+def test_timm_weights_that_do_not_fit_and_unknown_models_are_told(small_timm: Any):
+    data = weights_of(network())
+    assert complaint(data, "timm", name="small").startswith("expected a weight stem.weight")
+    assert complaint(data, "timm", name="large") == "timm makes no model 'large' (Unknown model (large))"
+
+
+def test_real_timm_models_take_their_weights():
+    timm = pytest.importorskip("timm")
+    full = timm.create_model("resnet18", pretrained=False).eval()
+    net = supplied(weights_of(full), "timm", name="resnet18", size_px=64)
+    assert embed(net.encoder).shape == (5, 512)

@@ -1,0 +1,132 @@
+import argparse
+import io
+from typing import Any, BinaryIO
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fabnet.model import FAbNet
+from fabnet.pretext import released
+
+PARAMS = released.Params("", "", 32, 4, 6)
+THEIRS = {"encoder": "encoder", "sampler": "decoder", "confidence": "mask"}
+
+
+def networks(outputs: int = 10) -> tuple[FAbNet, nn.Sequential]:
+    """A network and a probe head with statistics that differ from the initial ones, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = FAbNet(size_px=32, width=4, embedding=6, with_confidence=True)
+        head = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, outputs, bias=False))
+        net(torch.rand(4, 2, 3, 32, 32), torch.rand(4, 3, 32, 32))
+        head(torch.rand(4, 6))
+    return net.eval(), head.eval()
+
+
+def theirs(module: nn.Module, *, counters: bool) -> dict[str, Tensor]:
+    """The state under the names of the authors' code."""
+    state = {name: value for name, value in module.state_dict().items() if counters or "num_batches" not in name}
+    first = {name: name.split(".")[0] for name in state}
+    return {name.replace(first[name], THEIRS.get(first[name], first[name]), 1): state[name] for name in state}
+
+
+def published(net: FAbNet, head: nn.Module, *, counters: bool = True) -> dict[str, Any]:
+    return {"state_dict_model": theirs(net, counters=counters), "state_dict": theirs(head, counters=counters)}
+
+
+def training(net: FAbNet) -> dict[str, Any]:
+    opts = argparse.Namespace(lr=0.001, model_epoch_path="models/", cameras=[1, 2])
+    return {
+        "state_dict": theirs(net, counters=True), "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+        "epoch": 3, "lr": 0.1, "momentum": 0.9, "opts": opts,
+    }  # fmt: skip
+
+
+def packed(content: Any, *, is_zip: bool = True) -> BinaryIO:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=is_zip)
+    buffer.seek(0)
+    return buffer
+
+
+def pictures() -> Tensor:
+    return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("counters", [True, False])
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_published_file_gives_back_embeddings_and_head_outputs(counters: bool, is_zip: bool):
+    net, head = networks()
+    method = released.supplied(PARAMS, packed(published(net, head, counters=counters), is_zip=is_zip)).eval()
+    with torch.inference_mode():
+        embeddings = method.encoder(pictures())
+        assert torch.equal(embeddings, net.encoder(pictures()))
+        assert torch.equal(method.head(embeddings.flatten(1)), head(embeddings.flatten(1)))
+        assert torch.equal(method.net(pictures()[:, None], pictures()), net(pictures()[:, None], pictures()))
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_training_checkpoint_gives_back_embeddings_and_has_no_head(is_zip: bool):
+    net, _ = networks()
+    method = released.supplied(PARAMS, packed(training(net), is_zip=is_zip)).eval()
+    with torch.inference_mode():
+        assert torch.equal(method.encoder(pictures()), net.encoder(pictures()))
+    assert len(method.head) == 0
+
+
+def test_a_method_without_weights_takes_any_head_from_a_state():
+    net, head = networks(outputs=136)
+    full = released.supplied(PARAMS, packed(published(net, head))).eval()
+    empty = released.build(PARAMS, size_px=32).eval()
+    empty.load_state_dict(full.state_dict())
+    embeddings = torch.rand(2, 6)
+    with torch.inference_mode():
+        assert torch.equal(empty.head(embeddings), head(embeddings))
+
+
+def changed(part: str, **changes: Any) -> BinaryIO:
+    content = published(*networks())
+    content[part] = {name: value for name, value in {**content[part], **changes}.items() if value is not None}
+    return packed(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "clause"),
+    [
+        (packed([1, 2]), "expected a checkpoint with `state_dict`"),
+        (packed({"weights": torch.ones(1)}), "expected a checkpoint with `state_dict`"),
+        (packed({"state_dict": 3}), "expected weights by name, found int"),
+        (packed({"state_dict": {"conv1_1.weight": torch.ones(1)}}), "found a weight conv1_1.weight, expected encod"),
+        (packed({"state_dict": {"encoder": torch.ones(1)}}), "found a weight encoder, expected encoder.N"),
+        (changed("state_dict_model", **{"encoder.0.bias": torch.ones(5)}), r"encoder.0.bias of shape \[4\], found \[5"),
+        (changed("state_dict_model", **{"mask.2.weight": None}), r"expected a weight confidence.2.weight .* none"),
+        (changed("state_dict", **{"1.weight": torch.ones(10, 7)}), r"1.weight of shape \[10, 6\], found \[10, 7\]"),
+        (changed("state_dict", **{"1.weight": torch.tensor(1.0)}), "found a weight "),
+        (changed("state_dict", **{"1.bias": torch.ones(10)}), "found a weight 1.bias"),
+        (changed("state_dict", **{"0.weight": None}), "expected a weight 0.weight"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_in_one_clause(file: BinaryIO, clause: str):
+    file.seek(0)
+    with pytest.raises(ValueError, match=clause) as caught:
+        released.supplied(PARAMS, file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_another_width_is_told():
+    with pytest.raises(ValueError, match=r"encoder.0.weight of shape \[8, 3, 4, 4\], found \[4, 3, 4, 4\]"):
+        released.supplied(released.Params("", "", 32, 8, 6), packed(published(*networks())))
+
+
+@pytest.mark.slow
+def test_the_original_size_is_read_too():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = FAbNet(size_px=256, width=32, embedding=256, with_confidence=True).eval()
+    head = nn.Sequential(nn.BatchNorm1d(256), nn.Linear(256, 8, bias=False))
+    file = packed(published(net, head, counters=False), is_zip=False)
+    method = released.supplied(released.Params("", "", 256, 32, 256), file).eval()
+    frames = torch.rand(2, 3, 256, 256)
+    with torch.inference_mode():
+        assert torch.equal(method.encoder(frames), net.encoder(frames))

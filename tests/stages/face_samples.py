@@ -1,0 +1,33 @@
+"""Tiny packed face crops of one data set, as `embed` reads them."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stages import media, shards, tables
+
+COUNT = 7
+
+
+def picture(number: int) -> np.ndarray:
+    """(256, 256, 3) BGR, smooth, so that JPEG changes little; red differs from blue."""
+    coarse = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
+    return cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC)
+
+
+def write_faces(folder: Path, *, broken: tuple[int, ...] = ()) -> None:
+    packed: list[dict[str, Any]] = []
+    writer = shards.ShardWriter(folder, limit_bytes=50_000)
+    for number in range(COUNT):
+        data = media.encode_jpeg(picture(number), 95)
+        data = data[: len(data) // 2] if number in broken else data
+        writer.begin_group()
+        shard, offset = writer.add(f"{number}.jpg", data)
+        packed.append({
+            "sample_id": f"{number}", "part": "test", "subset": "", "crop_xyxy_px": [0, 0, 256, 256], "shard": shard,
+            "offset": offset, "size": len(data), "sha256": "", "width_px": 256, "height_px": 256,
+        })  # fmt: skip
+    writer.close()
+    tables.write(folder / "index.parquet", tables.FACES, packed, key=["sample_id"])
