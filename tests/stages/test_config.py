@@ -86,7 +86,7 @@ def test_a_file_without_sections_is_refused(text, tmp_path):
 
 
 def test_the_command_says_one_sentence_about_a_misspelt_parameter(tmp_path):
-    (tmp_path / "params.yaml").write_text(SAMPLE.replace("  lr: 0.00015", "  rl: 0.00015"), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(SAMPLE.replace("  lr: 0.0003", "  rl: 0.0003"), encoding="utf-8")
     assert "pretrain.rl is no known parameter" in one_sentence(check(tmp_path))
 
 
