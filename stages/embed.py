@@ -122,7 +122,7 @@ def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
     """Up to `per_track` evenly spread frames of every track in the test part."""
     index = tables.read(folder / "index.parquet", tables.TRACK_FRAMES)
     tested = tables.read(splits, tables.SPLITS).filter(pc.field("part") == "test")
-    frames = index.filter(pc.is_in(index["sample_id"], tested["sample_id"].combine_chunks()))
+    frames = index.filter(pc.field("sample_id").isin(tested["sample_id"].combine_chunks()))
     frames = frames.sort_by([("track_id", "ascending"), ("frame", "ascending")])
     chosen: list[int] = []
     start = 0
