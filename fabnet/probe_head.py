@@ -5,8 +5,9 @@ the released heads. Departures: the paper names neither optimiser nor regularise
 float64 minimises the mean loss plus L2, whose strength the validation part chooses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -57,10 +58,33 @@ class Samples:
 class Settings:
     l2: Sequence[float]  # strengths to try, each above 0
     max_iter: int  # L-BFGS iterations for each
+    neighbours: int  # that a probe asks which fits nothing
+
+
+class Probe(Protocol):
+    """What the modules of fabnet/probes give back: it predicts, and tells what there was to fit and to choose."""
+
+    @property
+    def l2(self) -> float | None:
+        """The strength that was chosen, if there was a choice."""
+        ...
+
+    @property
+    def val_losses(self) -> Mapping[float, float]:
+        """Validation loss of every strength tried; empty if nothing was fitted."""
+        ...
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Embeddings (N, D) -> predictions (N, K), float64."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights of a head in the layout of the released ones; empty without a head."""
+        ...
 
 
 @dataclass(frozen=True)
-class Probe:
+class FittedHead:
     """A fitted head and the sweep behind it."""
 
     head: nn.Sequential  # (N, D) -> (N, K); weights of float32 precision, computed in float64
@@ -81,7 +105,7 @@ class Probe:
 
 def fit(
     train: Samples, val: Samples, settings: Settings, *, loss: Loss, link: Link, shift: Shift | None = None
-) -> Probe:
+) -> FittedHead:
     """The head with the lowest mean loss on `val` among those fitted to `train`; the stronger L2 wins a tie.
 
     `shift` moves the outputs of the chosen head, so that a decision threshold can be part of it.
@@ -105,11 +129,11 @@ def fit(
             val_losses[l2] = loss(heads[l2](val.x), val.y).sum(1).mean().item()
     best = min(val_losses, key=lambda l2: val_losses[l2])
     if shift is None:
-        return Probe(heads[best], link, best, val_losses)
+        return FittedHead(heads[best], link, best, val_losses)
     linear, intercept = affine[best]
     with torch.no_grad():
         moved = intercept + shift(heads[best](val.x), val.y)
-    return Probe(_head(norm, *fold_intercept(linear, moved, z)), link, best, val_losses)
+    return FittedHead(_head(norm, *fold_intercept(linear, moved, z)), link, best, val_losses)
 
 
 def _minimise(

@@ -23,8 +23,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Pixels = Annotated[int, Field(gt=0, le=4096)]
 Count = Annotated[int, Field(gt=0)]
-Metric = Literal["auc", "accuracy", "f1", "label_accuracy", "angle_error_deg", "interocular_percent"]
-NAMED = {"auc", "accuracy", "f1", "label_accuracy", "angle_error_deg"}  # metrics with one value for each class
+Metric = Literal[
+    "auc", "accuracy", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg", "interocular_percent"
+]
+NAMED = {"auc", "accuracy", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg"}  # one value for each class
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -132,11 +134,14 @@ class RefineParams(Section):
 class EmbedParams(Section):
     batch: Count
     device: Literal["auto", "cpu", "cuda", "mps"]
+    followed: list[Name]  # still-image data sets that every checkpoint embeds too, for the learning curves
+    frames_per_track: Count  # of the test part, evenly spread; what the identity leakage is measured on
 
 
 class ProbeParams(Section):
     l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
     max_iter: Count  # L-BFGS iterations
+    neighbours: Count  # nearest training images that retrieval looks at
     bootstrap: Count  # resamples of the test images behind every interval
     confidence: Fraction
 
@@ -215,6 +220,15 @@ class Params(Section):
             missing = [name for name in listed if name not in mapped]
             if missing:
                 raise ValueError(f"{what}.{missing[0]} is missing: every entry that is listed needs its settings")
+        return self
+
+    @model_validator(mode="after")
+    def followed_are_faces(self) -> Self:
+        if not set(self.embed.followed) <= set(self.faces) or len(set(self.embed.followed)) < len(self.embed.followed):
+            raise ValueError(
+                f"embed.followed should name data sets of still images {self.faces}, each once; "
+                f"found {self.embed.followed}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,13 +1,17 @@
-"""Embed every image of the still-image data sets with one frozen encoder.
+"""Embed every image of the still-image data sets, and frames of the test tracks, with one frozen encoder.
 
-Reads: a model folder, faces.  Writes: one EMBEDDINGS table per data set and a rejects table.
-Params: detected, boxed, embed.
+The encoders kept during training embed the data sets that are followed as well.
+
+Reads: a model folder, faces, tracks and their splits.
+Writes: <dataset>.parquet for every data set, checkpoints/<step>/<dataset>.parquet for those that are followed, all
+    EMBEDDINGS with the encoder's steps in the metadata, and a rejects table.
+Params: detected, boxed, tracks, embed.
 """
 
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +31,7 @@ from stages.shards import Shards
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"detected": "detected", "boxed": "boxed", "params": "embed"}
+SECTIONS = {"detected": "detected", "boxed": "boxed", "datasets": "tracks", "params": "embed"}
 
 BATCHES_AHEAD = 2  # read and decoded while the network works on another
 BATCHES_PER_UNIT = 16  # embedded, then recorded as done
@@ -45,63 +50,124 @@ class Batch:
     lost: dict[str, str] = field(default_factory=dict[str, str])  # `sample_id` -> reason
 
 
+@dataclass(frozen=True)
+class Encoder:
+    net: nn.Module
+    device: torch.device
+    size_px: int
+    steps: int  # of its training
+    place: str  # where its tables lie in the result: `` or `checkpoints/<step>/`
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images to embed."""
+
+    folder: Path  # of the shards
+    rows: pa.Table  # sample_id, shard, offset, size; sorted by sample_id
+
+
 def run(
     *,
     model: Path,
     faces: Path,
+    tracks: Path,
+    track_splits: Path,
     out: Path,
     journal: Path = Path(".journal"),
     detected: list[str],
     boxed: list[str],
+    datasets: list[str],
     params: config.EmbedParams,
 ) -> None:
     """Write the embeddings of each data set in the order of `sample_id`; finished units survive a stop.
 
+    `datasets` are those of face tracks.
+
     Raises:
-        UserError: no usable model, or a shard is missing or cut short.
+        UserError: no usable model, or a table or shard is missing or cut short.
     """
-    encoder, card = models.load(model)
+    net, card = models.load(model)
     device = models.device(params.device)
-    encoder = encoder.to(device)
-    datasets = sorted([*detected, *boxed])
+    checkpoints = models.checkpoints(model)
+    stills = sorted([*detected, *boxed])
+    sources = {name: _pictures(faces / name) for name in stills}
+    for name in sorted(datasets):
+        sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", params.frames_per_track)
+    read = [
+        *(model / name for name in ("model.json", "encoder.safetensors")),
+        *checkpoints.values(),
+        *(faces / name / "index.parquet" for name in stills),
+        *(tracks / name / "index.parquet" for name in datasets),
+        *(track_splits / f"{name}.parquet" for name in datasets),
+    ]
     work = journals.folder(
-        journal,
-        "embed",
-        out.name,
-        params.model_dump_json(),
-        *((model / name).read_bytes() for name in ("model.json", "encoder.safetensors")),
-        *((faces / dataset / "index.parquet").read_bytes() for dataset in datasets),
+        journal, "embed", out.name, params.model_dump_json(), *datasets, *(path.read_bytes() for path in read)
     )
-    rejects: list[dict[str, str]] = []
-    for dataset in datasets:
-        units = work / "units" / dataset
-        parts = _embed_dataset(encoder, device, faces / dataset, units, size_px=card.size_px, batch=params.batch)
-        embedded = [part for part in parts if part["reason"] is None]
-        lost = [{"dataset": dataset, "key": part["sample_id"], "stage": "embed", "reason": part["reason"]}
-                for part in parts if part["reason"] is not None]  # fmt: skip
-        tables.write(work / "whole" / f"{dataset}.parquet", tables.EMBEDDINGS, embedded, key=["sample_id"])
-        log.info("embed %s: %d images, %d rejects", dataset, len(embedded), len(lost))
-        rejects += lost
+    rejects = _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, params)
+    followed = {name: sources[name] for name in params.followed}
+    for step, weights in checkpoints.items():
+        encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
+        rejects += _embed_all(encoder, followed, work, params)
     tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
     journals.move_into_place(work / "whole", out)
     journals.forget(work)
 
 
-def _embed_dataset(
-    encoder: nn.Module, device: torch.device, folder: Path, units: Path, *, size_px: int, batch: int
-) -> list[dict[str, Any]]:
-    """PARTS rows of every image in `folder`; units that lie in `units` already are not done again."""
-    index = tables.read(folder / "index.parquet").sort_by("sample_id").select(["sample_id", "shard", "offset", "size"])
+def _pictures(folder: Path) -> Source:
+    """All images of a data set of still images."""
+    rows = tables.read(folder / "index.parquet").select(["sample_id", "shard", "offset", "size"])
+    return Source(folder, rows.sort_by("sample_id"))
+
+
+def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
+    """Up to `per_track` evenly spread frames of every track in the test part."""
+    index = tables.read(folder / "index.parquet", tables.TRACK_FRAMES)
+    tested = tables.read(splits, tables.SPLITS).filter(pc.field("part") == "test")
+    frames = index.filter(pc.field("sample_id").isin(tested["sample_id"].combine_chunks()))
+    frames = frames.sort_by([("track_id", "ascending"), ("frame", "ascending")])
+    chosen: list[int] = []
+    start = 0
+    for count in frames.group_by("track_id", use_threads=False).aggregate([([], "count_all")])["count_all"].to_pylist():
+        kept = min(per_track, count)
+        chosen += [start + (2 * place + 1) * count // (2 * kept) for place in range(kept)]
+        start += count
+    rows = frames.take(pa.array(chosen, pa.int64())).select(["sample_id", "shard", "offset", "size"])
+    return Source(folder, rows.sort_by("sample_id"))
+
+
+def _embed_all(
+    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: config.EmbedParams
+) -> list[dict[str, str]]:
+    """Write the encoder's table of every source; returns the rejects."""
+    encoder.net.to(encoder.device)
+    place, rejects = encoder.place, list[dict[str, str]]()
+    for dataset, source in sources.items():
+        parts = _embed_source(encoder, source, work / "units" / place / dataset, params.batch)
+        embedded = [part for part in parts if part["reason"] is None]
+        lost = [{"dataset": dataset, "key": place + part["sample_id"], "stage": "embed", "reason": part["reason"]}
+                for part in parts if part["reason"] is not None]  # fmt: skip
+        path = work / "whole" / place / f"{dataset}.parquet"
+        steps = {tables.STEPS: str(encoder.steps)}
+        tables.write(path, tables.EMBEDDINGS, embedded, key=["sample_id"], metadata=steps)
+        log.info("embed %s%s: %d images, %d rejects", place, dataset, len(embedded), len(lost))
+        rejects += lost
+    return rejects
+
+
+def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> list[dict[str, Any]]:
+    """PARTS rows of every image of the source; units that lie in `units` already are not done again."""
     per_unit = batch * BATCHES_PER_UNIT
-    paths = [units / f"{start:09d}.parquet" for start in range(0, len(index), per_unit)]
+    paths = [units / f"{start:09d}.parquet" for start in range(0, len(source.rows), per_unit)]
     todo: list[tuple[int, list[dict[str, Any]]]] = []
     for unit, path in enumerate(paths):
-        rows = [] if path.exists() else index.slice(unit * per_unit, per_unit).to_pylist()
+        rows = [] if path.exists() else source.rows.slice(unit * per_unit, per_unit).to_pylist()
         todo += [(unit, rows[start : start + batch]) for start in range(0, len(rows), batch)]
-    with Shards(folder) as shards:
-        batches = progress.track(_batches(todo, shards, size_px), len(todo), f"embed {folder.name}", "batches")
+    with Shards(source.folder) as shards:
+        batches = _batches(todo, shards, encoder.size_px)
+        batches = progress.track(batches, len(todo), f"embed {encoder.place}{source.folder.name}", "batches")
         for unit, of_unit in groupby(batches, key=lambda batch: batch.unit):
-            found = [row for some in of_unit for row in _embed(encoder, device, some)]
+            found = [row for some in of_unit for row in _embed(encoder, some)]
             tables.write(paths[unit], PARTS, found, key=["sample_id"])
     return [row for path in paths for row in tables.read(path, PARTS).to_pylist()]
 
@@ -135,14 +201,14 @@ def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
     return batch
 
 
-def _embed(encoder: nn.Module, device: torch.device, batch: Batch) -> Iterator[dict[str, Any]]:
+def _embed(encoder: Encoder, batch: Batch) -> Iterator[dict[str, Any]]:
     """PARTS rows of one batch."""
     for sample_id, reason in batch.lost.items():
         yield {"sample_id": sample_id, "embedding": None, "reason": reason}
     if not batch.images:
         return
     with torch.inference_mode():
-        vectors = encoder(torch.stack(batch.images).to(device)).flatten(1).cpu().numpy()  # (B, D)
+        vectors = encoder.net(torch.stack(batch.images).to(encoder.device)).flatten(1).cpu().numpy()  # (B, D)
     for sample_id, vector in zip(batch.ids, vectors, strict=True):
         is_finite = np.isfinite(vector).all()
         reason = None if is_finite else "the embedding is not finite"

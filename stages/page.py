@@ -120,7 +120,7 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
         if (row["dataset"], row["task"], row["metric"]) == (task.dataset, task.task, metric)
         and (row["part"] == "test" or row["target"] == scores.MEAN)
     }
-    order = [scores.MEAN, *content.params.dataset[task.dataset].tasks[task.task].classes]
+    order = [scores.MEAN, *task.classes]
     rows: list[dict[str, Any]] = []
     for part, target in sorted(lines, key=lambda line: (line[0], _place(order, line[1]), line[1])):
         found = _by_method(content, task, metric, part, target)

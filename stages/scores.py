@@ -12,6 +12,7 @@ from stages.errors import UserError
 Array = NDArray[np.float64]
 
 MEAN = "mean"  # the target that stands for the whole task
+IDENTITY, IDENTITY_METRIC = "identity", "identity_recall"  # the task of every track data set, which needs no labels
 CELLS_PER_BLOCK = 2**22  # weights held at a time while resampling, 32 MiB
 
 # Weights (B, N), how often a resample holds each image -> the statistic under each row, (B,).
@@ -78,6 +79,21 @@ def label_accuracy(images: Predictions) -> dict[str, Statistic]:
     return _by_column(images, is_right)
 
 
+def neighbour_recall(images: Predictions) -> dict[str, Statistic]:
+    """Share of the nearest neighbours that are of the image's own class: mean over all images, and over each class."""
+    share = (images.truth * images.prediction).sum(1)
+    parts = {name: _mean_of(share, images.truth[:, k] > 0.5) for k, name in enumerate(images.classes)}
+    return {**parts, MEAN: _mean_of(share)}
+
+
+def identity_recall(images: Predictions) -> dict[str, Statistic]:
+    """Share of frames whose nearest neighbour in another video shows the same identity; a row is one identity.
+
+    Identities weigh the same and are what is resampled: frames of one identity are no independent draws.
+    """
+    return {MEAN: _mean_of(images.prediction[:, 0])}
+
+
 def angle_error_deg(images: Predictions) -> dict[str, Statistic]:
     """Mean absolute error of every angle, degrees, and its mean over the angles."""
     return _by_column(images, np.abs(images.truth - images.prediction))
@@ -114,6 +130,8 @@ METRICS = {
     "accuracy": Metric(accuracy, "accuracy", True, 3, None),
     "f1": Metric(f1, "F1", True, 3, None),
     "label_accuracy": Metric(label_accuracy, "accuracy per label", True, 3, None),
+    "neighbour_recall": Metric(neighbour_recall, "share of neighbours of the same class", True, 3, None),
+    IDENTITY_METRIC: Metric(identity_recall, "identity leakage, share of nearest frames", False, 3, None),
     "angle_error_deg": Metric(angle_error_deg, "mean absolute error, degrees", False, 2, None),
     "interocular_percent": Metric(interocular_percent, "error, % of inter-ocular distance", False, 2, None),
 }
@@ -139,6 +157,12 @@ def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Ite
     for target, statistic in pooled.items():
         low, high = interval(np.concatenate(drawn[target]), bootstrap.confidence)
         yield Score(target, metric, float(statistic(once)[0]), low, high, _count(images, target))
+
+
+def mean(metric: str, images: Predictions) -> float:
+    """The metric's value for the whole task; NaN where it is undefined."""
+    statistic = METRICS[metric].of(images).get(MEAN)
+    return float("nan") if statistic is None else float(statistic(_once(images))[0])
 
 
 def compare(

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from stages.errors import UserError
 
 SCHEMA_VERSION = "1"
+STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
 
 REJECTS = pa.schema([("dataset", pa.string()), ("key", pa.string()), ("stage", pa.string()), ("reason", pa.string())])
 
@@ -60,7 +61,8 @@ HISTORY = pa.schema([
 
 EMBEDDINGS = pa.schema([("sample_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 
-# One test image of one task: what is true and what the probe said, in the units of the report.
+# One test image of one task, or one identity of the task `identity`: what is true and what the probe said, in the
+# units of the report.
 PREDICTIONS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),

@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
         "aflw": {"sample": {"pictures": 40}},
         "emotionet": {"sample": {"automatic": 60, "manual": 30}},
         "mafl": {"sample": {"training": 50, "testing": 16}},
-        "voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 1, "seconds": 1.5}},
+        "voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
         "voxceleb2": {"sample": {"identities": 6, "tracks_per_identity": 1, "seconds": 1.0}},
         "w300": {"sample": {"training": 50, "common": 12, "challenging": 6}},
     },
@@ -43,9 +43,12 @@ METHODS = YAML(typ="safe").load((ROOT / "profiles" / "sample.yaml").read_text(en
 
 TASKS = {
     ("affectnet", "expression"),
+    ("affectnet", "retrieval"),
     ("aflw", "pose"),
+    ("aflw", "pose_retrieval"),
     ("emotionet", "action_units"),
     ("mafl", "landmarks"),
+    ("voxceleb1", "identity"),  # the identities of voxceleb2 have one track each
     ("w300", "landmarks"),
 }
 
@@ -94,6 +97,15 @@ def test_one_command_leads_from_raw_releases_to_the_report(first: Path):
         (method, dataset, task) for method in METHODS for dataset, task in TASKS
     }
     assert all(row["n"] > 0 and row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
+    curves = {
+        method: tables.read(first / "data" / "metrics" / f"{method}-0" / "curves.parquet", tables.CURVES).to_pylist()
+        for method in METHODS
+    }
+    assert {(row["dataset"], row["task"]) for row in curves["fabnet"]} == {
+        ("aflw", "pose"), ("aflw", "pose_retrieval"), ("w300", "landmarks"),
+    }  # fmt: skip
+    assert len({row["step"] for row in curves["fabnet"]}) == 2
+    assert {row["step"] for row in curves["random"]} == {0}
     assert "<html" in (reports / "report.html").read_text(encoding="utf-8")
 
 

@@ -11,6 +11,8 @@ from stages import plugins
 MODULES = [plugins.load("fabnet.probes", name) for name in plugins.names("fabnet.probes")]
 CROPS = Crops(size_px=np.full((30, 2), 256.0), source_xyxy_px=np.tile([10.0, 20.0, 138.0, 148.0], (30, 1)))
 
+HEAD = {"0.weight", "0.bias", "0.running_mean", "0.running_var", "1.weight"}
+
 
 def samples(seed: int) -> Samples:
     generator = torch.Generator().manual_seed(seed)
@@ -24,11 +26,12 @@ def test_fitting_sees_training_and_validation_parts_only(module: ModuleType):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_fitted_probe_predicts_finite_numbers_and_exports_the_released_layout(module: ModuleType):
-    probe = module.fit(samples(1), samples(2), Settings([1e-2, 1.0], 20))
+def test_a_probe_predicts_finite_numbers_and_exports_its_head_in_the_released_layout(module: ModuleType):
+    probe = module.fit(samples(1), samples(2), Settings([1e-2, 1.0], 20, 3))
     assert probe.predict(samples(3).x).shape == (30, 4)
     assert probe.predict(samples(3).x).isfinite().all()
-    assert set(probe.state()) == {"0.weight", "0.bias", "0.running_mean", "0.running_var", "1.weight"}
+    assert set(probe.state()) == (HEAD if probe.val_losses else set())
+    assert (probe.l2 in probe.val_losses) == bool(probe.val_losses)
     assert all(value.dtype == torch.float32 for value in probe.state().values())
 
 

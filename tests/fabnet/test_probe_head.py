@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from fabnet.probe_head import Probe, Samples, Settings, fold_intercept
 from fabnet.probes import classes, points
 
-SWEEP = Settings(l2=[1e-4, 1e-2, 1.0], max_iter=200)
+SWEEP = Settings(l2=[1e-4, 1e-2, 1.0], max_iter=200, neighbours=5)
 
 
 def noise(*shape: int, seed: int) -> Tensor:
@@ -36,7 +36,7 @@ def test_a_planted_affine_map_is_recovered(dims: int, outputs: int):
     reachable = outputs <= dims
     planted, offset = noise(outputs, dims, seed=1), noise(outputs, seed=2) + 5
     x, x_new = noise(300, dims, seed=3) + 2, noise(100, dims, seed=4) + 2
-    settings = Settings(l2=[1e-9], max_iter=200)
+    settings = Settings(l2=[1e-9], max_iter=200, neighbours=5)
     probe = points.fit(Samples(x, x @ planted.T + offset), Samples(x_new, x_new @ planted.T + offset), settings)
     error = (probe.predict(x_new) - (x_new @ planted.T + offset)).abs().mean()
     assert error < (1e-4 if reachable else 1.0)
@@ -48,14 +48,16 @@ def test_many_outputs_of_few_factors_keep_their_intercept():
     x = correlated(800, 64, seed=3)
     hidden = (x - 3) @ noise(64, 6, seed=4)
     y = hidden @ factors.T + shape + 1e-3 * noise(800, 136, seed=5)
-    probe = points.fit(Samples(x[:600], y[:600]), Samples(x[600:], y[600:]), Settings(l2=[1e-6], max_iter=200))
+    probe = points.fit(
+        Samples(x[:600], y[:600]), Samples(x[600:], y[600:]), Settings(l2=[1e-6], max_iter=200, neighbours=5)
+    )
     assert (probe.predict(x[600:]) - y[600:]).abs().mean() < 2e-3
 
 
 def test_points_agree_with_ridge_regression():
     x, y = correlated(400, 32, seed=1), noise(400, 5, seed=2) + correlated(400, 32, seed=1)[:, :5]
     l2 = 1e-3
-    probe = points.fit(Samples(x, y), Samples(x, y), Settings(l2=[l2], max_iter=200))
+    probe = points.fit(Samples(x, y), Samples(x, y), Settings(l2=[l2], max_iter=200, neighbours=5))
     z = (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()
     ridge = Ridge(alpha=l2 * len(x)).fit(z.numpy(), y.numpy())
     assert probe.predict(x).numpy() == pytest.approx(ridge.predict(z.numpy()), abs=1e-4)
@@ -65,7 +67,7 @@ def test_classes_agree_with_logistic_regression():
     x = correlated(400, 16, seed=1)
     y = (x[:, :3] + noise(400, 3, seed=2) > 3.5).double()
     l2 = 1e-2
-    probe = classes.fit(Samples(x, y), Samples(x, y), Settings(l2=[l2], max_iter=200))
+    probe = classes.fit(Samples(x, y), Samples(x, y), Settings(l2=[l2], max_iter=200, neighbours=5))
     z = ((x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()).numpy()
     for k in range(3):
         reference = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-8, max_iter=1000).fit(z, y[:, k].numpy())

@@ -1,5 +1,6 @@
 """Small tables of two still-image data sets, whose labels follow from the embeddings or do not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from stages import config, tables
 CLASSES = ["neutral", "happy", "sad"]
 COUNTS = {"train": 120, "val": 40, "test": 60}
 DIMS = 12
-PARAMS = config.ProbeParams(l2=[1e-4, 1e-2, 1.0], max_iter=100, bootstrap=200, confidence=0.95)
+STEPS = 900  # of the encoder behind the embeddings
+TRACKS = ["voxceleb1", "voxceleb2"]
+PARAMS = config.ProbeParams(l2=[1e-4, 1e-2, 1.0], max_iter=100, neighbours=5, bootstrap=200, confidence=0.95)
 FETCH = config.FetchParams(source="sample", folder="data/releases")
 SETTINGS = {
     "affectnet": config.DatasetParams(
@@ -20,7 +23,10 @@ SETTINGS = {
         tasks={
             "expression": config.TaskParams(
                 probe="classes", label="expression", metrics=["auc", "accuracy"], classes=CLASSES
-            )
+            ),
+            "retrieval": config.TaskParams(
+                probe="neighbours", label="expression", metrics=["neighbour_recall"], classes=CLASSES
+            ),
         },
     ),
     "w300": config.DatasetParams(
@@ -45,12 +51,32 @@ def write_tree(root: Path, *, method: str = "fabnet-0", learnable: bool = True, 
     seen = x if learnable else np.random.default_rng(seed).normal(size=x.shape)
     expression = (x[:, :3] + 0.3 * rng.normal(size=(len(x), 3))).argmax(1)
     landmarks = mean_face() + 2 * x[:, :6] @ rng.normal(size=(6, 136))
+    folder = root / "embeddings" / method
     _write_dataset(root, "affectnet", {"expression": pa.int8()}, {"expression": expression.tolist()})
     _write_dataset(root, "w300", {"landmarks": pa.list_(pa.float32(), 136)}, {"landmarks": landmarks.tolist()})
     for dataset in ("affectnet", "w300"):
-        rows = [{"sample_id": i, "embedding": v} for i, v in zip(_ids(), seen.astype(np.float32), strict=True)]
-        tables.write(root / "embeddings" / method / f"{dataset}.parquet", tables.EMBEDDINGS, rows, key=["sample_id"])
-    return {"embeddings": root / "embeddings" / method, "faces": root / "faces", "splits": root / "splits" / "faces"}
+        write_embeddings(folder / f"{dataset}.parquet", _ids(), seen, steps=STEPS)
+    for dataset in TRACKS:
+        frames = [f"id{n // 12}/v{n // 4}/00001/{n:06d}" for n in range(96)]
+        vectors = np.random.default_rng(seed).normal(size=(8, DIMS)).repeat(12, axis=0)
+        vectors += (0.1 if learnable else 9) * np.random.default_rng(seed + 1).normal(size=vectors.shape)
+        write_embeddings(folder / f"{dataset}.parquet", frames, vectors, steps=STEPS)
+    return {"embeddings": folder, "faces": root / "faces", "splits": root / "splits" / "faces"}
+
+
+def write_checkpoint(root: Path, steps: int, *, noise: float, method: str = "fabnet-0") -> None:
+    """Embeddings of w300 by an earlier encoder: those of `write_tree` with noise of that size."""
+    folder = root / "embeddings" / method
+    table = tables.read(folder / "w300.parquet", tables.EMBEDDINGS)
+    x = np.stack(table["embedding"].to_numpy())
+    x = x + noise * np.random.default_rng(steps).normal(size=x.shape)
+    path = folder / "checkpoints" / f"{steps:08d}" / "w300.parquet"
+    write_embeddings(path, table["sample_id"].to_pylist(), x, steps=steps)
+
+
+def write_embeddings(path: Path, ids: Sequence[str], x: np.ndarray, *, steps: int) -> None:
+    rows = [{"sample_id": i, "embedding": v} for i, v in zip(ids, x.astype(np.float32), strict=True)]
+    tables.write(path, tables.EMBEDDINGS, rows, key=["sample_id"], metadata={tables.STEPS: str(steps)})
 
 
 def _ids() -> list[str]:

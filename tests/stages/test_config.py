@@ -36,11 +36,15 @@ WRONG = {
         ("    sample: {pictures: 420}\n    index: {margin_frac: 0.0}\n", "    sample: {pictures: 420}\n"),
         "dataset.aflw.index is missing",
     ),
+    "a followed data set that is no still images": (
+        ("followed: [aflw, w300]", "followed: [voxceleb1]"),
+        "embed.followed",
+    ),
     "faces without shares": (("    mafl: {val: 0.10, test: 0.0}\n", ""), "split.faces.mafl is missing"),
     "units without names": (("au1, au2, au4, au5, au6, au9, au12, au17, au20, au25, au26", ""), "classes should name"),
     "a crop larger than the frame": (("centre_px: 190", "centre_px: 900"), "centre_px should fit"),
     "a jitter beyond the frame": (("voxceleb2: [170, 190]", "voxceleb2: [170, 200]"), "pretrain.jitter_px.voxceleb2"),
-    "an unknown probe": (("probe: pose", "probe: curves"), "no module 'curves' in fabnet.probes"),
+    "an unknown probe": (("probe: pose\n", "probe: curves\n"), "no module 'curves' in fabnet.probes"),
     "an unknown metric": (("[angle_error_deg]", "[angle_error]"), "aflw.tasks.pose.metrics"),
     "a misspelt sample setting": (
         ("{training: 900", "{trainings: 900"),

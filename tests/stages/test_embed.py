@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import track_samples
 from face_samples import COUNT, picture, write_faces
 from PIL import Image
 from torch import nn
@@ -25,18 +26,41 @@ def write_model(folder: Path, *, spoil: bool = False) -> nn.Module:
     return net.encoder.eval()
 
 
-def run(root: Path, out: str = "out", *, batch: int = 3) -> dict[str, np.ndarray]:
+def keep_checkpoints(folder: Path, *steps: int) -> dict[int, nn.Module]:
+    """Other weights after each of `steps`, as training keeps them."""
+    settings = {"width": 4, "embedding": 6}
+    nets = {step: models.build(random, random.Params(**settings), seed=step, size_px=SIZE_PX) for step in steps}
+    for step, net in nets.items():
+        models.save_checkpoint(folder, net, step)
+    return {step: net.encoder.eval() for step, net in nets.items()}
+
+
+def run(root: Path, out: str = "out", *, batch: int = 3, datasets: list[str] | None = None) -> dict[str, np.ndarray]:
     embed.run(
         model=root / "model",
         faces=root / "faces",
+        tracks=root / "tracks",
+        track_splits=root / "splits",
         out=root / out,
         journal=root / "journal",
         detected=["affectnet"],
         boxed=[],
-        params=config.EmbedParams(batch=batch, device="cpu"),
+        datasets=datasets or [],
+        params=config.EmbedParams(batch=batch, device="cpu", followed=["affectnet"], frames_per_track=3),
     )
-    rows = tables.read(root / out / "affectnet.parquet", tables.EMBEDDINGS).to_pylist()
+    return embeddings(root / out / "affectnet.parquet")
+
+
+def embeddings(path: Path) -> dict[str, np.ndarray]:
+    rows = tables.read(path, tables.EMBEDDINGS).to_pylist()
     return {row["sample_id"]: np.array(row["embedding"], np.float32) for row in rows}
+
+
+def embedded(encoder: nn.Module, bgr: np.ndarray) -> np.ndarray:
+    """What the encoder makes of a picture that was stored as JPEG."""
+    stored = media.decode_image(media.encode_jpeg(bgr, 95))
+    with torch.no_grad():
+        return encoder(crops.resize(torch.from_numpy(stored[..., ::-1].copy())[None], SIZE_PX)).flatten().numpy()
 
 
 def reasons(out: Path) -> dict[str, str]:
@@ -48,11 +72,7 @@ def test_an_embedding_is_that_of_the_stored_crop_in_rgb(tmp_path: Path):
     write_faces(tmp_path / "faces" / "affectnet")
     found = run(tmp_path)
     assert sorted(found) == [str(number) for number in range(COUNT)]
-    bgr = media.decode_image(media.encode_jpeg(picture(4), 95))
-    rgb = torch.from_numpy(bgr[..., ::-1].copy())
-    with torch.no_grad():
-        expected = encoder(crops.resize(rgb[None], SIZE_PX)).flatten().numpy()
-    assert found["4"] == pytest.approx(expected, abs=1e-5)
+    assert found["4"] == pytest.approx(embedded(encoder, picture(4)), abs=1e-5)
 
 
 def test_the_resize_is_that_of_pil():
@@ -87,6 +107,7 @@ def test_an_embedding_that_is_no_number_becomes_a_reject(tmp_path: Path):
 def test_a_run_that_was_killed_goes_on_and_writes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(embed, "BATCHES_PER_UNIT", 1)
     write_model(tmp_path / "model")
+    keep_checkpoints(tmp_path / "model", 5)
     write_faces(tmp_path / "faces" / "affectnet")
     run(tmp_path, "whole")
     calls: list[str] = []
@@ -94,7 +115,7 @@ def test_a_run_that_was_killed_goes_on_and_writes_the_same_bytes(tmp_path: Path,
 
     def dying(folder: shards.Shards, row: dict[str, Any], size_px: int) -> torch.Tensor:
         calls.append(row["sample_id"])
-        if row["sample_id"] == "6" and calls.count("0") == 1 and calls.count("6") == 1:
+        if row["sample_id"] == "6" and calls.count("6") == 2:  # in the second table, that of the checkpoint
             raise KeyboardInterrupt
         return load(folder, row, size_px)
 
@@ -103,11 +124,49 @@ def test_a_run_that_was_killed_goes_on_and_writes_the_same_bytes(tmp_path: Path,
         run(tmp_path, "resumed")
     assert not (tmp_path / "resumed").exists()
     run(tmp_path, "resumed")
-    assert calls.count("0") == 1
-    assert calls.count("6") == 2
-    for name in ("affectnet.parquet", "rejects.parquet"):
+    assert calls.count("0") == 2
+    assert calls.count("6") == 3
+    for name in ("affectnet.parquet", "checkpoints/00000005/affectnet.parquet", "rejects.parquet"):
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not list((tmp_path / "journal").rglob("*.parquet"))
+
+
+def test_every_checkpoint_embeds_the_followed_data_sets_with_its_own_weights(tmp_path: Path):
+    final = write_model(tmp_path / "model")
+    encoders = {"": final} | {
+        f"checkpoints/{step:08d}/": encoder for step, encoder in keep_checkpoints(tmp_path / "model", 4, 8).items()
+    }
+    write_faces(tmp_path / "faces" / "affectnet")
+    run(tmp_path)
+    for (place, encoder), steps in zip(encoders.items(), (10, 4, 8), strict=True):
+        path = tmp_path / "out" / place / "affectnet.parquet"
+        assert embeddings(path)["2"] == pytest.approx(embedded(encoder, picture(2)), abs=1e-5)
+        assert tables.read(path).schema.metadata[b"steps"] == str(steps).encode()
+
+
+def test_evenly_spread_frames_of_the_test_tracks_are_embedded(tmp_path: Path):
+    encoder = write_model(tmp_path / "model")
+    write_faces(tmp_path / "faces" / "affectnet")
+    track_samples.write_tracks(tmp_path, frames=9, short="id6")
+    run(tmp_path, datasets=["voxceleb1"])
+    found = embeddings(tmp_path / "out" / "voxceleb1.parquet")
+    numbers = {"v1": (0,), "v2": (1, 4, 7)}  # the first track has one frame, the second nine
+    assert sorted(found) == [
+        f"id6/{video}/00001/{5 * number:06d}" for video, chosen in numbers.items() for number in chosen
+    ]
+    expected = embedded(encoder, track_samples.frame_image("id6/v2/00001", 20))
+    assert found["id6/v2/00001/000020"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_track_data_set_without_a_test_part_gives_an_empty_table(tmp_path: Path):
+    write_model(tmp_path / "model")
+    write_faces(tmp_path / "faces" / "affectnet")
+    track_samples.write_tracks(tmp_path)
+    path = tmp_path / "splits" / "voxceleb1.parquet"
+    rows = [row for row in tables.read(path).to_pylist() if row["part"] != "test"]
+    tables.write(path, tables.SPLITS, rows, key=["sample_id"])
+    run(tmp_path, datasets=["voxceleb1"])
+    assert embeddings(tmp_path / "out" / "voxceleb1.parquet") == {}
 
 
 def test_a_missing_model_is_told_in_one_sentence(tmp_path: Path):

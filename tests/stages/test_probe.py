@@ -18,6 +18,8 @@ def run(paths: dict[str, Path], out: Path, **changes: Any) -> None:
         "seed": 7,
         "detected": ["affectnet"],
         "boxed": ["w300"],
+        "tracks": probe_samples.TRACKS,
+        "followed": ["w300"],
         "params": probe_samples.PARAMS,
         "settings": probe_samples.SETTINGS,
     }
@@ -70,7 +72,7 @@ def test_landmark_error_is_that_of_source_pixels(tmp_path: Path):
 def test_scores_agree_with_scikit_learn_on_the_written_predictions(tmp_path: Path):
     run(probe_samples.write_tree(tmp_path), tmp_path / "out")
     table = tables.read(tmp_path / "out" / "predictions.parquet", tables.PREDICTIONS)
-    rows = [row for row in table.to_pylist() if row["dataset"] == "affectnet"]
+    rows = [row for row in table.to_pylist() if row["task"] == "expression"]
     truth, scores = (np.array([row[name] for row in rows]) for name in ("truth", "prediction"))
     found = values(tmp_path / "out")
     assert len(rows) == probe_samples.COUNTS["test"]
@@ -110,10 +112,11 @@ def test_heads_are_written_in_the_layout_of_the_released_ones(tmp_path: Path):
 
 def test_a_second_run_writes_the_same_bytes(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
+    probe_samples.write_checkpoint(tmp_path, 300, noise=1.0)
     run(paths, tmp_path / "first")
     run(paths, tmp_path / "second")
     names = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*.*"))
-    assert len(names) == 6
+    assert len(names) == 7
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
@@ -129,8 +132,8 @@ def test_a_class_without_test_images_becomes_a_reject_and_leaves_the_mean(tmp_pa
     assert ("auc", "sad") not in found
     assert found["auc", "mean"] == pytest.approx((found["auc", "neutral"] + found["auc", "happy"]) / 2)
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert [row["key"] for row in rejects] == ["expression/test/sad"]
-    assert "undefined" in rejects[0]["reason"]
+    assert [row["key"] for row in rejects] == ["expression/test/sad", "retrieval/test/sad"]
+    assert all("undefined" in row["reason"] for row in rejects)
 
 
 def test_unusable_labels_become_rejects(tmp_path: Path):
@@ -140,7 +143,8 @@ def test_unusable_labels_become_rejects(tmp_path: Path):
     relabel(paths["faces"] / "w300" / "index.parquet", "landmarks", {3: blind})
     run(paths, tmp_path / "out")
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert sorted(row["reason"] for row in rejects) == [
+    assert {row["key"].split("/")[0] for row in rejects} == {"expression", "landmarks", "retrieval"}
+    assert sorted(row["reason"] for row in rejects if not row["key"].startswith("retrieval")) == [
         "no label",
         "the two eye points coincide",
         "unknown class: 9",
@@ -150,10 +154,108 @@ def test_unusable_labels_become_rejects(tmp_path: Path):
 def test_images_without_embedding_are_left_out(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     path = paths["embeddings"] / "affectnet.parquet"
-    tables.write(path, tables.EMBEDDINGS, tables.read(path).slice(20), key=["sample_id"])
+    table = tables.read(path).slice(20)
+    vectors = np.stack(table["embedding"].to_numpy())
+    probe_samples.write_embeddings(path, table["sample_id"].to_pylist(), vectors, steps=900)
     run(paths, tmp_path / "out")
     rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
     assert {row["n"] for row in rows if row["dataset"] == "affectnet"} == {40}
+
+
+def curve(out: Path) -> dict[int, float]:
+    rows = tables.read(out / "curves.parquet", tables.CURVES).to_pylist()
+    assert {(row["dataset"], row["task"], row["metric"], row["n"]) for row in rows} == {
+        ("w300", "landmarks", "interocular_percent", probe_samples.COUNTS["val"])
+    }
+    return {row["step"]: row["value"] for row in rows}
+
+
+def test_the_learning_curve_has_a_point_for_every_checkpoint_and_for_the_encoder_that_is_used(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    probe_samples.write_checkpoint(tmp_path, 300, noise=3.0)
+    probe_samples.write_checkpoint(tmp_path, 600, noise=0.3)
+    run(paths, tmp_path / "out")
+    found = curve(tmp_path / "out")
+    assert sorted(found) == [300, 600, probe_samples.STEPS]
+    assert found[300] > found[600] > found[900]
+
+
+def test_a_method_without_checkpoints_has_one_point(tmp_path: Path):
+    run(probe_samples.write_tree(tmp_path), tmp_path / "out")
+    assert list(curve(tmp_path / "out")) == [probe_samples.STEPS]
+
+
+def test_the_learning_curve_never_looks_at_the_test_part(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    probe_samples.write_checkpoint(tmp_path, 300, noise=1.0)
+    run(paths, tmp_path / "first")
+    index = paths["faces"] / "w300" / "index.parquet"
+    ids = tables.read(index)["sample_id"].to_pylist()
+    wrong = np.linspace(0, 255, 136).tolist()
+    relabel(index, "landmarks", {row: wrong for row, key in enumerate(ids) if key.startswith("test")})
+    run(paths, tmp_path / "second")
+    assert curve(tmp_path / "first") == curve(tmp_path / "second")
+    assert values(tmp_path / "first") != values(tmp_path / "second")
+
+
+def test_the_learning_curve_is_measured_on_the_validation_part(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    run(paths, tmp_path / "first")
+    index = paths["faces"] / "w300" / "index.parquet"
+    table = tables.read(index)
+    marks = zip(table["sample_id"].to_pylist(), table["landmarks"].to_pylist(), strict=True)
+    relabel(index, "landmarks", {row: marks_[::-1] for row, (key, marks_) in enumerate(marks) if key.startswith("val")})
+    run(paths, tmp_path / "second")
+    assert curve(tmp_path / "second")[900] > 10 * curve(tmp_path / "first")[900]
+
+
+def test_a_table_that_does_not_tell_its_steps_is_refused(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    path = paths["embeddings"] / "w300.parquet"
+    tables.write(path, tables.EMBEDDINGS, tables.read(path), key=["sample_id"])
+    with pytest.raises(UserError, match=r"w300.parquet does not say how long its encoder was trained"):
+        run(paths, tmp_path / "out")
+
+
+def test_retrieval_finds_planted_classes_and_leaves_neither_sweep_nor_head(tmp_path: Path):
+    run(probe_samples.write_tree(tmp_path), tmp_path / "good")
+    run(probe_samples.write_tree(tmp_path, method="noise-0", learnable=False), tmp_path / "bad")
+    good, bad = values(tmp_path / "good"), values(tmp_path / "bad")
+    assert good["neighbour_recall", "mean"] > bad["neighbour_recall", "mean"] + 0.1
+    assert bad["neighbour_recall", "mean"] == pytest.approx(1 / 3, abs=0.1)
+    sweeps = tables.read(tmp_path / "good" / "sweeps.parquet", tables.SWEEPS)
+    assert set(sweeps["task"].to_pylist()) == {"expression", "landmarks"}
+    assert not (tmp_path / "good" / "heads" / "affectnet.retrieval.safetensors").exists()
+
+
+def test_an_embedding_that_tells_identities_apart_leaks_them(tmp_path: Path):
+    run(probe_samples.write_tree(tmp_path), tmp_path / "good")
+    run(probe_samples.write_tree(tmp_path, method="noise-0", learnable=False), tmp_path / "bad")
+    leaks, noise = (
+        [
+            row
+            for row in tables.read(tmp_path / name / "metrics.parquet", tables.SCORES).to_pylist()
+            if row["task"] == "identity"
+        ]
+        for name in ("good", "bad")
+    )
+    assert [(row["dataset"], row["part"], row["target"], row["n"]) for row in leaks] == [
+        (dataset, "test", "mean", 8) for dataset in probe_samples.TRACKS
+    ]
+    assert all(row["value"] == row["ci_low"] == row["ci_high"] == 1 for row in leaks)
+    assert all(row["ci_low"] < row["value"] < row["ci_high"] < 0.6 for row in noise)
+
+
+@pytest.mark.parametrize("frames", [["a/1/1/0", "b/1/1/0", "b/1/2/0"], ["a/1/1/0", "a/2/1/0"], []])
+def test_tracks_that_cannot_show_leakage_become_a_reject(frames: list[str], tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    vectors = np.random.default_rng(1).normal(size=(len(frames), probe_samples.DIMS))
+    probe_samples.write_embeddings(paths["embeddings"] / "voxceleb2.parquet", frames, vectors, steps=900)
+    run(paths, tmp_path / "out")
+    rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "identity/test")]
+    rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
+    assert {row["dataset"] for row in rows if row["task"] == "identity"} == {"voxceleb1"}
 
 
 def test_a_task_without_validation_images_is_told_in_one_sentence(tmp_path: Path):

@@ -1,11 +1,14 @@
 import csv
 import json
+import shutil
 import struct
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import probe_samples
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from media_samples import encoded, noise
 from releases import put
@@ -46,6 +49,8 @@ def write_inputs(root: Path, params: config.Params) -> None:
                 seed=params.seed,
                 detected=params.detected,
                 boxed=params.boxed,
+                tracks=params.tracks,
+                followed=["w300"],
                 params=params.probe,
                 settings=params.dataset,
             )
@@ -107,7 +112,7 @@ def test_every_method_has_rows_per_seed_and_pooled(written: Path):
     assert {row["config_hash"] for row in rows} == {config.digest(params)}
     assert {row["profile"] for row in rows} == {"sample"}
     keys = [tuple(row[n] for n in ("dataset", "task", "method", "seed", "part", "target", "metric")) for row in rows]
-    assert len(set(keys)) == len(keys) == 2 * 3 * (4 + 1 + 3 * 6)
+    assert len(set(keys)) == len(keys) == 2 * 3 * (4 + 1 + 4 + 3 * 6 + 2)
 
 
 def test_a_pooled_value_is_the_mean_over_seeds(written: Path):
@@ -160,8 +165,6 @@ def test_the_training_curve_is_the_mean_over_seeds(written: Path):
 
 
 def test_the_metadata_names_schema_configuration_and_versions(written: Path):
-    import pyarrow.parquet as pq
-
     metadata = pq.read_schema(written / "metrics.parquet").metadata
     assert metadata[b"schema_version"] == tables.SCHEMA_VERSION.encode()
     assert metadata[b"config_hash"] == config.digest(parameters()).encode()
@@ -252,6 +255,19 @@ def test_difference_to_the_control_is_on_shared_images(inputs: Path):
     assert found["expression"].ci_low > 0
     assert found["landmarks"].ci_high < 0
     assert np.isfinite([score.value for score in found.values()]).all()
+
+
+def test_identities_are_shown_beside_the_tasks_and_may_be_missing(inputs: Path, written: Path, tmp_path: Path):
+    assert "voxceleb1 · identity" in (written / "report.html").read_text(encoding="utf-8")
+    params = parameters()
+    shutil.copytree(inputs / "metrics", tmp_path / "metrics")
+    for path in tmp_path.glob("metrics/*/*.parquet"):
+        if path.stem in ("metrics", "predictions"):
+            table = pq.read_table(path)
+            pq.write_table(table.filter(pc.field("dataset") != "voxceleb2"), path)
+    results.check(tmp_path / "metrics", params)
+    tracks = [task.dataset for task in results.tested(tmp_path / "metrics", params) if task.task == "identity"]
+    assert tracks == ["voxceleb1"]
 
 
 def test_the_stage_depends_on_every_parameter():

@@ -22,8 +22,8 @@ def by_target(metric: str, *runs: Predictions, bootstrap: Bootstrap = BOOTSTRAP)
     return {score.target: score for score in scores.score(metric, runs, bootstrap)}
 
 
-def test_every_metric_may_be_named_in_the_parameters():
-    assert sorted(scores.METRICS) == sorted(get_args(config.Metric))
+def test_every_metric_but_that_of_identities_may_be_named_in_the_parameters():
+    assert sorted(scores.METRICS) == sorted([*get_args(config.Metric), scores.IDENTITY_METRIC])
 
 
 def test_classes_agree_with_scikit_learn():
@@ -165,3 +165,30 @@ def test_five_points_are_measured_by_the_distance_of_the_eyes():
     assert {target: score.value for target, score in found.items()} == pytest.approx(
         {"mean": 4, "eyes": 0, "nose": 10, "mouth": 5}
     )
+
+
+def test_the_recall_of_neighbours_is_the_share_of_the_own_class():
+    truth = np.eye(3)[[0, 0, 0, 1]]
+    shares = np.array([[1.0, 0, 0], [0.4, 0.6, 0], [0.4, 0, 0.6], [0.8, 0.2, 0]])
+    found = by_target("neighbour_recall", Predictions(truth, shares, NAMES))
+    assert {target: score.value for target, score in found.items()} == pytest.approx(
+        {"neutral": 0.6, "happy": 0.2, "sad": np.nan, "mean": 0.5}, nan_ok=True
+    )
+
+
+def test_the_recall_of_identities_is_their_mean_and_better_when_it_is_lower():
+    found = by_target("identity_recall", Predictions(np.ones((3, 1)), np.array([[1.0], [0], [0.5]]), ()))
+    assert found["mean"].value == pytest.approx(0.5)
+    assert 0 <= found["mean"].ci_low < 0.5 < found["mean"].ci_high <= 1
+    assert found["mean"].n == 3
+    assert not scores.METRICS["identity_recall"].higher_is_better
+
+
+@pytest.mark.parametrize("metric", ["auc", "accuracy", "neighbour_recall"])
+def test_the_value_of_the_whole_task_is_that_of_its_mean(metric):
+    images = classified(50, skill=1.0)
+    assert scores.mean(metric, images) == pytest.approx(by_target(metric, images)["mean"].value)
+
+
+def test_the_value_of_a_task_without_a_defined_class_is_undefined():
+    assert np.isnan(scores.mean("auc", Predictions(np.ones((4, 1)), np.ones((4, 1)), ("au1",))))

@@ -8,7 +8,7 @@ from fabnet.probe_head import Crops, Samples, Settings
 from fabnet.probes import action_units
 
 CROPS = Crops(np.full((2, 2), 256.0), np.zeros((2, 4)))
-SETTINGS = Settings([1e-3, 1e-1], 100)
+SETTINGS = Settings([1e-3, 1e-1], 100, 5)
 
 
 def planted(count: int, seed: int, unknown: float = 0.0) -> Samples:

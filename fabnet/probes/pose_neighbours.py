@@ -1,0 +1,48 @@
+"""Retrieval of head pose: the share of each bin of yaw among the nearest images of the training part.
+
+Bins are `BIN_DEG` wide, the middle one lies around a face that looks into the camera, the outer two are open. Five
+bins part at 45, 15, -15 and -45 degrees. They are named from the left edge of the picture to the right one; positive
+yaw turns a face to the left edge. Nothing is fitted; see `fabnet.retrieval`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabnet.probe_head import Crops, Probe, Samples, Settings
+from fabnet.retrieval import Neighbours
+
+Array = NDArray[np.float64]
+
+YAW, ANGLES = 2, 3  # labels are roll, pitch, yaw
+BIN_DEG = 30.0
+
+
+def problem(label: Sequence[float] | None, classes: int) -> str | None:
+    """Why a label cannot be used; None if it can. Labels are roll, pitch and yaw in radians."""
+    del classes
+    if label is None:
+        return "no label"
+    if len(label) != ANGLES:
+        return f"expected {ANGLES} angles: found {len(label)}"
+    return None if np.isfinite(np.array(label, np.float64)).all() else "an angle is no finite number"
+
+
+def encode(labels: Array, crops: Crops, classes: int) -> Array:
+    """Angles (N, 3) in radians -> one-hot bins (N, K) of yaw, from the left edge of the picture to the right one."""
+    del crops
+    inner_deg = BIN_DEG * (np.arange(1, classes) - classes / 2)
+    return np.eye(classes)[np.digitize(-np.degrees(labels[:, YAW].astype(np.float64)), inner_deg)]
+
+
+def decode(y: Array, crops: Crops) -> Array:
+    """Shares as they are."""
+    del crops
+    return y
+
+
+def fit(train: Samples, val: Samples, params: Settings) -> Probe:
+    """A probe whose `predict` gives the share of each bin among the nearest of `train`; y (N, K) is one-hot."""
+    del val
+    return Neighbours(train.x, train.y, params.neighbours)

@@ -1,0 +1,43 @@
+"""How well embeddings tell the identities of face tracks apart, from the test frames of one data set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from fabnet import retrieval
+from stages.scores import Predictions
+
+
+def leakage(embeddings: pa.Table) -> tuple[list[str], Predictions]:
+    """Identities with frames of several videos, sorted, and how often a frame's nearest one shows the same identity.
+
+    Args:
+        embeddings: EMBEDDINGS of frames; `sample_id` begins with identity and video.
+
+    Returns:
+        names (N,), and as truth (N, 1) 1, as prediction (N, 1) the mean of `fabnet.retrieval.leakage` over the
+        identity's frames. Both are empty where no identity has two videos, or there is no other identity to
+        be taken for.
+    """
+    keys = [sample_id.split("/") for sample_id in embeddings["sample_id"].to_pylist()]
+    identity, video = (["/".join(key[:depth]) for key in keys] for depth in (1, 2))
+    if len(set(identity)) < 2:
+        return [], _predictions(np.empty(0))
+    x = torch.from_numpy(np.stack(embeddings["embedding"].to_numpy()).astype(np.float64))
+    shares = retrieval.leakage(x, _codes(identity), _codes(video)).numpy()
+    asked = np.isfinite(shares)
+    names, of = np.unique(np.array(identity)[asked], return_inverse=True)
+    means = np.bincount(of, shares[asked], len(names)) / np.bincount(of, minlength=len(names)).clip(1)
+    return names.tolist(), _predictions(means)
+
+
+def _codes(names: Sequence[str]) -> torch.Tensor:
+    return torch.from_numpy(np.unique(names, return_inverse=True)[1])
+
+
+def _predictions(shares: NDArray[np.float64]) -> Predictions:
+    stored = shares.astype(np.float32).astype(np.float64)[:, None]  # as the table holds them
+    return Predictions(np.ones_like(stored), stored, ())

@@ -1,0 +1,141 @@
+"""The images of one task: embedding, part and label of each, in the form that a probe is fitted to."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from fabnet.probe_head import Crops, Probe, Samples, Settings
+from stages import config, tables
+from stages.errors import UserError
+from stages.scores import Predictions
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TaskName:
+    dataset: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.name}"
+
+    def reject(self, key: str, reason: str) -> dict[str, str]:
+        """A row of tables.REJECTS."""
+        return {"dataset": self.dataset, "key": f"{self.name}/{key}", "stage": "probe", "reason": reason}
+
+
+@dataclass(frozen=True)
+class Task(TaskName):
+    settings: config.TaskParams
+    module: ModuleType  # of fabnet.probes
+
+
+@dataclass(frozen=True)
+class Images:
+    """The usable images of one task, sorted by `sample_id`."""
+
+    ids: NDArray[np.str_]  # (N,)
+    subset: NDArray[np.str_]  # (N,) the owner's subset of the part, may be empty
+    part: NDArray[np.str_]  # (N,) train, val or test
+    x: Array  # (N, D) embeddings
+    y: Array  # (N, K) targets as the probe is fitted to them
+    crops: Crops
+
+    def samples(self, part: str) -> Samples:
+        """What a probe is fitted to."""
+        chosen = self.part == part
+        return Samples(torch.from_numpy(self.x[chosen]), torch.from_numpy(self.y[chosen]))
+
+
+def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:
+    """The rows of the index that have both a split and an embedding, sorted by `sample_id`.
+
+    Columns `split` and `embedding` are added. A row that lacks one of them stands in the rejects of the stage that
+    gave it none.
+    """
+    split_of = dict(zip(splits["sample_id"].to_pylist(), splits["part"].to_pylist(), strict=True))
+    row_of = {sample_id: row for row, sample_id in enumerate(embeddings["sample_id"].to_pylist())}
+    index = index.sort_by("sample_id")
+    kept = [
+        row
+        for row, sample_id in enumerate(index["sample_id"].to_pylist())
+        if sample_id in split_of and sample_id in row_of
+    ]
+    index = index.take(kept)
+    ids = index["sample_id"].to_pylist()
+    found = embeddings["embedding"].take([row_of[sample_id] for sample_id in ids])
+    split = pa.array([split_of[sample_id] for sample_id in ids], pa.string())
+    return index.append_column("split", split).append_column("embedding", found)
+
+
+def load(faces: Path, splits: Path, embeddings: Path, dataset: str) -> tuple[pa.Table, int]:
+    """`join` of one data set's tables in those folders, and the steps that their encoder was trained for."""
+    table = tables.read(embeddings / f"{dataset}.parquet", tables.EMBEDDINGS)
+    index = tables.read(faces / dataset / "index.parquet")
+    joined = join(index, tables.read(splits / f"{dataset}.parquet", tables.SPLITS), table)
+    steps = (table.schema.metadata or {}).get(tables.STEPS.encode())
+    if steps is None:
+        raise UserError(f"{embeddings / dataset}.parquet does not say how long its encoder was trained: "
+                        "run `dvc repro --force embed`")  # fmt: skip
+    return joined, int(steps)
+
+
+def usable(joined: pa.Table, task: Task) -> tuple[Images, list[dict[str, str]]]:
+    """The images whose label the probe can use; the others become rejects.
+
+    Raises:
+        UserError: the index lacks the label, or no image has a usable one.
+    """
+    column, classes = task.settings.label, len(task.settings.classes)
+    if column not in joined.column_names:
+        raise UserError(
+            f"dataset.{task.dataset}.tasks.{task.name}.label: the index of {task.dataset} has no column {column!r}"
+        )
+    problems = [task.module.problem(label, classes) for label in joined[column].to_pylist()]
+    ids = joined["sample_id"].to_pylist()
+    rejects = [
+        task.reject(sample_id, problem) for sample_id, problem in zip(ids, problems, strict=True) if problem is not None
+    ]
+    kept = joined.take([row for row, problem in enumerate(problems) if problem is None])
+    if not len(kept):
+        raise UserError(f"{task}: no image has a usable label, an embedding and a split; see the rejects tables")
+    sizes = np.stack([kept["width_px"].to_numpy(), kept["height_px"].to_numpy()], axis=1).astype(np.float64)
+    crops = Crops(sizes, np.array(kept["crop_xyxy_px"].to_pylist(), np.float64))
+    return Images(
+        ids=np.array(kept["sample_id"].to_pylist(), str),
+        subset=np.array(kept["subset"].fill_null("").to_pylist(), str),
+        part=np.array(kept["split"].to_pylist(), str),
+        x=np.stack(kept["embedding"].to_numpy()).astype(np.float64),
+        y=task.module.encode(np.array(kept[column].to_pylist()), crops, classes),
+        crops=crops,
+    ), rejects
+
+
+def fit(images: Images, task: Task, params: config.ProbeParams) -> Probe:
+    """The task's probe, from the training and the validation part.
+
+    Raises:
+        UserError: a part is empty.
+    """
+    counts = Counter(images.part.tolist())
+    missing = [part for part in ("train", "val", "test") if not counts[part]]
+    if missing:
+        raise UserError(f"{task}: no usable image in the part {missing[0]}; see the rejects tables and `split`")
+    settings = Settings(params.l2, params.max_iter, params.neighbours)
+    return task.module.fit(images.samples("train"), images.samples("val"), settings)
+
+
+def predict(probe: Probe, images: Images, part: str, task: Task) -> Predictions:
+    """Truth and prediction of every image of one part, in the units of the report, float32 as they are stored."""
+    chosen = images.part == part
+    crops = images.crops[chosen]
+    raw = probe.predict(torch.from_numpy(images.x[chosen])).numpy()
+    truth, prediction = (task.module.decode(y, crops).astype(np.float32) for y in (images.y[chosen], raw))
+    return Predictions(truth.astype(np.float64), prediction.astype(np.float64), tuple(task.settings.classes))
