@@ -35,17 +35,18 @@ def table(rows: Sequence[Row], control: str) -> dict[str, Any] | None:
 
 
 def sentences(rows: Sequence[Row]) -> list[str]:
-    """On which tasks a method is not shown to beat the untrained encoder; one sentence if all do on all of them."""
+    """Which methods are not shown to beat the untrained encoder, task by task; one sentence if all do on all tasks."""
     against = [row for row in rows if row["control"] == CONTROL]
     told: list[str] = []
-    for method in dict.fromkeys(row["method"] for row in against):
+    for task in dict.fromkeys(_task(row) for row in against):
         for kind, claim in (
-            (OPEN, "No evidence that {method} beats the untrained encoder on {tasks}."),
-            (WORSE, "{method} is worse than the untrained encoder on {tasks}."),
+            (OPEN, "No evidence that {methods} {beat} the untrained encoder on {task}."),
+            (WORSE, "On {task} the untrained encoder is better than {methods}."),
         ):
-            tasks = [_task(row) for row in against if row["method"] == method and verdict(row) == kind]
-            if tasks:
-                told.append(claim.format(method=method, tasks=_listed(tasks)))
+            methods = [row["method"] for row in against if _task(row) == task and verdict(row) == kind]
+            if methods:
+                beat = "beats" if len(methods) == 1 else "beat"
+                told.append(claim.format(methods=_listed(methods), beat=beat, task=task))
     if against and not told:
         told.append("Every other method beats the untrained encoder on every task.")
     return told

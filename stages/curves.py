@@ -40,7 +40,7 @@ class Trade:
 
 
 def learning(panels: Sequence[Learning], methods: Sequence[str]) -> bytes:
-    """One panel per task, one line per trained method; the untrained encoder is a level line, as every method without steps."""
+    """One panel per task, one line per trained method; a method without steps is a level line."""
     columns = min(max(len(panels), 1), PANELS_PER_ROW)
     rows = max(-(-len(panels) // columns), 1)
     figure = Figure(figsize=(4.2 * columns, 3.0 * rows + 0.5), layout="constrained")

@@ -10,8 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's palette: told apart with every kind of colour vision; grey is for the control.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# Okabe and Ito's palette: told apart with every kind of colour vision; after it darker ones for long lists of methods.
+# Grey is for the control.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
+    *("#332288", "#882255", "#999933", "#661100", "#44AA99"),
+)
 CONTROL = "random"
 CONTROL_COLOUR = "#8A8A8A"
 INK, FAINT = "#222222", "#DDDDDD"

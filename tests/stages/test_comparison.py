@@ -36,11 +36,13 @@ def test_a_method_that_does_not_beat_the_untrained_encoder_is_told_in_words():
         row("fabnet", -1, 1, **pose),
         row("fabnet", -0.2, -0.1, **AUC),
         row("rotation", -2, -1),
+        row("rotation", -1, 3, **pose),
         row("rotation", -2, -1, control="fabnet"),
     ]
     assert comparison.sentences(rows) == [
-        "No evidence that fabnet beats the untrained encoder on w300 landmarks and aflw pose.",
-        "fabnet is worse than the untrained encoder on affectnet expression.",
+        "No evidence that fabnet beats the untrained encoder on w300 landmarks.",
+        "No evidence that fabnet and rotation beat the untrained encoder on aflw pose.",
+        "On affectnet expression the untrained encoder is better than fabnet.",
     ]
 
 

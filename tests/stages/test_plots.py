@@ -20,6 +20,8 @@ def test_every_method_has_its_own_colour_and_the_control_is_grey():
     found = plots.colours(METHODS)
     assert len(set(found.values())) == len(METHODS)
     assert found["random"] == plots.CONTROL_COLOUR
+    twelve = [*(f"method{number}" for number in range(12)), "random"]
+    assert len(set(plots.colours(twelve).values())) == 13
     assert plots.colours(["fabnet"])["fabnet"] == found["fabnet"]
 
 
