@@ -62,6 +62,40 @@ def best_threshold(is_positive: NDArray[np.bool_], score: Array) -> float:
     return float(((below + ranked) / 2)[np.argmax(np.where(below < ranked, f1, -1))])
 
 
+def roc(is_positive: NDArray[np.bool_], score: Array, at: Array) -> Array:
+    """Highest true positive rate that a threshold reaches at false positive rates up to `at`, linear in between.
+
+    Args:
+        is_positive: (N,).
+        score: (N,), higher means rather positive.
+        at: (K,) in [0, 1].
+
+    Returns:
+        (K,) in [0, 1]; NaN where positives or negatives are missing.
+    """
+    hits, alarms = _above_thresholds(is_positive, score)
+    if not hits[-1] or not alarms[-1]:
+        return np.full(len(at), np.nan)
+    return np.interp(at, alarms / alarms[-1], hits / hits[-1])  # of points above each other it takes the last
+
+
+def precision_recall(is_positive: NDArray[np.bool_], score: Array, at: Array) -> Array:
+    """Precision (K,) at the highest threshold whose recall is at least `at` (K,); NaN without positives."""
+    hits, alarms = _above_thresholds(is_positive, score)
+    if not hits[-1]:
+        return np.full(len(at), np.nan)
+    first = np.maximum(np.searchsorted(hits / hits[-1], at), 1)  # above the infinite threshold there is nothing
+    return hits[first] / (hits[first] + alarms[first])
+
+
+def _above_thresholds(is_positive: NDArray[np.bool_], score: Array) -> tuple[Array, Array]:
+    """Positives and negatives (T,) above each threshold: first an infinite one, then each score from high to low."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # of runs of equal scores
+    hits = np.cumsum(is_positive[order])[ends]
+    return np.append(0.0, hits), np.append(0.0, ends + 1.0 - hits)
+
+
 def weighted_mean(values: Array, weights: Array) -> Array:
     """Mean of `values` (N,) under each row of `weights` (B, N) -> (B,); NaN where all weights are 0."""
     total = weights.sum(axis=1)

@@ -1,11 +1,27 @@
 """FAb-Net: rebuild a target frame from source frames of the same face track (Wiles et al. 2018, section 3)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from fabnet.decoder import Decoder
 from fabnet.encoder import Encoder
 from fabnet.warp import warp
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What a rebuilt target is made of."""
+
+    flow: Tensor  # (B, S, 2, H, W) in (-1, 1), where each target pixel is taken from, normalised units
+    warped: Tensor  # (B, S, 3, H, W) in [0, 1]
+    weight: Tensor  # (B, S, 1, H, W), adds up to 1 over S
+
+    @property
+    def result(self) -> Tensor:
+        """(B, 3, H, W) in [0, 1]."""
+        return (self.weight * self.warped).sum(dim=1)
 
 
 class FAbNet(nn.Module):
@@ -37,17 +53,22 @@ class FAbNet(nn.Module):
             raise ValueError("this network was built for one source frame and has no confidence decoder")
         return self.confidence(torch.cat([sources, targets], dim=1)[..., None, None])
 
-    def forward(self, sources: Tensor, target: Tensor) -> Tensor:
-        """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> the target rebuilt, (B, 3, H, W)."""
+    def mix(self, sources: Tensor, target: Tensor) -> Mix:
+        """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> every source frame warped, and its weight; 1 for one alone."""
         batch, count = sources.shape[:2]
         e_tgt, *e_src = self.encode(torch.cat([target[:, None], sources], dim=1)).unbind(1)  # each (B, D)
         pair = torch.cat(e_src), e_tgt.repeat(count, 1)  # (S*B, D), source-major
         images = sources.detach().transpose(0, 1).flatten(0, 1)  # (S*B, 3, H, W)
-        warped = warp(images, self.sample(*pair)).unflatten(0, (count, batch))  # (S, B, 3, H, W)
-        if count == 1:
-            return warped[0]
-        weight = self.weigh(*pair).unflatten(0, (count, batch)).softmax(dim=0)  # (S, B, 1, H, W), sums to 1 over S
-        return (weight * warped).sum(dim=0)
+        flow = self.sample(*pair)
+        scores = self.weigh(*pair) if count > 1 else flow.new_zeros(batch, 1, *flow.shape[2:])
+        flow, warped, scores = (
+            some.unflatten(0, (count, batch)).transpose(0, 1) for some in (flow, warp(images, flow), scores)
+        )
+        return Mix(flow, warped, scores.softmax(dim=1))
+
+    def forward(self, sources: Tensor, target: Tensor) -> Tensor:
+        """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> the target rebuilt, (B, 3, H, W)."""
+        return self.mix(sources, target).result
 
 
 def from_released(released: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -146,6 +146,12 @@ class ProbeParams(Section):
     confidence: Fraction
 
 
+class IllustrateParams(Section):
+    seed: Annotated[int, Field(ge=0)]  # of what is shown
+    rows: Annotated[int, Field(gt=0, le=12)]  # samples in each figure
+    neighbours: Annotated[int, Field(gt=0, le=12)]  # pictures beside each query
+
+
 class TaskParams(Section):
     probe: Name  # module in fabnet/probes
     label: Name  # column of the data set's index
@@ -193,6 +199,7 @@ class Params(Section):
     refine: RefineParams
     embed: EmbedParams
     probe: ProbeParams
+    illustrate: IllustrateParams
     method: dict[Name, dict[str, Any]]
     dataset: dict[Name, DatasetParams]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from stages import media, supplement, tables
+from stages.curves import Learning
 from stages.errors import Rejected, UserError
 from stages.plots import Curve
 from stages.results import Run
@@ -18,6 +19,7 @@ PARTS = ("train", "val", "test")
 PUBLISHED_YIELD = {("affectnet", "test"): (3989, 4000)}
 
 SHEET_QUALITY = 75  # about 150 kB for each contact sheet
+FIGURE_QUALITY = 88  # small letters stay clean
 
 
 def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -57,12 +59,24 @@ def sheets(folder: Path, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
     """
     for dataset in sorted(datasets):
         for kind in ("accepted", "rejected"):
-            path = folder / dataset / f"{kind}.png"
-            try:
-                image = media.decode_image(media.read_file(path))
-            except Rejected as error:
-                raise UserError(f"{path} should be a contact sheet ({error}): run `dvc repro` to make it") from None
-            yield {"dataset": dataset, "kind": kind, "jpeg": media.encode_jpeg(image, SHEET_QUALITY)}
+            jpeg = _as_jpeg(folder / dataset / f"{kind}.png", "a contact sheet", SHEET_QUALITY)
+            yield {"dataset": dataset, "kind": kind, "jpeg": jpeg}
+
+
+def figures(folder: Path) -> dict[str, bytes]:
+    """The figures of `illustrate` by name, as JPEG.
+
+    Raises:
+        UserError: one of them cannot be read.
+    """
+    return {path.stem: _as_jpeg(path, "a figure", FIGURE_QUALITY) for path in sorted(folder.glob("*.png"))}
+
+
+def _as_jpeg(path: Path, wanted: str, quality: int) -> bytes:
+    try:
+        return media.encode_jpeg(media.decode_image(media.read_file(path)), quality)
+    except Rejected as error:
+        raise UserError(f"{path} should be {wanted} ({error}): run `dvc repro` to make it") from None
 
 
 def rejects(folders: Iterable[Path]) -> list[dict[str, Any]]:
@@ -96,6 +110,25 @@ def curves(models: Path, runs: Iterable[Run]) -> list[Curve]:
             of_part = {part: [losses.get((epoch, part), float("nan")) for epoch in epochs] for part in ("train", "val")}
             found.append(Curve(run.method, run.seed, epochs, of_part))
     return found
+
+
+def learning(metrics: Path, runs: Iterable[Run]) -> list[Learning]:
+    """Learning curves of every task that the probes followed, values averaged over the seeds that reached a step."""
+    found: dict[tuple[str, str, str], dict[str, dict[int, list[float]]]] = {}
+    for run in runs:
+        for row in tables.read(metrics / run.folder / "curves.parquet", tables.CURVES).to_pylist():
+            of_task = found.setdefault((row["dataset"], row["task"], row["metric"]), {})
+            of_task.setdefault(run.method, {}).setdefault(row["step"], []).append(row["value"])
+    return [
+        Learning(
+            *key,
+            {
+                method: [(step, sum(values) / len(values)) for step, values in sorted(of_method.items())]
+                for method, of_method in of_task.items()
+            },
+        )
+        for key, of_task in sorted(found.items())
+    ]
 
 
 def sweeps(metrics: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:

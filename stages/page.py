@@ -2,17 +2,17 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages import scores
+from stages import comparison, scores
 from stages.config import Params
-from stages.results import Tested
-from stages.scores import METRICS, Score
+from stages.results import CONTROLS, Tested
+from stages.scores import METRICS, axis
 
 Row = Mapping[str, Any]  # of METRICS
 
@@ -26,7 +26,7 @@ class Content:
     code_rev: str
     rows: Sequence[Row]  # pooled over seeds
     tasks: Sequence[Tested]
-    differences: Sequence[tuple[str, Tested, Score]]  # to the control
+    differences: Sequence[Row]  # of DIFFERENCES
     counts: Sequence[Row]
     yields: Sequence[Row]
     sheets: Sequence[Row]
@@ -35,6 +35,9 @@ class Content:
     versions: Mapping[str, str]
     summary_png: bytes
     training_png: bytes
+    curves_png: bytes
+    roc_pr_png: Mapping[str, bytes]  # by task
+    figures: Mapping[str, bytes]  # JPEG, by name
 
 
 def render(content: Content) -> str:
@@ -52,17 +55,21 @@ def render(content: Content) -> str:
         methods=params.methods,
         confidence_percent=f"{100 * params.probe.confidence:g}",
         headline=_headline(content),
-        differences=[_difference(*each) for each in content.differences],
+        differences=[comparison.table(content.differences, control) for control in CONTROLS],
+        sentences=comparison.sentences(content.differences),
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
         counts=content.counts,
         yields=content.yields,
-        sheets=[{**sheet, "jpeg": base64.b64encode(sheet["jpeg"]).decode()} for sheet in content.sheets],
+        sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=content.sweeps,
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
-        summary_png=base64.b64encode(content.summary_png).decode(),
-        training_png=base64.b64encode(content.training_png).decode(),
+        summary_png=_base64(content.summary_png),
+        training_png=_base64(content.training_png),
+        curves_png=_base64(content.curves_png),
+        roc_pr_png={name: _base64(png) for name, png in content.roc_pr_png.items()},
+        figures={name: _base64(jpeg) for name, jpeg in content.figures.items()},
     )
 
 
@@ -71,9 +78,8 @@ def title(task: Tested) -> str:
     return f"{task.dataset} · {task.task}"
 
 
-def axis(metric: str) -> str:
-    """Name of the metric with the direction that is better."""
-    return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _headline(content: Content) -> dict[str, Any]:
@@ -82,14 +88,7 @@ def _headline(content: Content) -> dict[str, Any]:
     found = [_by_method(content, task, metric, "test", scores.MEAN) for task, metric in keys]
     columns: list[dict[str, Any]] = []
     for (task, metric), rows in zip(keys, found, strict=True):
-        published = next((row["published"] for row in rows.values() if row["published"] is not None), None)
-        columns.append(
-            {
-                "title": title(task),
-                "axis": axis(metric),
-                "published": None if published is None else f"{published:.{METRICS[metric].decimals}f}",
-            }
-        )
+        columns.append({"title": title(task), "axis": axis(metric), "published": _published(rows.values(), metric)})
     best = [_best(rows, METRICS[metric].higher_is_better) for (_, metric), rows in zip(keys, found, strict=True)]
     return {
         "columns": columns,
@@ -104,7 +103,24 @@ def _headline(content: Content) -> dict[str, Any]:
             }
             for method in content.params.methods
         ],
+        "without_weights": _without_weights(content.params),
     }
+
+
+def _published(rows: Iterable[Row], metric: str) -> dict[str, str] | None:
+    """The published value, and what is ours minus that."""
+    row = next((row for row in rows if row["published"] is not None), None)
+    if row is None:
+        return None
+    decimals = METRICS[metric].decimals
+    difference = f"{row['value'] - row['published']:+.{decimals}f}"
+    return {"value": f"{row['published']:.{decimals}f}", "method": row["method"], "difference": difference}
+
+
+def _without_weights(params: Params) -> list[str]:
+    """Methods that could be compared if the user supplied their weights."""
+    empty = [name for name, settings in params.method.items() if settings.get("weights") == ""]
+    return sorted(set(empty) - set(params.methods))
 
 
 def _best(rows: Mapping[str, Row], higher_is_better: bool) -> str | None:
@@ -144,11 +160,3 @@ def _cell(row: Row | None, metric: str, *, is_best: bool = False) -> dict[str, A
         return None
     value, low, high = (f"{row[name]:.{METRICS[metric].decimals}f}" for name in ("value", "ci_low", "ci_high"))
     return {"value": value, "interval": f"{low} to {high}", "is_best": is_best}
-
-
-def _difference(method: str, task: Tested, score: Score) -> dict[str, Any]:
-    value, low, high = (
-        f"{number:+.{METRICS[score.metric].decimals}f}" for number in (score.value, score.ci_low, score.ci_high)
-    )
-    cell = {"value": value, "interval": f"{low} to {high}", "is_best": False}
-    return {"method": method, "title": title(task), "axis": axis(score.metric), "cell": cell}

@@ -1,4 +1,4 @@
-"""The report's two figures as PNG bytes; equal input gives equal bytes."""
+"""The figures of results and of training as PNG bytes; equal input gives equal bytes."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's palette: told apart with every kind of colour vision; grey is for the control.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# Okabe and Ito's palette: told apart with every kind of colour vision; after it darker ones for long lists of methods.
+# Grey is for the control.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
+    *("#332288", "#882255", "#999933", "#661100", "#44AA99"),
+)
 CONTROL = "random"
 CONTROL_COLOUR = "#8A8A8A"
 INK, FAINT = "#222222", "#DDDDDD"
@@ -68,16 +72,18 @@ def summary(panels: Sequence[Panel], methods: Sequence[str]) -> bytes:
         _bars(axes, panel, of_method)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    return _png(figure)
+    return png(figure)
 
 
 def training(curves: Sequence[Curve], methods: Sequence[str]) -> bytes:
     """One panel per trained method: validation loss full, training loss dashed, one pair of lines per seed."""
     trained = [method for method in methods if any(curve.method == method for curve in curves)]
-    figure = Figure(figsize=(max(4.6 * len(trained), 4.6), 3.0), layout="constrained")
-    grid = figure.subplots(1, max(len(trained), 1), squeeze=False)
+    columns = min(max(len(trained), 1), PANELS_PER_ROW)
+    rows = max(-(-len(trained) // columns), 1)
+    figure = Figure(figsize=(max(3.8 * columns, 4.6), 2.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     of_method = colours(methods)
-    for axes, method in zip(grid[0], trained, strict=False):
+    for axes, method in zip(grid, trained, strict=False):
         for place, curve in enumerate(curve for curve in curves if curve.method == method):
             for part, style, name in (("train", "--", "training part"), ("val", "-", "validation part")):
                 label = name if place == 0 else None  # one entry for all seeds
@@ -86,11 +92,12 @@ def training(curves: Sequence[Curve], methods: Sequence[str]) -> bytes:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, fontsize=8)
-        _tidy(axes, grid="y")
+        tidy(axes, grid="y")
+    for axes in grid[len(trained) :]:
+        axes.set_axis_off()
     if not trained:
-        grid[0][0].text(0.5, 0.5, "no method was trained", ha="center", va="center", color=INK)
-        grid[0][0].set_axis_off()
-    return _png(figure)
+        grid[0].text(0.5, 0.5, "no method was trained", ha="center", va="center", color=INK)
+    return png(figure)
 
 
 def _bars(axes: Axes, panel: Panel, of_method: Mapping[str, str]) -> None:
@@ -119,17 +126,19 @@ def _bars(axes: Axes, panel: Panel, of_method: Mapping[str, str]) -> None:
             label = f"{label}, {name}"
     axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(label, fontsize=9)
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
 
 
-def _tidy(axes: Axes, *, grid: Literal["x", "y"]) -> None:
+def tidy(axes: Axes, *, grid: Literal["x", "y"]) -> None:
+    """Light grid lines across one axis, no frame at the top and at the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color=FAINT, lw=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9, colors=INK)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure's pixels, without the name of the software that drew them."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -1,8 +1,9 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
-Reads: what the probes wrote, histories, splits, yields, contact sheets, rejects of every stage.
-Writes: metrics.parquet (tables.METRICS), metrics.json, report.html, summary.png, training.png and one
-    training/<method>.csv per trained method.
+Reads: what the probes wrote, histories, splits, yields, contact sheets, figures, rejects of every stage.
+Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics.json, report.html,
+    summary.png, training.png, curves.png, roc_pr/<dataset>-<task>.png, training/<method>.csv per trained method and
+    curves/<dataset>-<task>-<method>.csv per learning curve.
 Params: all, because the configuration's digest stands in every row.
 """
 
@@ -12,13 +13,14 @@ import io
 import json
 import logging
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages import command, config, inventory, page, plots, results, revision, scores, tables
+from stages import command, config, curves, inventory, page, plots, results, revision, scores, tables
 from stages.plots import Curve
 from stages.results import Tested
 
@@ -48,6 +50,7 @@ def run(
     embeddings: Path,
     metrics: Path,
     sheets: Path,
+    figures: Path,
     out: Path,
     params: config.Params,
 ) -> None:
@@ -66,12 +69,15 @@ def run(
     }
     pooled = [_complete(row, source) for row in results.pooled_rows(tasks, params)]
     rows = [_complete(row, source) for row in results.seed_rows(metrics, params)] + pooled
-    curves = inventory.curves(models, runs)
+    losses = inventory.curves(models, runs)
+    learnt = inventory.learning(metrics, runs)
+    compared = [{**row, **_without_profile(source)} for row in results.differences(tasks, params)]
     folders = [
         *(tracks / dataset for dataset in params.tracks),
         *(faces / dataset for dataset in params.faces),
         *(splits / kind for kind in ("tracks", "faces")),
         *(folder / run.folder for folder in (models, embeddings, metrics) for run in runs),
+        figures,
     ]
     versions = _versions()
     content = page.Content(
@@ -80,7 +86,7 @@ def run(
         code_rev=source["code_rev"],
         rows=pooled,
         tasks=tasks,
-        differences=list(results.differences(tasks, params, plots.CONTROL)) if plots.CONTROL in params.methods else [],
+        differences=compared,
         counts=[
             *inventory.counts(splits / "tracks", "face tracks", params.tracks),
             *inventory.counts(splits / "faces", "still images", params.faces),
@@ -91,15 +97,29 @@ def run(
         sweeps=inventory.sweeps(metrics, runs),
         versions=versions,
         summary_png=plots.summary(list(_panels(tasks, pooled)), params.methods),
-        training_png=plots.training(curves, params.methods),
+        training_png=plots.training(losses, params.methods),
+        curves_png=curves.learning(learnt, params.methods),
+        roc_pr_png={
+            f"{task.dataset}-{task.task}": curves.roc_pr(classes, params.methods)
+            for task in tasks
+            if (classes := results.trades(task, params.methods))
+        },
+        figures=inventory.figures(figures / "pictures"),
     )
-    _write(out, rows, content, curves, {**source, **versions})
+    _write(out, rows, content, {**source, **versions})
+    _write_curves(out, losses, learnt)
+    lost = sum(row["count"] for row in content.rejects)
+    log.info("report: %d rows, %d items rejected in all stages; open %s", len(rows), lost, out / "report.html")
 
 
 def _complete(row: Row, source: Mapping[str, str]) -> Row:
     """A METRICS row: scores with where they come from and what the paper says."""
     key = tuple(row[name] for name in ("method", "dataset", "task", "part", "target", "metric"))
     return {**row, **source, "published": PUBLISHED.get(key) if source["profile"] == "paper" else None}
+
+
+def _without_profile(source: Mapping[str, str]) -> Row:
+    return {name: source[name] for name in ("config_hash", "code_rev")}
 
 
 def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Panel]:
@@ -111,25 +131,48 @@ def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Pane
         bars = [plots.Bar(row["method"], row["value"], row["ci_low"], row["ci_high"]) for row in of_task]
         published = next((row["published"] for row in of_task if row["published"] is not None), None)
         traits = scores.METRICS[metric]
-        yield plots.Panel(page.title(task), page.axis(metric), traits.decimals, bars, published, traits.chance)
+        yield plots.Panel(page.title(task), scores.axis(metric), traits.decimals, bars, published, traits.chance)
 
 
-def _write(
-    out: Path, rows: Sequence[Row], content: page.Content, curves: Sequence[Curve], provenance: Mapping[str, str]
-) -> None:
+def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Mapping[str, str]) -> None:
     key = ["dataset", "task", "method", "seed", "part", "metric", "target"]
     tables.write(out / "metrics.parquet", tables.METRICS, rows, key=key, metadata=provenance)
+    key = ["dataset", "task", "metric", "control", "method"]
+    path = out / "differences.parquet"
+    tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
     found = {"detection": _yields(content.yields)} if content.yields else {}
     (out / "metrics.json").write_text(json.dumps(_headlines(content.rows) | found, indent=2) + "\n", encoding="utf-8")
     (out / "summary.png").write_bytes(content.summary_png)
     (out / "training.png").write_bytes(content.training_png)
-    (out / "training").mkdir(exist_ok=True)
-    for method in sorted({curve.method for curve in curves}):
-        text = _curve_csv([curve for curve in curves if curve.method == method])
-        (out / "training" / f"{method}.csv").write_text(text, encoding="utf-8")
+    (out / "curves.png").write_bytes(content.curves_png)
+    folder = _empty(out / "roc_pr")
+    for name, png in content.roc_pr_png.items():
+        (folder / f"{name}.png").write_bytes(png)
     (out / "report.html").write_text(page.render(content), encoding="utf-8")
-    lost = sum(row["count"] for row in content.rejects)
-    log.info("report: %d rows, %d items rejected in all stages; open %s", len(rows), lost, out / "report.html")
+
+
+def _write_curves(out: Path, losses: Sequence[Curve], learnt: Sequence[curves.Learning]) -> None:
+    """One file for every line, as DVC draws them."""
+    folder = _empty(out / "training")
+    for method in sorted({curve.method for curve in losses}):
+        text = _loss_csv([curve for curve in losses if curve.method == method])
+        (folder / f"{method}.csv").write_text(text, encoding="utf-8")
+    folder = _empty(out / "curves")
+    for panel in learnt:
+        untrained = panel.points.get(plots.CONTROL, [(0, float("nan"))])[-1][1]
+        for method, points in sorted(panel.points.items()):
+            if points[-1][0] == 0:
+                continue
+            lines = [[step, f"{value:.8g}", f"{untrained:.8g}"] for step, value in points]
+            text = _csv([["step", "value", "untrained"], *lines])
+            (folder / f"{panel.dataset}-{panel.task}-{method}.csv").write_text(text, encoding="utf-8")
+
+
+def _empty(folder: Path) -> Path:
+    """The folder without what an earlier run left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _headlines(rows: Sequence[page.Row]) -> Row:
@@ -150,15 +193,19 @@ def _yields(rows: Sequence[page.Row]) -> Row:
     return nested
 
 
-def _curve_csv(curves: Sequence[Curve]) -> str:
+def _loss_csv(losses: Sequence[Curve]) -> str:
     """epoch, train_loss, val_loss, each the mean over the seeds that came so far."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["epoch", "train_loss", "val_loss"])
-    for epoch in sorted({epoch for curve in curves for epoch in curve.epochs}):
-        reached = [(curve, list(curve.epochs).index(epoch)) for curve in curves if epoch in curve.epochs]
+    lines: list[list[Any]] = [["epoch", "train_loss", "val_loss"]]
+    for epoch in sorted({epoch for curve in losses for epoch in curve.epochs}):
+        reached = [(curve, list(curve.epochs).index(epoch)) for curve in losses if epoch in curve.epochs]
         means = [np.mean([curve.losses[part][place] for curve, place in reached]) for part in ("train", "val")]
-        table.writerow([epoch, *(f"{mean:.8g}" for mean in means)])
+        lines.append([epoch, *(f"{mean:.8g}" for mean in means)])
+    return _csv(lines)
+
+
+def _csv(lines: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
 
 

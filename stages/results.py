@@ -1,6 +1,6 @@
 """What the probes wrote, for every method and seed that should be there and for nothing else."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages import scores, tables
+from fabnet import metrics
+from stages import curves, scores, tables
 from stages.config import Params
+from stages.curves import LEVELS, Trade
 from stages.errors import UserError
-from stages.scores import Bootstrap, Predictions, Score
+from stages.scores import Array, Bootstrap, Predictions
+
+CONTROLS = ("random", "fabnet")  # what every method is compared with in pairs: the untrained encoder, and FAb-Net
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,41 @@ def pooled_rows(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
                             yield {"method": method, "seed": None, **of, **vars(score)}
 
 
-def differences(tasks: Sequence[Tested], params: Params, control: str) -> Iterator[tuple[str, Tested, Score]]:
-    """Method, task and its headline minus that of `control`, for every other method."""
-    for method in (name for name in params.methods if name != control):
-        for task in tasks:
-            score = scores.compare(task.metrics[0], task.of_method(method), task.of_method(control), bootstrap(params))
-            if score is not None:
-                yield method, task, score
+def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, Any]]:
+    """Every task's headline minus that of each control that is compared, for every other method."""
+    for control in (name for name in CONTROLS if name in params.methods):
+        for method in (name for name in params.methods if name != control):
+            for task in tasks:
+                runs, controls = task.of_method(method), task.of_method(control)
+                score = scores.compare(task.metrics[0], runs, controls, bootstrap(params))
+                if score is not None:
+                    of = {"method": method, "control": control, "dataset": task.dataset, "task": task.task}
+                    yield {**of, **{name: value for name, value in vars(score).items() if name != "target"}}
+
+
+def trades(task: Tested, methods: Sequence[str]) -> list[Trade]:
+    """How each class of a task is told from the rest; empty where the task has no classes to tell."""
+    if "auc" not in task.metrics:
+        return []
+    some = next(iter(task.of_run.values()))
+    return [_trade(task, column, name, curves.shown(methods)) for column, name in enumerate(some.classes)]
+
+
+def _trade(task: Tested, column: int, name: str, methods: Sequence[str]) -> Trade:
+    some = next(iter(task.of_run.values()))
+    known = some.known(column)
+    is_positive = some.truth[known, column] > 0.5
+
+    def mean(curve: Callable[..., Array], method: str) -> Array:
+        runs = [run.prediction[known, column] for run in task.of_method(method)]
+        return np.mean([curve(is_positive, scored, LEVELS) for scored in runs], axis=0)
+
+    return Trade(
+        name,
+        float(is_positive.mean()) if len(is_positive) else 0.0,
+        {method: mean(metrics.roc, method) for method in methods},
+        {method: mean(metrics.precision_recall, method) for method in methods},
+    )
 
 
 def bootstrap(params: Params) -> Bootstrap:

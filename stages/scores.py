@@ -137,6 +137,11 @@ METRICS = {
 }
 
 
+def axis(metric: str) -> str:
+    """Name of the metric with the direction that is better."""
+    return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+
+
 def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Iterator[Score]:
     """The metric's value on each of its targets, averaged over `runs`, with its percentile interval.
 

@@ -123,6 +123,21 @@ METRICS = pa.schema([
     ("code_rev", pa.string()),
 ])  # fmt: skip
 
+# A method's headline metric of one task minus that of a control, on the same test images, pooled over seeds.
+DIFFERENCES = pa.schema([
+    ("method", pa.string()),
+    ("control", pa.string()),
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("metric", pa.string()),
+    ("value", pa.float64()),
+    ("ci_low", pa.float64()),  # of the paired bootstrap
+    ("ci_high", pa.float64()),
+    ("n", pa.int64()),
+    ("config_hash", pa.string()),
+    ("code_rev", pa.string()),
+])  # fmt: skip
+
 
 def faces_schema(labels: Mapping[str, pa.DataType], more: Iterable[pa.Field] = ()) -> pa.Schema:
     """FACES with the label columns of one data set, and `more` columns."""

@@ -1,7 +1,7 @@
 """Frames of all track data sets as one table in memory, by part, identity, video and track; pixels on demand."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -44,16 +44,17 @@ class TrackSet:
         *,
         frames: int,
         stage: str,
+        needed: Sequence[str] = ("train", "val"),
     ) -> "TrackSet":
         """All tracks of `datasets` that have at least `frames` frames; shorter ones become rejects of `stage`.
 
         Raises:
-            UserError: a table is missing, or the training or validation part has no track.
+            UserError: a table is missing, or one of the `needed` parts has no track.
         """
         rows = pa.concat_tables([_rows(folder, splits, name) for name in sorted(datasets)])
         rows = rows.sort_by([(name, "ascending") for name in (*TRACK, "frame")]).combine_chunks()
         tracks, rejects = _group(rows, frames, stage)
-        for part in ("train", "val"):
+        for part in needed:
             if not tracks.get(part):
                 raise UserError(f"no track of at least {frames} frames in the {part} part: use a larger release")
         return cls(

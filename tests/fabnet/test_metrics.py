@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from fabnet import metrics
 
@@ -62,3 +62,39 @@ def test_auc_without_positives_is_undefined():
 
 def test_a_weighted_mean_counts_an_image_as_often_as_its_weight():
     assert metrics.weighted_mean(np.array([1.0, 4.0]), np.array([[1, 1], [2, 1.0]])) == pytest.approx([2.5, 2.0])
+
+
+def scored(*, ties: bool) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(4)
+    is_positive = rng.random(60) < 0.3
+    score = is_positive + rng.normal(size=60)
+    return is_positive, score.round(0 if ties else 6)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_roc_curve_goes_through_every_point_of_that_of_scikit_learn(ties: bool):
+    is_positive, score = scored(ties=ties)
+    alarms, hits, _ = roc_curve(is_positive, score, drop_intermediate=False)
+    top = [hits[alarms == alarm].max() for alarm in alarms]
+    assert metrics.roc(is_positive, score, alarms) == pytest.approx(top)
+    fine = np.linspace(0, 1, 200_001)
+    area = np.trapezoid(metrics.roc(is_positive, score, fine), fine)
+    assert area == pytest.approx(roc_auc_score(is_positive, score), abs=1e-4)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_precision_at_a_recall_is_that_of_the_first_threshold_that_reaches_it(ties: bool):
+    is_positive, score = scored(ties=ties)
+    precision, recall, _ = precision_recall_curve(is_positive, score)
+    reached = recall[:-1]  # the last point of the library is no threshold's
+    expected = [precision[:-1][reached >= level][-1] for level in reached]
+    assert metrics.precision_recall(is_positive, score, reached) == pytest.approx(expected)
+    assert metrics.precision_recall(is_positive, score, np.array([0.0]))[0] == precision[:-1][reached >= 0][-1]
+
+
+def test_curves_without_positives_or_negatives_are_undefined():
+    none, score, at = np.zeros(4, bool), np.arange(4.0), np.array([0.0, 0.5, 1.0])
+    assert np.isnan(metrics.roc(none, score, at)).all()
+    assert np.isnan(metrics.roc(~none, score, at)).all()
+    assert np.isnan(metrics.precision_recall(none, score, at)).all()
+    assert (metrics.precision_recall(~none, score, at) == 1).all()

@@ -155,3 +155,18 @@ def test_embeddings_get_a_gradient_and_the_source_image_does_not():
 def test_several_sources_without_a_confidence_decoder_are_refused():
     with pytest.raises(ValueError, match="built for one source frame"):
         network(with_confidence=False)(frames(1, 2), frames(1))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_parts_of_a_mix_make_the_result(count: int):
+    net = network().eval()
+    sources, target = frames(2, count), frames(2, seed=1)
+    with torch.no_grad():
+        mix, result = net.mix(sources, target), net(sources, target)
+    assert mix.flow.shape == (2, count, 2, 32, 32)
+    assert mix.weight.shape == (2, count, 1, 32, 32)
+    assert torch.allclose(mix.weight.sum(1), torch.ones(2, 1, 32, 32))
+    for source in range(count):
+        assert torch.equal(mix.warped[:, source], warp(sources[:, source], mix.flow[:, source]))
+    by_hand = sum(mix.weight[:, source] * mix.warped[:, source] for source in range(count))
+    assert torch.allclose(result, by_hand)

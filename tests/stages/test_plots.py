@@ -20,6 +20,8 @@ def test_every_method_has_its_own_colour_and_the_control_is_grey():
     found = plots.colours(METHODS)
     assert len(set(found.values())) == len(METHODS)
     assert found["random"] == plots.CONTROL_COLOUR
+    twelve = [*(f"method{number}" for number in range(12)), "random"]
+    assert len(set(plots.colours(twelve).values())) == 13
     assert plots.colours(["fabnet"])["fabnet"] == found["fabnet"]
 
 
@@ -41,3 +43,11 @@ def test_a_published_value_beyond_the_bars_is_still_in_the_picture():
 
 def test_without_a_trained_method_the_figure_says_so():
     assert plots.training([], ["random"]).startswith(b"\x89PNG")
+
+
+def test_training_panels_of_many_methods_wrap():
+    names = [f"method{number}" for number in range(8)]
+    drawn = plots.training([curve for name in names for curve in curves(name)], names)
+    height, width = cv2.imdecode(np.frombuffer(drawn, np.uint8), 1).shape[:2]
+    assert width < 2000
+    assert height > 1000

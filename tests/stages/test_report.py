@@ -14,11 +14,12 @@ from media_samples import encoded, noise
 from releases import put
 from ruamel.yaml import YAML
 
-from stages import config, inventory, probe, report, results, scores, tables
+from stages import config, curves, inventory, probe, report, results, scores, tables
 from stages.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [0, 1]
+METHODS = ["fabnet", "random"]
 
 
 def parameters(**changes: object) -> config.Params:
@@ -33,7 +34,8 @@ def parameters(**changes: object) -> config.Params:
         "dataset": dataset,
         "probe": probe_samples.PARAMS,
     }
-    return sample.model_copy(update=small | changes)
+    method = {name: sample.method[name] for name in METHODS}
+    return sample.model_copy(update=small | {"method": method} | changes)
 
 
 def write_inputs(root: Path, params: config.Params) -> None:
@@ -60,6 +62,12 @@ def write_inputs(root: Path, params: config.Params) -> None:
                 for part in ("train", "val")
             ]
             tables.write(root / "models" / name / "history.parquet", tables.HISTORY, history, key=["epoch", "part"])
+            points = [(10, 0.6 + seed / 10), (20, 0.7), (50, 0.8 + seed / 10)] if learnable else [(0, 0.5)]
+            curve = [
+                {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
+                for step, value in points
+            ]
+            tables.write(root / "metrics" / name / "curves.parquet", tables.CURVES, curve, key=["dataset", "step"])
             tables.write_rejects(root / "models" / name / "rejects.parquet", [])
             tables.write_rejects(root / "embeddings" / name / "rejects.parquet", [])
     for dataset in params.tracks:
@@ -77,12 +85,15 @@ def write_inputs(root: Path, params: config.Params) -> None:
     for dataset in params.datasets:
         for kind in ("accepted", "rejected"):
             put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))
+    put(root / "figures" / "pictures" / "warp.png", encoded(noise(200, 90), ".png"))
+    reject = {"dataset": "voxceleb1", "key": "confidence.png", "stage": "illustrate", "reason": "too few tracks: none"}
+    tables.write_rejects(root / "figures" / "rejects.parquet", [reject])
     for kind in ("tracks", "faces"):
         tables.write_rejects(root / "splits" / kind / "rejects.parquet", [])
 
 
 def run(root: Path, params: config.Params, out: str = "reports") -> Path:
-    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets")
+    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
     report.run(**{name: root / name for name in names}, out=root / out, params=params)
     return root / out
 
@@ -140,7 +151,9 @@ def test_a_second_run_writes_the_same_bytes(inputs: Path, written: Path):
     again = run(inputs, parameters(), "again")
     names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert names == [
-        "metrics.json", "metrics.parquet", "report.html", "summary.png", "training.png", "training/fabnet.csv",
+        "curves.png", "curves/affectnet-expression-fabnet.csv", "differences.parquet", "metrics.json",
+        "metrics.parquet", "report.html", "roc_pr/affectnet-expression.png", "summary.png", "training.png",
+        "training/fabnet.csv",
     ]  # fmt: skip
     for name in names:
         assert (written / name).read_bytes() == (again / name).read_bytes(), name
@@ -212,11 +225,11 @@ def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
 
 
 def test_figures_are_png_of_a_readable_size(written: Path):
-    for name in ("summary.png", "training.png"):
+    for name in ("summary.png", "training.png", "curves.png", "roc_pr/affectnet-expression.png"):
         data = (written / name).read_bytes()
         width, height = struct.unpack(">II", data[16:24])
         assert data.startswith(b"\x89PNG")
-        assert 300 < height < width < 3000
+        assert 300 < min(height, width) < max(height, width) < 3000
 
 
 def test_a_left_over_table_is_refused_by_name(inputs: Path):
@@ -245,16 +258,88 @@ def test_published_values_stand_in_the_paper_profile_alone(inputs: Path, written
     assert {(row["method"], row["task"], row["part"], row["target"]) for row in published} == {
         ("fabnet", "landmarks", "test", "mean")
     }
-    assert "5.71" in (paper / "report.html").read_text(encoding="utf-8")
+    ours = next(row for row in published if row["seed"] is None)["value"]
+    text = (paper / "report.html").read_text(encoding="utf-8")
+    assert f'5.71<span class="ci">fabnet {ours - 5.71:+.2f}</span>' in text
+    assert "published, FAb-Net" not in (written / "report.html").read_text(encoding="utf-8")
 
 
-def test_difference_to_the_control_is_on_shared_images(inputs: Path):
+def test_differences_to_both_controls_are_on_shared_images_and_in_a_table(written: Path):
+    rows = tables.read(written / "differences.parquet", tables.DIFFERENCES).to_pylist()
+    found = {(row["method"], row["control"], row["task"]): row for row in rows}
+    assert set(found) == {
+        (*pair, task)
+        for pair in (("fabnet", "random"), ("random", "fabnet"))
+        for task in ("expression", "landmarks", "retrieval", "identity")
+    }
+    assert found["fabnet", "random", "expression"]["ci_low"] > 0
+    assert found["fabnet", "random", "landmarks"]["ci_high"] < 0
+    for task in ("expression", "landmarks"):
+        there, back = found["fabnet", "random", task], found["random", "fabnet", task]
+        assert back["value"] == pytest.approx(-there["value"])
+        assert (there["n"], there["config_hash"]) == (60, config.digest(parameters()))
+        key = (None, task, there["metric"], "mean", "test")
+        names = ("seed", "task", "metric", "target", "part")
+        pooled = {row["method"]: row["value"] for row in rows_of(written) if tuple(row[name] for name in names) == key}
+        assert there["value"] == pytest.approx(pooled["fabnet"] - pooled["random"])
+
+
+def test_the_page_shows_differences_and_says_in_words_what_they_mean(written: Path):
+    text = (written / "report.html").read_text(encoding="utf-8")
+    assert "minus <code>random</code>, the untrained encoder" in text
+    assert "minus <code>fabnet</code>" in text
+    assert "No evidence that fabnet beats the untrained encoder on voxceleb1 identity." in text
+    assert "on affectnet expression." not in text  # where it does
+
+
+def test_a_method_whose_weights_are_missing_has_a_row_that_says_so(inputs: Path, written: Path):
+    assert "weights not supplied" not in (written / "report.html").read_text(encoding="utf-8")
     params = parameters()
-    tasks = results.tested(inputs / "metrics", params)
-    found = {task.task: score for _, task, score in results.differences(tasks, params, "random")}
-    assert found["expression"].ci_low > 0
-    assert found["landmarks"].ci_high < 0
-    assert np.isfinite([score.value for score in found.values()]).all()
+    method = {**params.method, "vggface": {"weights": "", "weights_sha256": ""}, "other": {"weights": "here.pth"}}
+    text = (run(inputs, params.model_copy(update={"method": method}), "unsupplied") / "report.html").read_text("utf-8")
+    assert '<th scope="row">vggface</th><td class="soft" colspan="6">weights not supplied</td>' in text
+    assert '<th scope="row">other</th>' not in text
+
+
+def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(written: Path):
+    with (written / "curves" / "affectnet-expression-fabnet.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(int(row["step"]), float(row["value"])) for row in rows] == [
+        (10, pytest.approx(0.65)),
+        (20, pytest.approx(0.7)),
+        (50, pytest.approx(0.85)),
+    ]
+    assert {float(row["untrained"]) for row in rows} == {0.5}
+
+
+def test_a_missing_table_of_learning_curves_is_a_user_error(tmp_path: Path):
+    with pytest.raises(UserError, match=r"fabnet-0/curves\.parquet is missing"):
+        inventory.learning(tmp_path, [results.Run("fabnet", 0)])
+
+
+def test_classes_are_traded_off_as_their_auc_says(inputs: Path):
+    params = parameters()
+    tasks = {task.task: task for task in results.tested(inputs / "metrics", params)}
+    assert results.trades(tasks["landmarks"], params.methods) == []
+    classes = results.trades(tasks["expression"], params.methods)
+    assert [each.name for each in classes] == probe_samples.CLASSES
+    rows = list(results.pooled_rows([tasks["expression"]], params))
+    for each in classes:
+        for method in params.methods:
+            area = np.trapezoid(each.roc[method], curves.LEVELS)
+            auc = next(
+                r["value"] for r in rows if (r["method"], r["target"], r["metric"]) == (method, each.name, "auc")
+            )
+            assert area == pytest.approx(auc, abs=0.02)
+            assert each.precision[method][-1] >= each.share - 1e-9  # all found: at worst by taking every image
+
+
+def test_figures_and_their_rejects_stand_on_the_page(written: Path):
+    text = (written / "report.html").read_text(encoding="utf-8")
+    assert "What the networks do" in text
+    assert "One source frame:" in text
+    assert "Several source frames:" not in text
+    assert "too few tracks" in text
 
 
 def test_identities_are_shown_beside_the_tasks_and_may_be_missing(inputs: Path, written: Path, tmp_path: Path):
@@ -289,7 +374,7 @@ def test_the_page_holds_both_contact_sheets_of_every_data_set(written: Path):
     for dataset in parameters().datasets:
         assert f"{dataset}: accepted" in page
         assert f"{dataset}: rejected" in page
-    assert page.count("data:image/jpeg;base64,") == 2 * len(parameters().datasets)
+    assert page.count("data:image/jpeg;base64,") == 2 * len(parameters().datasets) + 1  # and a figure
 
 
 def test_a_missing_contact_sheet_is_a_user_error(tmp_path: Path):

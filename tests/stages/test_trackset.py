@@ -92,6 +92,12 @@ def test_a_part_without_a_long_enough_track_is_told_in_one_sentence(tmp_path: Pa
         load(tmp_path, frames=5)
 
 
+def test_a_part_that_is_not_needed_may_be_empty(tmp_path: Path):
+    write_tracks(tmp_path, frames=2)
+    folders = (tmp_path / "tracks", tmp_path / "splits")
+    assert TrackSet.load(*folders, ["voxceleb1"], JITTER, frames=5, stage="illustrate", needed=()).tracks == {}
+
+
 def test_decoded_frames_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     frame_bytes = 3 * SIDE_PX**2
     monkeypatch.setattr(trackset, "CACHE_BYTES", 5 * frame_bytes)

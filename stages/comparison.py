@@ -1,0 +1,69 @@
+"""Paired differences as the page tells them: one table per control, and in words what did not come out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stages.plots import CONTROL
+from stages.scores import METRICS, axis
+
+Row = Mapping[str, Any]  # of DIFFERENCES
+
+BETTER, WORSE, OPEN = "better", "worse", "open"
+
+
+def verdict(row: Row) -> str:
+    """Whether the interval of the difference leaves 0 out, and on which side."""
+    if row["ci_low"] <= 0 <= row["ci_high"] or not row["ci_low"] <= row["ci_high"]:
+        return OPEN
+    return BETTER if (row["ci_low"] > 0) == METRICS[row["metric"]].higher_is_better else WORSE
+
+
+def table(rows: Sequence[Row], control: str) -> dict[str, Any] | None:
+    """A line per method, a column per task; None where nothing was compared with this control."""
+    found = {(row["method"], row["dataset"], row["task"]): row for row in rows if row["control"] == control}
+    tasks = list(dict.fromkeys((row["dataset"], row["task"], row["metric"]) for row in found.values()))
+    methods = list(dict.fromkeys(method for method, _, _ in found))
+    if not found:
+        return None
+    return {
+        "control": control,
+        "columns": [{"title": f"{dataset} · {task}", "axis": axis(metric)} for dataset, task, metric in tasks],
+        "rows": [
+            {"method": method, "cells": [_cell(found.get((method, *task[:2]))) for task in tasks]} for method in methods
+        ],
+    }
+
+
+def sentences(rows: Sequence[Row]) -> list[str]:
+    """Which methods are not shown to beat the untrained encoder, task by task; one sentence if all do on all tasks."""
+    against = [row for row in rows if row["control"] == CONTROL]
+    told: list[str] = []
+    for task in dict.fromkeys(_task(row) for row in against):
+        for kind, claim in (
+            (OPEN, "No evidence that {methods} {beat} the untrained encoder on {task}."),
+            (WORSE, "On {task} the untrained encoder is better than {methods}."),
+        ):
+            methods = [row["method"] for row in against if _task(row) == task and verdict(row) == kind]
+            if methods:
+                beat = "beats" if len(methods) == 1 else "beat"
+                told.append(claim.format(methods=_listed(methods), beat=beat, task=task))
+    if against and not told:
+        told.append("Every other method beats the untrained encoder on every task.")
+    return told
+
+
+def _task(row: Row) -> str:
+    return f"{row['dataset']} {row['task'].replace('_', ' ')}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _cell(row: Row | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    decimals = METRICS[row["metric"]].decimals
+    value, low, high = (f"{row[name]:+.{decimals}f}" for name in ("value", "ci_low", "ci_high"))
+    return {"value": value, "interval": f"{low} to {high}", "verdict": verdict(row)}

@@ -1,0 +1,258 @@
+"""Show what the networks do on the test part: warped frames, confidence maps and nearest neighbours.
+
+Reads: tracks, faces, splits, models and embeddings of the first seed.
+Writes: pictures/{warp,confidence,neighbours}.png, as far as their methods are compared, and a rejects table.
+Params: seeds, methods, tracks, detected, boxed, pretrain.jitter_px, illustrate.
+
+Whatever is shown is drawn by the seed of `illustrate`: nothing is picked by hand.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fabnet import crops, pairs
+from fabnet.model import FAbNet, Mix
+from stages import command, config, figures, media, models, tables
+from stages.errors import Rejected, UserError
+from stages.shards import Shards
+from stages.trackset import TrackSet
+
+log = logging.getLogger(__name__)
+
+SECTIONS = {
+    "seeds": "seeds",
+    "methods": "methods",
+    "datasets": "tracks",
+    "detected": "detected",
+    "boxed": "boxed",
+    "jitter_px": "pretrain.jitter_px",
+    "params": "illustrate",
+}
+
+ONE_SOURCE, SEVERAL_SOURCES = "fabnet", "fabnet_sources"
+COMPARED = ("fabnet", "random")  # whose neighbours stand below each other
+
+Reject = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the frames of tracks are, and how they are cut."""
+
+    tracks: Path
+    splits: Path
+    datasets: list[str]
+    jitter_px: Mapping[str, tuple[int, int]]
+
+
+def run(
+    *,
+    tracks: Path,
+    faces: Path,
+    splits: Path,
+    models: Path,
+    embeddings: Path,
+    out: Path,
+    seeds: list[int],
+    methods: list[str],
+    datasets: list[str],
+    detected: list[str],
+    boxed: list[str],
+    jitter_px: Mapping[str, tuple[int, int]],
+    params: config.IllustrateParams,
+) -> None:
+    """Write the figures whose methods are among `methods`.
+
+    Raises:
+        UserError: a model or a table is missing or damaged.
+    """
+    sources = Sources(tracks, splits / "tracks", datasets, jitter_px)
+    rejects: list[Reject] = []
+    pictures: dict[str, bytes] = {}
+    for name, method, draw in (
+        ("warp.png", ONE_SOURCE, _draw_warp),
+        ("confidence.png", SEVERAL_SOURCES, _draw_confidence),
+    ):
+        if method in methods:
+            rebuilt = _rebuild(models / f"{method}-{seeds[0]}", sources, params, rejects, name)
+            if rebuilt is not None:
+                pictures[name] = draw(*rebuilt)
+    compared = {method: embeddings / f"{method}-{seeds[0]}" for method in COMPARED if method in methods}
+    if compared:
+        gallery = sorted([*detected, *boxed])[0]
+        rows = _neighbours(faces / gallery, splits / "faces" / f"{gallery}.parquet", compared, params, rejects)
+        if rows:
+            pictures["neighbours.png"] = figures.neighbours(rows)
+    _write(out, pictures, rejects)
+
+
+def _write(out: Path, pictures: Mapping[str, bytes], rejects: Sequence[Reject]) -> None:
+    shutil.rmtree(out / "pictures", ignore_errors=True)
+    (out / "pictures").mkdir(parents=True)
+    for name in ("warp.png", "confidence.png", "neighbours.png"):
+        if name in pictures:
+            (out / "pictures" / name).write_bytes(pictures[name])
+        else:
+            log.info("illustrate: no %s, see `methods` and the rejects table", name)
+    tables.write_rejects(out / "rejects.parquet", rejects)
+    log.info("illustrate: %d figures, %d rejects", len(pictures), len(rejects))
+
+
+def _rebuild(
+    model: Path, sources: Sources, params: config.IllustrateParams, rejects: list[Reject], figure: str
+) -> tuple[Tensor, Mix] | None:
+    """Frames (R, F, 3, S, S) of test tracks, target first, and what the network makes of them; None without tracks."""
+    method, card = models.load_method(model)
+    network = cast(FAbNet, method.get_submodule("net"))
+    frames = TrackSet.load(
+        sources.tracks,
+        sources.splits,
+        sources.datasets,
+        sources.jitter_px,
+        frames=method.frames,
+        stage="illustrate",
+        needed=(),
+    )
+    test = frames.tracks.get("test", {})
+    there = {name.split("/")[0] for videos in test.values() for found in videos.values() for name in found}
+    reason = f"too few tracks: the test part has none of {method.frames} frames or more"
+    rejects += [_reject(dataset, figure, reason) for dataset in sources.datasets if dataset not in there]
+    if not test:
+        return None
+    samples = _samples(frames, test, method.frames, card.size_px, params)
+    with torch.inference_mode():
+        return samples, network.mix(samples[:, 1:], samples[:, 0])
+
+
+def _samples(
+    frames: TrackSet, tracks: pairs.Tracks, count: int, size_px: int, params: config.IllustrateParams
+) -> Tensor:
+    """Random frames (R, F, 3, S, S) of random tracks, cut to the central square; identities repeat if they are few."""
+    drawn = pairs.draw(
+        tracks,
+        frames.sizes,
+        frames.jitter_px,
+        frames=count,
+        draws_per_identity=-(-params.rows // len(tracks)),
+        rng=np.random.default_rng(params.seed),
+    )
+    rows = drawn.frames[: params.rows].ravel()
+    boxes = _central_squares(frames.sizes[rows], frames.jitter_px[rows])
+    images = pairs.stack([frames.image(int(row)) for row in rows])
+    return crops.crop_and_resize(images, torch.from_numpy(boxes), size_px).unflatten(0, (-1, count))
+
+
+def _central_squares(sizes: NDArray[np.int64], jitter_px: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The box (N, 4) in the middle of each frame (N, 2), with the mean side of those that are drawn in training."""
+    side = np.minimum(jitter_px.sum(axis=1) // 2, sizes.min(axis=1))
+    corner = (sizes - side[:, None]) // 2
+    return np.concatenate([corner, corner + side[:, None]], axis=1).astype(np.float32)
+
+
+def _draw_warp(frames: Tensor, mix: Mix) -> bytes:
+    target, source = (_pictures(frames[:, place]) for place in (0, 1))
+    result = _pictures(mix.result)
+    flow = mix.flow[:, 0].permute(0, 2, 3, 1).numpy() / 2  # normalised units: 2 is the frame's side
+    return figures.warp([figures.Warped(*row) for row in zip(source, target, result, flow, strict=True)])
+
+
+def _draw_confidence(frames: Tensor, mix: Mix) -> bytes:
+    target, result, weight = _pictures(frames[:, 0]), _pictures(mix.result), mix.weight[:, :, 0].numpy()
+    sources = [_pictures(some) for some in frames[:, 1:]]  # by row: (S, H, W, 3)
+    rows = [figures.Mixed(list(some), list(weights), *rest)
+            for some, weights, *rest in zip(sources, weight, target, result, strict=True)]  # fmt: skip
+    return figures.confidence(rows)
+
+
+def _pictures(images: Tensor) -> NDArray[np.float32]:
+    """(N, 3, H, W) -> (N, H, W, 3)."""
+    return images.permute(0, 2, 3, 1).numpy().clip(0, 1)
+
+
+def _neighbours(
+    faces: Path, splits: Path, folders: Mapping[str, Path], params: config.IllustrateParams, rejects: list[Reject]
+) -> list[figures.Retrieved]:
+    """Random pictures of the test part, and those of the same part that lie nearest to them for each method."""
+    dataset = faces.name
+    parts = tables.read(splits, tables.SPLITS)
+    vectors = {method: _embeddings(folder / f"{dataset}.parquet") for method, folder in folders.items()}
+    in_test = set(parts.filter(pc.field("part") == "test")["sample_id"].to_pylist())
+    ids = sorted(in_test.intersection(*vectors.values()))
+    if len(ids) <= params.neighbours:
+        reason = f"too few pictures: the test part has {len(ids)} for {params.neighbours} neighbours and the query"
+        rejects.append(_reject(dataset, "neighbours.png", reason))
+        return []
+    queries = np.random.default_rng(params.seed).choice(len(ids), min(params.rows, len(ids)), replace=False)
+    similar = {method: cosines(np.stack([found[name] for name in ids])) for method, found in vectors.items()}
+    index = tables.read(faces / "index.parquet", tables.FACES)
+    where = {row["sample_id"]: row for row in index.filter(pc.field("sample_id").isin(ids)).to_pylist()}
+    with Shards(faces) as shards:
+        pictures = _Pictures(shards, [where[name] for name in ids])
+        return [
+            figures.Retrieved(
+                pictures[query],
+                {method: list(_nearest(of_all[query], query, pictures, params)) for method, of_all in similar.items()},
+            )
+            for query in map(int, queries)
+        ]
+
+
+def _embeddings(path: Path) -> dict[str, Any]:
+    table = tables.read(path, tables.EMBEDDINGS)
+    return dict(zip(table["sample_id"].to_pylist(), table["embedding"].to_pylist(), strict=True))
+
+
+def cosines(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Cosine similarity (N, N) of vectors (N, D) as seen from their mean; 0 for a vector at the mean."""
+    centred = vectors.astype(np.float64) - vectors.astype(np.float64).mean(axis=0)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
+    return unit @ unit.T
+
+
+def _nearest(
+    similarity: NDArray[np.float64], query: int, pictures: "_Pictures", params: config.IllustrateParams
+) -> Iterator[tuple[NDArray[np.float32], float]]:
+    """The pictures of highest similarity (N,) to the query, which is left out; ties by place."""
+    order = [int(place) for place in np.argsort(-similarity, kind="stable") if place != query]
+    for place in order[: params.neighbours]:
+        yield pictures[place], float(similarity[place])
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Pictures of packed faces by their place in `rows`."""
+
+    shards: Shards
+    rows: Sequence[Mapping[str, Any]]
+
+    def __getitem__(self, place: int) -> NDArray[np.float32]:
+        """(H, W, 3) in [0, 1].
+
+        Raises:
+            UserError: the picture cannot be decoded, though it was embedded.
+        """
+        row = self.rows[place]
+        try:
+            image = media.decode_image(self.shards.read(row["shard"], row["offset"], row["size"]))
+        except Rejected as error:
+            raise UserError(f"face {row['sample_id']} in {row['shard']}: {error}; run `dvc repro --force`") from None
+        return image[..., ::-1].astype(np.float32) / np.float32(255)
+
+
+def _reject(dataset: str, figure: str, reason: str) -> Reject:
+    return {"dataset": dataset, "key": figure, "stage": "illustrate", "reason": reason}
+
+
+if __name__ == "__main__":
+    command.main(run, SECTIONS, __doc__)

@@ -1,0 +1,201 @@
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from track_samples import METHOD_PARAMS, PARAMS, write_tracks
+
+from fabnet.pretext import fabnet, fabnet_sources
+from stages import config, figures, illustrate, media, models, shards, tables
+from stages.errors import UserError
+
+SIZE_PX, COUNT, DIMS = 32, 9, 4
+METHODS = ["fabnet", "fabnet_sources", "random"]
+SHOWN = {"rows": 3, "neighbours": 2}
+
+
+def write_model(folder: Path, module: Any, **more: Any) -> None:
+    settings = {**METHOD_PARAMS, **more}
+    name = module.__name__.rsplit(".", 1)[-1]
+    net = models.build(module, module.Params(**settings), seed=3, size_px=SIZE_PX)
+    models.save(folder / f"{name}-3", models.ModelCard(name, 3, SIZE_PX, settings, ["voxceleb1"], 10), net)
+
+
+def write_faces(root: Path, dataset: str = "affectnet", test: int = COUNT) -> None:
+    """Pictures of one grey level each, `test` of them in the test part; the embedding turns with their number."""
+    writer = shards.ShardWriter(root / "faces" / dataset, limit_bytes=50_000)
+    rows: list[dict[str, Any]] = []
+    for number in range(COUNT):
+        data = media.encode_jpeg(np.full((16, 16, 3), 20 * number, np.uint8), 95)
+        shard, offset = writer.add(f"{number}.jpg", data)
+        rows.append({"sample_id": f"{number}", "shard": shard, "offset": offset, "size": len(data)})
+    writer.close()
+    tables.write(root / "faces" / dataset / "index.parquet", tables.FACES, rows, key=["sample_id"])
+    parts = [{"sample_id": f"{n}", "group_id": f"{n}", "part": "test" if n < test else "train"} for n in range(COUNT)]
+    tables.write(root / "splits" / "faces" / f"{dataset}.parquet", tables.SPLITS, parts, key=["sample_id"])
+    for method in ("fabnet", "random"):
+        angle = np.linspace(0, 2 * np.pi, COUNT, endpoint=False)
+        vectors = 5 + np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        found = [{"sample_id": f"{n}", "embedding": vector} for n, vector in enumerate(vectors)]
+        tables.write(root / "embeddings" / f"{method}-3" / f"{dataset}.parquet", tables.EMBEDDINGS, found,
+                     key=["sample_id"])  # fmt: skip
+
+
+def write_inputs(root: Path, **tracks: Any) -> Path:
+    write_tracks(root, **tracks)
+    (root / "splits" / "tracks").mkdir(parents=True)
+    (root / "splits" / "voxceleb1.parquet").rename(root / "splits" / "tracks" / "voxceleb1.parquet")
+    write_faces(root)
+    write_model(root / "models", fabnet)
+    write_model(root / "models", fabnet_sources, sources=2)
+    return root
+
+
+def run(root: Path, out: str = "out", *, seed: int = 1, **changes: Any) -> Path:
+    settings: dict[str, Any] = {
+        "seeds": [3, 4],
+        "methods": METHODS,
+        "datasets": ["voxceleb1"],
+        "detected": ["affectnet"],
+        "boxed": [],
+        "jitter_px": PARAMS["jitter_px"],
+        "params": config.IllustrateParams(seed=seed, **SHOWN),
+    }
+    names = ("tracks", "faces", "splits", "models", "embeddings")
+    illustrate.run(**{name: root / name for name in names}, out=root / out, **{**settings, **changes})
+    return root / out
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("data"))
+
+
+def pictures(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "pictures").iterdir())}
+
+
+def rejects(out: Path) -> list[tuple[str, str, str]]:
+    rows = tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()
+    return [(row["dataset"], row["key"], row["reason"].split(":")[0]) for row in rows]
+
+
+def test_every_figure_is_a_png_and_a_second_run_gives_the_same_bytes(inputs: Path):
+    out = run(inputs)
+    found = pictures(out)
+    assert list(found) == ["confidence.png", "neighbours.png", "warp.png"]
+    for data in found.values():
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        assert 300 < min(image.shape[:2]) < max(image.shape[:2]) < 1500
+    assert rejects(out) == []
+    assert pictures(run(inputs, "again")) == found
+
+
+def test_another_seed_shows_other_samples(inputs: Path):
+    first, second = pictures(run(inputs)), pictures(run(inputs, "other", seed=2))
+    assert all(first[name] != second[name] for name in first)
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        (["random"], ["neighbours.png"]),
+        (["fabnet_sources"], ["confidence.png"]),
+        (["fabnet"], ["neighbours.png", "warp.png"]),
+        (["rotation"], []),
+    ],
+)
+def test_a_figure_of_a_method_that_is_not_compared_is_left_out(inputs: Path, methods: list[str], expected: list[str]):
+    run(inputs, "some")
+    out = run(inputs, "some", methods=methods)  # figures of the run before are gone
+    assert list(pictures(out)) == expected
+    assert rejects(out) == []
+
+
+def test_tracks_too_short_for_a_figure_are_a_reject(tmp_path: Path):
+    out = run(write_inputs(tmp_path, frames=2))
+    assert list(pictures(out)) == ["neighbours.png", "warp.png"]
+    assert rejects(out) == [("voxceleb1", "confidence.png", "too few tracks")]
+
+
+def test_too_few_pictures_for_neighbours_are_a_reject(tmp_path: Path):
+    root = write_inputs(tmp_path)
+    write_faces(root, test=2)
+    out = run(root)
+    assert list(pictures(out)) == ["confidence.png", "warp.png"]
+    assert rejects(out) == [("affectnet", "neighbours.png", "too few pictures")]
+
+
+def test_a_missing_model_is_told_in_one_sentence(inputs: Path):
+    with pytest.raises(UserError, match=r"model\.json is missing: run `dvc repro pretrain`"):
+        run(inputs, "refused", seeds=[4])
+    assert not (inputs / "refused").exists()
+
+
+def test_a_damaged_picture_is_told_in_one_sentence(tmp_path: Path):
+    root = write_inputs(tmp_path)
+    path = root / "faces" / "affectnet" / "00000.tar"
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(UserError, match=r"face \d in 00000\.tar: not a picture"):
+        run(root)
+
+
+def retrieved(root: Path, params: config.IllustrateParams) -> list[figures.Retrieved]:
+    folders = {method: root / "embeddings" / f"{method}-3" for method in ("fabnet", "random")}
+    splits = root / "splits" / "faces" / "affectnet.parquet"
+    return illustrate._neighbours(root / "faces" / "affectnet", splits, folders, params, [])
+
+
+def level(picture: np.ndarray) -> int:
+    return round(float(picture.mean()) * 255 / 20)
+
+
+def test_neighbours_on_a_circle_are_those_beside_the_query(inputs: Path):
+    for row in retrieved(inputs, config.IllustrateParams(seed=1, rows=COUNT, neighbours=2)):
+        at = level(row.query)
+        for found in row.nearest.values():
+            assert {level(picture) for picture, _ in found} == {(at - 1) % COUNT, (at + 1) % COUNT}
+            assert [cosine for _, cosine in found] == pytest.approx([np.cos(2 * np.pi / COUNT)] * 2, abs=1e-5)
+
+
+def test_neighbours_come_from_the_test_part_alone(tmp_path: Path):
+    root = write_inputs(tmp_path)
+    write_faces(root, test=4)
+    rows = retrieved(root, config.IllustrateParams(seed=1, rows=4, neighbours=3))
+    assert all({level(picture) for picture, _ in row.nearest["fabnet"]} < {0, 1, 2, 3} for row in rows)
+    assert all(level(row.query) not in {level(picture) for picture, _ in row.nearest["fabnet"]} for row in rows)
+
+
+def test_cosines_are_seen_from_the_mean():
+    vectors = np.array([[11.0, 1.0], [9.0, 1.0], [10.0, 3.0], [10.0, -1.0]])
+    expected = np.array([[1, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, -1], [0, 0, -1, 1]])
+    assert illustrate.cosines(vectors) == pytest.approx(expected, abs=1e-12)
+    assert (illustrate.cosines(np.ones((3, 2))) == 0).all()
+
+
+def test_the_square_of_a_frame_is_central_and_of_the_mean_side():
+    sizes, jitter = np.array([[200, 100], [30, 30]]), np.array([[40, 60], [40, 60]])
+    assert illustrate._central_squares(sizes, jitter).tolist() == [[75, 25, 125, 75], [0, 0, 30, 30]]
+
+
+def test_the_network_gets_the_target_first_and_the_other_frames_as_sources(inputs: Path):
+    sources = illustrate.Sources(inputs / "tracks", inputs / "splits" / "tracks", ["voxceleb1"], PARAMS["jitter_px"])
+    params = config.IllustrateParams(seed=1, **SHOWN)
+    rebuilt = illustrate._rebuild(inputs / "models" / "fabnet_sources-3", sources, params, [], "confidence.png")
+    assert rebuilt is not None
+    samples, mix = rebuilt
+    net = models.load_method(inputs / "models" / "fabnet_sources-3")[0].get_submodule("net")
+    assert samples.shape == (3, 3, 3, SIZE_PX, SIZE_PX)
+    with torch.inference_mode():
+        assert torch.equal(mix.result, net(samples[:, 1:], samples[:, 0]))
+
+
+def test_a_flow_of_a_tenth_to_the_right_is_red_and_no_flow_is_white():
+    flow = np.zeros((4, 4, 2))
+    flow[:, :2, 0] = 0.1
+    colours = figures._colours(flow, 0.1)
+    assert colours[:, :2] == pytest.approx(np.broadcast_to([1.0, 0, 0], (4, 2, 3)))
+    assert colours[:, 2:] == pytest.approx(np.ones((4, 2, 3)))
