@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 
 # Methods whose loss comes from one more package, which they import when they are built.
-NEED_MORE = {"contrastive": "pytorch_metric_learning"}
+NEED_MORE = {"contrastive": "pytorch_metric_learning", "vicreg": "pytorch_metric_learning"}
 
 # Hides all modules but those named on the command line and the standard library, then imports all of fabnet and asks
 # each method that can be built for a loss; names the others and what they lack.
