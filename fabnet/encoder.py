@@ -17,7 +17,7 @@ def depth(size_px: int) -> int:
 
 
 class Encoder(nn.Sequential):
-    """(B, 3, size_px, size_px) in [0, 1] -> (B, embedding, 1, 1), any real value.
+    """(B, inputs, size_px, size_px) -> (B, embedding, 1, 1), any real value; frames are RGB in [0, 1].
 
     Convolutions 4x4 of stride 2 down to 1x1, as many as the input size asks for: 8 at 256 px with channels
     32, 64, 128, then 256. Conv -> BN -> LeakyReLU; the first convolution has no BN and the last neither BN nor
@@ -25,10 +25,10 @@ class Encoder(nn.Sequential):
     the sequence equal those of the released `encoder.N` at 256 px.
     """
 
-    def __init__(self, *, size_px: int, width: int, embedding: int) -> None:
+    def __init__(self, *, size_px: int, width: int, embedding: int, inputs: int = 3) -> None:
         halvings = depth(size_px)
         channels = [width, 2 * width, 4 * width] + [8 * width] * (halvings - 4) + [embedding]
-        layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(inputs, channels[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         for inner, outer in pairwise(channels[:-1]):
             layers += [nn.Conv2d(inner, outer, 4, stride=2, padding=1), nn.BatchNorm2d(outer), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Conv2d(channels[-2], channels[-1], 4, stride=2, padding=1))

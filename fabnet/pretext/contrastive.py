@@ -1,0 +1,60 @@
+"""Contrastive: find the other frame of one's track among all frames of the batch (SimCLR, Chen et al., ICML 2020).
+
+Objective: NT-Xent on projections of the embeddings, from pytorch-metric-learning. It makes several tables of
+2 B x 4 B (B - 1) numbers for a batch of B: 1 MB each for 32 samples, 0.5 GB each for 256.
+Departures: the two views are two frames of a track instead of two augmentations of a picture, so the embedding is asked
+to keep who it is and to lose pose and expression. Two samples of a batch may show one identity and still count as
+unlike, the more often the fewer identities there are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fabnet.encoder import Encoder
+from fabnet.method import Method
+from fabnet.projector import Projector
+
+
+@dataclass(frozen=True)
+class Params:
+    width: int  # channels of the first convolution
+    embedding: int  # dimensions of the embedding
+    projection: int  # dimensions that the loss sees; SimCLR 128
+    temperature: float  # of the softmax over cosine similarities; SimCLR 0.1 to 0.5 for batches of 256
+
+
+class Contrastive(Method):
+    frames = 2
+
+    def __init__(self, params: Params, criterion: Callable[[Tensor, Tensor], Tensor], *, size_px: int) -> None:
+        """`criterion`: projections (B, P) of the first and of the second views -> scalar."""
+        super().__init__()
+        self.encoder = Encoder(size_px=size_px, width=params.width, embedding=params.embedding)
+        self.projector = Projector(embedding=params.embedding, outputs=params.projection)
+        self.criterion = criterion
+
+    def losses(self, frames: Tensor) -> dict[str, Tensor]:
+        """`loss`, and `accuracy`: the share of frames whose most similar one is the other of their track."""
+        views = frames.transpose(0, 1).flatten(0, 1)  # (2 B, 3, S, S): all first ones, then all second ones
+        first, second = self.projector(self.encoder(views).flatten(1)).chunk(2)
+        return {"loss": self.criterion(first, second), "accuracy": matched(first, second)}
+
+
+def matched(first: Tensor, second: Tensor) -> Tensor:
+    """Two views (B, P) each -> the share of the 2 B whose nearest other one by cosine is their partner."""
+    count = len(first)
+    unit = nn.functional.normalize(torch.cat([first, second]))
+    similarity = (unit @ unit.T).fill_diagonal_(-torch.inf)
+    partners = torch.arange(2 * count, device=first.device).roll(count)
+    return (similarity.argmax(dim=1) == partners).float().mean()
+
+
+def build(params: Params, *, size_px: int) -> Method:
+    """A network with PyTorch's default initialisation."""
+    from pytorch_metric_learning import losses  # noqa: PLC0415  all else of fabnet does without this package
+
+    criterion = losses.SelfSupervisedLoss(losses.NTXentLoss(temperature=params.temperature))
+    return Contrastive(params, criterion, size_px=size_px)
