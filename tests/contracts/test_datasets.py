@@ -54,6 +54,13 @@ def test_every_data_set_answers_an_empty_release_with_one_sentence(name, tmp_pat
         plugins.load("stages.datasets", name).read(tmp_path)
 
 
+def test_nothing_trains_on_celeba_since_mafl_is_a_part_of_it():
+    for path in sorted((ROOT / "profiles").glob("*.yaml")):
+        trained_on = config.load(path).tracks
+        assert set(trained_on) <= {"voxceleb1", "voxceleb2"}
+        assert not any("elebA" in (ROOT / "stages" / "datasets" / f"{name}.py").read_text() for name in trained_on)
+
+
 def run(name: str, release: Path, work: Path) -> tuple[set[str], list[dict[str, str]]]:
     """Keys of what the data set's own stage packs (tracks where there are tracks), and its rejects."""
     stage: ModuleType = crop if name in PARAMS.tracks else detect if name in PARAMS.detected else index
