@@ -8,62 +8,17 @@ import re
 import tarfile
 import zipfile
 import zlib
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
 
+from stages import joined
 from stages.errors import Rejected, UserError
 from stages.media import MAX_FILE_BYTES
 from stages.readers import Reject, inside, printable
 
 _PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
-
-
-class Parts(io.RawIOBase):
-    """Several files one after the other as one seekable, read-only file."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        super().__init__()
-        self._files = [path.open("rb") for path in paths]
-        sizes = [path.stat().st_size for path in paths]
-        self._starts = [0, *accumulate(sizes)]  # of every part, then the end
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
-        if origin + offset < 0:
-            raise ValueError(f"negative seek position {origin + offset}")
-        self._at = origin + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills the buffer up to the end of the current part at most, as a raw file may."""
-        if self._at >= self._starts[-1]:
-            return 0
-        part = bisect_right(self._starts, self._at) - 1
-        view = memoryview(buffer)[: self._starts[part + 1] - self._at]
-        self._files[part].seek(self._at - self._starts[part])
-        count = self._files[part].readinto(view)  # pyright: ignore[reportAttributeAccessIssue]
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        for file in self._files:
-            file.close()
-        super().close()
 
 
 @dataclass(frozen=True)
@@ -112,7 +67,7 @@ def open_zip(source: ZipSource) -> zipfile.ZipFile:
     Raises:
         UserError: its end is missing (the last part, mostly), or parts of it are too short or too long.
     """
-    file = io.BufferedReader(Parts(source.paths), 1 << 16)
+    file = io.BufferedReader(joined.files(source.paths), 1 << 16)
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):

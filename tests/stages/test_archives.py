@@ -24,18 +24,6 @@ def test_members_come_out_of_any_number_of_parts(tmp_path, parts):
         assert {info.filename: archives.zip_member(archive, info) for info in archive.infolist()} == MEMBERS
 
 
-def test_parts_read_as_one_file_from_any_position(tmp_path):
-    whole = random.Random(0).randbytes(1000)
-    paths = in_parts(tmp_path, "x", whole, 7)
-    with io.BufferedReader(archives.Parts(paths), 64) as file:
-        for _ in range(200):
-            at, size = random.Random(_).randrange(1100), random.Random(_ + 1).randrange(400)
-            file.seek(at)
-            assert file.read(size) == whole[at : at + size]
-        assert file.seek(-10, io.SEEK_END) == 990
-        assert file.read() == whole[-10:]
-
-
 @pytest.mark.parametrize("missing", ["aa", "ab", "ac"])
 def test_a_part_missing_before_others_is_named(tmp_path, missing):
     in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), 4)
