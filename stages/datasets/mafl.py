@@ -9,6 +9,7 @@ The face box is that of the FAb-Net demo: 35 rows less at the top, then 35 px le
 
 import logging
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,12 @@ def read(raw: Path) -> Release[Face]:
     lines = text_lines(raw / _nearest(raw, names, LANDMARKS))
     if not lines or number(lines[0]) is None:
         raise UserError(f"{raw / LANDMARKS} should begin with a line that counts its rows: fetch it again")
-    points = dict(cells for line in lines[2:] if (cells := _points(line)) is not None)
+    points: dict[str, NDArray[np.float64] | None] = {}
+    repeated: list[Reject] = []
+    for name, of_picture in filter(None, map(_points, lines[2:])):
+        if name in points:
+            repeated.append(Reject(printable(name), f"repeated: {LANDMARKS} holds another row of that name"))
+        points.setdefault(name, of_picture)
     listed: list[tuple[str, str]] = []
     for part, name in LISTS.items():
         of_part = text_lines(raw / _nearest(raw, names, name))
@@ -55,7 +61,8 @@ def read(raw: Path) -> Release[Face]:
         listed += [(part, line.strip()) for line in of_part]
     if (partition := nearest(names, PARTITION)) is not None:
         _check_partition(raw / partition, {name for _, name in listed})
-    return Release((_face(part, name, images, names, points) for part, name in listed), len(listed))
+    faces = (_face(part, name, images, names, points) for part, name in listed)
+    return Release(chain(repeated, faces), len(repeated) + len(listed))
 
 
 def _nearest(raw: Path, names: dict[str, str], wanted: str) -> str:

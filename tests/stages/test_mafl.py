@@ -78,6 +78,17 @@ def test_what_is_missing_or_damaged_is_a_reject(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_second_row_of_points_is_told_and_the_first_one_counts(tmp_path):
+    again = "000001.jpg" + POINTS.replace("69", "11")
+    found = items(release(tmp_path / "r", [*LINES, again], "000002.jpg", "000001.jpg"), tmp_path / "raw")
+    assert [(item.key, item.reason.split(":")[0]) for item in found if isinstance(item, Reject)] == [
+        ("000001.jpg", "repeated")
+    ]
+    first = next(item for item in found if isinstance(item, Face))
+    assert first.points_px is not None
+    assert first.points_px[0].tolist() == [69, 109]
+
+
 @pytest.mark.parametrize("name", ["training.txt", "testing.txt", "list_landmarks_align_celeba.txt"])
 def test_a_missing_or_empty_list_is_one_sentence(name, tmp_path):
     folder = release(tmp_path / "r", LINES, "000001.jpg", "000002.jpg")
