@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import tables
+from stages.errors import UserError
 
 BLOCK = re.compile(r"(<!-- numbers: [^\n]*-->\n).*?(<!-- end of numbers -->)", re.DOTALL)
 PICTURE = Path("docs/sample-summary.png")
@@ -45,14 +46,29 @@ def _cell(row: Row) -> str:
 
 
 def main(root: Path = Path()) -> int:
-    """Rewrite the block between the markers and copy the picture."""
+    """Rewrite the block between the markers and copy the picture; without a report, say so and touch nothing."""
     reports = root / "data" / "reports"
+    try:
+        rewrite(root, reports)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def rewrite(root: Path, reports: Path) -> None:
+    """Put numbers and picture of `reports` into the README below `root`.
+
+    Raises:
+        UserError: there is no report, or only a part of one.
+    """
+    if not (reports / "summary.png").is_file():
+        raise UserError(f"{reports / 'summary.png'} is missing: run `make repro` to make the report")
     text = (root / "README.md").read_text(encoding="utf-8")
     block = table(headline_rows(reports / "metrics.parquet"))
     (root / "README.md").write_text(BLOCK.sub(rf"\g<1>{block}\n\g<2>", text), encoding="utf-8")
     (root / PICTURE).parent.mkdir(exist_ok=True)
     shutil.copyfile(reports / "summary.png", root / PICTURE)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Releases read where they lie: ZIP archives in several parts as one file, tar archives as a stream.
 
-Nothing is joined or unpacked on the disk. Member names are checked before anyone uses them as a path.
+Nothing is joined or unpacked on the disk. Member names are checked before anyone uses them as a path, and an archive
+that expands a thousand-fold is refused.
 """
 
 import io
@@ -8,62 +9,36 @@ import re
 import tarfile
 import zipfile
 import zlib
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
 
+from stages import joined
 from stages.errors import Rejected, UserError
 from stages.media import MAX_FILE_BYTES
 from stages.readers import Reject, inside, printable
 
+MAX_EXPANSION = 200  # pictures and clips hardly shrink, lists do by a factor of ten
+FREE_EXPANSION_BYTES = 2**20  # below this much nobody is harmed
 _PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
 
 
-class Parts(io.RawIOBase):
-    """Several files one after the other as one seekable, read-only file."""
+class Budget:
+    """How much may still come out of an archive of `packed` bytes."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        super().__init__()
-        self._files = [path.open("rb") for path in paths]
-        sizes = [path.stat().st_size for path in paths]
-        self._starts = [0, *accumulate(sizes)]  # of every part, then the end
-        self._at = 0
+    def __init__(self, packed: int) -> None:
+        self._left = max(FREE_EXPANSION_BYTES, MAX_EXPANSION * packed)
 
-    def readable(self) -> bool:
-        return True
+    def spend(self, count: int) -> None:
+        """Take `count` bytes out.
 
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
-        if origin + offset < 0:
-            raise ValueError(f"negative seek position {origin + offset}")
-        self._at = origin + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills the buffer up to the end of the current part at most, as a raw file may."""
-        if self._at >= self._starts[-1]:
-            return 0
-        part = bisect_right(self._starts, self._at) - 1
-        view = memoryview(buffer)[: self._starts[part + 1] - self._at]
-        self._files[part].seek(self._at - self._starts[part])
-        count = self._files[part].readinto(view)  # pyright: ignore[reportAttributeAccessIssue]
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        for file in self._files:
-            file.close()
-        super().close()
+        Raises:
+            Rejected: more than there is room for.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise Rejected(f"it expands more than {MAX_EXPANSION}-fold")
 
 
 @dataclass(frozen=True)
@@ -110,9 +85,10 @@ def open_zip(source: ZipSource) -> zipfile.ZipFile:
     """The archive, ready to read members from.
 
     Raises:
-        UserError: its end is missing (the last part, mostly), or parts of it are too short or too long.
+        UserError: its end is missing (the last part, mostly), parts of it are too short or too long, or its members
+            expand too much.
     """
-    file = io.BufferedReader(Parts(source.paths), 1 << 16)
+    file = io.BufferedReader(joined.files(source.paths), 1 << 16)
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
@@ -127,6 +103,13 @@ def open_zip(source: ZipSource) -> zipfile.ZipFile:
             f"{source.paths[-1].parent / source.name} is damaged: bytes are missing or too many somewhere before its "
             "end, compare the sizes of its files with the owner's and fetch them again"
         )
+    try:
+        packed = sum(path.stat().st_size for path in source.paths)
+        Budget(packed).spend(sum(info.file_size for info in archive.infolist()))
+    except Rejected as error:
+        archive.close()
+        file.close()
+        raise UserError(f"{source.paths[-1].parent / source.name} is refused: {error}") from None
     return archive
 
 
@@ -148,14 +131,19 @@ def tar_members(path: Path) -> Iterator[tuple[str, bytes] | Reject]:
     """Name and bytes of every regular file of a tar archive, compressed or not, in its order.
 
     Raises:
-        UserError: the archive is no tar, damaged or cut short; may come after members were handed out.
+        UserError: the archive is no tar, damaged, cut short or expands too much; may come after members were handed
+            out.
     """
     try:
+        budget = Budget(path.stat().st_size)
         with tarfile.open(path, "r|*") as archive:
             while (member := archive.next()) is not None:
                 vars(archive)["members"].clear()  # a stream needs no memory of its millions of members
+                budget.spend(member.size)
                 if not member.isdir():
                     yield _tar_member(archive, member)
+    except Rejected as error:
+        raise UserError(f"{path} is refused: {error}") from None
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise

@@ -72,6 +72,11 @@ def run(
 def _download(dataset: str, fetch: FetchParams, committed: Path, work: Path, memory: Memory) -> list[str]:
     """Names of the parts that were chosen, if the user wants only some of a cut archive."""
     entries = online.entries(dataset, committed, os.environ, work)
+    if (fetch.parts or fetch.identities) and not any(entry.is_part for entry in entries):
+        raise UserError(
+            f"dataset.{dataset}.fetch: parts and identities choose from an archive that is cut up, which {dataset} "
+            "does not have: leave them out"
+        )
     wanted = registry.first_parts(entries, fetch.parts)
     if fetch.identities:
         online.bring_identities(dataset, entries, fetch.identities, Path(fetch.folder), os.environ)

@@ -4,60 +4,31 @@ import io
 import shutil
 import threading
 import zipfile
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from stages import patience, progress, transfer
 from stages.download import MANNERS, Source
 from stages.errors import UserError
+from stages.joined import Joined
 
 _AHEAD_BYTES = 2**22  # asked for at a time: several members of one identity
 
 
-class RemoteParts(io.RawIOBase):
-    """Files on a server, one after the other, as one seekable, read-only file."""
+def joined_parts(client: httpx.Client, sources: Sequence[Source]) -> Joined:
+    """Files on a server, one after the other, as one file."""
 
-    def __init__(self, client: httpx.Client, sources: Sequence[Source]) -> None:
-        super().__init__()
-        self._client, self._sources = client, sources
-        self._starts = [0, *accumulate(self._read(part, 0, 1)[1] for part in range(len(sources)))]
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence] + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills the buffer up to the end of the current part at most, as a raw file may."""
-        if self._at >= self._starts[-1]:
-            return 0
-        part = bisect_right(self._starts, self._at) - 1
-        count = min(len(buffer), self._starts[part + 1] - self._at)
-        data, _ = self._read(part, self._at - self._starts[part], count)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def _read(self, part: int, start: int, count: int) -> tuple[bytes, int]:
-        address, login = self._sources[part]
-        attempt = partial(transfer.read_range, self._client, address, start, count, login)
+    def read(part: int, start: int, count: int) -> tuple[bytes, int]:
+        address, login = sources[part]
+        attempt = partial(transfer.read_range, client, address, start, count, login)
         return patience.repeated(attempt, Path("none"), MANNERS, threading.Event())
+
+    sizes = [read(part, 0, 1)[1] for part in range(len(sources))]
+    return Joined(sizes, lambda part, start, count: read(part, start, count)[0])
 
 
 def bring(sources: Sequence[Source], identities: Sequence[str], folder: Path) -> None:
@@ -72,7 +43,7 @@ def bring(sources: Sequence[Source], identities: Sequence[str], folder: Path) ->
         return
     folder.mkdir(parents=True, exist_ok=True)
     with transfer.client() as client:
-        file = io.BufferedReader(RemoteParts(client, sources), _AHEAD_BYTES)
+        file = io.BufferedReader(joined_parts(client, sources), _AHEAD_BYTES)
         try:
             archive = zipfile.ZipFile(file)
         except zipfile.BadZipFile:

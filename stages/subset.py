@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from stages.archives import Parts, following_part
+from stages import joined
+from stages.archives import following_part
 from stages.digests import identity, replace_bytes
 from stages.errors import UserError
 from stages.registry import is_part
@@ -36,19 +37,19 @@ def completed(files: Mapping[str, Path], parts: Sequence[str], store: Path) -> d
     known = store / f"{name}.of"
     made_of = repr([identity(path) for path in paths])
     if not target.exists() or not known.exists() or known.read_text(encoding="utf-8") != made_of:
-        with io.BufferedReader(Parts(paths), 1 << 16) as joined:
-            directory = _directory(joined, sum(path.stat().st_size for path in paths), paths[0])
+        with io.BufferedReader(joined.files(paths), 1 << 16) as file:
+            directory = _directory(file, sum(path.stat().st_size for path in paths), paths[0])
         replace_bytes(target, directory)
         replace_bytes(known, made_of.encode())
     kept = {name: path for name, path in files.items() if name in parts or not is_part(name)}
     return {**kept, name: target}
 
 
-def _directory(joined: IO[bytes], size: int, first: Path) -> bytes:
+def _directory(file: IO[bytes], size: int, first: Path) -> bytes:
     end = _End(size)
     with zipfile.ZipFile(end, "w") as archive:
         at = 0
-        while (member := _member(joined, at, size)) is not None:
+        while (member := _member(file, at, size)) is not None:
             info, at = member
             archive.filelist.append(info)
         if not archive.filelist:
@@ -58,14 +59,14 @@ def _directory(joined: IO[bytes], size: int, first: Path) -> bytes:
     return end.getvalue()
 
 
-def _member(joined: IO[bytes], at: int, size: int) -> tuple[zipfile.ZipInfo, int] | None:
+def _member(file: IO[bytes], at: int, size: int) -> tuple[zipfile.ZipInfo, int] | None:
     """The member whose header lies at `at`, and where the next one lies; none if it is not whole."""
-    joined.seek(at)
-    head = joined.read(_HEADER.size)
+    file.seek(at)
+    head = file.read(_HEADER.size)
     if len(head) < _HEADER.size or not head.startswith(_SIGNATURE):
         return None
     _, version, flags, method, _, _, crc, packed, unpacked, name_length, extra_length = _HEADER.unpack(head)
-    name, extra = joined.read(name_length), joined.read(extra_length)
+    name, extra = file.read(name_length), file.read(extra_length)
     if flags & _SIZES_FOLLOW:
         return None
     if _IN_EXTRA in (packed, unpacked):

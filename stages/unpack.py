@@ -19,15 +19,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from stages import progress, volumes
-from stages.archives import ZipSource, open_zip
+from stages.archives import Budget, ZipSource, open_zip
 from stages.digests import identity
 from stages.errors import Rejected, UserError
 from stages.readers import Reject, inside, printable
 
 log = logging.getLogger(__name__)
 
-MAX_EXPANSION = 200  # pictures hardly shrink, lists do by a factor of ten
-FREE_EXPANSION_BYTES = 2**20  # below this much nobody is harmed
 _CHUNK = 2**20
 _JUNK = ("__MACOSX",)
 _VOLUME = re.compile(r"(?P<stem>.+?)(?:\.part(?P<part>\d+)\.rar|\.zip\.(?P<piece>\d{3}))", re.IGNORECASE)
@@ -41,6 +39,10 @@ class Archive:
     name: str  # without suffix
     kind: str  # zip, rar or tar
     paths: tuple[Path, ...]
+
+    def budget(self) -> Budget:
+        """How much may come out of it."""
+        return Budget(sum(path.stat().st_size for path in self.paths))
 
 
 def unpacked(files: Mapping[str, Path], store: Path, rejects: list[Reject]) -> dict[str, Path]:
@@ -112,8 +114,7 @@ def _unpack_zip(archive: Archive, folder: Path) -> None:
         for info in members:
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
                 raise Rejected(f"{printable(info.filename)} is a link or device")
-        _Budget(archive).spend(sum(info.file_size for info in members))
-        budget = _Budget(archive)
+        budget = archive.budget()
         for info in members:
             try:
                 with opened.open(info) as file:
@@ -124,7 +125,7 @@ def _unpack_zip(archive: Archive, folder: Path) -> None:
 
 def _unpack_tar(archive: Archive, folder: Path) -> None:
     (path,) = archive.paths
-    budget = _Budget(archive)
+    budget = archive.budget()
     try:
         with tarfile.open(path, "r|*") as opened:
             while (member := opened.next()) is not None:
@@ -145,24 +146,11 @@ def _unpack_rar(archive: Archive, folder: Path) -> None:
         _safe(member.name)
         if not member.is_file:
             raise Rejected(f"{printable(member.name)} is a link or device")
-    _Budget(archive).spend(sum(member.size for member in members))
+    archive.budget().spend(sum(member.size for member in members))
     volumes.extract(archive.paths, members, folder)
 
 
-class _Budget:
-    """How much may still come out of an archive."""
-
-    def __init__(self, archive: Archive) -> None:
-        packed = sum(path.stat().st_size for path in archive.paths)
-        self._left = max(FREE_EXPANSION_BYTES, MAX_EXPANSION * packed)
-
-    def spend(self, count: int) -> None:
-        self._left -= count
-        if self._left < 0:
-            raise Rejected(f"it expands more than {MAX_EXPANSION}-fold")
-
-
-def _write(folder: Path, name: str, file: IO[bytes], budget: _Budget) -> None:
+def _write(folder: Path, name: str, file: IO[bytes], budget: Budget) -> None:
     target = folder / _safe(name)
     if set(target.relative_to(folder).parts) & set(_JUNK):
         return

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import cv2
 
-from stages.errors import UserError
+from stages.errors import Rejected, UserError
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -51,6 +51,21 @@ def in_order(work: Callable[[In], Out], inputs: Iterable[In], processes: int) ->
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def apart(work: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
+    """`work(x)` for every input, in order, in one other process: for libraries that damaged files bring down.
+
+    Raises:
+        Rejected: the process died of the input in hand.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=_start_process) as pool:
+        for each in inputs:
+            try:
+                yield pool.submit(work, each).result()
+            except BrokenProcessPool:
+                raise Rejected("its reader crashed") from None
 
 
 def _windowed(pool: ProcessPoolExecutor, work: Callable[[In], Out], inputs: Iterable[In], window: int) -> Iterator[Out]:

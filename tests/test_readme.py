@@ -2,6 +2,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from pipelines import readme
 
 ROOT = Path(__file__).parents[1]
@@ -36,3 +38,17 @@ def test_every_local_link_of_the_readme_leads_somewhere():
     links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert links
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("there", ["", "summary.png"])
+def test_without_a_report_the_readme_stays_and_one_sentence_says_why(there, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("as it was")
+    (tmp_path / "data" / "reports").mkdir(parents=True)
+    if there:
+        (tmp_path / "data" / "reports" / there).write_bytes(b"picture")
+    assert readme.main(tmp_path) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert "is missing: run" in error
+    assert (tmp_path / "README.md").read_text() == "as it was"

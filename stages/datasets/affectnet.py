@@ -1,14 +1,22 @@
-"""AffectNet, manually annotated part, as released: unpacked picture folders and two csv lists.
+"""AffectNet, manually annotated part, in either release: unpacked picture folders with two csv lists, or .npy files.
 
-`Manually_Annotated_Images/<folder>/<hash>.<ext>`, `training.csv` and `validation.csv` (mostly under
-`Manually_Annotated_file_lists/`). The owners' validation list is the test part; their test set was never released.
-Columns: path, face_x, face_y, face_width, face_height (sizes, not a corner), landmarks (one cell, or 136 cells),
-expression, valence, arousal. Some copies of a list have no header line.
+The full release: `Manually_Annotated_Images/<folder>/<hash>.<ext>`, `training.csv` and `validation.csv` (mostly under
+`Manually_Annotated_file_lists/`). Columns: path, face_x, face_y, face_width, face_height (sizes, not a corner),
+landmarks (one cell, or 136 cells), expression, valence, arousal. Some copies of a list have no header line.
+
+The small release: `train_set/` and `val_set/`, each with `images/<n>.jpg` and `annotations/<n>_exp.npy`, which holds
+the expression's code as a text. It has neither face boxes nor the names of the full release, which is read where both
+are there.
+
+The owners' validation list is the test part; their test set was never released.
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 
+import numpy as np
 import pyarrow as pa
 
 from fabnet.boxes import Box
@@ -26,15 +34,21 @@ from stages.readers import (
     text_lines,
 )
 
-EXPECTED = "Manually_Annotated_Images/ (unpacked) and Manually_Annotated_file_lists/{training,validation}.csv"
+EXPECTED = (
+    "Manually_Annotated_Images/ and Manually_Annotated_file_lists/{training,validation}.csv, "
+    "or train_set/ and val_set/ with images/ and annotations/"
+)
 UNPACK_ARCHIVES = True
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 DISCARDED = {8: "none", 9: "uncertain", 10: "non-face"}
 LABELS: dict[str, pa.DataType] = {"expression": pa.int8()}  # 0..7, the order of EXPRESSIONS
 
-IMAGES = "Manually_Annotated_Images"
+LISTS = {"test": "validation.csv", "train": "training.csv"}
+IMAGES = "Manually_Annotated_Images/"
 FIRST_COLUMN = "subDirectory_filePath"
 COLUMNS = (9, 144)  # landmarks in one cell, or in 136
+SMALL = {"test": "val_set", "train": "train_set"}
+CODE_FILE = "_exp.npy"
 
 
 def read(raw: Path) -> Release[Face]:
@@ -43,16 +57,16 @@ def read(raw: Path) -> Release[Face]:
     Of pictures with equal content the first is kept.
 
     Raises:
-        UserError: a list, the picture folder or the manifest is missing, or a list has no lines.
+        UserError: a list, a picture folder or the manifest is missing, or a list has no lines.
     """
     digests = sha256_by_name(raw)
-    images = _nearest(raw, digests, f"{IMAGES}/")
-    lines = [
-        (part, line)
-        for part, name in (("test", "validation.csv"), ("train", "training.csv"))
-        for line in _list(raw / _nearest(raw, digests, name))
-    ]
-    return Release(_items(lines, images, digests), len(lines))
+    if nearest(digests, IMAGES) is None and any(nearest(digests, f"{name}/") for name in SMALL.values()):
+        faces = chain.from_iterable(_small(raw, digests, part) for part in SMALL)
+        return Release(_first_of_each(faces, digests), None)
+    images = _nearest(raw, digests, IMAGES)
+    lines = [(part, line) for part, name in LISTS.items() for line in _list(raw / _nearest(raw, digests, name))]
+    faces = (_face(line, part, images) for part, line in lines)
+    return Release(_first_of_each(faces, digests), len(lines))
 
 
 def _nearest(raw: Path, names: Iterable[str], wanted: str) -> str:
@@ -69,10 +83,9 @@ def _list(path: Path) -> list[str]:
     return lines[1:] if lines and lines[0].startswith(FIRST_COLUMN) else lines
 
 
-def _items(lines: list[tuple[str, str]], images: str, digests: dict[str, str]) -> Iterator[Face | Reject]:
+def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> Iterator[Face | Reject]:
     first_of: dict[str, str] = {}  # sha256 -> the picture that was kept
-    for part, line in lines:
-        item = _face(line, part, images)
+    for item in faces:
         if isinstance(item, Reject):
             yield item
         elif item.image not in digests:
@@ -87,16 +100,60 @@ def _face(line: str, part: str, images: str) -> Face | Reject:
     row = cells(line)
     if len(row) not in COLUMNS:
         return Reject(printable(line[:80]), f"row of another length: {len(row)} columns, expected {COLUMNS}")
+    name = printable(row[0])
     try:
-        name = inside(row[0])
+        return Face(inside(row[0]), images + name, part, "", _box(row[1:5]), labels={"expression": _code(row[-3])})
     except Rejected as error:
-        return Reject(printable(row[0]), str(error))
-    code = number(row[-3])
+        return Reject(name, str(error))
+
+
+def _code(text: str) -> int:
+    """0 to 7.
+
+    Raises:
+        Rejected: no expression, or no code at all.
+    """
+    code = number(text)
     if code is None or code not in range(11):
-        return Reject(name, f"unknown expression code: expected 0 to 10, found {printable(row[-3])!r}")
+        raise Rejected(f"unknown expression code: expected 0 to 10, found {printable(text[:20])!r}")
     if code in DISCARDED:
-        return Reject(name, f"labelled {DISCARDED[int(code)]}")
-    return Face(name, images + name, part, "", _box(row[1:5]), labels={"expression": int(code)})
+        raise Rejected(f"labelled {DISCARDED[int(code)]}")
+    return int(code)
+
+
+def _small(raw: Path, digests: dict[str, str], part: str) -> Iterator[Face | Reject]:
+    """One set of the small release, sorted by picture; codes without a picture come last, as rejects."""
+    folder = SMALL[part]
+    images = _nearest(raw, digests, f"{folder}/images/")
+    annotations = f"{images.removesuffix('images/')}annotations/"
+    codes = {name for name in digests if name.startswith(annotations) and name.endswith(CODE_FILE)}
+    for image in sorted(name for name in digests if name.startswith(images)):
+        key = f"{folder}/images/{image.removeprefix(images)}"
+        of_picture = f"{annotations}{PurePosixPath(image).stem}{CODE_FILE}"
+        try:
+            if of_picture not in digests:
+                raise Rejected(f"no annotation: a picture without its {CODE_FILE} file")
+            yield Face(key, image, part, "", labels={"expression": _code(_text(raw / of_picture))})
+        except Rejected as error:
+            yield Reject(key, str(error))
+        codes.discard(of_picture)
+    for name in sorted(codes):
+        yield Reject(f"{folder}/annotations/{name.removeprefix(annotations)}", "no such picture: a code without it")
+
+
+def _text(path: Path) -> str:
+    """The one value in a .npy file; mapped, which unpickles nothing and costs nothing where a header claims too much.
+
+    Raises:
+        Rejected: no such file, or another number of values.
+    """
+    try:
+        values = np.lib.format.open_memmap(path, mode="r")
+        if values.size == 1:
+            return str(values.item())
+    except (ValueError, TypeError, OSError, EOFError, SyntaxError, SystemError, TokenError, OverflowError):
+        pass
+    raise Rejected(f"damaged annotation: {path.name} should be a .npy file with one value")
 
 
 def _box(texts: list[str]) -> Box | None:

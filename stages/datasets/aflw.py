@@ -4,7 +4,9 @@ Faces.face_id joins FacePose and FaceRect, Faces.file_id joins FaceImages. Roll,
 owners' signs: positive yaw turns the face to the left edge of the picture, positive pitch lifts it, positive roll
 turns it clockwise. The face box is the annotated rectangle as it is; it may leave the picture.
 
-The owners have no parts. All faces of one picture are one group, so that a split cannot divide them.
+The owners have no parts. All faces of one picture are one group, so that a split cannot divide them. The table
+NearDuplicates lists faces that are there nearly twice, but not which resembles which: all pictures that hold one of
+them are one group together.
 """
 
 import logging
@@ -37,6 +39,8 @@ TABLES = {  # table -> its columns that are read, the first one is the key
     "FaceRect": ("face_id", "x", "y", "w", "h"),
     "FacePose": ("face_id", *ANGLES),
 }
+TWICE = "NearDuplicates"  # may be missing
+TWICE_GROUP = "near duplicates"
 
 Row = tuple[Any, ...]  # without the key; SQLite holds any type in any column
 
@@ -47,6 +51,7 @@ class Annotations:
 
     rows: dict[str, dict[Any, Row]]
     repeated: list[Reject]
+    twice: set[Any]  # file_id of pictures with a face that is listed as a near duplicate
 
 
 def read(raw: Path) -> Release[Face]:
@@ -80,10 +85,18 @@ def _annotations(path: Path) -> Annotations:
                     repeated.append(Reject(_text(key), f"repeated: {table} holds another row of that key"))
                 else:
                     of_table[key] = tuple(values)
+        listed = _near_duplicates(connection)
         connection.close()
     except (sqlite3.Error, UnicodeError) as error:
         raise UserError(f"{path} is no readable AFLW database ({error}): fetch it again") from None
-    return Annotations(rows, repeated)
+    return Annotations(rows, repeated, {rows["Faces"][face_id][0] for face_id in listed & set(rows["Faces"])})
+
+
+def _near_duplicates(connection: sqlite3.Connection) -> set[Any]:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (TWICE,)).fetchone():
+        log.info("aflw: no table %s, faces that are there nearly twice may be divided by a split", TWICE)
+        return set()
+    return {face_id for (face_id,) in connection.execute(f"SELECT face_id FROM {TWICE}")}
 
 
 def _items(annotations: Annotations, pictures: str, names: dict[str, str]) -> Iterator[Face | Reject]:
@@ -125,7 +138,7 @@ def _face(annotations: Annotations, face_id: Any, picture: str, pictures: str, n
         box_xyxy_px=_box(rect),
         labels={"pose_rad": [wrap(angle) for angle in pose]},
         size_px=_size(size),
-        group_id=name,
+        group_id=TWICE_GROUP if file_id in annotations.twice else name,
     )
 
 

@@ -5,11 +5,13 @@ action unit 1 to 60 as 0, 1 or 999. The manual list of 2020 is a workbook (or it
 and cells in single quotes; the older one is a csv with one address before the units. 999, and a cell without a
 value, mean that nobody looked: unknown, never absent.
 
-A picture is named after its address, `N_<10 digits>/N_<10 digits>_<5 digits>.jpg`. Training: the automatic list.
+A picture is named after its address, `N_<10 digits>/N_<10 digits>_<5 digits>.jpg`. Older releases list blogs instead:
+there it is `by_address/<the first 32 hex digits of the sha256 of its first address>`. Training: the automatic list.
 Test: the manual list, which wins where both name a picture; without a manual list `dataFile_1000.txt` takes its
 place, as users of release 1.2 do.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +37,7 @@ UNKNOWN = 999
 _AUTOMATIC = re.compile(r"(?:.*/)?dataFile_\d+\.txt")
 _MANUAL = re.compile(r"(?:.*/)?EmotioNet_FACS\w*\.(?:csv|xlsx)")
 _NAME = re.compile(r"(?P<folder>N_\d+)_\d+\.jpg")
+_ADDRESS = re.compile(r"https?://[^\s/]+/\S+")
 _UNIT_COLUMN = re.compile(r"AU ?0*(\d+)")
 
 
@@ -122,10 +125,9 @@ def _unit_columns(line: Sequence[str]) -> dict[int, int] | None:
 
 def _row(line: Sequence[str], columns: dict[int, int] | None, where: str) -> Row | Reject:
     addresses = tuple(cell for cell in line[:2] if "/" in cell)
-    found = next((match for cell in addresses if (match := _NAME.fullmatch(PurePosixPath(cell).name))), None)
-    if found is None:
-        return Reject(where, "no picture name: neither address ends in N_<number>_<number>.jpg")
-    name = f"{found['folder']}/{found[0]}"
+    name = _name(addresses)
+    if name is None:
+        return Reject(where, "no picture name: neither of the first two cells is an address")
     first = len(line) - UNITS  # of the units, in a list without header
     if columns is None and first not in (1, 2):
         return Reject(name, f"row of another length: {len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
@@ -135,6 +137,17 @@ def _row(line: Sequence[str], columns: dict[int, int] | None, where: str) -> Row
     if len(line) <= max(places.values()):
         return Reject(name, f"row too short: {len(line)} cells, expected more than {max(places.values())}")
     return _labelled(name, addresses, {unit: line[place] for unit, place in places.items()})
+
+
+def _name(addresses: Sequence[str]) -> str | None:
+    """The owners' name of a picture, or one that stands for its address; None without an address."""
+    for address in addresses:
+        if match := _NAME.fullmatch(PurePosixPath(address).name):
+            return f"{match['folder']}/{match[0]}"
+    for address in addresses:
+        if _ADDRESS.fullmatch(address) and printable(address) == address:
+            return f"by_address/{hashlib.sha256(address.encode()).hexdigest()[:32]}"
+    return None
 
 
 def _labelled(name: str, addresses: tuple[str, ...], codes: Mapping[int, str]) -> Row | Reject:

@@ -3,9 +3,13 @@
 `img_align_celeba/<number>.jpg` (178x218), `list_landmarks_align_celeba.txt` (a count, the column names, then a name
 and ten whole numbers between runs of blanks) of CelebA; `training.txt` and `testing.txt` of MAFL, a name per line.
 All of MAFL's pictures belong to CelebA's own training part: an encoder that learns from CelebA must leave them out.
+Where `list_eval_partition.txt` of CelebA is there, that is checked and told.
 The face box is that of the FAb-Net demo: 35 rows less at the top, then 35 px less on each side of the centre.
 """
 
+import logging
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,8 @@ from numpy.typing import NDArray
 from stages.errors import Rejected, UserError
 from stages.readers import Face, Reject, Release, inside, nearest, number, printable, sha256_by_name, text_lines
 
+log = logging.getLogger(__name__)
+
 EXPECTED = "img_align_celeba/ and list_landmarks_align_celeba.txt (CelebA), training.txt and testing.txt (MAFL)"
 UNPACK_ARCHIVES = True
 POINTS = 5  # eye left in the picture, right eye, nose, mouth corners left and right
@@ -22,6 +28,8 @@ LABELS: dict[str, pa.DataType] = {"landmarks": pa.list_(pa.float32(), 2 * POINTS
 
 IMAGES = "img_align_celeba/"
 LANDMARKS = "list_landmarks_align_celeba.txt"
+PARTITION = "list_eval_partition.txt"  # a name and 0 (training), 1 or 2 a line
+CELEBA_TRAINING = "0"
 LISTS = {"test": "testing.txt", "train": "training.txt"}
 SIZE_PX = (178, 218)
 BOX_XYXY_PX = (35.0, 70.0, 143.0, 183.0)
@@ -39,14 +47,22 @@ def read(raw: Path) -> Release[Face]:
     lines = text_lines(raw / _nearest(raw, names, LANDMARKS))
     if not lines or number(lines[0]) is None:
         raise UserError(f"{raw / LANDMARKS} should begin with a line that counts its rows: fetch it again")
-    points = dict(cells for line in lines[2:] if (cells := _points(line)) is not None)
+    points: dict[str, NDArray[np.float64] | None] = {}
+    repeated: list[Reject] = []
+    for name, of_picture in filter(None, map(_points, lines[2:])):
+        if name in points:
+            repeated.append(Reject(printable(name), f"repeated: {LANDMARKS} holds another row of that name"))
+        points.setdefault(name, of_picture)
     listed: list[tuple[str, str]] = []
     for part, name in LISTS.items():
         of_part = text_lines(raw / _nearest(raw, names, name))
         if not of_part:
             raise UserError(f"{raw / name} should list pictures, one a line, found none: fetch it again")
         listed += [(part, line.strip()) for line in of_part]
-    return Release((_face(part, name, images, names, points) for part, name in listed), len(listed))
+    if (partition := nearest(names, PARTITION)) is not None:
+        _check_partition(raw / partition, {name for _, name in listed})
+    faces = (_face(part, name, images, names, points) for part, name in listed)
+    return Release(chain(repeated, faces), len(repeated) + len(listed))
 
 
 def _nearest(raw: Path, names: dict[str, str], wanted: str) -> str:
@@ -54,6 +70,21 @@ def _nearest(raw: Path, names: dict[str, str], wanted: str) -> str:
     if found is None:
         raise UserError(f"{raw} should hold {EXPECTED}: found no {wanted}")
     return found
+
+
+def _check_partition(path: Path, listed: Iterable[str]) -> None:
+    """Tell whether the listed pictures are CelebA's training pictures, as the owners of MAFL say."""
+    rows = [line.split() for line in text_lines(path)]
+    training = {row[0] for row in rows if row[1:] == [CELEBA_TRAINING]}
+    elsewhere = sorted(set(listed) - training)
+    if elsewhere:
+        log.warning(
+            "mafl: %d pictures are not in CelebA's training part by %s, such as %s: check that the lists are MAFL's, "
+            "and leave these pictures out wherever you train on CelebA",
+            *(len(elsewhere), path.name, printable(elsewhere[0])),
+        )
+    else:
+        log.info("mafl: all pictures are in CelebA's training part: leave them out wherever you train on CelebA")
 
 
 def _points(line: str) -> tuple[str, NDArray[np.float64] | None] | None:

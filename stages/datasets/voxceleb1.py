@@ -7,7 +7,7 @@ TAB separated csv, through which identities get their VoxCeleb1 ID.
 
 import logging
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -54,9 +54,13 @@ def read(raw: Path) -> Release[Track]:
         raise UserError(f"{raw} should hold {EXPECTED}: found neither archive")
     if len(present) > 1:
         log.info("voxceleb1: reading %s, leaving %s aside", present[0], ", ".join(present[1:]))
-    rows = list(records(raw / META, "\t", ["VoxCeleb1 ID", "VGGFace1 ID"]))
-    identities = {row["VGGFace1 ID"]: row["VoxCeleb1 ID"] for row in rows if not isinstance(row, Reject)}
-    rejects = [row for row in rows if isinstance(row, Reject)]
+    identities: dict[str, str] = {}
+    rejects: list[Reject] = []
+    for row in records(raw / META, "\t", ["VoxCeleb1 ID", "VGGFace1 ID"]):
+        if isinstance(row, Reject):
+            rejects.append(row)
+        elif identities.setdefault(row["VGGFace1 ID"], row["VoxCeleb1 ID"]) != row["VoxCeleb1 ID"]:
+            rejects.append(Reject(row["VoxCeleb1 ID"], f"repeated: {META} gives its person another ID before"))
     return Release(_items(raw / present[0], identities, rejects), None)
 
 
@@ -68,28 +72,31 @@ def _items(archive: Path, identities: dict[str, str], rejects: list[Reject]) -> 
         if key is None:
             yield from (item for item in group if isinstance(item, Reject))
         else:
-            yield from _track([item for item in group if isinstance(item, Frame)], identities)
+            yield from _track((item for item in group if isinstance(item, Frame)), identities)
             present.add(key[0])
     for name, identity in sorted(identities.items()):
         if name not in present:
             yield Reject(identity, f"no tracks in the release: listed in {META}")
 
 
-def _track(frames: list[Frame], identities: dict[str, str]) -> Iterator[Track | Reject]:
-    first = frames[0]
+def _track(frames: Iterator[Frame], identities: dict[str, str]) -> Iterator[Track | Reject]:
+    first = next(frames)
     key = "/".join(first.track_key)
     if first.name not in identities:
         yield Reject(key, f"identity unknown: not in {META}")
-    elif sum(len(frame.data) for frame in frames) > MAX_TRACK_BYTES:
-        yield Reject(key, f"track too large: more than {MAX_TRACK_BYTES} bytes")
-    else:
-        by_number: dict[int, bytes] = {}
-        for frame in frames:
-            if frame.number in by_number:
-                yield Reject(f"{key}/{frame.number:07d}", "frame number repeated in its track")
-            by_number.setdefault(frame.number, frame.data)
-        media = Frames(tuple(sorted(by_number.items())))
-        yield Track(identities[first.name], first.video_id, first.track, lambda: media)
+        return
+    by_number: dict[int, bytes] = {}
+    room = MAX_TRACK_BYTES
+    for frame in chain([first], frames):
+        room -= len(frame.data)
+        if room < 0:
+            yield Reject(key, f"track too large: more than {MAX_TRACK_BYTES} bytes")
+            return
+        if frame.number in by_number:
+            yield Reject(f"{key}/{frame.number:07d}", "frame number repeated in its track")
+        by_number.setdefault(frame.number, frame.data)
+    media = Frames(tuple(sorted(by_number.items())))
+    yield Track(identities[first.name], first.video_id, first.track, lambda: media)
 
 
 def _frame(name: str, data: bytes) -> Frame | Reject | None:

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from fabnet.boxes import Box, around
+from stages import workers
 from stages.errors import Rejected, UserError
 from stages.media import read_file
 from stages.readers import Face, Reject, Release, inside, printable, sha256_by_name
@@ -41,6 +41,7 @@ FOLDERS = {  # folder -> owner's part, subset
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _FILE = re.compile(rf"(?P<root>(?:.*/)?)(?P<folder>{'|'.join(FOLDERS)})/(?P<name>[^/]+)")
 _FARTHEST_PX = 1e6  # of a point from the corner; beyond, and where it is NaN, the number is damaged
+Boxes = dict[str, dict[str, Box | None]]  # folder -> picture -> annotated box as edges; None: damaged
 _POINT_BLOCK = re.compile(r"\{(.*?)\}", re.DOTALL)
 
 
@@ -55,8 +56,7 @@ def read(raw: Path) -> Release[Face]:
     if not members:
         raise UserError(f"{raw} should hold {EXPECTED}: found none of them")
     stems = sorted({(folder, str(PurePosixPath(name).with_suffix(""))) for folder, name in members if _is_used(name)})
-    boxes = {folder: _boxes(raw, names, folder) for folder in FOLDERS}
-    return Release(_items(raw, stems, set(names), boxes), len(stems))
+    return Release(_items(raw, stems, set(names), _boxes(raw, names)), len(stems))
 
 
 def parse_points(data: bytes) -> NDArray[np.float64]:
@@ -79,9 +79,7 @@ def _is_used(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in (".pts", *PICTURES)
 
 
-def _items(
-    raw: Path, stems: list[tuple[str, str]], names: set[str], boxes: dict[str, dict[str, Box]]
-) -> Iterator[Face | Reject]:
+def _items(raw: Path, stems: list[tuple[str, str]], names: set[str], boxes: Boxes) -> Iterator[Face | Reject]:
     without_box = 0
     for folder, stem in stems:
         sample_id = f"{folder}/{PurePosixPath(stem).name}"
@@ -92,39 +90,64 @@ def _items(
             continue
         without_box += PurePosixPath(face.image).name not in boxes[folder]
         yield face
+        for image in _pictures(stem, names)[1:]:
+            yield Reject(f"{folder}/{PurePosixPath(image).name}", f"same name as another picture: {face.image}")
     if without_box:
         log.info("w300: %d faces have no annotated box, the box of their points is used", without_box)
 
 
-def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, Box]) -> Face:
+def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, Box | None]) -> Face:
     inside(stem)
     if stem.endswith("_mirror"):
         raise Rejected("mirrored copy")
     if f"{stem}.pts" not in names:
         raise Rejected("no points: a picture without its .pts file")
-    images = [name for kind in PICTURES for name in (stem + kind, stem + kind.upper()) if name in names]
+    images = _pictures(stem, names)
     if not images:
         raise Rejected("no such picture: points without their picture")
     points = parse_points(read_file(raw / f"{stem}.pts"))
     part, subset = FOLDERS[folder]
-    box = boxes.get(PurePosixPath(images[0]).name) or around(points)
+    box = boxes.get(PurePosixPath(images[0]).name, around(points))
+    if box is None:
+        raise Rejected("box is damaged: its corners are no numbers, or turned inside out")
     return Face(f"{folder}/{PurePosixPath(stem).name}", images[0], part, subset, box, points)
 
 
-def _boxes(raw: Path, names: list[str], folder: str) -> dict[str, Box]:
-    """Annotated boxes by picture name, as edges; empty without a box file."""
-    file_name = f"bounding_boxes_{folder.replace('/', '_')}.mat"
-    found = [name for name in names if PurePosixPath(name).name == file_name]
-    if not found:
-        log.info("w300: no %s, the boxes of the points are used", file_name)
-        return {}
+def _pictures(stem: str, names: set[str]) -> list[str]:
+    return [name for kind in PICTURES for name in (stem + kind, stem + kind.upper()) if name in names]
+
+
+def _boxes(raw: Path, names: list[str]) -> Boxes:
+    """Annotated boxes; none of folders without a box file."""
+    file_of = {f"bounding_boxes_{folder.replace('/', '_')}.mat": folder for folder in FOLDERS}
+    found = {file_of[file]: raw / name for name in reversed(names) if (file := PurePosixPath(name).name) in file_of}
+    for file, folder in file_of.items():
+        if folder not in found:
+            log.info("w300: no %s, the boxes of the points are used", file)
+    boxes: Boxes = {folder: {} for folder in FOLDERS}
+    read = workers.apart(read_boxes, found.values()) if found else iter(())
+    for folder, path in found.items():
+        try:
+            boxes[folder] = next(read)
+        except Rejected as error:
+            raise UserError(f"{path} is no readable box file ({error}): fetch it again or remove it") from None
+    return boxes
+
+
+def read_boxes(path: Path) -> dict[str, Box | None]:
+    """Boxes of one .mat file by picture name, as edges. Damaged files can end the process in which SciPy reads them.
+
+    Raises:
+        Rejected: the file cannot be read.
+    """
     try:
-        entries = loadmat(raw / found[0])["bounding_boxes"][0]
+        entries = loadmat(path)["bounding_boxes"][0]
         return {str(entry["imgName"][0, 0][0]): _box(entry["bb_ground_truth"][0, 0][0]) for entry in entries}
-    except (ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError, MatReadError) as error:
-        raise UserError(f"{raw / found[0]} is no readable box file ({error}): fetch it again or remove it") from None
+    except Exception as error:  # SciPy documents none, and raises many
+        raise Rejected(f"{type(error).__name__}: {error}") from None
 
 
-def _box(corners: NDArray[np.float64]) -> Box:
+def _box(corners: NDArray[np.float64]) -> Box | None:
     x0, y0, x1, y1 = (float(corner) - 0.5 for corner in corners)  # 1-based centres to edges
-    return x0, y0, x1, y1
+    usable = max(map(abs, (x0, y0, x1, y1))) < _FARTHEST_PX and x0 < x1 and y0 < y1
+    return (x0, y0, x1, y1) if usable else None

@@ -35,7 +35,6 @@ TINY: dict[str, dict[str, Any]] = {
     "w300": {"training": 6, "common": 3, "challenging": 2},
 }
 PICTURES = (".jpg", ".png")
-HUGE_BMP = b"BM" + bytes(16) + (50_000).to_bytes(4, "little") * 2 + bytes(64)
 DATABASE = b"SQLite format 3\0"
 
 
@@ -52,6 +51,13 @@ def test_every_data_set_answers_an_empty_release_with_one_sentence(name, tmp_pat
     (tmp_path / "manifest.json").write_text('{"dataset": "x", "source": "folder", "files": []}')
     with pytest.raises(UserError, match="should hold"):
         plugins.load("stages.datasets", name).read(tmp_path)
+
+
+def test_nothing_trains_on_celeba_since_mafl_is_a_part_of_it():
+    for path in sorted((ROOT / "profiles").glob("*.yaml")):
+        trained_on = config.load(path).tracks
+        assert set(trained_on) <= {"voxceleb1", "voxceleb2"}
+        assert not any("elebA" in (ROOT / "stages" / "datasets" / f"{name}.py").read_text() for name in trained_on)
 
 
 def run(name: str, release: Path, work: Path) -> tuple[set[str], list[dict[str, str]]]:
@@ -179,12 +185,18 @@ def test_a_list_that_names_everything_twice_gives_everything_once(intact, tmp_pa
         assert kept == intact["kept"]
 
 
+def bmp(side_px: int) -> bytes:
+    return b"BM" + bytes(16) + side_px.to_bytes(4, "little") * 2 + bytes(64)
+
+
 MEDIA: dict[str, Callable[[bytes], bytes | None]] = {
     "no file": lambda data: None,
     "an empty file": lambda data: b"",
     "no picture": lambda data: b"<html>404</html>",
     "cut in half": lambda data: data[: len(data) // 2],
-    "50,000 x 50,000 px": lambda data: HUGE_BMP,
+    "50,000 x 50,000 px": lambda data: bmp(50_000),
+    "0 x 0 px": lambda data: bmp(0),
+    "0 x 0 px as PNG": lambda data: b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(64),
 }
 
 

@@ -1,6 +1,11 @@
+import io
+import random
+import tarfile
+
+import numpy as np
 import pytest
 from media_samples import encoded, noise
-from releases import affectnet, bring, put
+from releases import affectnet, bring, put, small_affectnet
 
 from stages.datasets.affectnet import read
 from stages.errors import UserError
@@ -102,3 +107,110 @@ def test_a_release_without_a_list_is_one_sentence(tmp_path):
     put(tmp_path / "release" / "Manually_Annotated_Images" / "1" / "p.jpg", b"x")
     with pytest.raises(UserError, match=r"validation\.csv"):
         read(bring("affectnet", tmp_path / "release", tmp_path / "raw"))
+
+
+def small(tmp_path, release) -> list[Face | Reject]:
+    return list(read(bring("affectnet", release, tmp_path / "raw")).items)
+
+
+def test_the_small_release_is_read_from_its_annotation_files(tmp_path):
+    release = small_affectnet(tmp_path / "release", val_set={3: 7}, train_set={0: 0, 10: 1, 2: 6})
+    found = small(tmp_path, release)
+    assert all(isinstance(face, Face) and face.box_xyxy_px is None for face in found)
+    assert [(face.key, face.image, face.part, dict(face.labels)) for face in found if isinstance(face, Face)] == [
+        ("val_set/images/3.jpg", "val_set/images/3.jpg", "test", {"expression": 7}),
+        ("train_set/images/0.jpg", "train_set/images/0.jpg", "train", {"expression": 0}),
+        ("train_set/images/10.jpg", "train_set/images/10.jpg", "train", {"expression": 1}),
+        ("train_set/images/2.jpg", "train_set/images/2.jpg", "train", {"expression": 6}),
+    ]
+
+
+def test_the_small_release_is_unpacked_by_fetch(tmp_path):
+    made = small_affectnet(tmp_path / "made", val_set={3: 7}, train_set={0: 0})
+    (tmp_path / "release").mkdir()
+    for name in ("train_set", "val_set"):
+        with tarfile.open(tmp_path / "release" / f"{name}.tar", "w") as archive:
+            archive.add(made / name, name)
+    assert [item.key for item in small(tmp_path, tmp_path / "release")] == [
+        "val_set/images/3.jpg",
+        "train_set/images/0.jpg",
+    ]
+
+
+def test_what_is_missing_or_wrong_in_the_small_release_is_a_reject(tmp_path):
+    release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 8, 2: 11, 3: "nan", 4: 1, 5: 1, 6: 1})
+    (release / "train_set" / "annotations" / "4_exp.npy").unlink()
+    (release / "train_set" / "images" / "5.jpg").unlink()
+    put(release / "train_set" / "images" / "7.jpg", (release / "val_set" / "images" / "1.jpg").read_bytes())
+    np.save(release / "train_set" / "annotations" / "7_exp.npy", np.array("2"))
+    found = small(tmp_path, release)
+    assert [item.key for item in found if isinstance(item, Face)] == ["val_set/images/1.jpg", "train_set/images/6.jpg"]
+    assert [(item.key, item.reason.split(":")[0]) for item in found if isinstance(item, Reject)] == [
+        ("train_set/images/1.jpg", "labelled none"),
+        ("train_set/images/2.jpg", "unknown expression code"),
+        ("train_set/images/3.jpg", "unknown expression code"),
+        ("train_set/images/4.jpg", "no annotation"),
+        ("train_set/images/7.jpg", "same picture as another"),
+        ("train_set/annotations/5_exp.npy", "no such picture"),
+    ]
+
+
+def npy(value: object, **how: bool) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.array(value), **how)
+    return file.getvalue()
+
+
+class Hostile:
+    """Leaves a trace where it is unpickled."""
+
+    def __reduce__(self):
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+BAD_NPY = {
+    "empty": b"",
+    "another format": b"\x89PNG\r\n\x1a\n" + bytes(200),
+    "an archive": b"PK\x03\x04" + bytes(200),
+    "cut in half": npy("1")[:64],
+    "without its value": npy("1")[:-4],
+    "two values": npy(["1", "2"]),
+    "no value": npy([]),
+    "a pickled object": npy(Hostile(), allow_pickle=True),
+    "more than is there": npy("1").replace(b"(), }      ", b"(1,9**9), }"),
+    "a value of 4 GB": npy("1").replace(b"'<U1'", b"'<U1000000000'").replace(b" " * 9 + b"\n", b"\n"),
+    "no letter": npy("1")[:-4] + b"\xff\xff\xff\xff",
+}
+
+
+@pytest.mark.parametrize("what", BAD_NPY)
+def test_an_annotation_file_that_cannot_be_read_is_a_reject(what, tmp_path):
+    release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 1})
+    put(release / "train_set" / "annotations" / "1_exp.npy", BAD_NPY[what])
+    assert small(tmp_path, release)[1] == Reject(
+        "train_set/images/1.jpg", "damaged annotation: 1_exp.npy should be a .npy file with one value"
+    )
+
+
+def test_random_bytes_in_an_annotation_file_never_end_a_run(tmp_path):
+    release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set=dict.fromkeys(range(150), 1))
+    rng = random.Random(5)
+    for number in range(150):
+        path = release / "train_set" / "annotations" / f"{number}_exp.npy"
+        data = bytearray(path.read_bytes())
+        for _ in range(rng.randint(1, 3)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+    assert len(small(tmp_path, release)) == 151
+
+
+def test_half_of_the_small_release_is_one_sentence(tmp_path):
+    release = small_affectnet(tmp_path / "release", train_set={1: 1})
+    with pytest.raises(UserError, match="found no val_set/images/"):
+        small(tmp_path, release)
+
+
+def test_the_full_release_is_read_where_both_are_there(tmp_path):
+    release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 1})
+    affectnet(release, [row("1/p1.jpg")], [], PICTURES)
+    assert [item.key for item in small(tmp_path, release)] == ["1/p1.jpg"]

@@ -2,12 +2,13 @@ import math
 import sqlite3
 from collections.abc import Sequence
 
+import pyarrow as pa
 import pytest
 from media_samples import encoded, noise
 from releases import bring, put
 
-from stages import index, tables
-from stages.config import BoxParams, IndexParams
+from stages import index, split, tables
+from stages.config import BoxParams, FaceSplitParams, IndexParams
 from stages.datasets.aflw import read, wrap
 from stages.errors import Rejected, UserError
 from stages.readers import Face, Reject
@@ -61,6 +62,34 @@ def test_faces_of_one_picture_are_one_group(tmp_path):
     assert [(face.sample_id, face.group_id) for face in found if isinstance(face, Face)] == [
         ("2/a.jpg/1", "2/a.jpg"), ("2/a.jpg/3", "2/a.jpg"), ("2/b.jpg/2", "2/b.jpg"),
     ]  # fmt: skip
+
+
+def test_near_duplicates_stay_in_one_part_with_all_faces_of_their_pictures(tmp_path):
+    rect = (10, 10, 90, 91)
+    names = [f"p{number:02d}" for number in range(12)]
+    folder = release(tmp_path / "r", [(name, rect, DEMO) for name in names] + [("p03", rect, DEMO)])
+    with sqlite3.connect(folder / "aflw.sqlite") as database:
+        database.execute("CREATE TABLE NearDuplicates (face_id INTEGER)")
+        database.executemany("INSERT INTO NearDuplicates VALUES (?)", [(2,), (4,), (9,), (9,), (77,), (None,)])
+    database.close()
+    faces = [item for item in items(folder, tmp_path / "raw") if isinstance(item, Face)]
+    groups = {face.sample_id: face.group_id for face in faces}
+    together = {"2/p01.jpg/2", "2/p03.jpg/4", "2/p03.jpg/13", "2/p08.jpg/9"}
+    assert {name for name, group in groups.items() if group == "near duplicates"} == together
+    assert len(set(groups.values())) == 10
+    found = pa.table({"sample_id": list(groups), "group_id": list(groups.values()), "part": [""] * len(groups)})
+    for seed in range(20):
+        splits = split.split_faces(found, FaceSplitParams(val=0.3, test=0.3), seed=seed).to_pylist()
+        assert len({row["part"] for row in splits if row["sample_id"] in together}) == 1
+
+
+def test_a_near_duplicates_table_without_its_column_is_one_sentence(tmp_path):
+    folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
+    with sqlite3.connect(folder / "aflw.sqlite") as database:
+        database.execute("CREATE TABLE NearDuplicates (face INTEGER)")
+    database.close()
+    with pytest.raises(UserError, match="no readable AFLW database"):
+        items(folder, tmp_path / "raw")
 
 
 def test_an_odd_box_that_leaves_the_picture_is_cut_as_it_is(tmp_path):

@@ -1,5 +1,6 @@
 import io
 import random
+import tarfile
 import zipfile
 
 import pytest
@@ -22,18 +23,6 @@ def test_members_come_out_of_any_number_of_parts(tmp_path, parts):
     in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), parts)
     with archives.open_zip(only(tmp_path)) as archive:
         assert {info.filename: archives.zip_member(archive, info) for info in archive.infolist()} == MEMBERS
-
-
-def test_parts_read_as_one_file_from_any_position(tmp_path):
-    whole = random.Random(0).randbytes(1000)
-    paths = in_parts(tmp_path, "x", whole, 7)
-    with io.BufferedReader(archives.Parts(paths), 64) as file:
-        for _ in range(200):
-            at, size = random.Random(_).randrange(1100), random.Random(_ + 1).randrange(400)
-            file.seek(at)
-            assert file.read(size) == whole[at : at + size]
-        assert file.seek(-10, io.SEEK_END) == 990
-        assert file.read() == whole[-10:]
 
 
 @pytest.mark.parametrize("missing", ["aa", "ab", "ac"])
@@ -99,6 +88,32 @@ def test_a_tar_is_read_in_its_order_with_bad_names_as_rejects(tmp_path):
     items = list(archives.tar_members(path))
     assert [item for item in items if isinstance(item, tuple)] == [("b", b"1"), ("c/d", b"4")]
     assert {item.key for item in items if isinstance(item, Reject)} == {"../a", "/etc/x"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_in_a_tar_are_rejects(kind, tmp_path):
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        info = tarfile.TarInfo("a/1.6/v/0000025.jpg")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+    assert list(archives.tar_members(tmp_path / "x.tar.gz")) == [
+        Reject("a/1.6/v/0000025.jpg", "not a regular file in the archive")
+    ]
+
+
+def test_a_tar_that_expands_a_thousand_fold_is_refused_before_its_member_is_read(tmp_path):
+    path = tar_gz(tmp_path / "x.tar.gz", {f"{k}.jpg": bytes(10**6) for k in range(5)})
+    got = []
+    with pytest.raises(UserError, match=r"x\.tar\.gz is refused: it expands more than 200-fold"):
+        got.extend(name for name, _ in archives.tar_members(path))
+    assert got == ["0.jpg"]
+
+
+def test_a_zip_that_expands_a_thousand_fold_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dev/mp4/id1/v/1.mp4", bytes(20_000_000))
+    with pytest.raises(UserError, match=r"x\.zip is refused: it expands more than 200-fold"):
+        archives.open_zip(only(tmp_path))
 
 
 def test_a_tar_cut_short_is_a_user_error_after_its_whole_members(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_samples import encoded, level, mp4, noise
-from releases import bring, frame_members, put, voxceleb1, voxceleb2
+from releases import VOX1_HEADER, bring, frame_members, put, tar_gz, voxceleb1, voxceleb2
 
 from fabnet.images import scale_pad_centre
 from stages import crop, media, tables
@@ -90,6 +90,25 @@ def test_dense_frames_are_thinned_to_the_grid(tmp_path):
     members = frame_members(["A"], tracks=1, frames=12)
     raw = bring("voxceleb1", voxceleb1(tmp_path / "release", members, ["A"]), tmp_path / "raw")
     assert [row["frame"] for row in run("voxceleb1", raw, tmp_path / "out", fps=1.0)] == [6, 30, 54]
+
+
+STEPS = {  # archive, place of a frame, step between frame numbers, frames kept per second -> frame numbers kept
+    "1 of 25 at 1 fps": ("zippedFaces", "unzippedFaces/A/1.6/v", 25, 1.0, [0, 25, 50, 75]),
+    "1 of 25 at 5 fps": ("zippedFaces", "unzippedFaces/A/1.6/v", 25, 5.0, [0, 25, 50, 75]),
+    "1 of 6 at 1 fps": ("dense-face-frames", "unzippedIntervalFaces/data/A/1.6/v/1", 6, 1.0, [0, 30, 54, 78]),
+    "1 of 6 at 5 fps": ("dense-face-frames", "unzippedIntervalFaces/data/A/1.6/v/1", 6, 5.0, list(range(0, 91, 6))),
+}
+
+
+@pytest.mark.parametrize("what", STEPS)
+def test_frame_numbers_of_both_voxceleb1_archives_count_at_25_fps(what, tmp_path):
+    archive, place, step, fps, kept = STEPS[what]
+    numbers = range(0, 96, step)
+    members = {f"{place}/{number:07d}.jpg": encoded(noise(64, 64, number)) for number in numbers}
+    tar_gz(tmp_path / "release" / f"{archive}.tar.gz", members)
+    put(tmp_path / "release" / "vox1_meta.csv", f"{VOX1_HEADER}\nid10001\tA\tm\tNowhere\tdev\n")
+    rows = run("voxceleb1", bring("voxceleb1", tmp_path / "release", tmp_path / "raw"), tmp_path / "out", fps=fps)
+    assert [row["frame"] for row in rows] == kept
 
 
 def test_frames_of_a_track_lie_side_by_side(tmp_path):

@@ -1,9 +1,11 @@
+import hashlib
+
 import openpyxl
 import pytest
 from media_samples import encoded, noise
 from releases import bring, put
 
-from stages.datasets.emotionet import ACTION_UNITS, lists_of, read, rows
+from stages.datasets.emotionet import ACTION_UNITS, addresses, lists_of, read, rows
 from stages.errors import UserError
 from stages.readers import Face, Reject
 
@@ -108,7 +110,7 @@ def test_a_picture_of_both_lists_is_handed_out_as_test_first(tmp_path):
 
 def test_what_is_wrong_in_a_list_is_a_reject(tmp_path):
     short, odd, stray = cells(1)[:40], cells(2), cells(3)
-    odd[5], stray[:2] = "2", ["http://blog.example/a.gif", "http://blog.example/a.gif"]
+    odd[5], stray[:2] = "2", ["blog/a.gif", "/a.gif"]
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(short, odd, stray, cells(77), cells(4)))
     put(tmp_path / "r" / "dataFile_1001.txt", b"")
     found = items(tmp_path / "r", tmp_path / "raw")
@@ -135,3 +137,23 @@ def test_addresses_come_with_the_owners_copy_first(tmp_path):
     assert not isinstance(row, Reject)
     assert row.addresses == tuple(cells(1)[:2])
     assert row.name == NAME.format(1)
+
+
+def test_pictures_of_older_releases_are_named_after_their_address(tmp_path):
+    blogs = ["http://blog.example/a.gif", "http://blog.example/b.png?width=500", "https://tumblr.example/1/c"]
+    lines = [[blog, "http://elsewhere.example/x.jpg", *cells(1, (9,))[2:]] for blog in blogs]
+    put(tmp_path / "r" / "dataFile_1001.txt", automatic(*lines, cells(4)))
+    put(tmp_path / "r" / "EmotioNet_FACS.csv", ",".join([blogs[0], *cells(1, (12,))[2:]]))
+    names = [f"by_address/{hashlib.sha256(blog.encode()).hexdigest()[:32]}" for blog in blogs]
+    for number, name in enumerate(names[:2]):
+        put(tmp_path / "r" / "images" / name, encoded(noise(40, 40, number)))
+    found = items(tmp_path / "r", tmp_path / "raw", pictures=[4])
+    assert [(item.sample_id, item.part) for item in found if isinstance(item, Face)] == [
+        (names[0], "test"),  # the second list's row of the same picture is rejected when it is packed
+        (names[0], "train"),
+        (names[1], "train"),
+        (NAME.format(4), "train"),
+    ]
+    assert [item.key for item in found if isinstance(item, Reject)] == [names[2]]
+    files = {name: tmp_path / "r" / name for name in ("dataFile_1001.txt", "EmotioNet_FACS.csv")}
+    assert [name.removeprefix("images/") for name, _ in addresses(files)] == [*names, NAME.format(4)]

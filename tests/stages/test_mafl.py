@@ -50,6 +50,25 @@ def test_celeba_pictures_that_mafl_does_not_list_are_not_used(tmp_path):
     assert len(found) == 2
 
 
+PARTITIONS = {
+    "all in training": ("000001.jpg 0\r\n000002.jpg 0\r\n000003.jpg 1", "all pictures are in CelebA's training part"),
+    "one in validation": ("000001.jpg 0\n000002.jpg 1\n", "1 pictures are not in CelebA's training part"),
+    "one cut off": ("000001.jpg 0\n0000", "1 pictures are not in CelebA's training part"),
+    "an empty file": ("", "2 pictures are not in CelebA's training part"),
+    "another format": (b"\x89PNG\r\n\x1a\n\xff\xfe", "2 pictures are not in CelebA's training part"),
+}
+
+
+@pytest.mark.parametrize("what", PARTITIONS)
+def test_the_partition_file_of_celeba_is_compared_where_it_is_there(what, tmp_path, caplog):
+    caplog.set_level("INFO")
+    data, told = PARTITIONS[what]
+    folder = release(tmp_path / "r", LINES, "000002.jpg", "000001.jpg")
+    put(folder / "list_eval_partition.txt", data)
+    assert len([item for item in items(folder, tmp_path / "raw") if isinstance(item, Face)]) == 2
+    assert told in caplog.text
+
+
 def test_what_is_missing_or_damaged_is_a_reject(tmp_path):
     lines = [*LINES[:2], "000003.jpg  69  109  106", "000004.jpg" + POINTS.replace("154", "nan")]
     testing = "000003.jpg\n000004.jpg\n000005.jpg\n000099.jpg\n../x.jpg"
@@ -57,6 +76,17 @@ def test_what_is_missing_or_damaged_is_a_reject(tmp_path):
     assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == [
         "points are damaged", "points are damaged", "no points", "no such picture", "unsafe name",
     ]  # fmt: skip
+
+
+def test_a_second_row_of_points_is_told_and_the_first_one_counts(tmp_path):
+    again = "000001.jpg" + POINTS.replace("69", "11")
+    found = items(release(tmp_path / "r", [*LINES, again], "000002.jpg", "000001.jpg"), tmp_path / "raw")
+    assert [(item.key, item.reason.split(":")[0]) for item in found if isinstance(item, Reject)] == [
+        ("000001.jpg", "repeated")
+    ]
+    first = next(item for item in found if isinstance(item, Face))
+    assert first.points_px is not None
+    assert first.points_px[0].tolist() == [69, 109]
 
 
 @pytest.mark.parametrize("name", ["training.txt", "testing.txt", "list_landmarks_align_celeba.txt"])

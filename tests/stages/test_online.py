@@ -2,17 +2,19 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 from faulty_server import FINE, Fault, Site, serving
 from media_samples import encoded, noise
-from releases import in_parts, put, tar_gz, zip_bytes
+from releases import frame_members, in_parts, put, tar_gz, voxceleb1, voxceleb2, zip_bytes
 from test_serve_sample import serving as serving_sample
 
 from stages import archives, fetch, plugins, serve_sample, tables
 from stages.config import FetchParams, SampleParams
 from stages.errors import UserError
+from stages.readers import Track
 
 TINY = {
     "emotionet": {"automatic": 4, "manual": 4},
@@ -202,3 +204,40 @@ def test_some_identities_come_without_the_rest_of_the_archive(tmp_path, monkeypa
         assert set(bring("voxceleb2", tmp_path, identities=["id3"])) == {"id3.zip", "vox2_meta.csv"}
         with pytest.raises(UserError, match="identity 'id77' should have members"):
             bring("voxceleb2", tmp_path, identities=["id77"])
+
+
+TEXT = zip_bytes({"txt/id10001/vid1/00001.txt": b"Identity  : \tid10001\n"})
+
+
+@pytest.mark.parametrize("source", ["http", "folder"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_text_archives_come_with_voxceleb_and_its_reader_leaves_them_aside(number, source, tmp_path, monkeypatch):
+    folder, text = tmp_path / "release", {f"vox{number}_{part}_txt.zip" for part in ("dev", "test")}
+    if number == 1:
+        voxceleb1(folder, frame_members(["A"]), ["A"])
+    else:
+        voxceleb2(folder, {"id00012/v/00001": b"1"})
+    for name in text:
+        put(folder / name, TEXT)
+    dataset, names = f"voxceleb{number}", {path.name for path in folder.iterdir()}
+    if source == "http":
+        listed(tmp_path, dataset, *(f"{name} - - OWNER" for name in sorted(names)))
+        site = Site({path.name: path.read_bytes() for path in folder.iterdir()})
+        shutil.rmtree(folder)
+        monkeypatch.delenv("FABNET_MIRROR", raising=False)
+        with serving(site):
+            monkeypatch.setenv("FABNET_OWNER_URL", site.url)
+            found = bring(dataset, tmp_path)
+    else:
+        found = bring(dataset, tmp_path, "folder")
+    assert set(found) == names
+    items = list(plugins.load("stages.datasets", dataset).read(tmp_path / "raw").items)
+    assert items
+    assert all(isinstance(item, Track) for item in items)
+
+
+@pytest.mark.parametrize("chosen", [{"parts": 1}, {"identities": ["id10001"]}])
+def test_a_subset_of_a_release_that_is_not_cut_up_is_one_sentence(chosen, owner, tmp_path):
+    listed(tmp_path, "voxceleb1", "vox1_meta.csv - - VOXCELEB")
+    with pytest.raises(UserError, match="which voxceleb1 does not have: leave them out"):
+        bring("voxceleb1", tmp_path, **chosen)

@@ -93,3 +93,15 @@ def test_what_is_open_is_taken_from_the_record_and_what_is_published_is_not():
 @pytest.mark.parametrize("dataset", plugins.names("stages.datasets"))
 def test_every_data_set_has_a_committed_registry(dataset):
     registry.read(ROOT / "data" / "registry" / f"{dataset}.txt")
+
+
+def test_voxceleb_is_registered_with_parts_test_archives_metadata_and_text():
+    names = {
+        number: {entry.name for entry in registry.read(ROOT / "data" / "registry" / f"voxceleb{number}.txt")}
+        for number in (1, 2)
+    }
+    assert names[1] == {"dense-face-frames.tar.gz", "vox1_meta.csv", "vox1_dev_txt.zip", "vox1_test_txt.zip"}
+    assert names[2] == {
+        *(f"vox2_dev_mp4_parta{letter}" for letter in "abcdefghi"),
+        *("vox2_test_mp4.zip", "vox2_meta.csv", "vox2_dev_txt.zip", "vox2_test_txt.zip"),
+    }

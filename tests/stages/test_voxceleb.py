@@ -118,3 +118,29 @@ def test_a_missing_part_stops_with_its_name(tmp_path):
     (release / "vox2_dev_mp4_partab").unlink()
     with pytest.raises(UserError, match="vox2_dev_mp4_partab is missing"):
         two.read(bring("voxceleb2", release, tmp_path / "raw"))
+
+
+def test_a_track_that_is_too_large_is_a_reject_and_not_kept_in_memory(tmp_path, monkeypatch):
+    root = "unzippedIntervalFaces/data"
+    members = {f"{root}/A/1.6/v/{track}/{6 * k:07d}.jpg": bytes(100) for track in (1, 2) for k in range(3 * track)}
+    monkeypatch.setattr(one, "MAX_TRACK_BYTES", 300)
+    tracks, rejects = split(one.read(voxceleb1(tmp_path, members, ["A"])))
+    assert [track.key for track in tracks] == ["id10001/v/1"]
+    assert rejects == [Reject("A/v/2", "track too large: more than 300 bytes")]
+
+
+def test_a_person_with_two_ids_keeps_the_first_and_the_other_is_told(tmp_path):
+    voxceleb1(tmp_path, frame_members(["A"], tracks=1), ["A"])
+    with (tmp_path / "vox1_meta.csv").open("a") as file:
+        file.write("id10001\tA\tm\tNowhere\tdev\nid19999\tA\tm\tNowhere\tdev\n")
+    tracks, rejects = split(one.read(tmp_path))
+    assert [track.key for track in tracks] == ["id10001/vid1/1"]
+    assert [(reject.key, reject.reason.split(":")[0]) for reject in rejects] == [("id19999", "repeated")]
+
+
+def test_members_that_are_there_twice_are_handed_out_twice_for_packing_to_reject(tmp_path):
+    data = zip_bytes({"mp4/id1/v/1.mp4": b"1", "mp4/id1/v/2.mp4": b"2"})
+    put(tmp_path / "vox2_test_mp4.zip", data.replace(b"v/2.mp4", b"v/1.mp4"))
+    put(tmp_path / "vox2_meta.csv", "VoxCeleb2 ID ,Set \nid1 ,test \n")
+    tracks, _ = split(two.read(tmp_path))
+    assert [track.key for track in tracks] == ["id1/v/1", "id1/v/1"]

@@ -1,9 +1,15 @@
+import os
+import random
+from pathlib import Path
+
 import numpy as np
 import pytest
 from releases import bring, face_points, points_text, put, w300
 from scipy.io import savemat
 
-from stages.datasets.w300 import parse_points, read
+from stages import workers
+from stages.datasets import w300 as w300_reader
+from stages.datasets.w300 import parse_points, read, read_boxes
 from stages.errors import Rejected, UserError
 from stages.readers import Face, Reject
 
@@ -90,6 +96,63 @@ def test_a_damaged_box_file_is_one_sentence(tmp_path):
     put(release / "Bounding Boxes" / "bounding_boxes_afw.mat", b"MATLAB 5.0" + bytes(300))
     with pytest.raises(UserError, match=r"bounding_boxes_afw\.mat is no readable box file"):
         items(release, tmp_path / "raw")
+
+
+def crash(path: Path) -> None:
+    os._exit(9)  # SciPy ends in a segmentation fault on some damaged files
+
+
+def test_a_box_file_that_crashes_its_reader_is_one_sentence(tmp_path, monkeypatch):
+    release = w300(tmp_path / "r", {"afw/a": face_points(0), "ibug/b": face_points(1)})
+    boxes_mat(release / "Bounding Boxes" / "bounding_boxes_ibug.mat", {"b.jpg": [1, 1, 9, 9]})
+    raw = bring("w300", release, tmp_path / "raw")
+    monkeypatch.setattr(w300_reader, "read_boxes", crash)
+    with pytest.raises(UserError, match=r"bounding_boxes_ibug\.mat is no readable box file \(its reader crashed\)"):
+        read(raw)
+
+
+@pytest.mark.slow
+def test_random_bytes_in_a_box_file_end_in_boxes_or_one_sentence(tmp_path):
+    path = tmp_path / "bounding_boxes_ibug.mat"
+    boxes_mat(path, {f"{k}.jpg": [1, 1, 9, 9] for k in range(5)})
+    whole, rng = path.read_bytes(), random.Random(3)
+    outcomes = set()
+    for _ in range(20):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[rng.randrange(120, len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        try:
+            outcomes.add(type(next(workers.apart(read_boxes, [path]))))
+        except Rejected:
+            outcomes.add(Rejected)
+    assert outcomes <= {dict, Rejected}
+
+
+BAD_BOXES = {
+    "nan": [np.nan, 1, 9, 9],
+    "infinite": [1, 1, np.inf, 9],
+    "huge": [1, 1, 1e300, 9],
+    "inside out": [9, 1, 1, 9],
+    "without size": [5, 5, 5, 5],
+}
+
+
+def test_an_annotated_box_that_is_none_is_a_reject_and_others_are_read(tmp_path):
+    release = w300(tmp_path / "r", {f"ibug/{name}": face_points(0) for name in (*BAD_BOXES, "good")})
+    boxes = {f"{name}.jpg": box for name, box in {**BAD_BOXES, "good": [11, 21, 111, 131]}.items()}
+    boxes_mat(release / "Bounding Boxes" / "bounding_boxes_ibug.mat", boxes)
+    found = items(release, tmp_path / "raw")
+    assert {key for key, item in found.items() if isinstance(item, Reject)} == {f"ibug/{name}" for name in BAD_BOXES}
+    assert {item.reason.split(":")[0] for item in found.values() if isinstance(item, Reject)} == {"box is damaged"}
+
+
+def test_a_second_picture_of_the_same_name_is_told(tmp_path):
+    release = w300(tmp_path / "r", {"afw/a": face_points(0)})
+    put(release / "afw" / "a.png", b"other")
+    found = items(release, tmp_path / "raw")
+    assert isinstance(found["afw/a"], Face)
+    assert found["afw/a.png"] == Reject("afw/a.png", "same name as another picture: afw/a.jpg")
 
 
 def test_halves_of_a_pair_and_mirrored_copies_are_rejects(tmp_path):
