@@ -39,7 +39,39 @@ TINY: dict[str, Any] = {
     },
 }
 
-METHODS = YAML(typ="safe").load((ROOT / "profiles" / "sample.yaml").read_text(encoding="utf-8"))["methods"]
+# A method of its own: one file, found by its name.
+TOY = '''"""The mean colour of a picture, through a layer that learns to leave it as it is."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from fabnet.method import Method
+
+
+@dataclass(frozen=True)
+class Params:
+    embedding: int
+
+
+class Toy(Method):
+    frames = 1
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, params.embedding, 1))
+
+    def losses(self, frames: Tensor) -> dict[str, Tensor]:
+        colour = frames[:, 0].mean(dim=(2, 3))
+        return {"loss": (self.encoder(frames[:, 0]).flatten(1)[:, :3] - colour).abs().mean()}
+
+
+def build(params: Params, *, size_px: int) -> Method:
+    return Toy(params)
+'''
+
+SAMPLE = YAML(typ="safe").load((ROOT / "profiles" / "sample.yaml").read_text(encoding="utf-8"))
+METHODS = [*SAMPLE["methods"], "toy"]
 
 TASKS = {
     ("affectnet", "expression"),
@@ -74,10 +106,12 @@ def project(folder: Path) -> Path:
         if name.startswith(("stages/", "fabnet/", "data/registry/", ".dvc")) or name in ("dvc.yaml", ".gitignore"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / name)
-    yaml = YAML(typ="safe")
-    params = merged(yaml.load((ROOT / "profiles" / "sample.yaml").read_text()), TINY)
+    (folder / "fabnet" / "pretext" / "toy.py").write_text(TOY, encoding="utf-8")
+    params = merged(SAMPLE, TINY)
+    params |= {name: [*params[name], "toy"] for name in ("methods", "pretrained")}
+    params["method"] = {**params["method"], "toy": {"embedding": 8}}
     with (folder / "params.yaml").open("w") as file:
-        yaml.dump(params, file)
+        YAML(typ="safe").dump(params, file)
     run(folder, "git", "init", "--quiet")
     return folder
 
@@ -107,6 +141,14 @@ def test_one_command_leads_from_raw_releases_to_the_report(first: Path):
     assert len({row["step"] for row in curves["fabnet"]}) == 2
     assert {row["step"] for row in curves["random"]} == {0}
     assert "<html" in (reports / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_method_of_one_new_file_is_in_the_graph_and_in_the_report(first: Path):
+    assert {"pretrain@toy-0", "embed@toy-0", "probe@toy-0"} <= set(
+        run(first, "dvc", "stage", "list", "--name-only").split()
+    )
+    assert '<th scope="row">toy</th>' in (first / "data" / "reports" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
