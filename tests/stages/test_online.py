@@ -17,7 +17,11 @@ from stages.errors import UserError
 from stages.readers import Track
 
 TINY = {
+    "affectnet": {"training": 10, "validation": 8},
+    "aflw": {"pictures": 6},
     "emotionet": {"automatic": 4, "manual": 4},
+    "mafl": {"training": 3, "testing": 2},
+    "voxceleb1": {"identities": 1, "tracks_per_identity": 1, "seconds": 0.8},
     "voxceleb2": {"identities": 1, "tracks_per_identity": 1, "seconds": 0.4, "parts": 3},
     "w300": {"training": 2, "common": 1, "challenging": 1},
 }
@@ -180,7 +184,7 @@ def test_a_dropped_file_with_another_digest_than_the_owners_is_one_sentence(tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", TINY)
+@pytest.mark.parametrize("dataset", plugins.names("stages.datasets"))
 def test_the_served_sample_arrives_as_it_was_published(dataset, tmp_path, monkeypatch):
     module = plugins.load("stages.sample", dataset)
     published = tmp_path / "published"
