@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
         "val_samples": 8,
     },
     "refine": {"epochs": 1},
+    "method": {"fabnet_curriculum": {"batch": 8}},
     "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50},
     "dataset": {
         "affectnet": {"sample": {"training": 90, "validation": 32}},
