@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:  ## list these commands
 	@awk -F ':[^#]*## *' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|small|paper chooses the parameters
+repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|small|paper chooses the parameters
 	@$(BIN)/python -m stages.config $(if $(PROFILE),use $(PROFILE),check)
 	@$(BIN)/dvc repro
 

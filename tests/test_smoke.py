@@ -71,8 +71,8 @@ def build(params: Params, *, size_px: int) -> Method:
     return Toy(params)
 '''
 
-SAMPLE = YAML(typ="safe").load((ROOT / "profiles" / "sample.yaml").read_text(encoding="utf-8"))
-METHODS = [*SAMPLE["methods"], "toy"]
+STUDY = YAML(typ="safe").load((ROOT / "profiles" / "study.yaml").read_text(encoding="utf-8"))
+METHODS = [*STUDY["methods"], "toy"]
 
 TASKS = {
     ("affectnet", "expression"),
@@ -108,7 +108,7 @@ def project(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / name)
     (folder / "fabnet" / "pretext" / "toy.py").write_text(TOY, encoding="utf-8")
-    params = merged(SAMPLE, TINY)
+    params = merged(STUDY, TINY)
     params |= {name: [*params[name], "toy"] for name in ("methods", "pretrained")}
     params["method"] = {**params["method"], "toy": {"embedding": 8}}
     with (folder / "params.yaml").open("w") as file:

@@ -11,7 +11,7 @@ from stages import config
 from stages.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = (ROOT / "profiles" / "sample.yaml").read_text(encoding="utf-8")
+SAMPLE = (ROOT / "profiles" / "study.yaml").read_text(encoding="utf-8")  # every method
 
 # what is wrong, (text of the sample profile, what takes its place), what the sentence has to name
 WRONG = {
