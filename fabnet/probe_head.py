@@ -23,6 +23,16 @@ Link = Callable[[Tensor], Tensor]  # outputs -> predictions
 Shift = Callable[[Tensor, Tensor], Tensor]  # outputs and targets (N, K) of validation -> (K), added to the outputs
 
 
+def half_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """Loss of a regression, (N, K)."""
+    return (outputs - y).square() / 2
+
+
+def as_is(outputs: Tensor) -> Tensor:
+    """Link of a regression."""
+    return outputs
+
+
 @dataclass(frozen=True)
 class Crops:
     """Where N stored crops come from."""

@@ -40,12 +40,12 @@ class Batches:
         if not self.per_epoch:
             raise UserError(
                 f"an epoch of {identities} identities x {params.draws_per_identity} draws does not fill a batch of "
-                f"{params.batch}: raise pretrain.draws_per_identity or lower pretrain.batch"
+                f"{params.batch}: raise pretrain.draws_per_identity or lower the batch"
             )
         if params.val_samples < params.batch:
             raise UserError(
                 f"pretrain.val_samples should fill a batch of {params.batch}, found {params.val_samples}: "
-                "raise it or lower pretrain.batch"
+                "raise it or lower the batch"
             )
 
     def train(self, seed: int, epoch: int) -> Iterator[Tensor]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fabnet import probe_head
 from fabnet.probe_head import Crops, Probe, Samples, Settings
@@ -38,12 +37,4 @@ def decode(y: Array, crops: Crops) -> Array:
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
     """A probe whose `predict` gives angles in radians; y is (N, K)."""
-    return probe_head.fit(train, val, params, loss=_half_squared_error, link=_as_is)
-
-
-def _half_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
-    return (outputs - y).square() / 2
-
-
-def _as_is(outputs: Tensor) -> Tensor:
-    return outputs
+    return probe_head.fit(train, val, params, loss=probe_head.half_squared_error, link=probe_head.as_is)
