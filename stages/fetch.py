@@ -88,7 +88,7 @@ def _download(dataset: str, fetch: FetchParams, committed: Path, work: Path, mem
 def _files(dataset: str, fetch: FetchParams, release: Path, work: Path, rejects: list[Reject]) -> dict[str, Path]:
     """Every file that belongs into data/raw, by name; pictures that are listed by address are fetched on the way."""
     module = plugins.load("stages.datasets", dataset)
-    wanted = f"put or link the {dataset} release there, expected {module.EXPECTED}"
+    wanted = f"put or link the {dataset} release there, expected {module.EXPECTED}; to be had from {module.OWNER}"
     found = linked.files(release, rejects, wanted)
     if fetch.source == "http" and (listed := _listed(module, found)):
         rejects += online.bring_pictures(dataset, listed, release, os.environ, work)

@@ -1,7 +1,7 @@
 """What the modules in `stages/datasets` hand out, and how they read text that owners wrote.
 
-A data set module offers `EXPECTED` (one clause: what its release folder holds), `LABELS` (column -> Arrow type;
-empty for face tracks) and `read(raw) -> Release`.
+A data set module offers `EXPECTED` (one clause: what its release folder holds), `OWNER` (whom to ask for it),
+`LABELS` (column -> Arrow type; empty for face tracks) and `read(raw) -> Release`.
 """
 
 import csv

@@ -34,6 +34,10 @@ from stages.readers import (
     text_lines,
 )
 
+OWNER = (
+    "M. Mahoor, University of Denver: https://mohammadmahoor.com/pages/databases/affectnet/, "
+    "where the head of a laboratory signs"
+)
 EXPECTED = (
     "Manually_Annotated_Images/ and Manually_Annotated_file_lists/{training,validation}.csv, "
     "or train_set/ and val_set/ with images/ and annotations/"

@@ -26,6 +26,7 @@ from stages.readers import Face, Reject, Release, inside, nearest, printable, sh
 
 log = logging.getLogger(__name__)
 
+OWNER = "the Institute of Computer Graphics and Vision, TU Graz, by mail"
 EXPECTED = "aflw.sqlite and the pictures in aflw/data/flickr/{0,2,3}/"
 UNPACK_ARCHIVES = True
 ANGLES = ("roll", "pitch", "yaw")

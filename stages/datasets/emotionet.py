@@ -26,6 +26,7 @@ from stages.workbooks import workbook_rows
 
 log = logging.getLogger(__name__)
 
+OWNER = "the CBCSL, Ohio State University: form at https://cbcsl.ece.ohio-state.edu/downloads.html"
 EXPECTED = "dataFile_*.txt, EmotioNet_FACS*.xlsx (or .csv) and the pictures in images/"
 ACTION_UNITS = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)  # of the 2017 challenge, track 1
 LABELS: dict[str, pa.DataType] = {"action_units": pa.list_(pa.int8(), len(ACTION_UNITS))}  # 0, 1 or null: unknown

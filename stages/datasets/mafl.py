@@ -21,6 +21,7 @@ from stages.readers import Face, Reject, Release, inside, nearest, number, print
 
 log = logging.getLogger(__name__)
 
+OWNER = "the MMLab, CUHK, which holds CelebA and MAFL"
 EXPECTED = "img_align_celeba/ and list_landmarks_align_celeba.txt (CelebA), training.txt and testing.txt (MAFL)"
 UNPACK_ARCHIVES = True
 POINTS = 5  # eye left in the picture, right eye, nose, mouth corners left and right

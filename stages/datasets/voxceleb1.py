@@ -19,6 +19,7 @@ from stages.readers import Frames, Reject, Release, Track, records
 
 log = logging.getLogger(__name__)
 
+OWNER = "the VGG, University of Oxford: form at https://mm.kaist.ac.kr/datasets/voxceleb"
 EXPECTED = "dense-face-frames.tar.gz (or zippedFaces.tar.gz) and vox1_meta.csv"
 LABELS: dict[str, pa.DataType] = {}
 

@@ -21,6 +21,7 @@ from stages.readers import Clip, Reject, Release, Track, inside, printable, reco
 
 log = logging.getLogger(__name__)
 
+OWNER = "the VGG, University of Oxford: form at https://mm.kaist.ac.kr/datasets/voxceleb"
 EXPECTED = "vox2_dev_mp4_partaa, vox2_dev_mp4_partab, ... (or a joined .zip) and vox2_meta.csv"
 LABELS: dict[str, pa.DataType] = {}
 

@@ -23,6 +23,7 @@ from stages.readers import Face, Reject, Release, inside, printable, sha256_by_n
 
 log = logging.getLogger(__name__)
 
+OWNER = "iBUG, Imperial College London: form at https://ibug.doc.ic.ac.uk"
 EXPECTED = (
     "the folders afw/, helen/{trainset,testset}/, lfpw/{trainset,testset}/ and ibug/ with pictures and .pts files"
 )

@@ -42,6 +42,7 @@ DATABASE = b"SQLite format 3\0"
 def test_every_data_set_says_what_it_expects_and_which_labels_it_gives(name):
     module = plugins.load("stages.datasets", name)
     assert isinstance(module.EXPECTED, str)
+    assert isinstance(module.OWNER, str)
     assert all(isinstance(kind, pa.DataType) for kind in module.LABELS.values())
     assert not set(module.LABELS) & set(tables.FACES.names)
 

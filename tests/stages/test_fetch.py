@@ -100,7 +100,9 @@ def test_a_missing_or_empty_release_tells_what_belongs_there(tmp_path):
     ):
         bring("voxceleb1", tmp_path / "nowhere", tmp_path / "raw")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="is empty"):
+    with pytest.raises(
+        UserError, match=r"is empty: put or link the w300 release .* to be had from iBUG, Imperial College London"
+    ):
         bring("w300", tmp_path / "empty", tmp_path / "raw")
     assert not (tmp_path / "raw" / "manifest.json").exists()
 
@@ -148,7 +150,7 @@ def publish(folder, params, *, seed):
             raise KeyboardInterrupt
 """,
     )
-    put(tmp_path / "readers" / "made.py", 'EXPECTED = "words"')
+    put(tmp_path / "readers" / "made.py", 'EXPECTED, OWNER = "words", "somebody"')
     for package, folder in ((stages.sample, "modules"), (stages.datasets, "readers")):
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
         monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
