@@ -1,4 +1,4 @@
-"""Put the sample report's numbers and picture into README.md: `python -m pipelines.readme` after `make repro`."""
+"""Put the sample report's numbers and pictures into README.md: `python -m pipelines.readme` after `make repro`."""
 
 import re
 import shutil
@@ -11,7 +11,10 @@ from stages import tables
 from stages.errors import UserError
 
 BLOCK = re.compile(r"(<!-- numbers: [^\n]*-->\n).*?(<!-- end of numbers -->)", re.DOTALL)
-PICTURE = Path("docs/sample-summary.png")
+PICTURES = {  # in data/ -> in the README
+    Path("reports/summary.png"): Path("docs/sample-summary.png"),
+    Path("figures/pictures/confidence.png"): Path("docs/sample-confidence.png"),
+}
 DIGITS = {"auc": 3, "accuracy": 3}  # others: 2
 
 Row = Mapping[str, Any]
@@ -46,29 +49,30 @@ def _cell(row: Row) -> str:
 
 
 def main(root: Path = Path()) -> int:
-    """Rewrite the block between the markers and copy the picture; without a report, say so and touch nothing."""
-    reports = root / "data" / "reports"
+    """Rewrite the block between the markers and copy the pictures; without a report, say so and touch nothing."""
     try:
-        rewrite(root, reports)
+        rewrite(root, root / "data")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
 
 
-def rewrite(root: Path, reports: Path) -> None:
-    """Put numbers and picture of `reports` into the README below `root`.
+def rewrite(root: Path, data: Path) -> None:
+    """Put numbers and pictures of `data` into the README below `root`.
 
     Raises:
         UserError: there is no report, or only a part of one.
     """
-    if not (reports / "summary.png").is_file():
-        raise UserError(f"{reports / 'summary.png'} is missing: run `make repro` to make the report")
+    for picture in PICTURES:
+        if not (data / picture).is_file():
+            raise UserError(f"{data / picture} is missing: run `make repro` to make the report")
     text = (root / "README.md").read_text(encoding="utf-8")
-    block = table(headline_rows(reports / "metrics.parquet"))
+    block = table(headline_rows(data / "reports" / "metrics.parquet"))
     (root / "README.md").write_text(BLOCK.sub(rf"\g<1>{block}\n\g<2>", text), encoding="utf-8")
-    (root / PICTURE).parent.mkdir(exist_ok=True)
-    shutil.copyfile(reports / "summary.png", root / PICTURE)
+    (root / "docs").mkdir(exist_ok=True)
+    for picture, shown in PICTURES.items():
+        shutil.copyfile(data / picture, root / shown)
 
 
 if __name__ == "__main__":

@@ -40,12 +40,12 @@ def test_every_local_link_of_the_readme_leads_somewhere():
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
 
 
-@pytest.mark.parametrize("there", ["", "summary.png"])
-def test_without_a_report_the_readme_stays_and_one_sentence_says_why(there, tmp_path, capsys):
+@pytest.mark.parametrize("count", range(len(readme.PICTURES) + 1))
+def test_without_a_report_the_readme_stays_and_one_sentence_says_why(count, tmp_path, capsys):
     (tmp_path / "README.md").write_text("as it was")
-    (tmp_path / "data" / "reports").mkdir(parents=True)
-    if there:
-        (tmp_path / "data" / "reports" / there).write_bytes(b"picture")
+    for picture in list(readme.PICTURES)[:count]:
+        (tmp_path / "data" / picture).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / picture).write_bytes(b"picture")
     assert readme.main(tmp_path) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
