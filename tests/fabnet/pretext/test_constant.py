@@ -8,7 +8,7 @@ from fabnet.pretext import constant
 from fabnet.probe_head import Samples, Settings
 from fabnet.probes import action_units, classes, points, pose
 
-SWEEP = Settings(l2=[1e-4, 1e-2, 1.0], max_iter=100)
+SWEEP = Settings(l2=[1e-4, 1e-2, 1.0], max_iter=100, neighbours=5)
 
 
 def embedded(count: int, dims: int = 16) -> Tensor:
