@@ -32,8 +32,8 @@ def test_a_new_file_is_a_new_member(tmp_path, monkeypatch):
 
 
 def test_an_unknown_module_is_answered_with_the_known_ones():
-    with pytest.raises(UserError, match=r"no module 'vicreg' in fabnet.pretext: expected one of .*fabnet.*random"):
-        plugins.load("fabnet.pretext", "vicreg")
+    with pytest.raises(UserError, match=r"no module 'lion' in fabnet.pretext: expected one of .*fabnet.*random"):
+        plugins.load("fabnet.pretext", "lion")
 
 
 def test_settings_become_the_plain_class_of_the_module():
