@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.probe_head import Crops, Probe, Samples, Settings
+from fabnet.probes import pose
 from fabnet.retrieval import Neighbours
 
 Array = NDArray[np.float64]
@@ -21,12 +22,8 @@ BIN_DEG = 30.0
 
 def problem(label: Sequence[float] | None, classes: int) -> str | None:
     """Why a label cannot be used; None if it can. Labels are roll, pitch and yaw in radians."""
-    del classes
-    if label is None:
-        return "no label"
-    if len(label) != ANGLES:
-        return f"expected {ANGLES} angles: found {len(label)}"
-    return None if np.isfinite(np.array(label, np.float64)).all() else "an angle is no finite number"
+    del classes  # those of the bins
+    return pose.problem(label, ANGLES)
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:
