@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabnet import crops, pairs
+from fabnet import crops, pairs, retrieval
 from fabnet.model import FAbNet, Mix
 from stages import command, config, figures, media, models, tables
 from stages.errors import Rejected, UserError
@@ -193,7 +193,7 @@ def _neighbours(
         rejects.append(_reject(dataset, "neighbours.png", reason))
         return []
     queries = np.random.default_rng(params.seed).choice(len(ids), min(params.rows, len(ids)), replace=False)
-    similar = {method: cosines(np.stack([found[name] for name in ids])) for method, found in vectors.items()}
+    similar = {method: cosines(np.stack([found[name] for name in ids]), queries) for method, found in vectors.items()}
     index = tables.read(faces / "index.parquet", tables.FACES)
     where = {row["sample_id"]: row for row in index.filter(pc.field("sample_id").isin(ids)).to_pylist()}
     with Shards(faces) as shards:
@@ -201,9 +201,9 @@ def _neighbours(
         return [
             figures.Retrieved(
                 pictures[query],
-                {method: list(_nearest(of_all[query], query, pictures, params)) for method, of_all in similar.items()},
+                {method: list(_nearest(rows[place], query, pictures, params)) for method, rows in similar.items()},
             )
-            for query in map(int, queries)
+            for place, query in enumerate(map(int, queries))
         ]
 
 
@@ -212,12 +212,10 @@ def _embeddings(path: Path) -> dict[str, Any]:
     return dict(zip(table["sample_id"].to_pylist(), table["embedding"].to_pylist(), strict=True))
 
 
-def cosines(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Cosine similarity (N, N) of vectors (N, D) as seen from their mean; 0 for a vector at the mean."""
-    centred = vectors.astype(np.float64) - vectors.astype(np.float64).mean(axis=0)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
-    return unit @ unit.T
+def cosines(vectors: NDArray[np.floating[Any]], queries: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Cosine similarity (Q, N) of the vectors (N, D) at `queries` (Q,) to all, seen from their mean; 0 at the mean."""
+    x = torch.from_numpy(vectors.astype(np.float64))
+    return torch.cat([rows for _, rows in retrieval.similarities(x[queries], x, x.mean(0))]).numpy()
 
 
 def _nearest(

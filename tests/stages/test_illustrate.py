@@ -172,8 +172,8 @@ def test_neighbours_come_from_the_test_part_alone(tmp_path: Path):
 def test_cosines_are_seen_from_the_mean():
     vectors = np.array([[11.0, 1.0], [9.0, 1.0], [10.0, 3.0], [10.0, -1.0]])
     expected = np.array([[1, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, -1], [0, 0, -1, 1]])
-    assert illustrate.cosines(vectors) == pytest.approx(expected, abs=1e-12)
-    assert (illustrate.cosines(np.ones((3, 2))) == 0).all()
+    assert illustrate.cosines(vectors, np.arange(len(vectors))) == pytest.approx(expected, abs=1e-12)
+    assert (illustrate.cosines(np.ones((3, 2)), np.arange(3)) == 0).all()
 
 
 def test_the_square_of_a_frame_is_central_and_of_the_mean_side():
