@@ -299,10 +299,16 @@ def check(path: Path) -> Params:
         _check_method(name, params)
     for name in params.datasets:
         plugins.load("stages.datasets", name)
-        plugins.settings(plugins.load("stages.sample", name), params.dataset[name].sample, f"dataset.{name}.sample")
+        _check_sample(name, params.dataset[name])
         for task in params.dataset[name].tasks.values():
             plugins.load("fabnet.probes", task.probe)
     return params
+
+
+def _check_sample(name: str, dataset: DatasetParams) -> None:
+    """A data set without a publisher of a sample is fine, as long as it comes from elsewhere."""
+    if dataset.fetch.source == "sample" or name in plugins.names("stages.sample"):
+        plugins.settings(plugins.load("stages.sample", name), dataset.sample, f"dataset.{name}.sample")
 
 
 def _check_method(name: str, params: Params) -> None:

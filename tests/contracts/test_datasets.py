@@ -1,7 +1,7 @@
 """Every data set, found by name: what it offers, and that nothing in a damaged release crashes or goes unsaid.
 
-A small release of each is published, then spoilt in one place and packed by its own stage. Each time the stage ends
-in one sentence, or every item is packed or stands in the rejects.
+A small release of each that the sample publishes is made, then spoilt in one place and packed by its own stage. Each
+time the stage ends in one sentence, or every item is packed or stands in the rejects.
 """
 
 import io
@@ -77,7 +77,7 @@ def run(name: str, release: Path, work: Path) -> tuple[set[str], list[dict[str, 
     return set(packed["track_id" if stage is crop else "sample_id"].to_pylist()), rejects
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=plugins.names("stages.sample"))
 def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A release, with what is packed and rejected of it before it is spoilt."""
     name = request.param
@@ -86,7 +86,8 @@ def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         patch.setattr(workers, "available", lambda: 1)
         (folder / "release").mkdir()
         publisher = plugins.load("stages.sample", name)
-        publisher.publish(folder / "release", publisher.Params(**TINY[name]), seed=3)
+        settings = TINY.get(name, PARAMS.dataset[name].sample)
+        publisher.publish(folder / "release", publisher.Params(**settings), seed=3)
         kept, rejects = run(name, folder / "release", folder / "work")
         yield {"name": name, "release": folder / "release", "kept": kept, "rejects": rejects}
 

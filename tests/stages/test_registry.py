@@ -90,9 +90,10 @@ def test_what_is_open_is_taken_from_the_record_and_what_is_published_is_not():
     assert registry.completed(published, recorded) == published
 
 
-@pytest.mark.parametrize("dataset", plugins.names("stages.datasets"))
-def test_every_data_set_has_a_committed_registry(dataset):
-    registry.read(ROOT / "data" / "registry" / f"{dataset}.txt")
+@pytest.mark.parametrize("path", sorted((ROOT / "data" / "registry").glob("*")), ids=lambda path: path.stem)
+def test_every_committed_registry_can_be_read_and_belongs_to_a_data_set(path):
+    registry.read(path)
+    assert path.stem in plugins.names("stages.datasets")
 
 
 def test_voxceleb_is_registered_with_parts_test_archives_metadata_and_text():
