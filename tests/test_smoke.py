@@ -1,20 +1,14 @@
 """The whole graph on a tiny sample release, in a repository of its own: real DVC, real files, every stage."""
 
 import hashlib
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import copied_project
 import pytest
-from ruamel.yaml import YAML
+from copied_project import run
 
 from stages import tables
-
-ROOT = Path(__file__).parents[1]
-PYTHON_FIRST = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 TINY: dict[str, Any] = {
     "split": {"track_val": 0.3, "track_test": 0.2},
@@ -40,39 +34,8 @@ TINY: dict[str, Any] = {
     },
 }
 
-# A method of its own: one file, found by its name.
-TOY = '''"""The mean colour of a picture, through a layer that learns to leave it as it is."""
-
-from dataclasses import dataclass
-
-from torch import Tensor, nn
-
-from fabnet.method import Method
-
-
-@dataclass(frozen=True)
-class Params:
-    embedding: int
-
-
-class Toy(Method):
-    frames = 1
-
-    def __init__(self, params: Params) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, params.embedding, 1))
-
-    def losses(self, frames: Tensor) -> dict[str, Tensor]:
-        colour = frames[:, 0].mean(dim=(2, 3))
-        return {"loss": (self.encoder(frames[:, 0]).flatten(1)[:, :3] - colour).abs().mean()}
-
-
-def build(params: Params, *, size_px: int) -> Method:
-    return Toy(params)
-'''
-
-STUDY = YAML(typ="safe").load((ROOT / "profiles" / "study.yaml").read_text(encoding="utf-8"))
-METHODS = [*STUDY["methods"], "toy"]
+STUDY = copied_project.parameters("study")
+METHODS = STUDY["methods"]
 
 TASKS = {
     ("affectnet", "expression"),
@@ -86,35 +49,9 @@ TASKS = {
 }
 
 
-def run(project: Path, *command: str) -> str:
-    """Standard output of a command in the project; what it said is shown if it fails."""
-    done = subprocess.run(command, cwd=project, env=PYTHON_FIRST, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    return done.stdout
-
-
-def merged(values: Any, changes: dict[str, Any]) -> Any:
-    return {
-        key: merged(value, changes[key]) if isinstance(changes.get(key), dict) else changes.get(key, value)
-        for key, value in values.items()
-    }
-
-
 def project(folder: Path) -> Path:
     """A repository with the project's own code and graph, and a tiny sample."""
-    for name in run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-        source = ROOT / name
-        if name.startswith(("stages/", "fabnet/", "data/registry/", ".dvc")) or name in ("dvc.yaml", ".gitignore"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, folder / name)
-    (folder / "fabnet" / "pretext" / "toy.py").write_text(TOY, encoding="utf-8")
-    params = merged(STUDY, TINY)
-    params |= {name: [*params[name], "toy"] for name in ("methods", "pretrained")}
-    params["method"] = {**params["method"], "toy": {"embedding": 8}}
-    with (folder / "params.yaml").open("w") as file:
-        YAML(typ="safe").dump(params, file)
-    run(folder, "git", "init", "--quiet")
-    return folder
+    return copied_project.copy(folder, copied_project.merged(STUDY, TINY))
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +79,6 @@ def test_one_command_leads_from_raw_releases_to_the_report(first: Path):
     assert len({row["step"] for row in curves["fabnet"]}) == 2
     assert {row["step"] for row in curves["random"]} == {0}
     assert "<html" in (reports / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.slow
-def test_a_method_of_one_new_file_is_in_the_graph_and_in_the_report(first: Path):
-    assert {"pretrain@toy-0", "embed@toy-0", "probe@toy-0"} <= set(
-        run(first, "dvc", "stage", "list", "--name-only").split()
-    )
-    assert '<th scope="row">toy</th>' in (first / "data" / "reports" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
