@@ -1,0 +1,71 @@
+"""Pages of documentation lead somewhere: every link, every file they name, every command they tell to run."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import plugins
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = ("stages", "fabnet", "pipelines", "tests", "benchmarks", "profiles", "docs")
+FILE = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w/.-]+)`")
+LINK = re.compile(r"\]\(([^)#\s]+)")
+MODULE = re.compile(r"python -m ((?:stages|pipelines)\.\w+(?:\.\w+)*)")
+TARGET = re.compile(r"`make (\w+)|^make (\w+)", re.MULTILINE)
+EXAMPLES = {"smiles", "inpainting", "nearest_mean"}  # of the pages that add something; a test plants them
+
+each = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+@each
+def test_every_link_leads_to_a_file(page: Path):
+    links = [link for link in LINK.findall(text(page)) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@each
+def test_every_named_file_of_the_project_is_there(page: Path):
+    named = [name for name in FILE.findall(text(page)) if Path(name).stem not in EXAMPLES]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@each
+def test_every_module_that_is_run_exists(page: Path):
+    assert [name for name in MODULE.findall(text(page)) if importlib.util.find_spec(name) is None] == []
+
+
+@each
+def test_every_make_target_exists(page: Path):
+    there = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {first or second for first, second in TARGET.findall(text(page))} <= there
+
+
+@pytest.mark.parametrize("package", ["fabnet.pretext", "stages.datasets"])
+def test_the_readme_names_every_method_and_the_data_card_every_data_set(package: str):
+    told = text(ROOT / ("README.md" if package == "fabnet.pretext" else "data/README.md"))
+    assert [name for name in plugins.names(package) if f"`{name}`" not in told] == []
+
+
+def test_deviations_give_the_published_values_that_the_report_compares_with():
+    from stages.report import PUBLISHED
+
+    page = text(ROOT / "docs" / "deviations.md")
+    assert [value for value in PUBLISHED.values() if f"{value:.2f}" not in page] == []
+
+
+def test_numbers_of_the_profiles_on_the_page_of_real_data_are_theirs():
+    page = text(ROOT / "docs" / "real-data.md")
+    for name, claims in {
+        "small": {"size_px": "{} px", "lr": "Adam {}", "epochs": "{} epochs"},
+        "paper": {"size_px": "{} px", "lr": "SGD {}", "epochs": "{} epochs"},
+    }.items():
+        settings = YAML(typ="safe").load((ROOT / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))["pretrain"]
+        assert [key for key, words in claims.items() if words.format(settings[key]) not in page] == []
