@@ -19,6 +19,7 @@ class Method(nn.Module, ABC):
 
     encoder: nn.Module
     frames: int  # frames of one track in a sample, target first; 0 means that there is nothing to train
+    smallest_batch = 1  # samples that a step of training needs
     is_solved = False  # True: one epoch of samples determines the weights, see `solve`
 
     @abstractmethod
