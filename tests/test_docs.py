@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
-from stages import plugins
+from stages import config, plugins
+from stages.report import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -55,10 +55,16 @@ def test_the_readme_names_every_method_and_the_data_card_every_data_set(package:
 
 
 def test_deviations_give_the_published_values_that_the_report_compares_with():
-    from stages.report import PUBLISHED
-
     page = text(ROOT / "docs" / "deviations.md")
     assert [value for value in PUBLISHED.values() if f"{value:.2f}" not in page] == []
+
+
+def test_the_page_of_real_data_names_the_folder_of_every_release():
+    page = text(ROOT / "docs" / "real-data.md")
+    datasets = config.load(ROOT / "profiles" / "paper.yaml").dataset
+    assert [
+        each.fetch.folder for each in datasets.values() if f"| `{Path(each.fetch.folder).name}` |" not in page
+    ] == []
 
 
 def test_numbers_of_the_profiles_on_the_page_of_real_data_are_theirs():
@@ -67,5 +73,5 @@ def test_numbers_of_the_profiles_on_the_page_of_real_data_are_theirs():
         "small": {"size_px": "{} px", "lr": "Adam {}", "epochs": "{} epochs"},
         "paper": {"size_px": "{} px", "lr": "SGD {}", "epochs": "{} epochs"},
     }.items():
-        settings = YAML(typ="safe").load((ROOT / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))["pretrain"]
+        settings = dict(config.load(ROOT / "profiles" / f"{name}.yaml").pretrain)
         assert [key for key, words in claims.items() if words.format(settings[key]) not in page] == []
