@@ -163,6 +163,8 @@ def _timm(name: str) -> nn.Module:
         timm = importlib.import_module("timm")
     except ImportError:
         raise ValueError("kind: timm needs the package timm, which is not installed here: install it") from None
+    except RuntimeError as error:  # a torchvision that was built for another PyTorch
+        raise ValueError(f"timm cannot be imported ({error}): install the torchvision of your PyTorch") from None
     try:
         return timm.create_model(name, pretrained=False, num_classes=0).eval()
     except (RuntimeError, ValueError) as error:

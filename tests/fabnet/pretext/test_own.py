@@ -195,6 +195,15 @@ def test_without_timm_the_sentence_says_what_to_install(monkeypatch: pytest.Monk
     )
 
 
+def test_a_timm_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "timm.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert complaint(b"weights", "timm", name="resnet18") == (
+        "timm cannot be imported (operator torchvision::nms does not exist): install the torchvision of your PyTorch"
+    )
+
+
 def weights_of(net: nn.Module) -> bytes:
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
