@@ -113,7 +113,9 @@ def unused_code(instances: list[Declared]) -> set[str]:
     methods = plugins.names("fabnet.pretext") if any("fabnet/pretext/" in dep for dep in first.deps) else []
     used = {path for stage in [*instances, *(with_method(first, m) for m in methods)] for path in used_files(stage)}
     code = {dep for stage in instances for dep in stage.deps if not dep.startswith("data/")}
-    return {dep for dep in code if Path(dep).suffix != ".html" and not any(covers(dep, path) for path in used)}
+    return {
+        dep for dep in code if Path(dep).suffix not in (".html", ".md") and not any(covers(dep, path) for path in used)
+    }
 
 
 def unmatched_paths(stage: Declared) -> set[str]:
@@ -173,8 +175,14 @@ def test_the_command_of_a_stage_is_the_module_of_that_name(name):
     assert TEMPLATES[name]["cmd"].startswith(f"python -m stages.{name} ")
 
 
-def test_init_files_hold_no_logic():
+def test_init_files_hold_no_logic_but_the_one_function_that_loads_a_network():
     for package in ("fabnet", "stages", "pipelines"):
         for path in (ROOT / package).rglob("__init__.py"):
             body = ast.parse(path.read_text(encoding="utf-8")).body
-            assert all(isinstance(node, ast.Expr) for node in body), path
+            functions = [node.name for node in body if isinstance(node, ast.FunctionDef)]
+            assert functions == (["load"] if path == ROOT / "fabnet" / "__init__.py" else []), path
+            assert functions or all(isinstance(node, ast.Expr) for node in body), path
+
+
+def test_no_stage_loads_a_network_by_the_front_door():
+    assert not any(re.search(r"fabnet\.load\(", path.read_text()) for path in (ROOT / "stages").rglob("*.py"))
