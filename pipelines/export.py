@@ -79,7 +79,7 @@ def export(model: Path, out: Path, kind: Kind) -> float:
         files[out.with_name(f"{out.stem}{program.name}{out.suffix}")] = data
     if max(differences) > TOLERANCE:
         raise UserError(
-            f"{model}: the exported program differs from the network by {max(differences):.2g}, more than {TOLERANCE:g}: "
+            f"{model}: the exported program differs from the network by {max(differences):.2g}, above {TOLERANCE:g}: "
             "nothing was written"
         )
     for path, data in files.items():

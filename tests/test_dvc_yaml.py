@@ -11,6 +11,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from fabnet.loading import BROUGHT
 from stages import plugins
 from stages.config import Params
 
@@ -59,7 +60,8 @@ def declared() -> list[Declared]:
 
 
 STAGES = {stage.name: stage for stage in declared()}
-TEMPLATES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+DVC_YAML = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+TEMPLATES = DVC_YAML["stages"]
 
 
 def path_of(module: str) -> str:
@@ -186,3 +188,9 @@ def test_init_files_hold_no_logic_but_the_one_function_that_loads_a_network():
 
 def test_no_stage_loads_a_network_by_the_front_door():
     assert not any(re.search(r"fabnet\.load\(", path.read_text()) for path in (ROOT / "stages").rglob("*.py"))
+
+
+def test_every_method_that_can_be_packed_is_an_artifact_by_its_name():
+    models = {name for name, artifact in DVC_YAML["artifacts"].items() if artifact["type"] == "model"}
+    assert models == set(plugins.names("fabnet.pretext")) - {BROUGHT}
+    assert all(DVC_YAML["artifacts"][name]["path"] == f"data/packages/{name}-${{seeds[0]}}" for name in models)
