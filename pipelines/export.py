@@ -12,6 +12,7 @@ Both carry the description of the model file: in the metadata of ONNX, as `fabne
 `torch.export` writes can be evaluated as method `own` of kind `export`, with mean 0 and std 1.
 """
 
+import importlib
 import io
 import logging
 import warnings
@@ -140,7 +141,8 @@ def _onnx() -> tuple[Callable[[Program, Mapping[str, str]], bytes], Run]:
     try:
         import onnx  # noqa: PLC0415
         import onnxruntime  # noqa: PLC0415
-        import onnxscript  # noqa: F401, PLC0415  asked for by torch.onnx
+
+        importlib.import_module("onnxscript")  # torch.onnx asks for it
     except ImportError as error:
         raise UserError(
             f"ONNX needs the package {error.name}, which is not installed: "
@@ -159,8 +161,9 @@ def _onnx() -> tuple[Callable[[Program, Mapping[str, str]], bytes], Run]:
                 output_names=program.outputs,
                 verbose=False,
             )
-        onnx.helper.set_model_props(made.model_proto, dict(metadata))
-        return made.model_proto.SerializeToString()
+        proto = made.model_proto  # made anew each time that it is asked for
+        onnx.helper.set_model_props(proto, dict(metadata))
+        return proto.SerializeToString()
 
     def run(data: bytes, some: Tensor) -> Sequence[Tensor]:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])

@@ -190,7 +190,8 @@ def test_no_stage_loads_a_network_by_the_front_door():
     assert not any(re.search(r"fabnet\.load\(", path.read_text()) for path in (ROOT / "stages").rglob("*.py"))
 
 
-def test_every_method_that_can_be_packed_is_an_artifact_by_its_name():
+def test_a_declared_model_is_that_of_a_method_and_lies_where_it_is_packed():
     models = {name for name, artifact in DVC_YAML["artifacts"].items() if artifact["type"] == "model"}
-    assert models == set(plugins.names("fabnet.pretext")) - {BROUGHT}
+    assert models
+    assert models <= set(plugins.names("fabnet.pretext")) - {BROUGHT}
     assert all(DVC_YAML["artifacts"][name]["path"] == f"data/packages/{name}-${{seeds[0]}}" for name in models)
