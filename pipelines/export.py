@@ -29,7 +29,8 @@ from fabnet.network import Network
 from stages.errors import UserError
 
 Kind = Literal["onnx", "torch"]
-Run = Callable[[bytes, Tensor], Sequence[Tensor]]
+Pack = Callable[["Program", Mapping[str, str]], bytes]  # with metadata
+Running = Callable[[Tensor], Sequence[Tensor]]
 
 TOLERANCE = 1e-4  # of an output, in units of its largest value if that is above 1
 BATCHES = (2, 5)  # that are tried
@@ -71,12 +72,13 @@ def export(model: Path, out: Path, kind: Kind) -> float:
         net = fabnet.load(model, device="cpu")
     except ValueError as error:
         raise UserError(str(error)) from None
-    pack, run = _onnx() if kind == "onnx" else (_pack_torch, _run_torch)
+    pack, start = _onnx() if kind == "onnx" else (_pack_torch, _start_torch)
     differences: list[float] = []
     files: dict[Path, bytes] = {}
     for program in _programs(net):
         data = pack(program, net.description.metadata())
-        differences += [_difference(program, data, run, batch) for batch in BATCHES]
+        running = start(data)
+        differences += [_difference(program, running, batch) for batch in BATCHES]
         files[out.with_name(f"{out.stem}{program.name}{out.suffix}")] = data
     if max(differences) > TOLERANCE:
         raise UserError(
@@ -96,11 +98,11 @@ def _programs(net: Network) -> Iterator[Program]:
         yield Program("-attributes", Attributes(net).eval(), (described.dims,), "embedding", net.attribute_names)
 
 
-def _difference(program: Program, data: bytes, run: Run, batch: int) -> float:
+def _difference(program: Program, running: Running, batch: int) -> float:
     """How far the outputs for random input are from those of the module, in units of TOLERANCE's."""
     some = torch.rand(batch, *program.shape, generator=torch.Generator().manual_seed(batch))
     with torch.no_grad():
-        expected, found = _listed(program.module(some)), run(data, some)
+        expected, found = _listed(program.module(some)), running(some)
     pairs = zip(found, expected, strict=True)
     return max(float((ours - own).abs().max() / own.abs().max().clamp_min(1)) for ours, own in pairs)
 
@@ -128,11 +130,12 @@ def _pack_torch(program: Program, metadata: Mapping[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def _run_torch(data: bytes, some: Tensor) -> Sequence[Tensor]:
-    return _listed(torch.export.load(io.BytesIO(data)).module()(some))
+def _start_torch(data: bytes) -> Running:
+    program = torch.export.load(io.BytesIO(data)).module()
+    return lambda some: _listed(program(some))
 
 
-def _onnx() -> tuple[Callable[[Program, Mapping[str, str]], bytes], Run]:
+def _onnx() -> tuple[Pack, Callable[[bytes], Running]]:
     """How ONNX programs are written and run.
 
     Raises:
@@ -165,9 +168,10 @@ def _onnx() -> tuple[Callable[[Program, Mapping[str, str]], bytes], Run]:
         onnx.helper.set_model_props(proto, dict(metadata))
         return proto.SerializeToString()
 
-    def run(data: bytes, some: Tensor) -> Sequence[Tensor]:
+    def start(data: bytes) -> Running:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        return [torch.from_numpy(found) for found in session.run(None, {session.get_inputs()[0].name: some.numpy()})]
+        name = session.get_inputs()[0].name
+        return lambda some: [torch.from_numpy(found) for found in session.run(None, {name: some.numpy()})]
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, whose operators nobody here needs
-    return pack, run
+    return pack, start
