@@ -12,14 +12,11 @@ Both carry the description of the model file: in the metadata of ONNX, as `fabne
 `torch.export` writes can be evaluated as method `own` of kind `export`, with mean 0 and std 1.
 """
 
-import importlib
 import io
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +28,7 @@ from stages.errors import UserError
 Kind = Literal["onnx", "torch"]
 Pack = Callable[["Program", Mapping[str, str]], bytes]  # with metadata
 Running = Callable[[Tensor], Sequence[Tensor]]
+Start = Callable[[bytes], Running]
 
 TOLERANCE = 1e-4  # of an output, in units of its largest value if that is above 1
 BATCHES = (2, 5)  # that are tried
@@ -76,7 +74,7 @@ def export(model: Path, out: Path, kind: Kind) -> float:
     differences: list[float] = []
     files: dict[Path, bytes] = {}
     for program in _programs(net):
-        data = pack(program, net.description.metadata())
+        data = _packed(program, pack, net)
         running = start(data)
         differences += [_difference(program, running, batch) for batch in BATCHES]
         files[out.with_name(f"{out.stem}{program.name}{out.suffix}")] = data
@@ -88,6 +86,14 @@ def export(model: Path, out: Path, kind: Kind) -> float:
     for path, data in files.items():
         _write(path, data)
     return max(differences)
+
+
+def _packed(program: Program, pack: Pack, net: Network) -> bytes:
+    try:
+        return pack(program, net.description.metadata())
+    except Exception as error:  # whatever a tracer stumbles over
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UserError(f"{net.description.method} cannot be exported with a varying batch ({reason})") from None
 
 
 def _programs(net: Network) -> Iterator[Program]:
@@ -118,14 +124,15 @@ def _write(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _example(program: Program) -> Tensor:
+def example(program: Program) -> Tensor:
+    """An input to trace the program with."""
     return torch.zeros(BATCHES[0], *program.shape)
 
 
 def _pack_torch(program: Program, metadata: Mapping[str, str]) -> bytes:
     shapes = ({0: torch.export.Dim.DYNAMIC},)
     buffer = io.BytesIO()
-    exported = torch.export.export(program.module, (_example(program),), dynamic_shapes=shapes)
+    exported = torch.export.export(program.module, (example(program),), dynamic_shapes=shapes)
     torch.export.save(exported, buffer, extra_files={f"{name}.json": text for name, text in metadata.items()})
     return buffer.getvalue()
 
@@ -135,43 +142,17 @@ def _start_torch(data: bytes) -> Running:
     return lambda some: _listed(program(some))
 
 
-def _onnx() -> tuple[Pack, Callable[[bytes], Running]]:
+def _onnx() -> tuple[Pack, Start]:
     """How ONNX programs are written and run.
 
     Raises:
         UserError: the packages are not installed.
     """
     try:
-        import onnx  # noqa: PLC0415
-        import onnxruntime  # noqa: PLC0415
-
-        importlib.import_module("onnxscript")  # torch.onnx asks for it
+        from pipelines import onnx_programs  # noqa: PLC0415
     except ImportError as error:
         raise UserError(
             f"ONNX needs the package {error.name}, which is not installed: "
             "run `pip install -c constraints.txt -e '.[export]'`"
         ) from None
-
-    def pack(program: Program, metadata: Mapping[str, str]) -> bytes:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, about its tree specifications
-            made: Any = torch.onnx.export(
-                program.module,
-                (_example(program),),
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-                input_names=[program.input],
-                output_names=program.outputs,
-                verbose=False,
-            )
-        proto = made.model_proto  # made anew each time that it is asked for
-        onnx.helper.set_model_props(proto, dict(metadata))
-        return proto.SerializeToString()
-
-    def start(data: bytes) -> Running:
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        return lambda some: [torch.from_numpy(found) for found in session.run(None, {name: some.numpy()})]
-
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, whose operators nobody here needs
-    return pack, start
+    return onnx_programs.pack, onnx_programs.start
