@@ -7,7 +7,7 @@ float64 minimises the mean loss plus L2, whose strength the validation part choo
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -72,7 +72,10 @@ class Settings:
 
 
 class Probe(Protocol):
-    """What the modules of fabnet/probes give back: it predicts, and tells what there was to fit and to choose."""
+    """What the modules of fabnet/probes give back: it predicts, and tells what there was to fit and to choose.
+
+    A module whose probes have a head offers its `link` too: with it a head is of use without the data behind it.
+    """
 
     @property
     def l2(self) -> float | None:
@@ -208,15 +211,23 @@ def _undamped(variance: Tensor, eps: float) -> Tensor:
 
 def _head(norm: nn.BatchNorm1d, weight: Tensor, shift: Tensor) -> nn.Sequential:
     """The layers with their weights rounded to float32, as they are exported."""
-    outputs, dims = weight.shape
-    head = nn.Sequential(nn.BatchNorm1d(dims), nn.Linear(dims, outputs, bias=False)).double()
     state = {
         "0.weight": norm.weight.detach(),
         "0.bias": shift,
         "0.running_mean": norm.running_mean,
         "0.running_var": norm.running_var,
-        "0.num_batches_tracked": torch.zeros((), dtype=torch.long),
         "1.weight": weight,
     }
-    head.load_state_dict(state)
-    return head.float().double().eval()
+    return layers({name: cast(Tensor, value).float() for name, value in state.items()})
+
+
+def layers(state: Mapping[str, Tensor]) -> nn.Sequential:
+    """The head of which `state` tells, (N, D) float64 -> (N, K).
+
+    Raises:
+        KeyError, RuntimeError: a weight is missing or does not fit.
+    """
+    outputs, dims = state["1.weight"].shape
+    head = nn.Sequential(nn.BatchNorm1d(dims), nn.Linear(dims, outputs, bias=False)).double()
+    head.load_state_dict({"0.num_batches_tracked": torch.zeros((), dtype=torch.long), **state})
+    return head.eval()

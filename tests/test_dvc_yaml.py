@@ -11,6 +11,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from fabnet.loading import BROUGHT
 from stages import plugins
 from stages.config import Params
 
@@ -59,7 +60,8 @@ def declared() -> list[Declared]:
 
 
 STAGES = {stage.name: stage for stage in declared()}
-TEMPLATES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+DVC_YAML = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+TEMPLATES = DVC_YAML["stages"]
 
 
 def path_of(module: str) -> str:
@@ -113,7 +115,9 @@ def unused_code(instances: list[Declared]) -> set[str]:
     methods = plugins.names("fabnet.pretext") if any("fabnet/pretext/" in dep for dep in first.deps) else []
     used = {path for stage in [*instances, *(with_method(first, m) for m in methods)] for path in used_files(stage)}
     code = {dep for stage in instances for dep in stage.deps if not dep.startswith("data/")}
-    return {dep for dep in code if Path(dep).suffix != ".html" and not any(covers(dep, path) for path in used)}
+    return {
+        dep for dep in code if Path(dep).suffix not in (".html", ".md") and not any(covers(dep, path) for path in used)
+    }
 
 
 def unmatched_paths(stage: Declared) -> set[str]:
@@ -173,8 +177,21 @@ def test_the_command_of_a_stage_is_the_module_of_that_name(name):
     assert TEMPLATES[name]["cmd"].startswith(f"python -m stages.{name} ")
 
 
-def test_init_files_hold_no_logic():
+def test_init_files_hold_no_logic_but_the_one_function_that_loads_a_network():
     for package in ("fabnet", "stages", "pipelines"):
         for path in (ROOT / package).rglob("__init__.py"):
             body = ast.parse(path.read_text(encoding="utf-8")).body
-            assert all(isinstance(node, ast.Expr) for node in body), path
+            functions = [node.name for node in body if isinstance(node, ast.FunctionDef)]
+            assert functions == (["load"] if path == ROOT / "fabnet" / "__init__.py" else []), path
+            assert functions or all(isinstance(node, ast.Expr) for node in body), path
+
+
+def test_no_stage_loads_a_network_by_the_front_door():
+    assert not any(re.search(r"fabnet\.load\(", path.read_text()) for path in (ROOT / "stages").rglob("*.py"))
+
+
+def test_a_declared_model_is_that_of_a_method_and_lies_where_it_is_packed():
+    models = {name for name, artifact in DVC_YAML["artifacts"].items() if artifact["type"] == "model"}
+    assert models
+    assert models <= set(plugins.names("fabnet.pretext")) - {BROUGHT}
+    assert all(DVC_YAML["artifacts"][name]["path"] == f"data/packages/{name}-${{seeds[0]}}" for name in models)

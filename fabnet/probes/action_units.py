@@ -18,6 +18,7 @@ from fabnet import metrics, probe_head
 from fabnet.probe_head import Crops, Probe, Samples, Settings
 
 UNKNOWN = -1.0  # in targets
+link = Tensor.sigmoid  # one score in (0, 1) per unit
 
 
 def problem(label: Sequence[int | None] | None, classes: int) -> str | None:
@@ -46,7 +47,7 @@ def decode(y: NDArray[np.float64], crops: Crops) -> NDArray[np.float64]:
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
     """A probe whose `predict` gives one score in (0, 1) per unit, above 0.5 where the unit is taken to be present."""
-    return probe_head.fit(train, val, params, loss=_known_cross_entropy, link=Tensor.sigmoid, shift=_to_thresholds)
+    return probe_head.fit(train, val, params, loss=_known_cross_entropy, link=link, shift=_to_thresholds)
 
 
 def _known_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from torch.nn import functional as F  # noqa: N812
 from fabnet import probe_head
 from fabnet.probe_head import Crops, Probe, Samples, Settings
 
+link = Tensor.sigmoid  # one score in (0, 1) per class
+
 
 def problem(label: int | None, classes: int) -> str | None:
     """Why a label cannot be used; None if it can. Labels are codes from 0."""
@@ -34,7 +36,7 @@ def decode(y: NDArray[np.float64], crops: Crops) -> NDArray[np.float64]:
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
     """A probe whose `predict` gives one score in (0, 1) per class; y (N, K) is 0 or 1."""
-    return probe_head.fit(train, val, params, loss=_cross_entropy, link=Tensor.sigmoid)
+    return probe_head.fit(train, val, params, loss=_cross_entropy, link=link)
 
 
 def _cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:

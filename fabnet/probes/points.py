@@ -13,6 +13,7 @@ from fabnet import metrics, probe_head
 from fabnet.probe_head import Crops, Probe, Samples, Settings
 
 Array = NDArray[np.float64]
+link = probe_head.as_is
 
 
 def problem(label: Sequence[float] | None, classes: int) -> str | None:
@@ -45,4 +46,4 @@ def decode(y: Array, crops: Crops) -> Array:
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
     """A probe whose `predict` gives coordinates; y is (N, 2 P) in [-1, 1] over the crop."""
-    return probe_head.fit(train, val, params, loss=probe_head.half_squared_error, link=probe_head.as_is)
+    return probe_head.fit(train, val, params, loss=probe_head.half_squared_error, link=link)

@@ -12,6 +12,7 @@ from fabnet import probe_head
 from fabnet.probe_head import Crops, Probe, Samples, Settings
 
 Array = NDArray[np.float64]
+link = probe_head.as_is
 
 
 def problem(label: Sequence[float] | None, classes: int) -> str | None:
@@ -37,4 +38,4 @@ def decode(y: Array, crops: Crops) -> Array:
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
     """A probe whose `predict` gives angles in radians; y is (N, K)."""
-    return probe_head.fit(train, val, params, loss=probe_head.half_squared_error, link=probe_head.as_is)
+    return probe_head.fit(train, val, params, loss=probe_head.half_squared_error, link=link)

@@ -1,0 +1,115 @@
+import hashlib
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import packaged
+import pytest
+import torch
+
+import fabnet
+from fabnet.network import Network
+from fabnet.pretext import fabnet as single
+from fabnet.pretext import own, pca
+from pipelines import export
+from stages import models
+from stages.errors import UserError
+
+FACES = np.random.default_rng(1).random((7, 3, 32, 32), np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packaged.make(tmp_path_factory.mktemp("model"), single, {"width": 4, "embedding": 6})
+
+
+@pytest.fixture(scope="module")
+def net(model: Path) -> Network:
+    return fabnet.load(model, "cpu")
+
+
+@pytest.fixture(scope="module")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "fabnet.pt2"
+    assert export.export(model, out, "torch") < 1e-4
+    return out
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_the_exported_programs_agree_with_the_network_for_any_number_of_pictures(exported: Path, net: Network):
+    encoder = torch.export.load(exported).module()
+    attributes = torch.export.load(exported.with_name("fabnet-attributes.pt2")).module()
+    for count in (1, 7):
+        embedding = encoder(torch.from_numpy(FACES[:count]))
+        assert embedding.detach().numpy() == pytest.approx(net.embed(FACES[:count]), abs=1e-5)
+        found = dict(zip(net.attribute_names, attributes(embedding), strict=True))
+        told = net.attributes(FACES[:count])
+        assert found["expression"].detach().numpy() == pytest.approx(told["expression"], abs=1e-4)
+        assert np.degrees(found["pose"].detach().numpy()) == pytest.approx(told["pose"], abs=1e-3)
+        points = found["w300_landmarks"].detach().numpy().reshape(count, -1, 2)
+        assert (points + 1) / 2 * 32 - 0.5 == pytest.approx(told["w300_landmarks"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_exported_encoder_is_evaluated_as_a_method_of_ones_own(exported: Path, net: Network):
+    settings = own.Params(str(exported), digest(exported), "export", "", 32, [0.0] * 3, [1.0] * 3)
+    method = models.build(own, settings, seed=0, size_px=32)
+    with torch.inference_mode():
+        assert method.encoder(torch.from_numpy(FACES)).numpy() == pytest.approx(net.embed(FACES), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_description_travels_with_the_program(exported: Path, net: Network):
+    with zipfile.ZipFile(exported) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("fabnet.json"))
+        assert json.loads(archive.read(name)) == json.loads(net.description.metadata()["fabnet"])
+
+
+@pytest.mark.slow
+def test_onnx_agrees_for_any_number_of_pictures_and_names_its_outputs(model: Path, net: Network, tmp_path: Path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert export.export(model, tmp_path / "fabnet.onnx", "onnx") < 1e-4
+    encoder, attributes = (
+        onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"])
+        for name in ("fabnet.onnx", "fabnet-attributes.onnx")
+    )
+    assert encoder.get_modelmeta().custom_metadata_map == net.description.metadata()
+    assert [output.name for output in attributes.get_outputs()] == net.attribute_names
+    for count in (1, 7):
+        (embedding,) = encoder.run(["embedding"], {"pictures": FACES[:count]})
+        assert embedding == pytest.approx(net.embed(FACES[:count]), abs=1e-5)
+        (scores,) = attributes.run(["expression"], {"embedding": embedding})
+        assert scores == pytest.approx(net.attributes(FACES[:count])["expression"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_principal_components_are_exported_too(tmp_path: Path):
+    model = packaged.make(tmp_path, pca, {"embedding": 6, "side_px": 8, "frames": 16})
+    assert export.export(model, tmp_path / "pca.pt2", "torch") < 1e-4
+
+
+@pytest.mark.slow
+def test_a_program_that_differs_is_not_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(UserError, match=r"differs from the network by .*: nothing was written"):
+        export.export(model, tmp_path / "fabnet.pt2", "torch")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_told_in_one_sentence(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "pipelines.onnx_programs", raising=False)
+    monkeypatch.delattr("pipelines.onnx_programs", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match=r"ONNX needs the package onnx, .*: run `pip install -c constraints.txt"):
+        export.export(model, tmp_path / "fabnet.onnx", "onnx")
+
+
+def test_no_model_file_is_told_in_one_sentence(tmp_path: Path):
+    with pytest.raises(UserError, match="is no usable model file: it cannot be read"):
+        export.export(tmp_path, tmp_path / "fabnet.onnx", "onnx")

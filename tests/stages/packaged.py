@@ -1,0 +1,148 @@
+"""Small faces with every kind of label, and what the stages from `embed` to `package` make of them and of a method."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import torch
+from probe_samples import mean_face
+
+from fabnet.method import Method
+from stages import config, embed, media, models, package, probe, shards, tables
+from stages.config import Params
+
+ROOT = Path(__file__).parents[2]
+SIZE_PX, CROP_PX = 32, 64
+PARTS = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
+KINDS: dict[str, tuple[str, pa.DataType]] = {
+    "affectnet": ("expression", pa.int8()),
+    "aflw": ("pose_rad", pa.list_(pa.float32(), 3)),
+    "emotionet": ("action_units", pa.list_(pa.int8(), 11)),
+    "mafl": ("landmarks", pa.list_(pa.float32(), 10)),
+    "w300": ("landmarks", pa.list_(pa.float32(), 136)),
+}
+PROBE = {"l2": [1e-2, 1.0], "max_iter": 20, "bootstrap": 20}
+
+
+def params(method: str, settings: dict[str, Any], **changes: Any) -> Params:
+    """The sample profile with one method and one seed."""
+    found = config.load(ROOT / "profiles" / "sample.yaml")
+    probed = found.probe.model_copy(update=PROBE)
+    lists = {"methods": [method], "pretrained": [method], "refined": [], "seeds": [3], "probe": probed}
+    return found.model_copy(update={**lists, "method": {method: settings}, **changes})
+
+
+def labels(dataset: str) -> list[Any]:
+    rng = np.random.default_rng(4)
+    drawn: dict[str, Any] = {
+        "affectnet": np.arange(len(PARTS)) % 8,
+        "aflw": rng.normal(scale=0.3, size=(len(PARTS), 3)),
+        "emotionet": rng.integers(0, 2, (len(PARTS), 11)),
+        "mafl": rng.uniform(8, 56, (len(PARTS), 10)),
+        "w300": mean_face() / 4 + rng.normal(size=(len(PARTS), 136)),
+    }
+    return drawn[dataset].tolist()
+
+
+def picture(number: int) -> np.ndarray:
+    """(CROP_PX, CROP_PX, 3) BGR as it is stored: red differs from blue."""
+    coarse = np.random.default_rng(number).integers(0, 256, (5, 5, 3), np.uint8)
+    return cv2.resize(coarse, (CROP_PX, CROP_PX), interpolation=cv2.INTER_CUBIC)
+
+
+def write_inputs(root: Path) -> None:
+    """Faces, and splits of faces and of two track data sets."""
+    for dataset, (label, kind) in KINDS.items():
+        _write_faces(root / "faces" / dataset, {label: kind}, labels(dataset))
+        _write_splits(root / "splits" / "faces" / f"{dataset}.parquet")
+    for dataset in ("voxceleb1", "voxceleb2"):
+        _write_splits(root / "splits" / "tracks" / f"{dataset}.parquet")
+
+
+def write_model(root: Path, module: ModuleType, settings: dict[str, Any]) -> Method:
+    """A method with statistics that are not those of an untrained one, as `pretrain` writes it."""
+    name = module.__name__.rsplit(".", 1)[-1]
+    net = models.build(module, module.Params(**settings), seed=3, size_px=SIZE_PX)
+    frames = torch.rand(16, max(net.frames, 1), 3, SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(1))
+    if net.is_solved:
+        net.solve([frames])
+    elif net.frames:
+        net.train().losses(frames)
+    card = models.ModelCard(name, 3, SIZE_PX, settings, ["voxceleb1", "voxceleb2"] if net.frames else [], 7)
+    models.save(root / "models" / f"{name}-3", card, net)
+    return net.eval()
+
+
+def judge(root: Path, of: Params) -> None:
+    """What `embed` and `probe` make of every model."""
+    for name in (f"{method}-{seed}" for method in of.methods for seed in of.seeds):
+        embed.run(
+            model=root / "models" / name,
+            faces=root / "faces",
+            tracks=root / "tracks",
+            track_splits=root / "splits" / "tracks",
+            out=root / "embeddings" / name,
+            journal=root / "journal",
+            detected=of.detected,
+            boxed=of.boxed,
+            datasets=[],
+            params=of.embed.model_copy(update={"batch": 5, "device": "cpu"}),
+        )
+        probe.run(
+            embeddings=root / "embeddings" / name,
+            faces=root / "faces",
+            splits=root / "splits" / "faces",
+            out=root / "metrics" / name,
+            seed=of.seed,
+            detected=of.detected,
+            boxed=of.boxed,
+            tracks=[],
+            followed=[],
+            params=of.probe,
+            settings=of.dataset,
+        )
+
+
+def pack(root: Path, of: Params, out: str = "packages") -> Path:
+    """The folder that `package` writes."""
+    package.run(
+        models=root / "models",
+        metrics=root / "metrics",
+        splits=root / "splits",
+        out=root / out,
+        journal=root / "journal",
+        params=of,
+    )
+    return root / out
+
+
+def make(root: Path, module: ModuleType, settings: dict[str, Any]) -> Path:
+    """All of it for one method; returns the folder of its model file."""
+    of = params(module.__name__.rsplit(".", 1)[-1], settings)
+    write_inputs(root)
+    write_model(root, module, settings)
+    judge(root, of)
+    return pack(root, of) / f"{of.methods[0]}-3"
+
+
+def _write_faces(folder: Path, kinds: dict[str, pa.DataType], of_label: list[Any]) -> None:
+    writer = shards.ShardWriter(folder, limit_bytes=50_000)
+    rows: list[dict[str, Any]] = []
+    for number, part in enumerate(PARTS):
+        data = media.encode_jpeg(picture(number), 95)
+        writer.begin_group()
+        shard, offset = writer.add(f"{number}.jpg", data)
+        crop = [0.0, 0.0, float(CROP_PX), float(CROP_PX)]  # stored as it was: source pixels are those of the crop
+        packed = {"shard": shard, "offset": offset, "size": len(data), "width_px": CROP_PX, "height_px": CROP_PX}
+        of = {"sample_id": f"{number:02d}", "part": part, "subset": "", "crop_xyxy_px": crop, "sha256": ""}
+        rows.append({**of, **packed, next(iter(kinds)): of_label[number]})
+    writer.close()
+    tables.write(folder / "index.parquet", tables.faces_schema(kinds), rows, key=["sample_id"])
+
+
+def _write_splits(path: Path) -> None:
+    rows = [{"sample_id": f"{n:02d}", "group_id": f"{n:02d}", "part": part} for n, part in enumerate(PARTS)]
+    tables.write(path, tables.SPLITS, rows, key=["sample_id"])
