@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -50,7 +51,33 @@ def test_a_process_that_ignores_the_request_is_ended_all_the_same(tmp_path, monk
     with Processes(1).lines(["sh", "-c", "trap '' TERM; echo ready; sleep 456789"], tmp_path, os.environ) as process:
         assert process.stdout.readline() == "ready\n"
     assert sleepers() == []
-    assert process.returncode == -9
+
+
+def test_a_command_reads_nothing_and_its_exit_status_is_kept(tmp_path):
+    with Processes(1).lines(["sh", "-c", "cat; exit 7"], tmp_path, os.environ) as process:
+        assert process.wait() == 7
+
+
+def test_a_command_ended_by_a_signal_shows_that_signal(tmp_path):
+    with Processes(1).lines(["sh", "-c", "kill -9 $$"], tmp_path, os.environ) as process:
+        assert process.wait() == -9
+
+
+def test_what_runs_ends_when_its_owner_is_killed(tmp_path):
+    program = f"""
+from pathlib import Path
+from pipelines.processes import Processes
+with Processes(1).lines(["sh", "-c", {FAMILY!r}], Path(), {{}}) as process:
+    print(process.stdout.readline(), flush=True)
+    process.wait()
+"""
+    owner = psutil.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout.readline() == "ready\n"
+    assert until(lambda: len(sleepers()) == 2)
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert until(lambda: sleepers() == [])
 
 
 def test_stop_ends_what_runs_and_starts_nothing_more(tmp_path):
