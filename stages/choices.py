@@ -34,13 +34,16 @@ class Choice:
     own: Mapping[str, Any] = field(default_factory=dict[str, Any])  # settings of `method.own`
 
 
+NOTHING = Choice()
+
+
 def write(choice: Choice, params: Path, profiles: Path) -> str:
     """Put `choice` into the file `params`, whole or not at all; the change as a unified diff, empty if there is none.
 
     Raises:
         UserError: the file or the choice is wrong; then the file stays as it was.
     """
-    if choice == Choice():
+    if choice == NOTHING:
         return ""
     before = params.read_text(encoding="utf-8") if params.exists() else ""
     source = config.profile_file(choice.profile, profiles) if choice.profile else params

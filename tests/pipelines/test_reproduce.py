@@ -30,11 +30,12 @@ def lock(root: Path) -> dict:
 
 def run(root: Path, **options):
     """The flow's final state, and the state's name of every stage."""
-    state = reproduce.reproduce(root=root, return_state=True, **options)
+    with contextlib.chdir(root):
+        state = reproduce.reproduce(return_state=True, **options)
     only = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         tasks = client.read_task_runs(flow_run_filter=only)
-    return state, {task.name.rsplit("-", 1)[0]: task.state_name for task in tasks}
+    return state, {task.name.split(" ")[-1].rsplit("-", 1)[0]: task.state_name for task in tasks}
 
 
 def test_both_front_doors_leave_the_same_lock(tiny, tmp_path):
@@ -92,7 +93,10 @@ def test_targets_leave_other_stages_alone(tiny):
 def test_the_whole_output_of_a_stage_is_in_its_log(tiny):
     run(tiny)
     (log,) = (tiny / ".logs").glob("*/report.log")
-    assert "> cp solid.txt report.txt && cp scores.json metrics.json" in log.read_text().splitlines()
+    assert (
+        "> cp solid.txt report.html && cp scores.json metrics.json && cp drawn.png summary.png"
+        in log.read_text().splitlines()
+    )
 
 
 def test_metrics_are_published_as_a_table(tiny):
@@ -101,7 +105,7 @@ def test_metrics_are_published_as_a_table(tiny):
 
 
 def test_an_unknown_target_fails_in_one_sentence(tiny):
-    state = reproduce.reproduce(["crop"], root=tiny, return_state=True)
+    state, _ = run(tiny, targets=["crop"])
     assert state.is_failed()
     assert state.message == "no stage 'crop': expected one of fetch, fragile, report, solid, tail"
 
