@@ -5,8 +5,7 @@ import os
 import shutil
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from ruamel.yaml import YAML
 from tiny_repository import ROOT, dvc
+from waiting import sleepers, until
 
 from pipelines import reproduce
 
@@ -125,13 +125,6 @@ def test_help_teaches_targets_and_parallel(capsys):
     assert "crop detect@affectnet --parallel 4" in capsys.readouterr().out
 
 
-def until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not condition():
-        time.sleep(0.1)
-    return condition()
-
-
 @pytest.fixture
 def sigint_is_heard() -> Iterator[None]:
     """What runs in the background of a script ignores SIGINT, and its children inherit that."""
@@ -150,7 +143,7 @@ def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny,
     with (tiny / "output").open("w") as output:
         flow = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output)
         try:
-            assert until(lambda: list(map(is_sleeper, flow.children(recursive=True))).count(True) == 2, 120)
+            assert until(lambda: len(sleepers("345678", flow)) == 2, 120)
             started = flow.children(recursive=True)
             flow.send_signal(signum)
             assert flow.wait(timeout=60) == status
@@ -161,9 +154,3 @@ def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny,
     assert until(lambda: not any(process.is_running() for process in started), 10), started
     (tiny / "switch").write_text("work")
     assert run(tiny)[0].is_completed()
-
-
-def is_sleeper(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.cmdline()[1:] == ["345678"]
-    return False
