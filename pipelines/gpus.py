@@ -3,9 +3,9 @@
 import importlib
 import os
 import queue
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 
 
 class Gpus:
@@ -16,22 +16,27 @@ class Gpus:
 
     def __init__(self, otherwise: int) -> None:
         self._otherwise = otherwise
+        self._lock = threading.Lock()  # guards the next line
+        self._free: queue.SimpleQueue[str] | None = None
 
     @contextmanager
     def one(self) -> Iterator[Mapping[str, str]]:
         """The environment that shows one GPU to a command; waits for a free one."""
-        device = self._free.get()
+        free = self._queue()
+        device = free.get()
         try:
             yield {"CUDA_VISIBLE_DEVICES": device} if device else {}
         finally:
-            self._free.put(device)
-
-    @cached_property
-    def _free(self) -> queue.SimpleQueue[str]:
-        free: queue.SimpleQueue[str] = queue.SimpleQueue()
-        for device in visible() or [""] * self._otherwise:
             free.put(device)
-        return free
+
+    def _queue(self) -> queue.SimpleQueue[str]:
+        """The free devices, looked for when the first training starts."""
+        with self._lock:
+            if self._free is None:
+                self._free = queue.SimpleQueue()
+                for device in visible() or [""] * self._otherwise:
+                    self._free.put(device)
+            return self._free
 
 
 def visible() -> Sequence[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE_MS = 300_000  # for what takes seconds on a machine that does nothing else
+PATIENCE_MS = 800_000  # for what takes seconds on a machine that does nothing else
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from tiny_repository import ROOT
 from waiting import until
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
-PATIENCE_S = 300  # for what takes seconds on a machine that does nothing else
+PATIENCE_S = 800  # for what takes seconds on a machine that does nothing else
 
 
 @dataclass(frozen=True)
@@ -79,5 +79,5 @@ def opened(root: Path) -> Iterator[Ui]:
         yield ui
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=300)
         process.stdout.close()

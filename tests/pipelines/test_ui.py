@@ -82,7 +82,7 @@ def test_a_cancelled_run_ends_its_stage_and_the_next_one_goes_on(ui):
     run = hang(ui)
     ui.cancel(run)
     assert ui.end(run)["type"] == "CANCELLED"
-    assert until(lambda: sleepers(SLEEP) == [], 60)
+    assert until(lambda: sleepers(SLEEP) == [], PATIENCE_S)
     assert goes_on(ui)
 
 
@@ -90,7 +90,7 @@ def test_a_killed_worker_leaves_nothing_running_and_the_next_run_goes_on(ui):
     run = hang(ui)
     worker = next(p for p in sleepers(SLEEP)[0].parents() if "prefect.engine" in " ".join(p.cmdline()))
     worker.kill()
-    assert until(lambda: sleepers(SLEEP) == [], 60)
+    assert until(lambda: sleepers(SLEEP) == [], PATIENCE_S)
     assert not (ui.root / "fragile.txt").exists()
     assert ui.end(run)["type"] == "CRASHED"
     assert goes_on(ui)
@@ -111,7 +111,7 @@ def test_stopping_the_ui_ends_server_deployments_and_stages(tmp_path):
         hang(ui)
         started = ui.process.children(recursive=True)
     assert len(started) >= 6
-    assert until(lambda: not any(process.is_running() for process in started), 30), started
+    assert until(lambda: not any(process.is_running() for process in started), PATIENCE_S), started
     assert ui.process.returncode == 130
 
 
