@@ -23,6 +23,7 @@ def open_form(page: Page, address: str, deployment: str) -> None:
     """Go from the list of deployments to the form of one."""
     page.goto(f"{address}/deployments")
     page.get_by_role("link", name=deployment, exact=True).first.click()
-    page.get_by_role("button", name="Run").first.click()
+    page.wait_for_url("**/deployments/deployment/*")
+    page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
     page.get_by_text("stages at a time").wait_for()

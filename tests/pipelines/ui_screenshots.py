@@ -22,8 +22,12 @@ def save(page: Page, name: str) -> None:
 
 
 def main(address: str) -> None:
-    only = {"flows": {"name": {"any_": ["reproduce"]}}, "sort": "START_TIME_DESC"}
-    run = httpx.post(f"{address}/api/flow_runs/filter", json=only).raise_for_status().json()[0]["id"]
+    only = {
+        "flows": {"name": {"any_": ["reproduce"]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+        "sort": "START_TIME_DESC",
+    }
+    run = httpx.post(f"{address}/api/flow_runs/filter", json=only, timeout=60).raise_for_status().json()[0]["id"]
     with browser.opened() as page:
         browser.open_form(page, address, "reproduce")
         save(page, "ui-form.png")
