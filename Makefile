@@ -10,7 +10,7 @@ PYTHON := $(shell for python in python3 python3.12 python3.11; do \
 # Stages are run by `python`, whoever calls DVC: it has to be ours.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro flow test check lint doctor clean
+.PHONY: help repro flow ui test check lint doctor clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -23,6 +23,9 @@ repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|small|pa
 flow: $(STAMP)  ## the same as a Prefect flow: independent stages in parallel, logs and tables in its UI
 	@$(BIN)/python -m stages.config $(if $(PROFILE),use $(PROFILE),check)
 	@$(BIN)/python -m pipelines.reproduce
+
+ui: $(STAMP)  ## Prefect's UI on loopback: start, watch and cancel runs in a browser; PORT=4200
+	@$(BIN)/python -m pipelines.ui $(if $(PORT),--port $(PORT))
 
 test: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest

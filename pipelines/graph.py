@@ -2,23 +2,30 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import networkx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from pipelines.processes import Processes
+from pipelines.processes import Processes, StoppedError
 from stages.errors import UserError
 
 # Waiting for the lock that another DVC holds is better than failing after three seconds.
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+
+# What DVC says if the stage's process was killed from outside, or if another DVC works on the same files.
+LOST = re.compile(r"exited with (-\d+|137|143)$|is busy, it is being blocked by|Unable to acquire lock")
+
+NO_DEVICE: Mapping[str, str] = MappingProxyType({})
 
 Outcome = Literal["ran", "unchanged"]
 
@@ -32,6 +39,10 @@ class Stage:
 
 class StageError(Exception):
     """A stage exited with an error; the message is its own sentence."""
+
+
+class LostError(StageError):
+    """A stage lost its process or DVC's lock to something outside: it may well succeed if it runs again."""
 
 
 def ordered(root: Path, targets: Sequence[str] = ()) -> list[Stage]:
@@ -61,22 +72,68 @@ def changed(root: Path) -> set[str]:
     return set(_answer(root, "status", "--json"))
 
 
-def bring_up_to_date(root: Path, stage: str, processes: Processes, on_line: Callable[[str], None]) -> Outcome:
+def named(stages: Iterable[Stage], targets: Sequence[str]) -> set[str]:
+    """Names of the stages that `targets` mean, without what these need; of all stages without targets."""
+    return {stage.name for stage in stages if not targets or {stage.name, _kind(stage.name)} & set(targets)}
+
+
+def bring_up_to_date(
+    root: Path,
+    stage: str,
+    processes: Processes,
+    on_line: Callable[[str], None],
+    *,
+    force: bool = False,
+    device: Mapping[str, str] = NO_DEVICE,
+) -> Outcome:
     """Let DVC run one stage, if it finds that it has to; `on_line` gets every line of output as it comes.
 
+    Args:
+        root: of the repository.
+        stage: its name.
+        processes: what DVC runs in.
+        on_line: called with each line, without its line break.
+        force: run it even if it is up to date.
+        device: environment that shows the stage the GPU it may use.
+
     Raises:
+        LostError: the process or DVC's lock was lost to something outside.
         StageError: the stage or DVC exited with an error.
+        StoppedError: `processes` were stopped.
     """
-    last, outcome = "", "unchanged"
-    with processes.lines([*DVC, "repro", "--single-item", stage], root, _environment()) as process:
-        for raw in process.stdout or ():
-            line = raw.rstrip()
-            on_line(line)
-            outcome = "ran" if line == f"Running stage '{stage}':" else outcome
-            last = line if line and not last.startswith("error: ") else last
-        if process.wait() != 0:
-            raise StageError(last if last and process.returncode > 0 else f"ended with status {process.returncode}")
-    return outcome
+    said = _Said(stage)
+    command = [*DVC, "repro", "--single-item", *(["--force"] if force else []), stage]
+    with processes.lines(command, root, {**_environment(), **device}) as process:
+        for line in process.stdout or ():
+            on_line(line.rstrip())
+            said.add(line.rstrip())
+        status = process.wait()
+    if status == 0:
+        return said.outcome
+    if processes.is_stopped:
+        raise StoppedError("stopped while it ran")
+    raise said.error(status)
+
+
+class _Said:
+    """What DVC's output means."""
+
+    def __init__(self, stage: str) -> None:
+        self._running = f"Running stage '{stage}':"
+        self._last = ""  # line, but the stage's own sentence is the last word
+        self._is_lost = False
+        self.outcome: Outcome = "unchanged"
+
+    def add(self, line: str) -> None:
+        if line == self._running:
+            self.outcome = "ran"
+        if line and not self._last.startswith("error: "):
+            self._last = line
+        self._is_lost = self._is_lost or bool(LOST.search(line))
+
+    def error(self, status: int) -> StageError:
+        kind = LostError if self._is_lost or status < 0 else StageError
+        return kind(self._last if self._last and status > 0 else f"ended with status {status}")
 
 
 def metrics(root: Path) -> dict[str, Any]:
@@ -98,13 +155,18 @@ def _address(node: Any) -> str:
     return f"{node.path_in_repo}:{node.name}" if hasattr(node, "name") else node.path_in_repo
 
 
+def _kind(name: str) -> str:
+    return name.split("@", maxsplit=1)[0]
+
+
 def _needed(stages: Sequence[Stage], targets: Sequence[str]) -> set[str]:
     """Names of `targets` and of everything upstream of them; of all stages without targets."""
-    groups = {stage.name: stage.name.split("@")[0] for stage in stages}
+    names = {stage.name for stage in stages}
+    kinds = set(map(_kind, names))
     for target in targets:
-        if target not in groups and target not in groups.values():
-            raise UserError(f"no stage {target!r}: expected one of {', '.join(sorted(set(groups.values())))}")
-    wanted = {name for name, group in groups.items() if not targets or name in targets or group in targets}
+        if target not in names | kinds:
+            raise UserError(f"no stage {target!r}: expected one of {', '.join(sorted(kinds))}")
+    wanted = named(stages, targets)
     for stage in reversed(stages):
         if stage.name in wanted:
             wanted.update(stage.upstream)

@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+GUARD = (sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")))
 GRACE_S = 10.0  # between asking a process group to end and ending it
 
 
@@ -19,8 +21,8 @@ class StoppedError(Exception):
 class Processes:
     """Runs commands, at most `parallel` at a time; `stop` ends them all. Safe to use from several threads.
 
-    Each command leads a process group of its own. A signal from the terminal does not reach it: who owns this
-    object calls `stop` when it is interrupted.
+    Each command has a process group of its own. A signal from the terminal does not reach it: who owns this object
+    calls `stop` when it is interrupted. If this process is killed, a guard ends the group.
     """
 
     def __init__(self, parallel: int) -> None:
@@ -44,10 +46,16 @@ class Processes:
                 yield process
             finally:
                 end_group(process)
-                if process.stdout:
-                    process.stdout.close()
+                for pipe in (process.stdin, process.stdout):
+                    if pipe:
+                        pipe.close()
                 with self._lock:
                     self._running.discard(process)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called: what ends after that was ended by it."""
+        return self._is_stopped
 
     def stop(self) -> None:
         """End every running command and start no other."""
@@ -62,8 +70,8 @@ class Processes:
             if self._is_stopped:
                 raise StoppedError("not started, the run was stopped")
             process = subprocess.Popen(
-                command, cwd=cwd, env=env, process_group=0, text=True, errors="replace",
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                [*GUARD, *command], cwd=cwd, env=env, process_group=0, text=True, errors="replace",
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
             self._running.add(process)
             return process

@@ -10,11 +10,11 @@ BUNDLE_CHARS = 20_000  # a longer bundle keeps its end; the file has the rest
 
 
 class StageLog:
-    """Writes lines to `path` and hands them on to `tell`, those of `interval_s` seconds as one text."""
+    """Adds lines to `path` and hands them on to `tell`, those of `interval_s` seconds as one text."""
 
     def __init__(self, path: Path, tell: Callable[[str], None], *, interval_s: float = INTERVAL_S) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
         self._tell = tell
         self._interval_s = interval_s
         self._lock = threading.Lock()  # guards the bundle

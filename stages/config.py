@@ -281,22 +281,42 @@ def load(path: Path) -> Params:
         UserError: no file, no YAML, or the first parameter that is unknown, missing or wrong.
     """
     try:
-        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return parsed(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: choose a profile with `make repro PROFILE=sample`") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+
+
+def parsed(text: str, name: str) -> Params:
+    """What the text of a parameter file holds, checked; `name` stands for the file in sentences.
+
+    Raises:
+        UserError: as `load`.
+    """
+    try:
+        raw = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path} should hold sections such as `crop:` and `pretrain:`, found {type(raw).__name__}")
+        raise UserError(f"{name} should hold sections such as `crop:` and `pretrain:`, found {type(raw).__name__}")
     try:
         return Params.model_validate_json(json.dumps(raw))  # JSON mode: lists may fill tuples, types stay strict
     except ValidationError as error:
-        raise UserError(f"{path}: {plugins.explain(error)}") from None
+        raise UserError(f"{name}: {plugins.explain(error)}") from None
 
 
 def check(path: Path) -> Params:
     """`load`, and the settings of every listed method and of every sample publisher as well."""
-    params = load(path)
+    return check_plugins(load(path))
+
+
+def check_plugins(params: Params) -> Params:
+    """`params`, whose modules all exist and accept their settings.
+
+    Raises:
+        UserError: no such module, or a setting that it refuses.
+    """
     plugins.load("stages.detectors", params.detect.detector)
     for name in params.methods:
         _check_method(name, params)
@@ -367,14 +387,24 @@ def use_profile(name: str, profiles: Path = Path("profiles"), target: Path = Pat
     Raises:
         UserError: no such profile, or one with a wrong parameter.
     """
-    known = sorted(path.stem for path in profiles.glob("*.yaml"))
-    if name not in known:
-        raise UserError(f"no profile {name!r}: expected one of {', '.join(known)}")
-    check(profiles / f"{name}.yaml")
-    text = (profiles / f"{name}.yaml").read_text(encoding="utf-8")
+    source = profile_file(name, profiles)
+    check(source)
+    text = source.read_text(encoding="utf-8")
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         target.write_text(text, encoding="utf-8")
         sys.stdout.write(f"params.yaml now holds the profile {name!r}\n")
+
+
+def profile_file(name: str, profiles: Path) -> Path:
+    """Where a profile lies.
+
+    Raises:
+        UserError: no such profile; the sentence lists those that exist.
+    """
+    known = sorted(path.stem for path in profiles.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"no profile {name!r}: expected one of {', '.join(known)}")
+    return profiles / f"{name}.yaml"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,28 +1,17 @@
 import os
+import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
+from waiting import sleepers, until
 
 from pipelines import processes
 from pipelines.processes import Processes, StoppedError
 
 FAMILY = "sleep 456789 & echo ready; sleep 456789"  # a shell, a child in its foreground and one in its background
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not condition():
-        time.sleep(0.02)
-    return condition()
-
-
-def sleepers() -> list[psutil.Process]:
-    return [found for found in psutil.process_iter(["cmdline"]) if (found.info["cmdline"] or [])[1:] == ["456789"]]
 
 
 def test_lines_come_from_output_and_errors(tmp_path):
@@ -34,23 +23,49 @@ def test_lines_come_from_output_and_errors(tmp_path):
 def test_leaving_early_ends_children_and_grandchildren(tmp_path):
     with Processes(1).lines(["sh", "-c", FAMILY], tmp_path, os.environ) as process:
         assert process.stdout.readline() == "ready\n"
-        assert until(lambda: len(sleepers()) == 2)
-    assert sleepers() == []
+        assert until(lambda: len(sleepers("456789")) == 2, 10)
+    assert sleepers("456789") == []
 
 
 def test_what_a_failed_leader_left_behind_is_ended(tmp_path):
     with Processes(1).lines(["sh", "-c", "sleep 456789 & echo ready; exit 3"], tmp_path, os.environ) as process:
         assert process.stdout.readline() == "ready\n"
         assert process.wait() == 3
-    assert sleepers() == []
+    assert sleepers("456789") == []
 
 
 def test_a_process_that_ignores_the_request_is_ended_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "GRACE_S", 0.3)
     with Processes(1).lines(["sh", "-c", "trap '' TERM; echo ready; sleep 456789"], tmp_path, os.environ) as process:
         assert process.stdout.readline() == "ready\n"
-    assert sleepers() == []
-    assert process.returncode == -9
+    assert sleepers("456789") == []
+
+
+def test_a_command_reads_nothing_and_its_exit_status_is_kept(tmp_path):
+    with Processes(1).lines(["sh", "-c", "cat; exit 7"], tmp_path, os.environ) as process:
+        assert process.wait() == 7
+
+
+def test_a_command_ended_by_a_signal_shows_that_signal(tmp_path):
+    with Processes(1).lines(["sh", "-c", "kill -9 $$"], tmp_path, os.environ) as process:
+        assert process.wait() == -9
+
+
+def test_what_runs_ends_when_its_owner_is_killed(tmp_path):
+    program = f"""
+from pathlib import Path
+from pipelines.processes import Processes
+with Processes(1).lines(["sh", "-c", {FAMILY!r}], Path(), {{}}) as process:
+    print(process.stdout.readline(), flush=True)
+    process.wait()
+"""
+    owner = psutil.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout.readline() == "ready\n"
+    assert until(lambda: len(sleepers("456789")) == 2, 10)
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert until(lambda: sleepers("456789") == [], 10)
 
 
 def test_stop_ends_what_runs_and_starts_nothing_more(tmp_path):
@@ -68,7 +83,7 @@ def test_stop_ends_what_runs_and_starts_nothing_more(tmp_path):
         assert ready.wait(10)
         group.stop()
         assert future.result(timeout=10) != 0
-    assert sleepers() == []
+    assert sleepers("456789") == []
     with pytest.raises(StoppedError), group.lines(["true"], tmp_path, os.environ):
         pass
 

@@ -5,8 +5,7 @@ import os
 import shutil
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from ruamel.yaml import YAML
 from tiny_repository import ROOT, dvc
+from waiting import sleepers, until
 
 from pipelines import reproduce
 
@@ -30,11 +30,12 @@ def lock(root: Path) -> dict:
 
 def run(root: Path, **options):
     """The flow's final state, and the state's name of every stage."""
-    state = reproduce.reproduce(root=root, return_state=True, **options)
+    with contextlib.chdir(root):
+        state = reproduce.reproduce(return_state=True, **options)
     only = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         tasks = client.read_task_runs(flow_run_filter=only)
-    return state, {task.name.rsplit("-", 1)[0]: task.state_name for task in tasks}
+    return state, {task.name.split(" ")[-1].rsplit("-", 1)[0]: task.state_name for task in tasks}
 
 
 def test_both_front_doors_leave_the_same_lock(tiny, tmp_path):
@@ -92,7 +93,10 @@ def test_targets_leave_other_stages_alone(tiny):
 def test_the_whole_output_of_a_stage_is_in_its_log(tiny):
     run(tiny)
     (log,) = (tiny / ".logs").glob("*/report.log")
-    assert "> cp solid.txt report.txt && cp scores.json metrics.json" in log.read_text().splitlines()
+    assert (
+        "> cp solid.txt report.html && cp scores.json metrics.json && cp drawn.png summary.png"
+        in log.read_text().splitlines()
+    )
 
 
 def test_metrics_are_published_as_a_table(tiny):
@@ -101,7 +105,7 @@ def test_metrics_are_published_as_a_table(tiny):
 
 
 def test_an_unknown_target_fails_in_one_sentence(tiny):
-    state = reproduce.reproduce(["crop"], root=tiny, return_state=True)
+    state, _ = run(tiny, targets=["crop"])
     assert state.is_failed()
     assert state.message == "no stage 'crop': expected one of fetch, fragile, report, solid, tail"
 
@@ -119,13 +123,6 @@ def test_help_teaches_targets_and_parallel(capsys):
     with pytest.raises(SystemExit):
         reproduce.main(["--help"])
     assert "crop detect@affectnet --parallel 4" in capsys.readouterr().out
-
-
-def until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not condition():
-        time.sleep(0.1)
-    return condition()
 
 
 @pytest.fixture
@@ -146,20 +143,14 @@ def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny,
     with (tiny / "output").open("w") as output:
         flow = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output)
         try:
-            assert until(lambda: list(map(is_sleeper, flow.children(recursive=True))).count(True) == 2, 120)
+            assert until(lambda: len(sleepers("345678", flow)) == 2, 600)
             started = flow.children(recursive=True)
             flow.send_signal(signum)
-            assert flow.wait(timeout=60) == status
+            assert flow.wait(timeout=300) == status
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):
                 flow.kill()
     assert len(started) >= 5  # server, dvc, its shell, two sleeping
-    assert until(lambda: not any(process.is_running() for process in started), 10), started
+    assert until(lambda: not any(process.is_running() for process in started), 60), started
     (tiny / "switch").write_text("work")
     assert run(tiny)[0].is_completed()
-
-
-def is_sleeper(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.cmdline()[1:] == ["345678"]
-    return False

@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 ROOT = Path(__file__).parents[2]
 
 # Two independent branches that meet: fetch@x -> fragile -> tail, fetch@y -> solid, and report over all that is solid.
@@ -25,13 +28,14 @@ stages:
     deps: [fragile.txt]
     outs: [tail.txt]
   solid:
-    cmd: cp raw/y solid.txt
-    deps: [raw/y]
+    cmd: sh solid.sh
+    deps: [solid.sh, raw/y]
     outs: [solid.txt]
   report:
-    cmd: cp solid.txt report.txt && cp scores.json metrics.json
-    deps: [solid.txt, scores.json]
-    outs: [report.txt]
+    cmd: cp solid.txt report.html && cp scores.json metrics.json && cp drawn.png summary.png
+    deps: [solid.txt, scores.json, drawn.png]
+    outs: [report.html]
+    plots: [summary.png]
     metrics:
       - metrics.json: {cache: false}
 """
@@ -42,6 +46,13 @@ case $(cat switch) in
   sleep) sleep 345678 & sleep 345678;;
 esac
 cp raw/x fragile.txt
+"""
+
+
+# Prints the progress of a stage that is not done, as stages/progress.py does.
+SOLID = """
+echo "solid: 1/4 steps (25 %), 1.0 steps/s, 0:03 left"
+cp raw/y solid.txt
 """
 
 
@@ -57,6 +68,8 @@ def make(root: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     dvc(root, "init", "--quiet")
     shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")
+    cv2.imwrite(str(root / "drawn.png"), np.full((40, 60, 3), 200, np.uint8))
     scores = '{"landmarks": {"fabnet": 5.5}}'
-    for name, text in {"dvc.yaml": DVC_YAML, "fragile.sh": FRAGILE, "switch": "work", "scores.json": scores}.items():
+    scripts = {"fragile.sh": FRAGILE, "solid.sh": SOLID}
+    for name, text in {"dvc.yaml": DVC_YAML, "switch": "work", "scores.json": scores, **scripts}.items():
         (root / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,59 @@
+"""What a run shows in Prefect's UI once it has ended: metrics, items left out, figures, the report."""
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.variables import Variable
+
+from fabnet import images
+from pipelines import graph, groups, summary
+from pipelines.pages import ADDRESS
+
+WIDTH_PX = 1100  # of a figure in the UI: about 100 kB in the server's database, once for every run
+JPEG_QUALITY = 85
+
+
+def publish(root: Path, stages: Sequence[graph.Stage]) -> None:
+    """The results of `stages` as artifacts of the flow run that calls."""
+    tables = {
+        "metrics": (summary.metric_rows(graph.metrics(root)), "Metrics of the report, as DVC tracks them"),
+        "rejects": (summary.reject_rows(out for stage in stages for out in stage.outs), "Items that stages left out"),
+    }
+    for key, (rows, description) in tables.items():
+        if rows:
+            create_table_artifact(rows, key=key, description=description)
+    results = [out for stage in stages if groups.group_of(stage.name) in ("evaluate", "report") for out in stage.outs]
+    if figures := sorted(pictures(results)):
+        create_markdown_artifact("\n\n".join(map(shown, figures)), key="figures", description="Figures of the report")
+    address = Variable.get(ADDRESS)
+    for page in (out for out in results if out.suffix == ".html" and out.exists() and address):
+        create_link_artifact(
+            f"{address}/{page.name}", link_text=page.name, key=page.stem, description="The whole report"
+        )
+
+
+def show_change(difference: str) -> None:
+    """What a run changed in params.yaml before it started."""
+    text = f"Written into `params.yaml` before anything ran:\n\n```diff\n{difference}```"
+    create_markdown_artifact(text, key="parameters", description="Change of params.yaml")
+
+
+def pictures(outs: Iterable[Path]) -> Iterator[Path]:
+    """The PNG files among `outs`, in folders as well."""
+    for out in outs:
+        yield from out.rglob("*.png") if out.is_dir() else ([out] if out.suffix == ".png" and out.exists() else [])
+
+
+def shown(figure: Path) -> str:
+    """Markdown of one figure that holds its pixels, so that a run keeps the figures it made and needs no network."""
+    image = cv2.imread(str(figure))
+    if image is None:
+        return f"## {figure.stem}\n\n{figure} is no picture"
+    height, width = image.shape[:2]
+    if width > WIDTH_PX:
+        image = images.resize(image, WIDTH_PX, round(height * WIDTH_PX / width))
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return f"## {figure.stem}\n\n![{figure.stem}](data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()})"

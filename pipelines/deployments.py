@@ -1,0 +1,61 @@
+"""What Prefect's UI offers to start, served from this folder: `python -m pipelines.deployments`.
+
+Needs the address of a running server in PREFECT_API_URL; `make ui` starts both. Runs are processes of this one.
+"""
+
+import sys
+from pathlib import Path
+
+from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
+from prefect.settings import PREFECT_API_URL
+from prefect.types.entrypoint import EntrypointType
+from prefect.variables import Variable
+
+from pipelines import graph, pages
+from pipelines.embed_videos import embed_videos
+from pipelines.evaluate import evaluate
+from pipelines.fetch import fetch
+from pipelines.reproduce import reproduce
+from stages.errors import UserError
+
+NIGHTLY = Cron("0 2 * * *", active=False)  # off until someone turns it on in the UI; local time of the server
+
+
+def deployments() -> list[RunnerDeployment]:
+    """All that can be started from the UI, in the order in which it is documented."""
+    flows = {
+        "reproduce": (reproduce, "Bring the pipeline up to date, with other parameters if you choose some", [NIGHTLY]),
+        "fetch only": (fetch, "Bring the releases of data sets, train nothing", []),
+        "evaluate an encoder": (evaluate, "Judge your own encoder beside the methods of the project", []),
+        "embed videos": (embed_videos, "Embeddings of the faces in your own videos and pictures", []),
+    }
+    return [
+        flow.to_deployment(name, description=text, schedules=schedules, entrypoint_type=EntrypointType.MODULE_PATH)
+        for name, (flow, text, schedules) in flows.items()
+    ]
+
+
+def html_pages(root: Path) -> dict[str, Path]:
+    """The pages among the outputs of all stages, by file name."""
+    outs = (out for stage in graph.ordered(root) for out in stage.outs)
+    return {out.name: out for out in outs if out.suffix == ".html"}
+
+
+def main() -> int:
+    """Serve until stopped; exit status 1 without a server or a pipeline."""
+    try:
+        if PREFECT_API_URL.value() is None:
+            raise UserError("PREFECT_API_URL should be the address of a Prefect server: start one with `make ui`")
+        with pages.served(html_pages(Path())) as address:
+            Variable.set(pages.ADDRESS, address, overwrite=True)
+            serve(*deployments(), pause_on_shutdown=False, print_starting_message=False)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

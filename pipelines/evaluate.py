@@ -1,0 +1,57 @@
+"""Judge an encoder that comes as a file beside the methods of this project, as a Prefect flow."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+from pydantic import Field
+
+from pipelines.forms import Parallel
+from pipelines.stage_tasks import RUNNER, run_stages
+from stages import config, supplied
+from stages.choices import Choice
+from stages.errors import UserError
+
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+@flow(name="evaluate an encoder", task_runner=RUNNER)
+def evaluate(
+    *,
+    weights: str,
+    weights_sha256: str = "",
+    kind: Literal["torchscript", "export", "timm"] = "torchscript",
+    name: str = "",
+    size_px: Annotated[int, Field(ge=8, le=1024)] = 224,
+    mean: Channels = [0.5, 0.5, 0.5],  # noqa: B006  read only
+    std: Channels = [0.5, 0.5, 0.5],  # noqa: B006  read only
+    parallel: Parallel = 2,
+) -> State[str]:
+    """Write an encoder into params.yaml as the method `own`, embed and probe with it, and bring the report up to date.
+
+    Args:
+        weights: path of the file.
+        weights_sha256: its digest, by which you say that you trust the programs in it; empty: you are told it.
+        kind: what the file is: saved by torch.jit.save, by torch.export.save, or weights of a timm model.
+        name: of the timm model; empty for other kinds.
+        size_px: side of the picture that it expects.
+        mean: of red, green and blue in 0 to 1, subtracted.
+        std: by which the difference is divided.
+        parallel: stages at a time.
+    """
+    own = {"weights": weights, "weights_sha256": weights_sha256, "kind": kind, "name": name,
+           "size_px": size_px, "mean": mean, "std": std}  # fmt: skip
+    try:
+        supplied.check(weights, weights_sha256, "method.own", "a TorchScript, torch.export or timm file")
+        methods = with_own(config.load(Path("params.yaml")).methods)
+    except UserError as error:
+        return Failed(message=str(error))
+    return run_stages(["report"], parallel=parallel, choice=Choice(methods=methods, own=own))
+
+
+def with_own(methods: Sequence[str]) -> list[str]:
+    """`methods` and, if it is not among them, `own` at the end."""
+    return [*methods, *({"own"} - set(methods))]

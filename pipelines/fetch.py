@@ -1,0 +1,21 @@
+"""Bring releases into data/raw and nothing else, as a Prefect flow."""
+
+from collections.abc import Sequence
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from pipelines.forms import DataSet, Parallel
+from pipelines.stage_tasks import RUNNER, run_stages
+
+
+@flow(task_runner=RUNNER)
+def fetch(*, data_sets: Sequence[DataSet] = (), force: bool = False, parallel: Parallel = 2) -> State[str]:
+    """Download or link releases and verify them; nothing is trained.
+
+    Args:
+        data_sets: of those in params.yaml; none: all of these.
+        force: read a release again whose files have changed since.
+        parallel: releases at a time.
+    """
+    return run_stages([f"fetch@{name}" for name in data_sets] or ["fetch"], parallel=parallel, force=force)

@@ -1,0 +1,16 @@
+"""The types of what a person fills into a form of Prefect's UI: names to choose from instead of free text."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipelines.stage_tasks import PROFILES
+from stages import plugins
+
+UNCHANGED = "as in params.yaml"
+
+Profile = Literal[(UNCHANGED, *sorted(path.stem for path in PROFILES.glob("*.yaml")))]
+Method = Literal[tuple(plugins.names("fabnet.pretext"))]
+DataSet = Literal[tuple(plugins.names("stages.datasets"))]
+Seed = Annotated[int, Field(ge=0)]
+Parallel = Annotated[int, Field(ge=1, le=64)]

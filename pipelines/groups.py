@@ -1,0 +1,34 @@
+"""What the stages of dvc.yaml are for: five groups, in the order in which the work flows."""
+
+from collections.abc import Iterator
+
+GROUPS = {
+    "acquire": ("fetch",),
+    "prepare": ("crop", "detect", "index", "split"),
+    "train": ("pretrain", "refine"),
+    "evaluate": ("embed", "probe", "illustrate"),
+    "report": ("report", "package"),
+}
+GPU = "gpu"  # tag of the stages that train; a limit on this tag in Prefect's UI holds across clones of the repository
+
+
+def group_of(stage: str) -> str:
+    """The group of a stage such as `crop@voxceleb1`; empty for one that belongs to none."""
+    kind = stage.split("@", maxsplit=1)[0]
+    return next((group for group, kinds in GROUPS.items() if kind in kinds), "")
+
+
+def shown_name(stage: str) -> str:
+    """How a stage is called in Prefect's run graph: `prepare: crop@voxceleb1`."""
+    group = group_of(stage)
+    return f"{group}: {stage}" if group else stage
+
+
+def tags(stage: str) -> Iterator[str]:
+    """What the runs of a stage can be filtered by: its group, its module, and whether it trains."""
+    group = group_of(stage)
+    yield stage.split("@", maxsplit=1)[0]
+    if group:
+        yield group
+    if group == "train":
+        yield GPU

@@ -1,0 +1,38 @@
+"""The report, served on loopback beside Prefect's UI: a browser refuses links from a served page to a file."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ADDRESS = "pages_address"  # the Prefect variable in which runs find where pages are served
+
+
+@contextmanager
+def served(pages: Mapping[str, Path]) -> Iterator[str]:
+    """Address below which the HTML files of `pages` are found by name, and nothing else, as long as the block runs."""
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = pages.get(self.path.removeprefix("/"))
+            if path is None or not path.is_file():
+                self.send_error(HTTPStatus.NOT_FOUND)
+                return
+            content = path.read_bytes()
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: who reads the report is no news."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()

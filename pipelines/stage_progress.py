@@ -1,0 +1,54 @@
+"""How far a long stage is, as a progress bar in Prefect's UI: read from the lines that the stage prints."""
+
+import re
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+INTERVAL_S = 3.0
+LINE = re.compile(r"(?P<told>[^:]+: (?P<done>\d+)/(?P<total>\d+) \w+ \(.+)")  # as stages/progress.py writes them
+
+
+class StageProgress:
+    """A progress artifact that appears with a stage's first unfinished loop, so that short stages have none."""
+
+    def __init__(self, stage: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._key = artifact_key("progress", stage)
+        self._clock = clock
+        self._artifact: UUID | None = None
+        self._updated = 0.0
+
+    def add(self, line: str) -> None:
+        """One line of the stage's output; one that tells no progress is passed over."""
+        found = share(line)
+        if found is None or (self._artifact is None and found[0] >= 100):
+            return
+        if self._artifact is None or self._clock() - self._updated >= INTERVAL_S:
+            self._show(*found)
+
+    def end(self) -> None:
+        """The stage is done."""
+        if self._artifact is not None:
+            self._show(100.0, "done")
+
+    def _show(self, percent: float, told: str) -> None:
+        if self._artifact is None:
+            self._artifact = create_progress_artifact(percent, key=self._key, description=told)
+        else:
+            update_progress_artifact(self._artifact, percent, description=told)
+        self._updated = self._clock()
+
+
+def share(line: str) -> tuple[float, str] | None:
+    """Percent done and the line that tells it, such as `crop: 20/80 tracks (25 %), 4.0 tracks/s, 0:15 left`."""
+    match = LINE.fullmatch(line)
+    if not match or not int(match["total"]):
+        return None
+    return min(100.0, 100.0 * int(match["done"]) / int(match["total"])), match["told"]
+
+
+def artifact_key(kind: str, stage: str) -> str:
+    """A key of lower case letters, digits and dashes, the same in every run: so that it has a history."""
+    return f"{kind}-{re.sub('[^a-z0-9]+', '-', stage.lower()).strip('-')}"

@@ -1,0 +1,143 @@
+"""The stages of DVC's graph as tasks of a Prefect flow run: what every flow that runs stages does.
+
+DVC alone decides what has to run, so a flow and `dvc repro` leave the same dvc.lock. Each stage is one task that waits
+for its upstreams. Groups are tags and names, not flows of their own: a flow inside the flow would be a barrier, and
+`crop` of one data set could not overlap with `fetch` of another. Full logs lie in .logs/<run>/.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from pipelines import artifacts, graph, groups
+from pipelines.gpus import Gpus
+from pipelines.processes import Processes, StoppedError
+from pipelines.stage_log import StageLog
+from pipelines.stage_progress import StageProgress
+from pipelines.turns import turn
+from stages import choices
+from stages.choices import NOTHING, Choice
+from stages.errors import UserError
+
+PROFILES = Path(__file__).parents[1] / "profiles"
+# Tasks that wait for their upstreams hold a thread; `parallel` limits what really runs.
+RUNNER = ThreadPoolTaskRunner(max_workers=256)
+OUTCOMES = {"Completed": "ran", "Cached": "cached", "Failed": "failed", "Lost": "failed"}  # any other state: held back
+
+
+def run_stages(targets: Sequence[str], *, parallel: int, force: bool = False, choice: Choice = NOTHING) -> State[str]:
+    """Bring `targets` and all they need up to date in the current folder; no targets: every stage.
+
+    `choice` is written into params.yaml first. With `force`, the targets run even if they are up to date. A stage that
+    fails holds back only the stages that depend on it; the state returned is Failed then, with one sentence.
+    """
+    root, logger = Path(), get_run_logger()
+    try:
+        with turn(root, logger.info):
+            if difference := choices.write(choice, root / "params.yaml", PROFILES):
+                logger.info("params.yaml was changed as chosen:\n%s", difference)
+                artifacts.show_change(difference)
+            stages = graph.ordered(root, targets)
+            forced = graph.named(stages, targets) if force else set[str]()
+            states = ended(stages, graph.changed(root), forced, root, parallel)
+            artifacts.publish(root, stages)
+    except UserError as error:
+        return Failed(message=str(error))
+    return verdict(states)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all stages of one run use."""
+
+    root: Path
+    processes: Processes
+    gpus: Gpus
+    logs: Path
+
+
+def ended(
+    stages: Sequence[graph.Stage], stale: set[str], forced: set[str], root: Path, parallel: int
+) -> dict[str, State[graph.Outcome]]:
+    """The final state of each stage's task; on leaving, however that comes about, no stage is running any more."""
+    logs = root / ".logs" / f"{flow_run.get_scheduled_start_time():%Y%m%d-%H%M%S}-{flow_run.get_name()}"
+    shared = Shared(root, Processes(parallel), Gpus(otherwise=parallel), logs)
+    runs: dict[str, PrefectFuture[graph.Outcome]] = {}
+    try:
+        for stage in stages:
+            shown = groups.shown_name(stage.name)
+            named = bring_up_to_date.with_options(name=shown, task_run_name=shown, tags=groups.tags(stage.name))
+            runs[stage.name] = named.submit(
+                stage.name,
+                is_stale=stage.name in stale | forced,
+                is_forced=stage.name in forced,
+                upstream=[runs[name] for name in stage.upstream],
+                shared=shared,
+            )
+        return {name: run.wait() or run.state for name, run in runs.items()}
+    finally:
+        shared.processes.stop()
+
+
+# A stage retries its own items; running it again helps only if its process or DVC's lock was lost.
+@task(
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=3,
+    retry_condition_fn=lambda _task, _run, state: state.name == "Lost",
+)
+def bring_up_to_date(
+    stage: str, *, is_stale: bool, is_forced: bool, upstream: Sequence[graph.Outcome], shared: Shared
+) -> State[graph.Outcome]:
+    """Run one stage through DVC; one that is not stale and whose upstreams did not run needs no DVC to say so."""
+    if not is_stale and "ran" not in upstream:
+        return Completed(name="Cached", message="up to date", data="unchanged")
+    log = shared.logs / f"{stage}.log"
+    try:
+        outcome = logged(stage, log, shared, is_forced=is_forced)
+    except StoppedError:
+        return Cancelled(message=f"{stage} was stopped with the run; the next run goes on from here")
+    except graph.StageError as error:
+        name = "Lost" if isinstance(error, graph.LostError) else None
+        return Failed(name=name, message=f"{stage}: {error}; its whole output is in {log}")
+    if outcome == "unchanged":
+        return Completed(name="Cached", message="DVC found nothing to run", data=outcome)
+    return Completed(message="ran", data=outcome)
+
+
+def logged(stage: str, log: Path, shared: Shared, *, is_forced: bool) -> graph.Outcome:
+    """What became of a stage whose output goes to its log, to the run's log and to its progress bar."""
+    device = shared.gpus.one() if groups.group_of(stage) == "train" else nullcontext(graph.NO_DEVICE)
+    progress = StageProgress(stage)
+    with device as environment, StageLog(log, get_run_logger().info) as lines:
+
+        def hear(line: str) -> None:
+            lines.add(line)
+            progress.add(line)
+
+        outcome = graph.bring_up_to_date(
+            shared.root, stage, shared.processes, hear, force=is_forced, device=environment
+        )
+    progress.end()
+    return outcome
+
+
+def verdict(states: Mapping[str, State[graph.Outcome]]) -> State[str]:
+    """The flow's final state: one sentence that counts outcomes and tells what failed."""
+    outcomes = {name: OUTCOMES.get(state.name or "", "held back") for name, state in states.items()}
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(Counter(outcomes.values()).items()))
+    failures = [str(states[name].message) for name, outcome in outcomes.items() if outcome == "failed"]
+    sentence = f"{len(outcomes)} stages: {counts}"
+    if failures:
+        return Failed(message="\n".join([sentence, *failures]))
+    return Completed(message=sentence, data=sentence)

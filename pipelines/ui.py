@@ -1,0 +1,111 @@
+"""Prefect's UI with everything that can be started from it: `make ui`. Ctrl-C ends it and what was started.
+
+A server on loopback whose database lies in .prefect/, and beside it the process that serves the deployments.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+
+from pipelines.processes import GUARD, end_group
+from stages.errors import UserError
+
+HOST = "127.0.0.1"
+PORT = 4200
+LOGS = Path(".logs")
+
+
+def run(port: int) -> None:
+    """Server and deployments, until one of them ends.
+
+    Raises:
+        UserError: the port is taken, or server or deployments ended by themselves.
+    """
+    refuse_taken(port)
+    address = f"http://{HOST}:{port}"
+    env = {**os.environ, "PREFECT_API_URL": f"{address}/api"}
+    with ExitStack() as running:
+        server = start(running, "server", ["prefect", "server", "start", "--host", HOST, "--port", str(port)], env)
+        wait_for(server, f"{address}/api/health")
+        served = start(running, "deployments", ["pipelines.deployments"], env)
+        print(f"Prefect UI: {address} (Ctrl-C ends it and the runs that it started)", flush=True)
+        while server.poll() is None and served.poll() is None:
+            time.sleep(0.5)
+        raise ended("server" if served.poll() is None else "deployments")
+
+
+def refuse_taken(port: int) -> None:
+    """Raise UserError if something listens on `port`."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            what = f"port {port} is taken: end what uses it, or choose another with `make ui PORT={port + 100}`"
+            raise UserError(what) from None
+
+
+def start(running: ExitStack, name: str, module: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A Python module that ends with `running`, with all that it starts; its output goes to .logs/ui-<name>.log."""
+    LOGS.mkdir(exist_ok=True)
+    log = running.enter_context((LOGS / f"ui-{name}.log").open("w", encoding="utf-8"))
+    command = [*GUARD, sys.executable, "-m", *module]
+    process = subprocess.Popen(
+        command, env=env, process_group=0, text=True, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+    )
+    running.callback(lambda: process.stdin and process.stdin.close())
+    running.callback(end_group, process)
+    return process
+
+
+def wait_for(server: subprocess.Popen[str], health: str) -> None:
+    """Return once the server answers; the first start makes the database, which takes minutes on a busy machine."""
+    with httpx.Client(timeout=5) as client:
+        while server.poll() is None:
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(health).is_success:
+                    return
+            time.sleep(0.5)
+    raise ended("server")
+
+
+def ended(name: str) -> UserError:
+    """The sentence about a process that should be running."""
+    log = LOGS / f"ui-{name}.log"
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return UserError(f"the {name} did not stay up ({lines[-1] if lines else 'no output'}): see {log}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Command line; exit status 1 with one sentence if it cannot run, 130 if stopped by the user."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.ui", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"of the server (default: {PORT})")
+    try:
+        run(parser.parse_args(arguments).port)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; finished stages are kept, the next run goes on from there", file=sys.stderr)
+    return 130
+
+
+def interrupt(*_: object) -> None:
+    """SIGTERM is as good as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
+    sys.exit(main(sys.argv[1:]))

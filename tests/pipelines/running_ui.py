@@ -1,0 +1,83 @@
+"""`make ui` in a folder, and what its forms do, through the server's API."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from tiny_repository import ROOT
+from waiting import until
+
+ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+PATIENCE_S = 800  # for what takes seconds on a machine that does nothing else
+
+
+@dataclass(frozen=True)
+class Ui:
+    root: Path
+    address: str
+    process: psutil.Popen
+
+    def post(self, path: str, content: Mapping[str, Any] = {}) -> Any:
+        return httpx.post(f"{self.address}/api{path}", json=content, timeout=60).raise_for_status().json()
+
+    def deployments(self) -> dict[str, Any]:
+        return {found["name"]: found for found in self.post("/deployments/filter")}
+
+    def begin(self, deployment: str, **parameters: Any) -> str:
+        """The id of a run that the form of a deployment would start."""
+        place = f"/deployments/{self.deployments()[deployment]['id']}/create_flow_run"
+        return self.post(place, {"parameters": parameters})["id"]
+
+    def state(self, run: str) -> dict[str, Any]:
+        return httpx.get(f"{self.address}/api/flow_runs/{run}", timeout=60).json()["state"]
+
+    def end(self, run: str) -> dict[str, Any]:
+        """The final state of a run."""
+        assert until(lambda: self.state(run)["type"] in ENDED, PATIENCE_S), self.log("deployments")
+        return self.state(run)
+
+    def cancel(self, run: str) -> None:
+        """What the button in the UI does."""
+        self.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+
+    def artifacts(self, run: str) -> dict[str, Any]:
+        only = {"flow_runs": {"id": {"any_": [run]}}}
+        return {found["key"]: found for found in self.post("/artifacts/filter", only)}
+
+    def log(self, name: str) -> str:
+        return (self.root / ".logs" / f"ui-{name}.log").read_text(encoding="utf-8")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def opened(root: Path) -> Iterator[Ui]:
+    """The UI over the repository in `root`, with the project's own Prefect settings."""
+    (root / "prefect.toml").write_bytes((ROOT / "prefect.toml").read_bytes())
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    port = free_port()
+    process = psutil.Popen(
+        [sys.executable, "-m", "pipelines.ui", "--port", str(port)],
+        cwd=root, env={**inherited, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        ui = Ui(root, f"http://127.0.0.1:{port}", process)
+        assert process.stdout.readline().startswith(f"Prefect UI: {ui.address} ")
+        assert until(lambda: len(ui.deployments()) == 4, PATIENCE_S), ui.log("deployments")
+        yield ui
+    finally:
+        process.terminate()
+        process.wait(timeout=300)
+        process.stdout.close()

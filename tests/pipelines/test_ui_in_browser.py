@@ -1,0 +1,37 @@
+"""What a person does in Prefect's UI, in a real browser: fill in the form, watch the run, open what it shows."""
+
+from urllib.parse import urlsplit
+
+import browser
+import pytest
+from running_ui import opened
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium: install chromium"),
+]
+
+
+def test_a_run_is_started_from_the_form_watched_and_its_artifacts_opened(tiny):
+    asked: set[str] = set()
+    with opened(tiny) as ui, browser.opened() as page:
+        page.on("request", lambda request: asked.add(request.url))
+        browser.open_form(page, ui.address, "reproduce")
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_url("**/flow-run/*")
+        page.get_by_text("Completed", exact=True).first.wait_for()
+        run = page.url.rsplit("/", 1)[1].split("?")[0]
+        assert ui.state(run)["message"] == "6 stages: 6 ran"
+
+        artifacts = ui.artifacts(run)
+        assert set(artifacts) == {"metrics", "figures", "report", "progress-solid"}
+        page.goto(f"{ui.address}/artifacts/artifact/{artifacts['figures']['id']}")
+        page.locator("img[alt=summary]").wait_for()
+        assert page.evaluate("document.querySelector('img[alt=summary]').naturalWidth") == 60
+        page.goto(f"{ui.address}/artifacts/artifact/{artifacts['metrics']['id']}")
+        page.get_by_text("landmarks.fabnet").first.wait_for()
+        page.goto(f"{ui.address}/artifacts/artifact/{artifacts['report']['id']}")
+        report = page.get_by_role("link", name="report.html").first.get_attribute("href")
+        assert page.goto(report).text() == (tiny / "report.html").read_text()
+    elsewhere = {url for url in asked if urlsplit(url).scheme != "data" and urlsplit(url).hostname != "127.0.0.1"}
+    assert elsewhere == set()

@@ -1,0 +1,110 @@
+"""What a person chose changes the values it names in params.yaml and no other byte, or nothing at all."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages import choices, config
+from stages.choices import Choice
+from stages.errors import UserError
+
+PROFILES = Path(__file__).parents[2] / "profiles"
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    return shutil.copy(PROFILES / "sample.yaml", tmp_path / "params.yaml")
+
+
+def write(params: Path, **chosen) -> str:
+    return choices.write(Choice(**chosen), params, PROFILES)
+
+
+def test_choosing_nothing_needs_no_file(tmp_path):
+    assert write(tmp_path / "params.yaml") == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_force_already_changes_nothing(params):
+    before = params.stat().st_mtime_ns
+    assert write(params, profile="sample", seeds=[0], methods=["fabnet", "fabnet_sources", "random"]) == ""
+    assert params.stat().st_mtime_ns == before
+
+
+def test_a_profile_is_taken_over_byte_by_byte(params):
+    assert "+profile: study" in write(params, profile="study")
+    assert params.read_bytes() == (PROFILES / "study.yaml").read_bytes()
+
+
+def test_only_the_lines_of_a_chosen_value_change_and_keep_their_comment(params):
+    change = write(params, seeds=[0, 3])
+    assert [line for line in change.splitlines() if line.startswith(("-seeds", "+seeds"))] == [
+        "-seeds: [0]                    # one pre-training, embedding and probing for each",
+        "+seeds: [0, 3]                    # one pre-training, embedding and probing for each",
+    ]
+    assert len(change.splitlines()) == 5  # the two, three of the diff's own
+    assert config.check(params).seeds == [0, 3]
+
+
+def test_methods_go_into_the_list_that_trains_them(params):
+    write(params, methods=["pca", "fabnet_sources", "fabnet"])
+    now = config.check(params)
+    assert (now.methods, now.pretrained, now.refined) == (
+        ["pca", "fabnet_sources", "fabnet"],
+        ["pca", "fabnet"],
+        ["fabnet_sources"],
+    )
+
+
+def test_a_method_that_is_not_listed_now_is_known_from_the_profiles(params):
+    write(params, methods=["fabnet"])
+    write(params, methods=["fabnet", "fabnet_sources"])
+    assert config.check(params).refined == ["fabnet_sources"]
+
+
+def test_data_sets_go_into_the_list_of_their_kind_and_leave_the_followed_ones(params):
+    write(params, datasets=["voxceleb2", "w300"])
+    now = config.check(params)
+    assert (now.datasets, now.tracks, now.detected, now.boxed) == (["voxceleb2", "w300"], ["voxceleb2"], [], ["w300"])
+    assert now.embed.followed == ["w300"]
+    write(params, datasets=["voxceleb2", "w300", "affectnet"])
+    assert config.check(params).detected == ["affectnet"]
+
+
+def test_choices_come_on_top_of_a_chosen_profile(params):
+    write(params, profile="study", methods=["fabnet", "vicreg"])
+    now = config.check(params)
+    assert (now.profile, now.pretrained) == ("study", ["fabnet", "vicreg"])
+
+
+def test_the_settings_of_an_own_encoder_keep_what_was_not_chosen(params):
+    write(params, own={"weights": 'a "b": c # d.pt', "weights_sha256": "0" * 64, "size_px": 96}, methods=["own"])
+    own = config.check(params).method["own"]
+    assert (own["weights"], own["size_px"], own["kind"]) == ('a "b": c # d.pt', 96, "torchscript")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"profile": "huge"}, "no profile 'huge': expected one of paper, sample, small, study"),
+        ({"methods": ["fabmet", "fabnet"]}, r"params\.yaml: method\.fabmet is missing"),
+        ({"methods": ["random", "fabnet_sources"]}, r"refine\.start should be one of `pretrained`"),
+        ({"methods": ["own"]}, r"method\.own\.weights is empty"),
+        ({"datasets": ["voxceleb1"]}, "at least one data set of still images is needed"),
+        ({"datasets": ["voxceleb1", "lfw"]}, "should name each of `datasets` once"),
+        ({"seeds": [-1]}, r"seeds\.0 should be greater than or equal to 0, found -1"),
+        ({"methods": ["fabnet]\ncolour: [red"]}, r"methods\.0 should be String should match pattern"),
+    ],
+)
+def test_a_wrong_choice_is_one_sentence_and_leaves_the_file(params, chosen, sentence):
+    before = params.read_bytes()
+    with pytest.raises(UserError, match=sentence):
+        write(params, **chosen)
+    assert params.read_bytes() == before
+    assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
+
+
+def test_without_a_file_the_sentence_says_how_to_get_one(tmp_path):
+    with pytest.raises(UserError, match=r"params\.yaml is missing: choose a profile"):
+        write(tmp_path / "params.yaml", seeds=[1])
