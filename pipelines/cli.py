@@ -103,7 +103,7 @@ def history(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) ->
 
 
 def main() -> None:
-    """Run one command. Exit status: 0 done, 1 a mistake told in one sentence, 130 stopped by the user."""
+    """Run one command. Exit status: 0 done, 1 a mistake told in one sentence, 2 a wrong option, 130 stopped."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     sys.exit(command.guarded(lambda: app(result_action="return_value")))
 

@@ -66,6 +66,8 @@ def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] 
 
 def measured(net: "Network", faces: Sequence[Face]) -> Values:
     """All attributes of the faces; points in px of the frames that the faces were cut from, pixel centres."""
+    if not faces:
+        return {}
     values = net.attributes(rgb(faces))
     return {name: _in_frames(some, faces) if some.ndim == 3 else some for name, some in values.items()}
 

@@ -21,6 +21,8 @@ SUB_PX = 4  # binary digits of a pixel that OpenCV draws to
 
 def draw(image: Image, faces: Sequence[Face], values: Values, net: "Network") -> Image:
     """The frame with what the probes tell of its faces; `values` as `attributes.measured` gives them."""
+    if not faces:
+        return image
     drawn = image.copy()
     kinds = {
         probe: [r.head.name for r in net.readers if r.head.probe == probe] for probe in ("points", "pose", "classes")

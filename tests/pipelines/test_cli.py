@@ -38,6 +38,6 @@ def test_help_and_the_processes_that_look_for_faces_do_without_pytorch():
 def test_a_wrong_option_is_told_without_a_traceback():
     command = [sys.executable, "-m", "pipelines.cli", "embed", "--fsp", "5"]
     done = subprocess.run(command, cwd=tiny_repository.ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "--fsp" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
