@@ -78,4 +78,4 @@ def _warped(net: "Network", source: Face, driving: list[Face]) -> Image:
     try:
         return net.warp(rgb([source]), rgb(driving))
     except ValueError as error:
-        raise UserError(f"{error}: name another model with --model") from None
+        raise UserError(str(error)) from None

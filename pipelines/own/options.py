@@ -63,8 +63,10 @@ def network(options: Options) -> "Network":
 
 def about(net: "Network", model: Path) -> dict[str, str]:
     """What a table says about the network behind it."""
+    from fabnet import model_file  # noqa: PLC0415  as above
+
     described = net.description
-    path = model / "model.safetensors" if model.is_dir() else model
+    path = model / model_file.NAME if model.is_dir() else model
     return {
         "model": f"{described.method}, seed {described.seed}, {described.steps} steps, {described.size_px} px",
         "model_sha256": digests.of_file(path),

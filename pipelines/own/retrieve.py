@@ -64,6 +64,8 @@ def retrieve(
     else:
         raise UserError(f"name either a picture or a row: fabnet retrieve {table} face.jpg, or --row 12")
     nearest = _nearest(vector, vectors, is_shut, count)
+    if not nearest:
+        raise UserError(f"{table} should hold another face to be found, found none")
     rows = [_row(found, place) for place, _ in nearest]
     _print(rows, [cosine for _, cosine in nearest])
     shown = [(_shown(picture), cosine) for picture, (_, cosine) in zip(_pictures(rows), nearest, strict=True)]
