@@ -17,6 +17,8 @@ from typing import Any, get_type_hints
 from stages import config
 from stages.errors import UserError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def main(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> None:
     """Parse the command line by the signature of `run`, load its sections, run it.
@@ -26,7 +28,23 @@ def main(run: Callable[..., None], sections: Mapping[str, str], doc: str | None)
     Exit status: 0 done, 1 a user error told in one sentence, 130 stopped by the user.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    sys.exit(_guarded(run, sections, _parser(run, sections, doc)))
+    arguments: dict[str, Any] = vars(_parser(run, sections, doc).parse_args())
+    params_file = arguments.pop("_params")
+    sys.exit(guarded(lambda: run(**arguments, **config.sections(params_file, sections, **arguments))))
+
+
+def guarded(work: Callable[[], int | None]) -> int:
+    """Exit status of `work`: its own, 1 for what a user can mend, told in one sentence, 130 when the user stops it."""
+    try:
+        return work() or 0
+    except UserError as error:
+        return _say(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        return _say("stopped; finished parts are kept, the same command goes on from there", 130)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return _say("error: the disk is full; free some space and run the same command again", 1)
 
 
 def _parser(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> argparse.ArgumentParser:
@@ -49,22 +67,6 @@ def _parser(run: Callable[..., None], sections: Mapping[str, str], doc: str | No
     parser.add_argument("--params", dest="_params", type=Path, default=Path("params.yaml"), metavar="FILE",
                         help="parameter file (default: params.yaml)")  # fmt: skip
     return parser
-
-
-def _guarded(run: Callable[..., None], sections: Mapping[str, str], parser: argparse.ArgumentParser) -> int:
-    arguments: dict[str, Any] = vars(parser.parse_args())
-    params_file = arguments.pop("_params")
-    try:
-        run(**arguments, **config.sections(params_file, sections, **arguments))
-    except UserError as error:
-        return _say(f"error: {error}", 1)
-    except KeyboardInterrupt:
-        return _say("stopped; finished parts are kept, the same command goes on from there", 130)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        return _say("error: the disk is full; free some space and run the same command again", 1)
-    return 0
 
 
 def _say(sentence: str, status: int) -> int:

@@ -1,0 +1,141 @@
+"""`fabnet embed` on a 720p video against decoding and detection alone: frame rates and memory, in one run.
+
+    PYTHONPATH=. python benchmarks/embed_video.py data/packages/fabnet-0
+
+A head of the sample's renderer talks for `--minutes` (a few rendered seconds, repeated; kept in the temporary folder).
+The two take turns, so that other work on the machine disturbs both; processor time a frame, of all processes, is
+disturbed little. Memory is that of the process and its workers, shared pages counted once.
+"""
+
+import argparse
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from pipelines.own import looking, options
+from pipelines.own.embed import embed
+from pipelines.own.options import Options
+from stages.sample.studio import clip, identity
+from stages.sample.studio.camera import Camera
+from stages.sample.studio.seeds import generator
+
+WIDTH_PX, HEIGHT_PX, FPS, RENDERED = 1280, 720, 25, 50
+LEAST_RATIO, MOST_GB = 0.8, 1.5
+
+
+def main() -> None:
+    """Time both and print a line for each, then whether the bounds are kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="a model file, or its folder")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--turns", type=int, default=2, help="of each")
+    wanted = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    chosen = Options(model=wanted.model, device="cpu")
+    path, frames = video(wanted.minutes)
+    search, _ = options.search(options.network(chosen), chosen)
+    ways: dict[str, Callable[[], object]] = {
+        "decode and detect": lambda: consume(looking.look_at(looking.shots([path]), search)),
+        "embed": lambda: embed(path, out=path.with_suffix(".parquet"), options=chosen),
+    }
+    seconds, worked, most = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
+    for turn in range(wanted.turns):
+        for name in list(ways)[:: -1 if turn % 2 else 1]:
+            with Memory() as memory:
+                start, start_worked = time.perf_counter(), sum(os.times()[:4])
+                ways[name]()
+                seconds[name] += time.perf_counter() - start
+                worked[name] += sum(os.times()[:4]) - start_worked
+            most[name] = max(most[name], memory.most_gb)
+    for name in ways:
+        rate, work_ms = frames * wanted.turns / seconds[name], 1000 * worked[name] / (frames * wanted.turns)
+        print(f"{name:<18} {rate:>7.1f} frames/s {work_ms:>7.1f} ms/frame of processor time {most[name]:>6.2f} GB")
+    ratio = seconds["decode and detect"] / seconds["embed"]
+    verdict = "kept" if ratio >= LEAST_RATIO and most["embed"] <= MOST_GB else "MISSED"
+    print(f"embed reaches {ratio:.2f} of the frame rate (at least {LEAST_RATIO}) in {most['embed']:.2f} GB "
+          f"(at most {MOST_GB}): {verdict}")  # fmt: skip
+
+
+def video(minutes: float) -> tuple[Path, int]:
+    """A talking head in 720p, and its number of frames."""
+    frames = round(60 * FPS * minutes)
+    path = Path(tempfile.gettempdir()) / f"fabnet-{WIDTH_PX}x{HEIGHT_PX}-{frames}.mp4"
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        write(partial, frames)
+        partial.replace(path)
+    return path, frames
+
+
+def write(path: Path, frames: int) -> None:
+    rendered = list(render())
+    with av.open(str(path), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        for number in range(frames):
+            place = number % (2 * RENDERED)  # there and back
+            image = rendered[min(place, 2 * RENDERED - 1 - place)]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode())
+
+
+def render() -> Iterator[np.ndarray]:
+    rng = generator("benchmark", 0)
+    who, camera = identity.draw(rng), Camera(WIDTH_PX, HEIGHT_PX, (640.0, 380.0), 150.0)
+    for _, frame in clip.play(who, rng, emotion="happy", frames=RENDERED, camera=camera):
+        yield np.ascontiguousarray(frame.image)
+
+
+def consume(seen: Any) -> None:
+    with closing(seen):
+        for _ in seen:
+            pass
+
+
+class Memory:
+    """The most memory that this process and its children held together, GB."""
+
+    def __init__(self) -> None:
+        self.most_gb = 0.0
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "Memory":
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watch.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(0.2):
+            self.most_gb = max(self.most_gb, sum(map(held_gb, tree())))
+
+
+def tree() -> list[int]:
+    """This process and its children."""
+    tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return [os.getpid(), *(int(pid) for file in tasks for pid in file.read_text().split())]
+
+
+def held_gb(pid: int) -> float:
+    """Proportional share of resident pages; 0 for a process that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 2**20
+
+
+if __name__ == "__main__":
+    main()

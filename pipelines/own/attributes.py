@@ -1,0 +1,80 @@
+"""What the fitted probes tell of the faces in one's own videos and pictures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.own.embed import rgb
+from pipelines.own.looking import Face
+from pipelines.own.options import Fps, Options
+from pipelines.own.tabulate import tabulate
+
+if TYPE_CHECKING:
+    from fabnet.network import Network
+
+Values = Mapping[str, np.ndarray]  # attribute -> (N, K), or points (N, P, 2)
+
+
+def attributes(
+    *files: Path, out: Path = Path("attributes.parquet"), fps: Fps = None, options: Options | None = None
+) -> None:
+    """Write one row for each face: source, frame, time, box, score, landmarks, pose, expression and action units.
+
+    Args:
+        files: Videos, pictures, folders of them, or lists (.txt, .csv) that name one file a line.
+        out: The table. What could not be used goes to NAME.rejects.parquet beside it.
+        fps: Frames of a video that are looked at in a second; all, if not given.
+        options: How the network is run and faces are found.
+    """
+    chosen = options or Options()
+    tabulate("attributes", files, out=out, fps=fps, options=chosen, columns=columns, describe=described)
+
+
+def columns(net: "Network") -> list[pa.Field]:
+    """Points as one column of fixed-size lists x0, y0, x1, y1 ...; all else as a column `<attribute>_<name>` each.
+
+    Points are px of the upright frame, pixel centres; pose in degrees; classes and action units in (0, 1).
+    """
+    one = net.attributes_of(np.zeros((1, net.description.dims), np.float32), np.ones((1, 2)))
+    fields: list[pa.Field] = []
+    for name, values in one.items():
+        if values.ndim == 3:
+            fields.append(pa.field(name, pa.list_(pa.float32(), values.size)))
+        else:
+            fields += [pa.field(f"{name}_{column}", pa.float32()) for column in net.columns[name]]
+    return fields
+
+
+def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] | str]:
+    """The columns of each face, or that they are none."""
+    values = measured(net, faces)
+    for number in range(len(faces)):
+        row: dict[str, Any] = {}
+        for name, of_all in values.items():
+            if of_all.ndim == 3:
+                row[name] = of_all[number].ravel()
+            else:
+                row |= {
+                    f"{name}_{column}": value for column, value in zip(net.columns[name], of_all[number], strict=True)
+                }
+        is_finite = all(np.isfinite(of_all[number]).all() for of_all in values.values())
+        yield row if is_finite else "an attribute is not finite"
+
+
+def measured(net: "Network", faces: Sequence[Face]) -> Values:
+    """All attributes of the faces; points in px of the frames that the faces were cut from, pixel centres."""
+    if not faces:
+        return {}
+    values = net.attributes(rgb(faces))
+    return {name: _in_frames(some, faces) if some.ndim == 3 else some for name, some in values.items()}
+
+
+def _in_frames(points: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
+    """Points (N, P, 2) of the crops, moved to where they were cut out: undoes `fabnet.boxes.follow`."""
+    edges = np.array([face.square for face in faces], np.float64)  # (N, 4)
+    size = np.array([face.crop.shape[1::-1] for face in faces], np.float64)  # (N, 2) width, height
+    scale = (edges[:, 2:] - edges[:, :2]) / size
+    return ((points + 0.5) * scale[:, None] + edges[:, None, :2] - 0.5).astype(np.float32)

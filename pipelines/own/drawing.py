@@ -1,0 +1,81 @@
+"""Boxes, points, pose axes and the likeliest expression, drawn onto frames."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from pipelines.own.attributes import Values
+from pipelines.own.looking import Face
+from stages.media import Image
+from stages.sample.studio.camera import Pose
+
+if TYPE_CHECKING:
+    from fabnet.network import Network
+
+BOX, POINT, TEXT = (230, 230, 230), (120, 255, 120), (255, 255, 255)  # blue, green, red
+AXES = ((60, 60, 255), (60, 220, 60), (255, 120, 60))  # to the picture's right, up, and where the nose points
+SUB_PX = 4  # binary digits of a pixel that OpenCV draws to
+
+
+def draw(image: Image, faces: Sequence[Face], values: Values, net: "Network") -> Image:
+    """The frame with what the probes tell of its faces; `values` as `attributes.measured` gives them."""
+    if not faces:
+        return image
+    drawn = image.copy()
+    kinds = {
+        probe: [r.head.name for r in net.readers if r.head.probe == probe] for probe in ("points", "pose", "classes")
+    }
+    densest = max(kinds["points"], key=lambda name: values[name].shape[1], default=None)
+    for number, face in enumerate(faces):
+        _rectangle(drawn, face)
+        if densest is not None:
+            _points(drawn, values[densest][number], face)
+        for name in kinds["pose"][:1]:
+            _axes(drawn, values[name][number], face)
+        for name in kinds["classes"][:1]:
+            best = int(values[name][number].argmax())
+            _caption(drawn, f"{net.columns[name][best]} {values[name][number][best]:.2f}", face)
+    return drawn
+
+
+def _rectangle(image: Image, face: Face) -> None:
+    x0, y0, x1, y1 = (round(edge) for edge in face.box)
+    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), BOX, _thick(face), cv2.LINE_AA)
+
+
+def _points(image: Image, points: np.ndarray, face: Face) -> None:
+    for x, y in points.clip(-1e4, 1e4):
+        cv2.circle(image, (round(x * 2**SUB_PX), round(y * 2**SUB_PX)), _thick(face) * 2**SUB_PX, POINT, -1,
+                   cv2.LINE_AA, SUB_PX)  # fmt: skip
+
+
+def _axes(image: Image, angles_deg: np.ndarray, face: Face) -> None:
+    """Three arrows from the middle of the box, half as long as the box is wide where they lie in the picture.
+
+    `angles_deg` are roll, pitch, yaw as in AFLW, where positive yaw turns the face to the left edge.
+    """
+    roll, pitch, yaw = map(float, angles_deg)
+    x0, y0, x1, y1 = face.box
+    axes = np.array([[1, 0, 0], [0, -1, 0], [0, 0, 1]]) @ Pose.degrees(-yaw, pitch, roll).rotation.T
+    middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+    for axis, colour in zip(axes, AXES, strict=True):
+        tip = middle + axis[:2] * (x1 - x0) / 2
+        cv2.arrowedLine(image, _place(middle), _place(tip), colour, 2 * _thick(face), cv2.LINE_AA, 0, 0.15)
+
+
+def _caption(image: Image, text: str, face: Face) -> None:
+    size = max(0.4, (face.box[2] - face.box[0]) / 300)
+    place = (max(0, round(face.box[0])), max(round(24 * size), round(face.box[1] - 8 * size)))
+    for shift, colour in ((1, (0, 0, 0)), (0, TEXT)):
+        at = (place[0] + shift, place[1] + shift)
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, max(1, round(size)), cv2.LINE_AA)
+
+
+def _place(point: np.ndarray) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]))
+
+
+def _thick(face: Face) -> int:
+    return max(1, round((face.box[2] - face.box[0]) / 150))

@@ -1,0 +1,44 @@
+"""Embeddings of the faces in one's own videos and pictures."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.own.looking import Face
+from pipelines.own.options import Fps, Options
+from pipelines.own.tabulate import tabulate
+
+if TYPE_CHECKING:
+    from fabnet.network import Network
+
+
+def embed(*files: Path, out: Path = Path("faces.parquet"), fps: Fps = None, options: Options | None = None) -> None:
+    """Write one row for each face: source, frame, time, box, score and embedding.
+
+    Args:
+        files: Videos, pictures, folders of them, or lists (.txt, .csv) that name one file a line.
+        out: The table. What could not be used goes to NAME.rejects.parquet beside it.
+        fps: Frames of a video that are looked at in a second; all, if not given.
+        options: How the network is run and faces are found.
+    """
+    chosen = options or Options()
+    tabulate("embed", files, out=out, fps=fps, options=chosen, columns=columns, describe=described)
+
+
+def columns(net: "Network") -> list[pa.Field]:
+    """One column of fixed-size lists."""
+    return [pa.field("embedding", pa.list_(pa.float32(), net.description.dims))]
+
+
+def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] | str]:
+    """The embedding of each face, or that it is none."""
+    for vector in net.embed(rgb(faces)):
+        yield {"embedding": vector} if np.isfinite(vector).all() else "the embedding is not finite"
+
+
+def rgb(faces: Sequence[Face]) -> list[np.ndarray]:
+    """Crops as networks take them, red first."""
+    return [np.ascontiguousarray(face.crop[..., ::-1]) for face in faces]

@@ -1,0 +1,49 @@
+"""Pictures to an mp4 that keeps their times and appears whole under its name or not at all."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from stages.media import Image
+
+TICKS = 90_000  # a second
+H264 = {"preset": "veryfast", "crf": "18"}
+
+Write = Callable[[Image, float], None]  # picture, blue first, and its time in seconds
+
+
+@contextmanager
+def film(out: Path, width_px: int, height_px: int, fps: float) -> Iterator[Write]:
+    """What writes the next picture; H.264 wants even sides, so an odd one loses its last line of pixels."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        with av.open(str(partial), "w", format="mp4") as container:
+            stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=H264)
+            stream.width, stream.height = width_px // 2 * 2, height_px // 2 * 2
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.time_base = Fraction(1, TICKS)
+            yield _writer(container, stream)
+            container.mux(stream.encode())
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _writer(container: Any, stream: Any) -> Write:
+    last = -1
+
+    def write(image: Image, time_s: float) -> None:
+        nonlocal last
+        even = np.ascontiguousarray(image[: stream.height, : stream.width])
+        frame = av.VideoFrame.from_ndarray(even, format="bgr24")
+        last = max(last + 1, round(time_s * TICKS))  # a time that does not rise would be refused
+        frame.pts, frame.time_base = last, Fraction(1, TICKS)
+        container.mux(stream.encode(frame))
+
+    return write

@@ -1,0 +1,188 @@
+"""Shots to faces: frames and pictures in, the faces on them out, cut as the crops of training were cut.
+
+Faces are looked for in rising enlargements until a pass finds one. A box grows by the margin and becomes the smallest
+square around itself, every edge moved to the nearest boundary between pixels; what is cut out is black where it leaves
+the picture, and scaled to the side of the crop.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fabnet.boxes import Box, PixelBox, area, clamp, expand, square, whole
+from fabnet.images import cut, resize
+from pipelines.own import sources, videos
+from stages import detection, media, workers
+from stages.detect import MAX_ENLARGED_PX
+from stages.errors import Rejected, UserError
+from stages.media import Image
+
+END = 2**31 - 1  # number of the frame behind the last one of a source
+FACES_AT_ONCE = 16
+MIN_SIDE_PX = 16  # of a picture: no face fits into less
+
+
+@dataclass(frozen=True)
+class Search:
+    """How faces are found and cut."""
+
+    detector: str
+    weights: str
+    min_score: float
+    passes: tuple[int, ...]  # doublings of the picture
+    margin_frac: float  # growth of the box on each side, as a fraction of the side
+    crop_px: int  # side of the crop
+    is_largest_only: bool = False
+    is_cropped: bool = False  # pictures are face crops already
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One frame of a source, or why it has none."""
+
+    place: int  # of the source among all
+    source: str
+    frame: int
+    time_s: float | None = None  # since the first frame of the video; None for a picture
+    image: Image | None = None  # None: a picture that is still to be read
+    lost: str = ""
+
+
+@dataclass(frozen=True)
+class Face:
+    box: Box  # as detected, px of the frame
+    score: float | None  # None for a crop that was not detected here
+    square: PixelBox  # what was cut
+    crop: Image  # (S, S, 3) uint8, blue first
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The faces of one shot, best score first; or why there is nothing to see."""
+
+    place: int
+    source: str
+    frame: int
+    time_s: float | None
+    faces: tuple[Face, ...] = ()
+    lost: str = ""
+
+
+def shots(paths: Sequence[Path], fps: float | None = None, behind: tuple[int, int] = (0, -1)) -> Iterator[Shot]:
+    """Every frame that is wanted, source by source; those up to `behind` (place, frame) are left out.
+
+    A video that cannot be read to its end is followed by a shot that says so.
+    """
+    first, done = behind
+    for place, path in enumerate(paths[first:], first):
+        after = done if place == first else -1
+        if sources.is_picture(path):
+            yield from [Shot(place, str(path), 0)] if after < 0 else []
+        elif after < END:
+            yield from _frames(place, path, fps, after)
+
+
+def look_at(some: Iterable[Shot], search: Search) -> Generator[Seen, None, None]:
+    """What is seen in each shot, in order; one process for each core looks for faces."""
+    return workers.in_order(partial(look, search=search), some, workers.available())
+
+
+def batches(seen: Iterable[Seen]) -> Iterator[list[Seen]]:
+    """Shots with about FACES_AT_ONCE faces together, or as many shots, so that what waits takes little memory."""
+    batch: list[Seen] = []
+    faces = 0
+    for each in seen:
+        batch.append(each)
+        faces += len(each.faces)
+        if max(faces, len(batch)) >= FACES_AT_ONCE:
+            yield batch
+            batch, faces = [], 0
+    if batch:
+        yield batch
+
+
+def only_face(path: Path, search: Search) -> Face:
+    """The largest face of a picture.
+
+    Raises:
+        UserError: it cannot be read, or shows none.
+    """
+    seen = look(Shot(0, str(path), 0), replace(search, is_largest_only=True))
+    if not seen.faces:
+        raise UserError(f"{path} should be a picture of a face: {seen.lost or 'no face found'}")
+    return seen.faces[0]
+
+
+def look(shot: Shot, search: Search) -> Seen:
+    """What is seen in one shot."""
+    found: tuple[Face, ...] = ()
+    lost = shot.lost
+    if not lost:
+        try:
+            image = shot.image if shot.image is not None else read_picture(Path(shot.source))
+            found = tuple(faces(image, search))
+        except Rejected as error:
+            lost = str(error)
+    return Seen(shot.place, shot.source, shot.frame, shot.time_s, found, lost)
+
+
+def read_picture(path: Path) -> Image:
+    """The picture as a viewer shows it: turned as its EXIF data say.
+
+    Raises:
+        Rejected: it cannot be read.
+    """
+    data = media.read_file(path)
+    image = media.decode_image(data)
+    if b"Exif" not in data:
+        return image
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def faces(image: Image, search: Search) -> Iterator[Face]:
+    """The faces of one picture.
+
+    Raises:
+        Rejected: the picture is too small to hold one.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_SIDE_PX:
+        raise Rejected(f"picture too small: {width}x{height} px, at least {MIN_SIDE_PX} px each way are needed")
+    if search.is_cropped:
+        yield Face((0.0, 0.0, float(width), float(height)), None, (0, 0, width, height), image)
+        return
+    for box, score in _kept(_detected(image, search), search.is_largest_only):
+        edges = whole(square(expand(box, search.margin_frac)))
+        if area(clamp(edges, width, height)) > 0:
+            yield Face(box, score, edges, resize(cut(image, edges), search.crop_px, search.crop_px))
+
+
+def _frames(place: int, path: Path, fps: float | None, behind: int) -> Iterator[Shot]:
+    try:
+        for frame in videos.frames(path, fps, behind=behind):
+            yield Shot(place, str(path), frame.number, frame.time_s, frame.image)
+    except Rejected as error:
+        yield Shot(place, str(path), END, lost=str(error))
+
+
+def _detected(image: Image, search: Search) -> detection.Found:
+    find = detection.detector(search.detector, search.weights, search.min_score)
+    for number, upsample in enumerate(search.passes):
+        if number and image.shape[0] * image.shape[1] * 4**upsample > MAX_ENLARGED_PX:
+            break
+        found = find(image, upsample)
+        if found.boxes:
+            return found
+    return detection.Found([], [])
+
+
+def _kept(found: detection.Found, is_largest_only: bool) -> list[tuple[Box, float]]:
+    """Boxes and scores, best score first, then largest, left-most, top-most; or the largest alone."""
+    ranked = sorted(
+        zip(found.boxes, found.scores, strict=True), key=lambda each: (-each[1], -area(each[0]), *each[0][:2])
+    )
+    return sorted(ranked, key=lambda each: -area(each[0]))[:1] if is_largest_only else ranked

@@ -1,0 +1,141 @@
+"""Frames of a user's own video, one at a time: upright, with their time in seconds, as far as they can be decoded.
+
+Unlike `stages.media`, which refuses a clip that breaks off, what decodes is handed out and the end tells the rest:
+nobody wants to lose an hour of video for its last second.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from stages import media
+from stages.errors import Rejected, UserError
+from stages.media import Image
+
+SLACK_S = 1.0  # by which a container may announce more than its video holds
+
+
+class Frame(NamedTuple):
+    number: int  # in the video, from 0
+    time_s: float  # since the first frame, by timestamps
+    image: Image  # (H, W, 3) uint8, blue first, turned as the metadata say
+
+
+class Format(NamedTuple):
+    width_px: int  # of an upright frame
+    height_px: int
+    fps: float  # on average
+    frames: int | None  # as announced
+
+
+def decoder() -> str:
+    """Names and versions of what decodes."""
+    return f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
+
+
+def frames(path: Path, fps: float | None = None, *, behind: int = -1) -> Iterator[Frame]:
+    """Every frame; with `fps`, of each interval of 1/fps seconds the first frame whose time lies in it.
+
+    Frames up to number `behind` are decoded, since later ones depend on them, but not handed out.
+
+    Raises:
+        Rejected: no file, no video, or too large; or damaged or cut short, after the frames that can be used.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise Rejected("no video stream")
+            yield from _taken(container, container.streams.video[0], fps, behind)
+    except FFmpegError as error:
+        raise Rejected(f"unreadable video: {error.strerror}") from None
+
+
+def described(path: Path) -> Format:
+    """What the first frame and the header say.
+
+    Raises:
+        UserError: there is no frame that can be decoded.
+    """
+    try:
+        first = next(frames(path))
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            return Format(first.image.shape[1], first.image.shape[0], _rate(stream), _announced(stream))
+    except Rejected as error:
+        raise UserError(f"{path} should be a video that can be decoded, found otherwise: {error}") from None
+
+
+def _taken(container: Any, stream: Any, fps: float | None, behind: int) -> Iterator[Frame]:
+    stream.codec_context.thread_count = 1  # so that a damaged file ends at the same frame on every machine
+    number, slot, first_s, time_s, damaged = -1, -1, None, 0.0, 0
+    for packet in container.demux(stream):
+        try:
+            decoded = packet.decode()
+        except FFmpegError:
+            damaged += 1
+            continue
+        for frame in decoded:
+            number += 1
+            at_s = float(frame.time) if frame.time is not None else number / _rate(stream)
+            first_s = at_s if first_s is None else first_s
+            time_s = at_s - first_s
+            now = number if fps is None else int(time_s * fps + 1e-6)
+            if now > slot:
+                slot = now
+                if number > behind:
+                    yield Frame(number, time_s, _upright(frame))
+    _check_end(container, stream, number + 1, time_s, damaged)
+
+
+def _upright(frame: Any) -> Image:
+    """The picture as a player shows it.
+
+    Raises:
+        Rejected: it is larger than any picture may be.
+    """
+    if max(frame.width, frame.height) > media.MAX_SIDE_PX or frame.width * frame.height > media.MAX_PIXELS:
+        raise Rejected(f"video too large: {frame.width}x{frame.height} px")
+    image = frame.to_ndarray(format="bgr24")
+    quarters = round(frame.rotation / 90) % 4  # counter-clockwise, as NumPy turns
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+
+def _check_end(container: Any, stream: Any, decoded: int, time_s: float, damaged: int) -> None:
+    """Whether the video ended where it should have.
+
+    Raises:
+        Rejected: with how much of it was decoded.
+    """
+    used = f"{decoded} frames, {time_s:.2f} s, could be decoded and are used"
+    if not decoded:
+        raise Rejected("no frame can be decoded")
+    if _is_short(container, stream, decoded, time_s):
+        raise Rejected(f"video is cut short: {used}")
+    if damaged:
+        raise Rejected(f"video is damaged: {used}")
+
+
+def _is_short(container: Any, stream: Any, decoded: int, time_s: float) -> bool:
+    """Fewer frames and less time than announced; an edit list may hide frames, so that their number alone is no proof.
+
+    Where the stream announces neither, the whole file's duration counts, which its sound may lengthen a little.
+    """
+    if stream.frames:
+        announced_s = float(stream.duration * stream.time_base) if stream.duration else float("inf")
+        return decoded < stream.frames and time_s + 2 / _rate(stream) < announced_s
+    announced_s = container.duration / av.time_base if container.duration else 0.0
+    return not container.streams.audio and time_s + SLACK_S < announced_s
+
+
+def _rate(stream: Any) -> float:
+    return float(stream.average_rate or media.SOURCE_FPS)
+
+
+def _announced(stream: Any) -> int | None:
+    if stream.frames:
+        return int(stream.frames)
+    return round(float(stream.duration * stream.time_base) * _rate(stream)) if stream.duration else None

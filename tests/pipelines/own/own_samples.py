@@ -1,0 +1,72 @@
+"""Videos and pictures as users have them, and the command line on them."""
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from media_samples import drawn_faces
+
+from pipelines import cli
+from stages import command
+
+FACE = (160, 120, 130)  # centre x, y and side of a head that dlib finds
+TWO = ((100, 120, 130), (300, 130, 160))
+UPRIGHT, CLOCKWISE = (1, 0, 0, 1), (0, 1, -1, 0)
+
+
+def moving(count: int) -> list[np.ndarray]:
+    """One head that moves to the right, 2 px a frame, (240, 320, 3) each."""
+    return [drawn_faces(320, 240, (FACE[0] - 40 + 2 * k, *FACE[1:])) for k in range(count)]
+
+
+def video(
+    path: Path, images: Sequence[np.ndarray], times_s: Sequence[float] | None = None, codec: str = "libx264"
+) -> Path:
+    """The pictures at 25 frames a second, or at the given times."""
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuv420p" if codec == "libx264" else "bgr0"
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts = round(1000 * (number / 25 if times_s is None else times_s[number]))
+            frame.time_base = Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def turned(source: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """The same file with another display matrix (a, b, c, d) in its track header, as phones write it."""
+    data = source.read_bytes()
+    at = data.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in matrix)
+    source.write_bytes(data[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + data[at + 36 :])
+    return source
+
+
+def sound(path: Path) -> Path:
+    """A file with sound alone."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def picture(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def fabnet(*arguments: object) -> int:
+    """Exit status of `fabnet ...`, run in this process."""
+    return command.guarded(lambda: cli.app(list(map(str, arguments)), result_action="return_value"))

@@ -1,0 +1,33 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from media_samples import drawn_faces
+from own_samples import FACE, fabnet, picture
+
+import fabnet as library
+from fabnet import boxes
+from pipelines.own import looking
+
+
+@pytest.fixture
+def row(tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    assert fabnet("attributes", "face.png", "--model", model) == 0
+    return pq.read_table("attributes.parquet").to_pylist()[0]
+
+
+def test_every_attribute_has_named_columns(row, model):
+    schema = pq.read_schema("attributes.parquet")
+    assert schema.field("w300_landmarks").type == pa.list_(pa.float32(), 136)
+    assert {"pose_roll", "pose_pitch", "pose_yaw", "expression_happy", "action_units_au12"} <= set(schema.names)
+    assert all(0 <= row[name] <= 1 for name in schema.names if name.startswith(("expression_", "action_units_")))
+
+
+def test_landmarks_are_pixels_of_the_frame(row, model):
+    search = looking.Search("dlib_hog", "", 0.0, (0, 1), 0.0, 256)
+    (face,) = looking.look(looking.Shot(0, "face.png", 0), search).faces
+    points = library.load(model, "cpu").attributes([np.ascontiguousarray(face.crop[..., ::-1])])["w300_landmarks"][0]
+    there = np.array(row["w300_landmarks"]).reshape(-1, 2)
+    assert boxes.follow(there, face.square, 256) == pytest.approx(points, abs=1e-2)

@@ -1,0 +1,259 @@
+"""`fabnet embed` as a user meets it: files in, one table out."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import packaged
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from media_samples import drawn_faces, encoded, mp4, noise
+from own_samples import CLOCKWISE, FACE, TWO, fabnet, moving, picture, sound, turned, video
+from safetensors.torch import load_file, save_file
+
+import fabnet as library
+from fabnet import boxes, images, model_file
+from pipelines.own import tabulate
+from stages import detect, detection, tables, workers
+from stages.shards import Shards
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def embed(model):
+    def call(*arguments: object, out: str = "faces.parquet") -> list[dict]:
+        assert fabnet("embed", *arguments, "--model", model, "--out", out) == 0
+        return pq.read_table(out).to_pylist()
+
+    return call
+
+
+def lost(out: str = "faces.rejects.parquet") -> dict[str, str]:
+    return {row["key"]: row["reason"] for row in tables.read(Path(out), tables.REJECTS).to_pylist()}
+
+
+def test_embeddings_of_crops_are_those_of_the_embed_stage(tree, embed):
+    index = tables.read(tree / "faces" / "affectnet" / "index.parquet").sort_by("sample_id").to_pylist()
+    with Shards(tree / "faces" / "affectnet") as shards:
+        for row, part in zip(index, packaged.PARTS, strict=True):
+            if part == "test":
+                Path("crops").mkdir(exist_ok=True)
+                data = shards.read(row["shard"], row["offset"], row["size"])
+                Path("crops", f"{row['sample_id']}.jpg").write_bytes(data)
+    stage = tables.read(tree / "embeddings" / "fabnet-3" / "affectnet.parquet", tables.EMBEDDINGS).to_pylist()
+    expected = {f"crops/{row['sample_id']}.jpg": row["embedding"] for row in stage}
+    found = embed("crops", "--crops")
+    assert len(found) == packaged.PARTS.count("test")
+    for row in found:
+        assert row["embedding"] == pytest.approx(expected[row["source"]], abs=1e-5)
+        assert row["score"] is None
+
+
+def test_a_face_is_cut_as_the_detect_stage_cuts_it(model, embed):
+    image = drawn_faces(320, 240, FACE)
+    picture(Path("face.png"), image)
+    search = detection.detector("dlib_hog", "", 0.0)
+    box, score, _ = detect.find_face(image, None, detector=search, passes=[0, 1])
+    crop = images.resize(images.cut(image, boxes.whole(boxes.square(box))), 256, 256)
+    (row,) = embed("face.png")
+    assert [row[name] for name in ("x0", "y0", "x1", "y1")] == list(box)
+    assert row["score"] == pytest.approx(score)
+    expected = library.load(model, "cpu").embed([np.ascontiguousarray(crop[..., ::-1])])[0]
+    assert row["embedding"] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_video_gives_one_row_for_each_face_with_its_time(embed):
+    found = embed(video(Path("clip.mp4"), moving(6)))
+    assert [(row["source"], row["frame"], row["face"]) for row in found] == [("clip.mp4", k, 0) for k in range(6)]
+    assert [row["time_s"] for row in found] == pytest.approx([k / 25 for k in range(6)])
+    centres = [(row["x0"] + row["x1"]) / 2 for row in found]
+    assert centres[5] - centres[0] == pytest.approx(10, abs=4)
+
+
+def test_the_table_says_what_made_it(model, embed):
+    embed(picture(Path("face.png"), drawn_faces(320, 240, FACE)))
+    schema = pq.read_schema("faces.parquet")
+    assert schema.field("embedding").type == pa.list_(pa.float32(), 6)
+    told = {key.decode(): value.decode() for key, value in schema.metadata.items()}
+    described = library.load(model, "cpu").description
+    assert told["config_hash"] == described.config_hash
+    assert told["detector"] == "dlib_hog"
+    assert json.loads(told["crop"])["crop_px"] == described.crop.crop_px
+    assert told["decoder"].startswith("PyAV ")
+
+
+def test_several_faces_are_numbered_by_their_score_and_the_largest_can_be_had_alone(embed):
+    picture(Path("two.png"), drawn_faces(400, 260, *TWO))
+    both = embed("two.png")
+    assert [row["face"] for row in both] == [0, 1]
+    assert both[0]["score"] >= both[1]["score"]
+    (largest,) = embed("two.png", "--largest")
+    assert largest["x1"] - largest["x0"] == max(row["x1"] - row["x0"] for row in both)
+
+
+def test_frames_are_sampled_by_time_where_the_rate_varies(embed):
+    video(Path("vfr.mp4"), moving(6), [0.0, 0.04, 0.5, 0.54, 1.5, 1.54])
+    found = embed("vfr.mp4", "--fps", "2")
+    assert [row["frame"] for row in found] == [0, 2, 4]
+    assert [row["time_s"] for row in found] == pytest.approx([0.0, 0.5, 1.5], abs=2e-3)
+
+
+def test_a_video_that_is_rotated_by_metadata_has_its_boxes_in_the_upright_frame(embed):
+    upright = drawn_faces(240, 320, (130, 140, 130))
+    (expected,) = embed(video(Path("upright.mp4"), [upright]))
+    lying = np.ascontiguousarray(np.rot90(upright))  # counter-clockwise: the metadata turn it back
+    (found,) = embed(turned(video(Path("phone.mp4"), [lying]), CLOCKWISE))
+    for name in ("x0", "y0", "x1", "y1"):
+        assert found[name] == pytest.approx(expected[name], abs=4)
+
+
+def test_what_cannot_be_used_is_a_reject_with_a_reason_and_the_rest_stays(embed, told):
+    video(Path("clip.mp4"), moving(2))
+    Path("all").mkdir()
+    Path("all", "cut.mp4").write_bytes(mp4(Path(), 40, faststart=True)[:-2000])
+    Path("all", "junk.mp4").write_bytes(b"no video")
+    Path("all", "half.jpg").write_bytes(encoded(noise(320, 240))[:2000])
+    picture(Path("all", "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    sound(Path("all", "song.mp4"))
+    Path("list.txt").write_text("gone.mp4\n", encoding="utf-8")
+    assert len(embed("all", "clip.mp4", "list.txt")) == 2
+    reasons = {
+        "all/cut.mp4": "video is cut short: ",
+        "all/dot.png": "picture too small: 1x1 px",
+        "all/half.jpg": "picture is cut short",
+        "all/junk.mp4": "unreadable video: ",
+        "all/song.mp4": "no video stream",
+        "gone.mp4": "unreadable video: No such file",
+    }
+    found = lost()
+    assert found.keys() == reasons.keys()
+    for source, reason in reasons.items():
+        assert found[source].startswith(reason)
+    assert "1 x no video stream (all/song.mp4)" in told.text
+
+
+def test_a_video_of_one_pixel_is_a_reject(embed):
+    assert embed(video(Path("dot.mkv"), [np.zeros((1, 1, 3), np.uint8)] * 3, codec="ffv1")) == []
+    assert "picture too small" in lost()["dot.mkv"]
+
+
+def test_a_cut_video_keeps_the_rows_of_what_can_be_decoded(embed):
+    rest = [np.random.default_rng(k).integers(0, 256, (240, 320, 3), np.uint8) for k in range(8)]  # much of the file
+    whole = video(Path("whole.mp4"), moving(4) + rest).read_bytes()
+    Path("cut.mp4").write_bytes(whole[: len(whole) // 2])
+    assert [row["frame"] for row in embed("cut.mp4")] == [0, 1, 2, 3]
+    assert lost()["cut.mp4"].startswith("video is cut short: ")
+
+
+def test_a_source_without_faces_gives_no_rows_and_a_sentence(embed, told):
+    assert embed(video(Path("room.mp4"), [noise(320, 240)] * 3)) == []
+    assert lost() == {"room.mp4": "no face found"}
+    assert "1 x no face found (room.mp4)" in told.text
+
+
+def test_a_stopped_run_goes_on_behind_its_finished_parts_and_writes_the_same_bytes(embed, model, monkeypatch):
+    monkeypatch.setattr(tabulate, "SHOTS_PER_PART", 4)
+    video(Path("clip.mp4"), moving(10))
+    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    names = ("face.png", "clip.mp4")
+    embed(*names, out="whole.parquet")
+    write, written = tabulate.parts.write, []
+
+    def dying(path, *rest):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write(path, *rest)
+
+    monkeypatch.setattr(tabulate.parts, "write", dying)
+    assert fabnet("embed", *names, "--model", model) == 130
+    assert not Path("faces.parquet").exists()
+    monkeypatch.setattr(tabulate.parts, "write", lambda path, *rest: (written.append(path.name), write(path, *rest)))
+    embed(*names)
+    assert written == ["00000000.parquet", "00000001.parquet", "00000002.parquet"]
+    assert Path("faces.parquet").read_bytes() == Path("whole.parquet").read_bytes()
+    assert not Path(".faces.parquet.partial").exists()
+
+
+def test_a_changed_file_is_not_taken_up_from_a_stopped_run(embed, model, monkeypatch):
+    video(Path("clip.mp4"), moving(3))
+    join = tabulate.parts.join
+    monkeypatch.setattr(tabulate.parts, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert fabnet("embed", "clip.mp4", "--model", model) == 130
+    monkeypatch.setattr(tabulate.parts, "join", join)
+    video(Path("clip.mp4"), moving(5))
+    assert len(embed("clip.mp4")) == 5
+
+
+@pytest.mark.slow
+def test_faces_are_the_same_however_many_processes_look_for_them(embed, monkeypatch):
+    video(Path("clip.mp4"), moving(12))
+    alone = embed("clip.mp4")
+    monkeypatch.setattr(workers, "available", lambda: 2)
+    assert embed("clip.mp4") == alone
+
+
+def test_ctrl_c_is_one_sentence_and_leaves_no_table(model, tmp_path):
+    os.mkfifo(tmp_path / "slow.jpg")
+    command = [sys.executable, "-m", "pipelines.cli", "embed", "slow.jpg", "--model", str(model)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    with (tmp_path / "slow.jpg").open("wb"):  # waits until the command reads
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert told == "stopped; finished parts are kept, the same command goes on from there\n"
+    assert not list(tmp_path.glob("faces*"))
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_table(model, capsys):
+    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    Path(".faces.parquet.partial").mkdir()
+    Path(".faces.parquet.partial", "whole.parquet").symlink_to("/dev/full")
+    assert fabnet("embed", "face.png", "--model", model) == 1
+    assert capsys.readouterr().err.startswith("error: the disk is full; ")
+    assert not Path("faces.parquet").exists()
+
+
+def test_a_model_of_another_version_is_one_sentence(model, capsys):
+    shutil.copytree(model, "other")
+    path = Path("other", model_file.NAME)
+    described = model_file.read(path)[0].metadata()
+    changed = {**json.loads(described[model_file.KEY]), "format": 99}
+    save_file(load_file(path), path, {model_file.KEY: json.dumps(changed)})
+    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    assert fabnet("embed", "face.png", "--model", "other") == 1
+    told = capsys.readouterr().err
+    assert "expected model format 1, found 99" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("gone.mp4",), "gone.mp4 does not exist"),
+        (("face.png", "--out", "faces.csv"), "should be the name of a Parquet file"),
+        (("face.png", "--detector", "yunet"), "--weights should be the path of"),
+        (("face.png", "--detector", "viola"), "expected one of dlib_cnn"),
+        (("face.png", "--model", "nowhere"), "nowhere does not exist: make it with `dvc repro package`"),
+    ],
+)
+def test_a_mistake_is_one_sentence(model, capsys, arguments, sentence):
+    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    chosen = arguments if "--model" in arguments else (*arguments, "--model", model)
+    assert fabnet("embed", *chosen) == 1
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.count("\n") == 1

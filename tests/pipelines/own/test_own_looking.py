@@ -1,0 +1,31 @@
+import struct
+
+import numpy as np
+import pytest
+from media_samples import encoded, noise
+
+from pipelines.own import looking
+from pipelines.own.looking import Face, Seen
+
+
+def with_orientation(jpeg: bytes, value: int) -> bytes:
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, value, 0, 0)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize(("value", "turns"), [(1, 0), (6, 3), (3, 2), (8, 1)])
+def test_a_picture_is_turned_as_its_exif_data_say(tmp_path, value, turns):
+    image = noise(64, 32)
+    (tmp_path / "a.jpg").write_bytes(with_orientation(encoded(image), value))
+    found = looking.read_picture(tmp_path / "a.jpg")
+    assert found.shape == np.rot90(image, turns).shape
+    assert np.abs(found.astype(int) - np.rot90(image, turns)).mean() < 6
+
+
+def test_batches_hold_every_shot_once_and_few_faces():
+    face = Face((0, 0, 1, 1), None, (0, 0, 1, 1), np.zeros((1, 1, 3), np.uint8))
+    seen = [Seen(0, "a", number, None, (face,) * (number % 7)) for number in range(50)]
+    batches = list(looking.batches(seen))
+    assert [each for batch in batches for each in batch] == seen
+    assert all(len(batch) <= looking.FACES_AT_ONCE for batch in batches)
+    assert all(sum(len(each.faces) for each in batch[:-1]) < looking.FACES_AT_ONCE for batch in batches)

@@ -1,0 +1,89 @@
+import av
+import numpy as np
+import pytest
+from media_samples import drawn_faces, mp4, noise
+from own_samples import FACE, fabnet, moving, picture, video
+
+from pipelines.own import videos
+
+UNEVEN = [0.0, 0.04, 0.5, 0.54, 1.5]  # s
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_overlay_keeps_size_times_and_number_of_frames(tmp_path, model):
+    source = video(tmp_path / "clip.mp4", moving(5), UNEVEN)
+    assert fabnet("overlay", source, "--model", model) == 0
+    found = list(videos.frames(tmp_path / "clip.overlay.mp4"))
+    assert [frame.time_s for frame in found] == pytest.approx(UNEVEN, abs=2e-3)
+    assert found[0].image.shape == (240, 320, 3)
+
+
+def test_a_constant_rate_stays_what_it_is(tmp_path, model):
+    assert fabnet("overlay", video(tmp_path / "clip.mp4", moving(4)), "--out", "drawn.mp4", "--model", model) == 0
+    with av.open("drawn.mp4") as container:
+        stream = container.streams.video[0]
+        assert (stream.average_rate, stream.frames) == (25, 4)
+
+
+def test_something_is_drawn_on_the_face_and_nothing_beside_it(tmp_path, model):
+    source = video(tmp_path / "clip.mp4", [drawn_faces(480, 240, FACE)] * 2)
+    assert fabnet("overlay", source, "--out", "drawn.mp4", "--model", model) == 0
+    before, after = (next(videos.frames(tmp_path / name)).image.astype(int) for name in ("clip.mp4", "drawn.mp4"))
+    change = np.abs(after - before).max(axis=2)
+    assert change[60:200, 100:220].max() > 100
+    assert change[:, 300:].max() < 25
+
+
+def test_a_video_without_faces_is_written_as_it_is(tmp_path, model, told):
+    assert fabnet("overlay", video(tmp_path / "room.mp4", [noise(320, 240)] * 3), "--model", model) == 0
+    assert len(list(videos.frames(tmp_path / "room.overlay.mp4"))) == 3
+    assert "0 faces drawn" in told.text
+
+
+def test_a_cut_video_is_drawn_as_far_as_it_goes(tmp_path, model, told):
+    (tmp_path / "cut.mp4").write_bytes(mp4(tmp_path, 40, faststart=True)[:-2000])
+    assert fabnet("overlay", "cut.mp4", "--model", model) == 0
+    assert len(list(videos.frames(tmp_path / "cut.overlay.mp4"))) > 3
+    assert "video is cut short" in told.text
+
+
+def test_what_is_no_video_is_one_sentence_and_leaves_nothing(tmp_path, model, capsys):
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    assert fabnet("overlay", "a.mp4", "--model", model) == 1
+    assert capsys.readouterr().err.startswith("error: a.mp4 should be a video that can be decoded")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_video(tmp_path, model, capsys):
+    source = video(tmp_path / "clip.mp4", moving(3))
+    (tmp_path / ".clip.overlay.mp4.partial").symlink_to("/dev/full")
+    assert fabnet("overlay", source, "--model", model) == 1
+    assert capsys.readouterr().err.startswith("error: the disk is full; ")
+    assert not (tmp_path / "clip.overlay.mp4").exists()
+
+
+def test_animate_shows_source_driving_face_and_result_side_by_side(tmp_path, model):
+    source = picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    driving = video(tmp_path / "clip.mp4", [noise(320, 240), *moving(3), noise(320, 240)])
+    assert fabnet("animate", source, driving, "--model", model) == 0
+    found = list(videos.frames(tmp_path / "animated.mp4"))
+    assert len(found) == 4  # none before the first face; the last one is shown again where there is none
+    assert found[0].image.shape == (256, 768, 3)
+    assert np.abs(found[0].image[:, :256].astype(int) - found[3].image[:, :256]).mean() < 2
+
+
+def test_animate_without_a_driving_face_is_one_sentence(tmp_path, model, capsys):
+    source = picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    assert fabnet("animate", source, video(tmp_path / "room.mp4", [noise(320, 240)] * 2), "--model", model) == 1
+    assert "should show a face, found none" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*animated*"))
+
+
+def test_animate_without_a_source_face_is_one_sentence(tmp_path, model, capsys):
+    source = picture(tmp_path / "room.png", noise(320, 240))
+    assert fabnet("animate", source, video(tmp_path / "clip.mp4", moving(2)), "--model", model) == 1
+    assert "should be a picture of a face: no face found" in capsys.readouterr().err

@@ -1,0 +1,70 @@
+import cv2
+import pytest
+from media_samples import drawn_faces
+from own_samples import FACE, fabnet, moving, picture, video
+
+from stages import figures
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch, model):
+    """Rows 0 to 3 of a clip, row 4 of a picture."""
+    monkeypatch.chdir(tmp_path)
+    video(tmp_path / "clip.mp4", moving(4))
+    picture(tmp_path / "face.png", drawn_faces(320, 240, (FACE[0], FACE[1], 150)))
+    assert fabnet("embed", "clip.mp4", "face.png", "--model", model) == 0
+    return tmp_path / "faces.parquet"
+
+
+def printed(capsys) -> list[list[str]]:
+    """Cells of the printed rows."""
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+def test_the_face_of_the_table_itself_is_nearest_to_its_picture(table, model, capsys):
+    capsys.readouterr()
+    assert fabnet("retrieve", table, "face.png", "--count", 2, "--model", model) == 0
+    rows = printed(capsys)
+    assert len(rows) == 2
+    assert rows[0][:3] == ["1.000", "4", "face.png"]
+    height, width = cv2.imread("neighbours.jpg").shape[:2]
+    assert width > 3 * figures.TILE
+    assert height > figures.TILE
+
+
+def test_a_row_does_not_find_itself_and_may_leave_out_its_source(table, capsys):
+    capsys.readouterr()
+    assert fabnet("retrieve", table, "--row", 0) == 0
+    assert sorted(int(row[1]) for row in printed(capsys)) == [1, 2, 3, 4]
+    assert fabnet("retrieve", table, "--row", 0, "--other-sources", "--out", "other.jpg") == 0
+    assert [row[1] for row in printed(capsys)] == ["4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "name either a picture or a row"),
+        (("--row", "5"), "should be one of the 5 rows"),
+        (("gone.png",), "should be a picture of a face: no such file"),
+    ],
+)
+def test_a_mistake_is_one_sentence(table, model, capsys, arguments, sentence):
+    assert fabnet("retrieve", table, *arguments, "--model", model) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_table_of_another_model_is_refused(table, tmp_path, model, capsys):
+    (tmp_path / "other.safetensors").write_bytes((model / "model.safetensors").read_bytes())
+    assert fabnet("retrieve", table, "face.png", "--model", tmp_path / "other.safetensors") == 0
+    data = bytearray((model / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "other.safetensors").write_bytes(data)
+    assert fabnet("retrieve", table, "face.png", "--model", tmp_path / "other.safetensors") == 1
+    assert "was made with another model" in capsys.readouterr().err
+
+
+def test_a_source_that_has_gone_is_one_sentence(table, capsys):
+    (table.parent / "clip.mp4").unlink()
+    assert fabnet("retrieve", table, "--row", 4) == 1
+    assert "clip.mp4 should be as it was when the table was made" in capsys.readouterr().err

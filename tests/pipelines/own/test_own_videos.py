@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from media_samples import level, mp4
+from own_samples import CLOCKWISE, moving, sound, turned, video
+
+from pipelines.own import videos
+from stages.errors import Rejected, UserError
+
+UNEVEN = [0.0, 0.04, 0.5, 0.54, 0.58, 1.5, 1.54]  # s
+
+
+def read(path, fps=None, behind=-1):
+    return list(videos.frames(path, fps, behind=behind))
+
+
+def until_rejected(path):
+    """The frames that came before the reason, and the reason."""
+    taken, reason = [], ""
+    try:
+        for frame in videos.frames(path):
+            taken.append(frame)
+    except Rejected as rejected:
+        reason = str(rejected)
+    return taken, reason
+
+
+def grey(count):
+    """Frames that are told apart by their grey, 10 levels each."""
+    return [np.full((64, 96, 3), 20 + 10 * k, np.uint8) for k in range(count)]
+
+
+def test_times_are_those_of_the_timestamps(tmp_path):
+    found = read(video(tmp_path / "vfr.mp4", grey(7), UNEVEN))
+    assert [frame.number for frame in found] == list(range(7))
+    assert [frame.time_s for frame in found] == pytest.approx(UNEVEN, abs=2e-3)
+
+
+def test_of_every_interval_the_first_frame_by_time_is_taken(tmp_path):
+    found = read(video(tmp_path / "vfr.mp4", grey(7), UNEVEN), fps=2)
+    assert [frame.number for frame in found] == [0, 2, 5]
+    assert [round((frame.image.mean() - 20) / 10) for frame in found] == [0, 2, 5]
+
+
+def test_more_frames_a_second_than_there_are_gives_all(tmp_path):
+    assert len(read(video(tmp_path / "vfr.mp4", grey(7), UNEVEN), fps=1000)) == 7
+
+
+def test_frames_that_were_done_are_not_handed_out_again(tmp_path):
+    path = video(tmp_path / "a.mp4", grey(9))
+    assert [frame.number for frame in read(path, fps=5, behind=4)] == [5]
+
+
+def test_a_frame_is_turned_as_its_metadata_say(tmp_path):
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:32, 48:] = 255  # top right
+    frame = read(turned(video(tmp_path / "phone.mp4", [image] * 3), CLOCKWISE))[0]
+    assert frame.image.shape == (96, 64, 3)
+    assert frame.image[60:, 40:].mean() > 230  # bottom right
+    assert videos.described(tmp_path / "phone.mp4")[:2] == (64, 96)
+
+
+def test_a_video_that_is_cut_off_gives_what_can_be_decoded_and_then_says_so(tmp_path):
+    (tmp_path / "cut.mp4").write_bytes(mp4(tmp_path, 40, faststart=True)[:-2000])
+    taken, reason = until_rejected(tmp_path / "cut.mp4")
+    assert reason.startswith(f"video is cut short: {len(taken)} frames, ")
+    assert len(taken) > 3
+    assert all(abs(level(frame.image) - 8 * frame.number) < 6 for frame in taken)
+
+
+def test_a_damaged_stretch_is_passed_over_and_told(tmp_path):
+    data = bytearray(mp4(tmp_path, 120, faststart=True))
+    start, end = data.index(b"mdat") + 4, len(data)
+    data[(start + end) // 2 : (start + end) // 2 + (end - start) // 10] = bytes((end - start) // 10)
+    (tmp_path / "bad.mp4").write_bytes(data)
+    taken, reason = until_rejected(tmp_path / "bad.mp4")
+    assert reason.startswith(f"video is damaged: {len(taken)} frames, ")
+    assert taken[-1].time_s == pytest.approx(119 / 25)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video", bytes(10_000)])
+def test_what_is_no_video_is_rejected(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(Rejected, match="unreadable video"):
+        read(tmp_path / "a.mp4")
+    with pytest.raises(UserError, match="should be a video"):
+        videos.described(tmp_path / "a.mp4")
+
+
+def test_sound_alone_is_rejected(tmp_path):
+    with pytest.raises(Rejected, match="no video stream"):
+        read(sound(tmp_path / "a.mp4"))
+
+
+def test_a_whole_video_in_another_container_is_not_called_short(tmp_path):
+    assert len(read(video(tmp_path / "a.mkv", moving(30)))) == 30
