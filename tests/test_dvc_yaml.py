@@ -113,7 +113,9 @@ def unused_code(instances: list[Declared]) -> set[str]:
     methods = plugins.names("fabnet.pretext") if any("fabnet/pretext/" in dep for dep in first.deps) else []
     used = {path for stage in [*instances, *(with_method(first, m) for m in methods)] for path in used_files(stage)}
     code = {dep for stage in instances for dep in stage.deps if not dep.startswith("data/")}
-    return {dep for dep in code if Path(dep).suffix != ".html" and not any(covers(dep, path) for path in used)}
+    return {
+        dep for dep in code if Path(dep).suffix not in (".html", ".css") and not any(covers(dep, path) for path in used)
+    }
 
 
 def unmatched_paths(stage: Declared) -> set[str]:

@@ -14,7 +14,7 @@ from media_samples import encoded, noise
 from releases import put
 from ruamel.yaml import YAML
 
-from stages import config, curves, inventory, probe, report, results, scores, tables
+from stages import config, curves, inventory, probe, report, results, scores, stopwatch, tables
 from stages.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -92,9 +92,9 @@ def write_inputs(root: Path, params: config.Params) -> None:
         tables.write_rejects(root / "splits" / kind / "rejects.parquet", [])
 
 
-def run(root: Path, params: config.Params, out: str = "reports") -> Path:
+def run(root: Path, params: config.Params, out: str = "reports", timings: str = ".timings") -> Path:
     names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
-    report.run(**{name: root / name for name in names}, out=root / out, params=params)
+    report.run(**{name: root / name for name in names}, out=root / out, timings=root / timings, params=params)
     return root / out
 
 
@@ -159,6 +159,29 @@ def test_a_second_run_writes_the_same_bytes(inputs: Path, written: Path):
         assert (written / name).read_bytes() == (again / name).read_bytes(), name
 
 
+def test_times_of_stages_stand_on_the_page_and_change_no_other_file(inputs: Path, written: Path):
+    timing = stopwatch.Timing(wall_s=7300, cpu_s=14_601, peak_mb=1234.5, device="GPU 9000", ended="2026-11-27T05:00:00")
+    for name in ("pretrain@fabnet-0", "pretrain@other-0"):  # the second one is no stage of these parameters
+        stopwatch.keep(timing, name, inputs / "timings")
+    timed = run(inputs, parameters(), "timed", "timings")
+    for path in (path for path in written.rglob("*") if path.is_file() and path.name != "report.html"):
+        assert path.read_bytes() == (timed / path.relative_to(written)).read_bytes(), path.name
+    page = References()
+    page.feed((timed / "report.html").read_text(encoding="utf-8"))
+    text = " ".join(" ".join(page.text).split())
+    assert "pretrain 1 of 4 2:01:40 4:03:21 2:01:40 1,234 MB GPU 9000 2026-11-27 05:00" in text
+    assert "26 of 27 stages have no time here" in text
+    assert "other-0" not in text
+    assert "None of the 27 stages has a time here" in (written / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_table_of_the_page_can_be_reached_from_its_contents(written: Path):
+    page = References()
+    page.feed((written / "report.html").read_text(encoding="utf-8"))
+    assert {"#results", "#detail", "#rejects", "#effort", "#settings"} <= set(page.loaded)
+    assert len(set(page.places)) == len(page.places)
+
+
 def test_the_json_nests_the_headlines(written: Path):
     found = json.loads((written / "metrics.json").read_text())
     assert sorted(found) == ["detection", "fabnet", "random"]
@@ -185,14 +208,16 @@ def test_the_metadata_names_schema_configuration_and_versions(written: Path):
 
 
 class References(HTMLParser):
-    """Collects whatever a browser would load, and the text."""
+    """Collects whatever a browser would load or jump to, the places to jump to, and the text."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loaded: list[str] = []
+        self.places: list[str] = []
         self.text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.places += [f"#{value}" for name, value in attrs if name == "id"]
         self.loaded += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
         assert tag not in ("script", "iframe", "object", "embed", "b>0")
 
@@ -205,7 +230,7 @@ def test_the_page_needs_nothing_but_itself_and_escapes_names(written: Path):
     page = References()
     page.feed(text)
     assert page.loaded
-    assert all(value.startswith("data:") for value in page.loaded)
+    assert all(value.startswith("data:") or value in page.places for value in page.loaded)
     assert "url(" not in text
     assert "@import" not in text
     assert "<b>0" in "".join(page.text)  # a key from the data, shown as it is and not taken for a tag
