@@ -1,5 +1,6 @@
 """A DVC repository of six shell commands, and DVC's command line on it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,12 @@ case $(cat switch) in
 esac
 cp raw/x fragile.txt
 """
+
+
+def environment() -> dict[str, str]:
+    """Ours, with this Python as the `python` of stages that need the project."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
 
 
 def dvc(root: Path, *arguments: str) -> str:
