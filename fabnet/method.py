@@ -5,6 +5,7 @@ A module of fabnet/pretext holds a frozen dataclass `Params` and `build(params, 
 - `Params.size_px`, `Params.batch`: its own input side or batch size, instead of those that all methods share.
 - `Params.weights` and `Params.weights_sha256`: a weight file that the user supplies; then the module also holds
   `supplied(params, file) -> Method`, which reads it from a binary file and raises ValueError with one clause.
+- `CONTINUES = True`: it starts from the weights of another method, see `Method.start_from`; listed in `refined`.
 - `problem(params) -> str | None`: what is wrong with values that are right by themselves, in one clause.
 """
 
@@ -19,6 +20,7 @@ class Method(nn.Module, ABC):
 
     encoder: nn.Module
     frames: int  # frames of one track in a sample, target first; 0 means that there is nothing to train
+    smallest_batch = 1  # samples that a step of training needs
     is_solved = False  # True: one epoch of samples determines the weights, see `solve`
 
     @abstractmethod

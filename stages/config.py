@@ -218,15 +218,18 @@ class Params(Section):
             )
         if not self.detected + self.boxed:
             raise ValueError("detected and boxed are both empty: at least one data set of still images is needed")
-        for what, listed, mapped in (
-            ("dataset", self.datasets, self.dataset),
-            ("method", self.methods, self.method),
-            ("pretrain.jitter_px", self.tracks, self.pretrain.jitter_px),
-            ("split.faces", self.faces, self.split.faces),
+        for what, listed, mapped, package in (
+            ("dataset", self.datasets, self.dataset, "stages.datasets"),
+            ("method", self.methods, self.method, "fabnet.pretext"),
+            ("pretrain.jitter_px", self.tracks, self.pretrain.jitter_px, ""),
+            ("split.faces", self.faces, self.split.faces, ""),
         ):
-            missing = [name for name in listed if name not in mapped]
-            if missing:
-                raise ValueError(f"{what}.{missing[0]} is missing: every entry that is listed needs its settings")
+            name = next((name for name in listed if name not in mapped), None)
+            known = plugins.names(package) if name and package else []
+            if known and name not in known:
+                raise ValueError(f"no {what} {name!r}: expected one of {', '.join(known)}")
+            if name:
+                raise ValueError(f"{what}.{name} is missing: every entry that is listed needs its settings")
         return self
 
     @model_validator(mode="after")
@@ -307,6 +310,11 @@ def check(path: Path) -> Params:
 
 def _check_method(name: str, params: Params) -> None:
     module = plugins.load("fabnet.pretext", name)
+    if getattr(module, "CONTINUES", False) != (name in params.refined):
+        raise UserError(
+            f"params.yaml: {name} is in the wrong list: `refined` holds the methods that start from another one's "
+            "weights, `pretrained` all others"
+        )
     settings = plugins.settings(module, params.method[name], f"method.{name}")
     problem = module.problem(settings) if hasattr(module, "problem") else None
     if problem:

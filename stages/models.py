@@ -32,7 +32,7 @@ class ModelCard:
     size_px: int  # side of the input, RGB in [0, 1]
     settings: dict[str, Any]  # the method's own
     trained_on: list[str]  # track data sets; empty for an encoder that was not trained here
-    steps: int
+    steps: int  # with those of the network that it started from
     format: int = FORMAT
 
 

@@ -105,28 +105,31 @@ def make(
     settings = plugins.settings(module, method_params, f"method.{method}")
     params = params.model_copy(update={name: getattr(settings, name) for name in OWN if hasattr(settings, name)})
     net = models.build(module, settings, seed=seed, size_px=params.size_px)
-    if start is not None:
-        _start(net, start, method)
+    before = _start(net, start, method) if start is not None else 0
     label = f"{method}-{seed}"
     ingredients = [*_index_bytes(tracks, splits, datasets), *(_weight_bytes(start) if start else [])]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(settings), *datasets, *ingredients)
     history: list[dict[str, Any]] = []
     rejects: list[dict[str, str]] = []
     if net.frames > 0:
+        if params.batch < net.smallest_batch:
+            raise UserError(
+                f"{method} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
+            )
         frames = TrackSet.load(tracks, splits, datasets, params.jitter_px, frames=net.frames, stage=stage)
         rejects = frames.rejects
         batches = Batches(frames, net.frames, params)
         if net.is_solved:
             net.solve(batches.train(seed, 1))
         else:
-            history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}")
+            history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}", before=before)
     card = models.ModelCard(
         method=method,
         seed=seed,
         size_px=params.size_px,
         settings=method_params,
         trained_on=datasets if net.frames > 0 else [],
-        steps=max((row["step"] for row in history), default=0),
+        steps=before + max((row["step"] for row in history), default=0),
     )
     models.save(work / "whole", card, net)
     tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "part", "metric"])
@@ -136,12 +139,15 @@ def make(
     log.info("%s %s: %d steps, %d rejects", stage, label, card.steps, len(rejects))
 
 
-def _start(net: Method, start: Path, method: str) -> None:
+def _start(net: Method, start: Path, method: str) -> int:
+    """Take over the weights of the model in `start`; returns the steps that it was trained for."""
+    trained, card = models.load_method(start)
     try:
-        net.start_from(models.load_method(start)[0])
+        net.start_from(trained)
     except (NotImplementedError, ValueError) as error:
         reason = str(error) or "it does not continue another method"
         raise UserError(f"{method} cannot go on from {start}: {reason}") from None
+    return card.steps
 
 
 def _index_bytes(tracks: Path, splits: Path, datasets: list[str]) -> list[bytes]:
@@ -155,9 +161,11 @@ def _weight_bytes(model: Path) -> list[bytes]:
 
 
 def fit(
-    net: Method, batches: Batches, params: PretrainParams, *, seed: int, journal: Path, label: str
+    net: Method, batches: Batches, params: PretrainParams, *, seed: int, journal: Path, label: str, before: int = 0
 ) -> list[dict[str, Any]]:
     """Train `net` in place, going on from `journal`, with checkpoints of the encoder there; returns HISTORY rows.
+
+    `before`: steps of the network that `net` started from; checkpoints count them too.
 
     Raises:
         UserError: the loss diverged.
@@ -173,7 +181,7 @@ def fit(
         ):
             history += rows(epoch)
             if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
-                models.save_checkpoint(journal / "whole", net, epoch.steps)
+                models.save_checkpoint(journal / "whole", net, before + epoch.steps)
             record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
     except train.DivergedError as error:

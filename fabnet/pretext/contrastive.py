@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fabnet.encoder import Encoder
 from fabnet.method import Method
-from fabnet.projector import Projector
+from fabnet.projector import TwoViews
 
 
 @dataclass(frozen=True)
@@ -26,20 +25,16 @@ class Params:
     temperature: float  # of the softmax over cosine similarities; SimCLR 0.1 to 0.5 for batches of 256
 
 
-class Contrastive(Method):
-    frames = 2
-
+class Contrastive(TwoViews):
     def __init__(self, params: Params, criterion: Callable[[Tensor, Tensor], Tensor], *, size_px: int) -> None:
         """`criterion`: projections (B, P) of the first and of the second views -> scalar."""
-        super().__init__()
-        self.encoder = Encoder(size_px=size_px, width=params.width, embedding=params.embedding)
-        self.projector = Projector(embedding=params.embedding, outputs=params.projection)
+        sizes = {"width": params.width, "embedding": params.embedding, "projection": params.projection}
+        super().__init__(size_px=size_px, **sizes)
         self.criterion = criterion
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss`, and `accuracy`: the share of frames whose most similar one is the other of their track."""
-        views = frames.transpose(0, 1).flatten(0, 1)  # (2 B, 3, S, S): all first ones, then all second ones
-        first, second = self.projector(self.encoder(views).flatten(1)).chunk(2)
+        first, second = self.projections(frames)
         return {"loss": self.criterion(first, second), "accuracy": matched(first, second)}
 
 

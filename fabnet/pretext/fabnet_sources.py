@@ -4,6 +4,7 @@ Objective: mean L1 distance between the mix of the warped sources and the target
 It starts from a trained single-source network, whose sampler is held: its weights get no gradient, and its BN layers
 stay in evaluation mode. In the original their running statistics drifted, because the whole network was in training
 mode; here the sampler that is held is held in all of its state.
+Departure: the original goes on with the window of its curriculum; here every sample counts, whatever it starts from.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from torch import Tensor
 from fabnet.losses import photometric
 from fabnet.method import Method
 from fabnet.model import FAbNet
+
+CONTINUES = True
 
 
 @dataclass(frozen=True)

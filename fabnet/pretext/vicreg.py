@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fabnet.encoder import Encoder
 from fabnet.method import Method
-from fabnet.projector import Projector
+from fabnet.projector import TwoViews
 
 
 @dataclass(frozen=True)
@@ -29,20 +28,16 @@ class Params:
     covariance: float
 
 
-class VICReg(Method):
-    frames = 2
-
+class VICReg(TwoViews):
     def __init__(self, params: Params, criterion: Callable[..., Tensor], *, size_px: int) -> None:
         """`criterion`: projections (B, P) of the first views, and those of the second ones as `ref_emb` -> scalar."""
-        super().__init__()
-        self.encoder = Encoder(size_px=size_px, width=params.width, embedding=params.embedding)
-        self.projector = Projector(embedding=params.embedding, outputs=params.projection)
+        sizes = {"width": params.width, "embedding": params.embedding, "projection": params.projection}
+        super().__init__(size_px=size_px, **sizes)
         self.criterion = criterion
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss`, and `spread`: the mean standard deviation of a dimension, 0 when all frames are embedded alike."""
-        views = frames.transpose(0, 1).flatten(0, 1)  # (2 B, 3, S, S): all first ones, then all second ones
-        first, second = self.projector(self.encoder(views).flatten(1)).chunk(2)
+        first, second = self.projections(frames)
         spread = torch.stack([first, second]).std(dim=1).mean()
         return {"loss": self.criterion(first, ref_emb=second), "spread": spread}
 

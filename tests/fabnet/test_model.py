@@ -104,18 +104,18 @@ def test_with_one_source_the_weight_does_not_matter():
 
 
 def test_several_sources_agree_with_a_slow_mix():
-    net = network().eval()
-    sources, target = frames(2, 3), frames(2, seed=1)
+    net = network().double().eval()
+    sources, target = frames(2, 3).double(), frames(2, seed=1).double()
     rebuilt = net(sources, target)
     for sample in range(2):
         e_tgt = net.encode(target[sample : sample + 1])
-        weight, total = torch.zeros(1, 1, 32, 32), torch.zeros(1, 3, 32, 32)
+        weight, total = torch.zeros(1, 1, 32, 32).double(), torch.zeros(1, 3, 32, 32).double()
         for source in sources[sample]:
             e_src = net.encode(source[None])
             confidence = net.weigh(e_src, e_tgt).exp()
             total = total + confidence * warp(source[None], net.sample(e_src, e_tgt))
             weight = weight + confidence
-        assert torch.allclose(rebuilt[sample], (total / weight)[0], atol=1e-5)
+        assert torch.allclose(rebuilt[sample], (total / weight)[0], atol=1e-6, rtol=0)
 
 
 def test_decoders_see_the_source_embedding_first():

@@ -12,7 +12,6 @@ from stages.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = (ROOT / "profiles" / "study.yaml").read_text(encoding="utf-8")  # every method
-
 # what is wrong, (text of the sample profile, what takes its place), what the sentence has to name
 WRONG = {
     "unknown": (("seed: 7 ", "colour: red\nseed: 7 "), "colour is no known parameter"),
@@ -23,6 +22,14 @@ WRONG = {
     "shares above one": (("  track_val: 0.15", "  track_val: 0.95"), "track_val + track_test should be below 1"),
     "not a choice": (("optimiser: adam", "optimiser: lion"), "pretrain.optimiser should be 'adam' or 'sgd'"),
     "a method that is trained in no way": (("refined: [fabnet_sources]", "refined: []"), "pretrained and refined"),
+    "a method that does not exist": (
+        ("compared in this order\n  [fabnet, ", "compared in this order\n  [fabnett, "),
+        "no method 'fabnett': expected one of autoencoder, constant, contrastive, fabnet, ",
+    ),
+    "a method in the wrong list": (
+        ("random]\nrefined: [fabnet_sources]", "random, fabnet_sources]\nrefined: []"),
+        "fabnet_sources is in the wrong list: `refined` holds the methods that start from another one's weights",
+    ),
     "a start that is not trained": (("  start: fabnet\n", "  start: fabmet\n"), "refine.start should be one of"),
     "a method without settings": (("  random: {", "  untrained: {"), "method.random is missing"),
     "a batch smaller than a window": (("patience: 0, batch: 32", "patience: 0, batch: 1"), "batch should be larger"),
@@ -90,7 +97,7 @@ def test_a_file_without_sections_is_refused(text, tmp_path):
 
 
 def test_the_command_says_one_sentence_about_a_misspelt_parameter(tmp_path):
-    (tmp_path / "params.yaml").write_text(SAMPLE.replace("  lr: 0.0003", "  rl: 0.0003"), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(SAMPLE.replace("  lr: ", "  rl: "), encoding="utf-8")
     assert "pretrain.rl is no known parameter" in one_sentence(check(tmp_path))
 
 

@@ -211,6 +211,13 @@ def test_too_few_samples_for_a_batch_are_told_in_one_sentence(tmp_path: Path, ch
         run(tmp_path, params=params(**changes))
 
 
+def test_a_method_that_compares_samples_refuses_batches_of_one(tmp_path: Path):
+    write_tracks(tmp_path)
+    settings = {"width": 4, "embedding": 8, "projection": 8, "invariance": 1.0, "variance": 1.0, "covariance": 1.0}
+    with pytest.raises(UserError, match=r"vicreg needs batches of at least 2, found 1: raise pretrain\.batch"):
+        run(tmp_path, method="vicreg", method_params=settings, params=params(batch=1))
+
+
 def test_a_loss_that_diverges_is_told_in_one_sentence(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1e\+30"):
