@@ -1,4 +1,4 @@
-"""DVC's graph and its command line behind one adapter; the only module that calls DVC."""
+"""DVC's graph and its command line behind one adapter; besides it, only `revisions` calls DVC."""
 
 import json
 import os

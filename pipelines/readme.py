@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.changes import is_headline
 from stages import tables
 from stages.errors import UserError
 
@@ -22,8 +23,7 @@ Row = Mapping[str, Any]
 
 def headline_rows(metrics: Path) -> list[Row]:
     """The rows of the whole test part, mean over targets and seeds."""
-    rows = tables.read(metrics, tables.METRICS).to_pylist()
-    return [row for row in rows if row["seed"] is None and row["part"] == "test" and row["target"] == "mean"]
+    return list(filter(is_headline, tables.read(metrics, tables.METRICS).to_pylist()))
 
 
 def table(rows: list[Row]) -> str:

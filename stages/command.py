@@ -9,12 +9,13 @@ import argparse
 import errno
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stages import config
+from stages import config, stopwatch
 from stages.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -25,12 +26,17 @@ def main(run: Callable[..., None], sections: Mapping[str, str], doc: str | None)
 
     Keywords of type Path become options (one with a default may be left out), other keywords that are no section
     become positional arguments.
-    Exit status: 0 done, 1 a user error told in one sentence, 130 stopped by the user.
+    Exit status: 0 done, 1 a user error told in one sentence, 130 stopped by the user. What a stage took that DVC
+    started and that is done is kept in .timings.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     arguments: dict[str, Any] = vars(_parser(run, sections, doc).parse_args())
     params_file = arguments.pop("_params")
-    sys.exit(guarded(lambda: run(**arguments, **config.sections(params_file, sections, **arguments))))
+    watch, stage = stopwatch.Stopwatch(), os.environ.get(stopwatch.STAGE)
+    status = guarded(lambda: run(**arguments, **config.sections(params_file, sections, **arguments)))
+    if status == 0 and stage:
+        stopwatch.keep(watch.read(), stage)
+    sys.exit(status)
 
 
 def guarded(work: Callable[[], int | None]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages import comparison, scores
 from stages.config import Params
@@ -15,6 +15,8 @@ from stages.results import CONTROLS, Tested
 from stages.scores import METRICS, axis
 
 Row = Mapping[str, Any]  # of METRICS
+
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Content:
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
+    effort: Row  # of `effort.table`
     versions: Mapping[str, str]
     summary_png: bytes
     training_png: bytes
@@ -42,12 +45,8 @@ class Content:
 
 def render(content: Content) -> str:
     """The page; names from the data are escaped."""
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     params = content.params
-    return environment.get_template("page.html").render(
+    return template("page.html").render(
         profile=params.profile,
         config_hash=content.config_hash,
         code_rev=content.code_rev,
@@ -63,6 +62,7 @@ def render(content: Content) -> str:
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=content.sweeps,
+        effort=content.effort,
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
         summary_png=_base64(content.summary_png),
@@ -71,6 +71,13 @@ def render(content: Content) -> str:
         roc_pr_png={name: _base64(png) for name, png in content.roc_pr_png.items()},
         figures={name: _base64(jpeg) for name, jpeg in content.figures.items()},
     )
+
+
+def template(name: str, folder: Path = HERE) -> Template:
+    """A page of `folder`, which may include the style sheet that lies here; what it is given is escaped."""
+    loader = FileSystemLoader([folder, HERE])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template(name)
 
 
 def title(task: Tested) -> str:
@@ -142,7 +149,8 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
         found = _by_method(content, task, metric, part, target)
         cells = [_cell(found.get(method), metric) for method in content.params.methods]
         rows.append({"part": part, "target": target, "n": lines[part, target], "cells": cells})
-    return {"title": title(task), "axis": axis(metric), "rows": rows}
+    name = f"detail-{task.dataset}-{task.task}-{metric}"
+    return {"id": name, "title": title(task), "axis": axis(metric), "rows": rows}
 
 
 def _place(order: Sequence[str], target: str) -> int:

@@ -5,6 +5,7 @@ Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCE
     summary.png, training.png, curves.png, roc_pr/<dataset>-<task>.png, training/<method>.csv per trained method and
     curves/<dataset>-<task>-<method>.csv per learning curve.
 Params: all, because the configuration's digest stands in every row.
+The page, and nothing else, also tells the times that lie in .timings: no results, so no inputs.
 """
 
 import csv
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from stages import command, config, curves, inventory, page, plots, results, revision, scores, tables
+from stages import command, config, curves, effort, inventory, page, plots, results, revision, scores, stopwatch, tables
 from stages.plots import Curve
 from stages.results import Tested
 
@@ -52,6 +53,7 @@ def run(
     sheets: Path,
     figures: Path,
     out: Path,
+    timings: Path = stopwatch.FOLDER,
     params: config.Params,
 ) -> None:
     """Write the report, or stop before anything is written.
@@ -95,6 +97,7 @@ def run(
         sheets=list(inventory.sheets(sheets, params.datasets)),
         rejects=inventory.rejects(folders),
         sweeps=inventory.sweeps(metrics, runs),
+        effort=effort.table(effort.stages(params), stopwatch.kept(timings)),
         versions=versions,
         summary_png=plots.summary(list(_panels(tasks, pooled)), params.methods),
         training_png=plots.training(losses, params.methods),

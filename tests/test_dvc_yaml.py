@@ -116,7 +116,9 @@ def unused_code(instances: list[Declared]) -> set[str]:
     used = {path for stage in [*instances, *(with_method(first, m) for m in methods)] for path in used_files(stage)}
     code = {dep for stage in instances for dep in stage.deps if not dep.startswith("data/")}
     return {
-        dep for dep in code if Path(dep).suffix not in (".html", ".md") and not any(covers(dep, path) for path in used)
+        dep
+        for dep in code
+        if Path(dep).suffix not in (".html", ".css", ".md") and not any(covers(dep, path) for path in used)
     }
 
 

@@ -1,5 +1,6 @@
 """A DVC repository of six shell commands, and DVC's command line on it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,12 @@ SOLID = """
 echo "solid: 1/4 steps (25 %), 1.0 steps/s, 0:03 left"
 cp raw/y solid.txt
 """
+
+
+def environment() -> dict[str, str]:
+    """Ours, with this Python as the `python` of stages that need the project."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
 
 
 def dvc(root: Path, *arguments: str) -> str:

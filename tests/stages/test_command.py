@@ -44,9 +44,9 @@ def stage(tmp_path):
     (tmp_path / "say.py").write_text(STAGE, encoding="utf-8")
     (tmp_path / "params.yaml").write_bytes((ROOT / "profiles" / "sample.yaml").read_bytes())
 
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "say", *arguments]
-        env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+        env |= {"PYTHONPATH": str(ROOT), "PATH": ""}
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
 
     return call
@@ -112,3 +112,17 @@ def test_a_wrong_parameter_file_is_one_sentence(stage, tmp_path):
 
 def test_help_tells_what_the_stage_does(stage):
     assert "Say what came in." in stage("--help").stdout
+
+
+def test_what_a_stage_of_dvc_took_is_kept_once_it_is_done(stage, tmp_path):
+    stage("voxceleb2", "1", "--out", "o", DVC_STAGE="say@voxceleb2")
+    stage("voxceleb2", "0", "--out", "o")
+    assert not (tmp_path / ".timings").exists()
+    stage("voxceleb2", "0", "--out", "o", DVC_STAGE="say@voxceleb2")
+    assert [path.name for path in (tmp_path / ".timings").iterdir()] == ["say@voxceleb2.json"]
+
+
+def test_a_stage_whose_time_cannot_be_kept_has_run_all_the_same(stage, tmp_path):
+    (tmp_path / ".timings").write_text("a file where the folder should be")
+    done = stage("voxceleb2", "0", "--out", "o", DVC_STAGE="say@voxceleb2")
+    assert (done.returncode, done.stderr) == (0, "")

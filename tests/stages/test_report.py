@@ -10,92 +10,13 @@ import probe_samples
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from media_samples import encoded, noise
-from releases import put
+from report_samples import parameters, run, write_inputs
 from ruamel.yaml import YAML
 
-from stages import config, curves, inventory, probe, report, results, scores, tables
+from stages import config, curves, inventory, results, scores, stopwatch, tables
 from stages.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-SEEDS = [0, 1]
-METHODS = ["fabnet", "random"]
-
-
-def parameters(**changes: object) -> config.Params:
-    """The sample profile with the small tasks of `probe_samples`."""
-    sample = config.load(ROOT / "profiles" / "sample.yaml")
-    dataset = {**sample.dataset, **probe_samples.SETTINGS}
-    faces: dict[str, object] = {"detected": ["affectnet"], "boxed": ["w300"]}
-    small: dict[str, object] = {
-        **faces,
-        "methods": ["fabnet", "random"],
-        "seeds": SEEDS,
-        "dataset": dataset,
-        "probe": probe_samples.PARAMS,
-    }
-    method = {name: sample.method[name] for name in METHODS}
-    return sample.model_copy(update=small | {"method": method} | changes)
-
-
-def write_inputs(root: Path, params: config.Params) -> None:
-    """Everything that `report` reads; `random` is worse than `fabnet`."""
-    for method in params.methods:
-        for seed in params.seeds:
-            name = f"{method}-{seed}"
-            learnable = method != "random"
-            paths = probe_samples.write_tree(root, method=name, learnable=learnable, seed=seed)
-            probe.run(
-                **paths,
-                out=root / "metrics" / name,
-                seed=params.seed,
-                detected=params.detected,
-                boxed=params.boxed,
-                tracks=params.tracks,
-                followed=["w300"],
-                params=params.probe,
-                settings=params.dataset,
-            )
-            history = [
-                {"epoch": epoch, "step": 10 * epoch, "part": part, "metric": "loss", "value": (1 + seed) / epoch}
-                for epoch in (range(1, 6) if learnable else ())
-                for part in ("train", "val")
-            ]
-            tables.write(root / "models" / name / "history.parquet", tables.HISTORY, history, key=["epoch", "part"])
-            points = [(10, 0.6 + seed / 10), (20, 0.7), (50, 0.8 + seed / 10)] if learnable else [(0, 0.5)]
-            curve = [
-                {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
-                for step, value in points
-            ]
-            tables.write(root / "metrics" / name / "curves.parquet", tables.CURVES, curve, key=["dataset", "step"])
-            tables.write_rejects(root / "models" / name / "rejects.parquet", [])
-            tables.write_rejects(root / "embeddings" / name / "rejects.parquet", [])
-    for dataset in params.tracks:
-        rows = [{"sample_id": f"id{n}/v/t/{n}", "group_id": f"id{n // 2}", "part": "train"} for n in range(6)]
-        tables.write(root / "splits" / "tracks" / f"{dataset}.parquet", tables.SPLITS, rows, key=["sample_id"])
-        reject = {"dataset": dataset, "stage": "crop"}
-        lost = [reject | {"key": f"<b>{n}", "reason": f"clip is damaged or cut short: {n}"} for n in range(3)]
-        tables.write_rejects(root / "tracks" / dataset / "rejects.parquet", lost)
-    for dataset in params.faces:
-        tables.write_rejects(root / "faces" / dataset / "rejects.parquet", [])
-    for dataset in params.detected:
-        rows = [{"part": "test", "upsample": 0, "images": 4000, "detected": 3900}]
-        rows += [{"part": "test", "upsample": 1, "images": 100, "detected": 60}]
-        tables.write(root / "faces" / dataset / "yield.parquet", tables.YIELDS, rows, key=["part", "upsample"])
-    for dataset in params.datasets:
-        for kind in ("accepted", "rejected"):
-            put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))
-    put(root / "figures" / "pictures" / "warp.png", encoded(noise(200, 90), ".png"))
-    reject = {"dataset": "voxceleb1", "key": "confidence.png", "stage": "illustrate", "reason": "too few tracks: none"}
-    tables.write_rejects(root / "figures" / "rejects.parquet", [reject])
-    for kind in ("tracks", "faces"):
-        tables.write_rejects(root / "splits" / kind / "rejects.parquet", [])
-
-
-def run(root: Path, params: config.Params, out: str = "reports") -> Path:
-    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
-    report.run(**{name: root / name for name in names}, out=root / out, params=params)
-    return root / out
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +80,29 @@ def test_a_second_run_writes_the_same_bytes(inputs: Path, written: Path):
         assert (written / name).read_bytes() == (again / name).read_bytes(), name
 
 
+def test_times_of_stages_stand_on_the_page_and_change_no_other_file(inputs: Path, written: Path):
+    timing = stopwatch.Timing(wall_s=7300, cpu_s=14_601, peak_mb=1234.5, device="GPU 9000", ended="2026-11-27T05:00:00")
+    for name in ("pretrain@fabnet-0", "pretrain@other-0"):  # the second one is no stage of these parameters
+        stopwatch.keep(timing, name, inputs / "timings")
+    timed = run(inputs, parameters(), "timed", "timings")
+    for path in (path for path in written.rglob("*") if path.is_file() and path.name != "report.html"):
+        assert path.read_bytes() == (timed / path.relative_to(written)).read_bytes(), path.name
+    page = References()
+    page.feed((timed / "report.html").read_text(encoding="utf-8"))
+    text = " ".join(" ".join(page.text).split())
+    assert "pretrain 1 of 4 2:01:40 4:03:21 2:01:40 1,234 MB GPU 9000 2026-11-27 05:00" in text
+    assert "26 of 27 stages have no time here" in text
+    assert "other-0" not in text
+    assert "None of the 27 stages has a time here" in (written / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_table_of_the_page_can_be_reached_from_its_contents(written: Path):
+    page = References()
+    page.feed((written / "report.html").read_text(encoding="utf-8"))
+    assert {"#results", "#detail", "#rejects", "#effort", "#settings"} <= set(page.loaded)
+    assert len(set(page.places)) == len(page.places)
+
+
 def test_the_json_nests_the_headlines(written: Path):
     found = json.loads((written / "metrics.json").read_text())
     assert sorted(found) == ["detection", "fabnet", "random"]
@@ -185,14 +129,16 @@ def test_the_metadata_names_schema_configuration_and_versions(written: Path):
 
 
 class References(HTMLParser):
-    """Collects whatever a browser would load, and the text."""
+    """Collects whatever a browser would load or jump to, the places to jump to, and the text."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loaded: list[str] = []
+        self.places: list[str] = []
         self.text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.places += [f"#{value}" for name, value in attrs if name == "id"]
         self.loaded += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
         assert tag not in ("script", "iframe", "object", "embed", "b>0")
 
@@ -205,7 +151,7 @@ def test_the_page_needs_nothing_but_itself_and_escapes_names(written: Path):
     page = References()
     page.feed(text)
     assert page.loaded
-    assert all(value.startswith("data:") for value in page.loaded)
+    assert all(value.startswith("data:") or value in page.places for value in page.loaded)
     assert "url(" not in text
     assert "@import" not in text
     assert "<b>0" in "".join(page.text)  # a key from the data, shown as it is and not taken for a tag

@@ -1,0 +1,102 @@
+"""How the report changed between revisions: commits, tags, branches and experiments, or `workspace` for the files here.
+
+Every revision is compared with the first one. The reports come through DVC, out of its cache or its remote.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from pipelines import revisions
+from pipelines.changes import CHANGES, ESTIMATE, KEY, compared, rows
+from pipelines.changes_view import Report, table, view
+from stages import digests, page, tables
+from stages.errors import UserError
+
+REPORT = Path("data/reports/metrics.parquet")
+NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_rev")
+PIPE_WIDTH = 160  # columns of the table where the output is no terminal
+
+
+def load(root: Path, path: Path, revision: str) -> Report:
+    """The report at a revision.
+
+    Raises:
+        UserError: it cannot be read, or lacks a column that later ones have.
+    """
+    try:
+        found = pq.read_table(pa.BufferReader(revisions.read(root, path, revision)))
+    except pa.ArrowInvalid:
+        raise UserError(f"{path} at {revision} is not a Parquet file: name the report with --report") from None
+    missing = [name for name in NEEDED if name not in found.column_names]
+    if missing:
+        raise UserError(f"{path} at {revision} has no column {missing[0]}: another version wrote it, compare others")
+    return Report(revision, found.to_pylist())
+
+
+def main(arguments: Sequence[str], root: Path = Path()) -> int:
+    """Command line; exit status 1 if a revision cannot be read."""
+    chosen = _parser().parse_args(arguments)
+    names = [*chosen.revisions, *([revisions.WORKSPACE] if len(chosen.revisions) == 1 else [])]
+    try:
+        reports = [load(root, chosen.report, name) for name in names]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    shown = view(reports, is_detailed=chosen.detail, is_complete=chosen.all)
+    _print(shown)
+    if chosen.parquet:
+        _write_parquet(chosen.parquet, reports, is_complete=chosen.all)
+    if chosen.html:
+        digests.replace_text(chosen.html, page.template("history.html", Path(__file__).parent).render(shown))
+    return 0
+
+
+def _print(shown: dict[str, Any]) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    for text in shown["sources"]:
+        console.print(text, markup=False)
+    if shown["lines"]:
+        console.print(table(shown))
+    console.print(shown["summary"], markup=False)
+    if shown["lines"]:
+        console.print(shown["note"], markup=False, style="dim")
+
+
+def _write_parquet(path: Path, reports: Sequence[Report], *, is_complete: bool) -> None:
+    first, *others = reports
+    found = [
+        row
+        for other in others
+        for row in rows(compared(first.rows, other.rows), first.revision, other.revision)
+        if is_complete or row["verdict"] != "same"
+    ]
+    tables.write(path, CHANGES, found, key=["new_revision", *KEY])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.history",
+        description=__doc__,
+        epilog="examples: python -m pipelines.history HEAD~1\n"
+        "          python -m pipelines.history main my-experiment --html changes.html",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("revisions", nargs="+", metavar="REV",
+                        help="the first is compared with every other one; alone, with the workspace")  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="also rows that do not differ")
+    parser.add_argument("--detail", action="store_true", help="also every class, action unit, angle, subset and seed")
+    parser.add_argument("--parquet", type=Path, metavar="FILE", help="write all rows that differ as a table")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write what is shown as a page of one file")
+    parser.add_argument("--report", type=Path, default=REPORT, metavar="PATH", help=f"default: {REPORT}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""Let `dvc plots` draw its curves without the internet: run once, `python -m pipelines.offline_plots`.
+
+DVC's page loads Vega from a CDN and stays empty offline. This writes a page of its own with Vega inside it and names
+it in .dvc/config.local, so that `dvc plots show` and `dvc plots diff` use it from then on.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from dvc_render.html import PAGE_HTML
+
+from pipelines import graph
+from stages import digests
+from stages.errors import UserError
+
+PAGE = Path("tmp/plots.html")  # in .dvc, where git does not look
+VEGA_LITE = "5.21"  # DVC's templates are written for version 5
+
+
+def page() -> str:
+    """DVC's own page with Vega in the place of the addresses of Vega.
+
+    Raises:
+        UserError: the package that brings Vega is missing.
+    """
+    try:
+        import vl_convert  # noqa: PLC0415  84 MB that only this page needs
+    except ImportError:
+        raise UserError("Vega is missing: run `pip install 'fabnet-pipelines[plots]'` once while online") from None
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE).replace("</script", "<\\/script")
+    return PAGE_HTML.replace("{scripts}", f"<script>{bundle}</script>")
+
+
+def main(root: Path = Path()) -> int:
+    """Write the page and the setting; exit status 1 where that is not possible."""
+    try:
+        digests.replace_text(root / ".dvc" / PAGE, page())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    done = subprocess.run(
+        [*graph.DVC, "config", "--local", "plots.html_template", PAGE.as_posix()], cwd=root, check=False
+    )
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

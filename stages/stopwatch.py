@@ -1,0 +1,88 @@
+"""What a stage took, kept on this machine in one small file per stage: `.timings/embed@fabnet-0.json`.
+
+A time is no result. DVC knows nothing of the folder, no table depends on it, and a stage that could not keep its time
+has run all the same.
+"""
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stages import digests
+
+FOLDER = Path(".timings")  # beside .journal and .logs: untracked, local to this checkout
+STAGE = "DVC_STAGE"  # DVC tells a command in this variable which stage it is
+CPU = "cpu"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One run of one stage, from the moment at which its parameters were read."""
+
+    wall_s: float
+    cpu_s: float  # of the stage and of all processes that it waited for
+    peak_mb: float  # of the largest of these processes
+    device: str  # `cpu`, or the name of the GPU that was used
+    ended: str  # UTC, ISO 8601
+
+
+class Stopwatch:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        self._wall_s, self._cpu_s = time.monotonic(), _cpu_s()
+
+    def read(self) -> Timing:
+        return Timing(
+            wall_s=round(time.monotonic() - self._wall_s, 3),
+            cpu_s=round(_cpu_s() - self._cpu_s, 3),
+            peak_mb=round(_peak_mb(), 1),
+            device=_device(),
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def keep(timing: Timing, stage: str, folder: Path = FOLDER) -> None:
+    """Write the file of `stage` in one step; where that is not possible, nothing happens."""
+    with contextlib.suppress(OSError):
+        digests.replace_text(folder / f"{stage}.json", json.dumps(asdict(timing), indent=1) + "\n")
+
+
+def kept(folder: Path = FOLDER) -> dict[str, Timing]:
+    """By stage; a file that cannot be understood counts as absent."""
+    found: dict[str, Timing] = {}
+    for path in sorted(folder.glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            found[path.stem] = Timing(**json.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
+def _cpu_s() -> float:
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in spent)
+
+
+def _peak_mb() -> float:
+    unit = 1e-6 if sys.platform == "darwin" else 1.024e-3  # bytes there, KiB here
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    return max(children, _own_peak_kib() * 1.024e-3 or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def _own_peak_kib() -> int:
+    """0 where the system does not tell. `ru_maxrss` would count DVC, which started the stage, as well."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _device() -> str:
+    """The GPU that this process has used, without importing torch to ask."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    return cuda.get_device_name() if cuda and cuda.is_initialized() else CPU

@@ -1,0 +1,89 @@
+"""Everything that `report` reads, for a few methods on small tasks."""
+
+from pathlib import Path
+
+import probe_samples
+from media_samples import encoded, noise
+from releases import put
+
+from stages import config, probe, report, tables
+
+ROOT = Path(__file__).parents[2]
+SEEDS = [0, 1]
+METHODS = ["fabnet", "random"]
+
+
+def parameters(**changes: object) -> config.Params:
+    """The sample profile with the small tasks of `probe_samples`."""
+    sample = config.load(ROOT / "profiles" / "sample.yaml")
+    dataset = {**sample.dataset, **probe_samples.SETTINGS}
+    faces: dict[str, object] = {"detected": ["affectnet"], "boxed": ["w300"]}
+    small: dict[str, object] = {
+        **faces,
+        "methods": ["fabnet", "random"],
+        "seeds": SEEDS,
+        "dataset": dataset,
+        "probe": probe_samples.PARAMS,
+    }
+    method = {name: sample.method[name] for name in METHODS}
+    return sample.model_copy(update=small | {"method": method} | changes)
+
+
+def write_inputs(root: Path, params: config.Params) -> None:
+    """Everything that `report` reads; `random` is worse than `fabnet`."""
+    for method in params.methods:
+        for seed in params.seeds:
+            name = f"{method}-{seed}"
+            learnable = method != "random"
+            paths = probe_samples.write_tree(root, method=name, learnable=learnable, seed=seed)
+            probe.run(
+                **paths,
+                out=root / "metrics" / name,
+                seed=params.seed,
+                detected=params.detected,
+                boxed=params.boxed,
+                tracks=params.tracks,
+                followed=["w300"],
+                params=params.probe,
+                settings=params.dataset,
+            )
+            history = [
+                {"epoch": epoch, "step": 10 * epoch, "part": part, "metric": "loss", "value": (1 + seed) / epoch}
+                for epoch in (range(1, 6) if learnable else ())
+                for part in ("train", "val")
+            ]
+            tables.write(root / "models" / name / "history.parquet", tables.HISTORY, history, key=["epoch", "part"])
+            points = [(10, 0.6 + seed / 10), (20, 0.7), (50, 0.8 + seed / 10)] if learnable else [(0, 0.5)]
+            curve = [
+                {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
+                for step, value in points
+            ]
+            tables.write(root / "metrics" / name / "curves.parquet", tables.CURVES, curve, key=["dataset", "step"])
+            tables.write_rejects(root / "models" / name / "rejects.parquet", [])
+            tables.write_rejects(root / "embeddings" / name / "rejects.parquet", [])
+    for dataset in params.tracks:
+        rows = [{"sample_id": f"id{n}/v/t/{n}", "group_id": f"id{n // 2}", "part": "train"} for n in range(6)]
+        tables.write(root / "splits" / "tracks" / f"{dataset}.parquet", tables.SPLITS, rows, key=["sample_id"])
+        reject = {"dataset": dataset, "stage": "crop"}
+        lost = [reject | {"key": f"<b>{n}", "reason": f"clip is damaged or cut short: {n}"} for n in range(3)]
+        tables.write_rejects(root / "tracks" / dataset / "rejects.parquet", lost)
+    for dataset in params.faces:
+        tables.write_rejects(root / "faces" / dataset / "rejects.parquet", [])
+    for dataset in params.detected:
+        rows = [{"part": "test", "upsample": 0, "images": 4000, "detected": 3900}]
+        rows += [{"part": "test", "upsample": 1, "images": 100, "detected": 60}]
+        tables.write(root / "faces" / dataset / "yield.parquet", tables.YIELDS, rows, key=["part", "upsample"])
+    for dataset in params.datasets:
+        for kind in ("accepted", "rejected"):
+            put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))
+    put(root / "figures" / "pictures" / "warp.png", encoded(noise(200, 90), ".png"))
+    reject = {"dataset": "voxceleb1", "key": "confidence.png", "stage": "illustrate", "reason": "too few tracks: none"}
+    tables.write_rejects(root / "figures" / "rejects.parquet", [reject])
+    for kind in ("tracks", "faces"):
+        tables.write_rejects(root / "splits" / kind / "rejects.parquet", [])
+
+
+def run(root: Path, params: config.Params, out: str = "reports", timings: str = ".timings") -> Path:
+    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
+    report.run(**{name: root / name for name in names}, out=root / out, timings=root / timings, params=params)
+    return root / out

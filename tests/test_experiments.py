@@ -1,0 +1,132 @@
+"""DVC's own commands on the project's graph, as docs/reading-reports.md gives them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import copied_project
+import pytest
+from copied_project import ROOT, run
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+PAGE = ROOT / "docs" / "reading-reports.md"
+EXPERIMENT = "dvc exp run --name brief --set-param probe.max_iter=3"
+HISTORY = "python -m pipelines.history base brief"
+
+SMALL = {
+    "datasets": ["voxceleb1", "w300"],
+    "tracks": ["voxceleb1"],
+    "detected": [],
+    "boxed": ["w300"],
+    "methods": ["fabnet", "random"],
+    "refined": [],
+    "split": {"track_val": 0.3, "track_test": 0.2},
+    "pretrain": {
+        "size_px": 32,
+        "batch": 8,
+        "epochs": 2,
+        "checkpoint_epochs": 1,
+        "draws_per_identity": 4,
+        "val_samples": 8,
+    },
+    "embed": {"followed": ["w300"]},
+    "probe": {"l2": [0.01, 1.0], "bootstrap": 50},
+    "dataset": {
+        "voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
+        "w300": {"sample": {"training": 50, "common": 12, "challenging": 6}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with its report made and committed."""
+    folder = tmp_path_factory.mktemp("project")
+    params = copied_project.merged(copied_project.parameters("sample"), SMALL)
+    copied_project.copy(folder, params, more=("pipelines/",))
+    run(folder, "dvc", "repro")
+    run(folder, "git", "config", "user.name", "test")
+    run(folder, "git", "config", "user.email", "test@localhost")
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "--message", "base")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(project: Path) -> dict[str, str]:
+    """What every command of the page says, run one after the other: tag `base`, experiment `brief`, and so on."""
+    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return {line: run(project, "sh", "-c", line) for block in blocks for line in block.splitlines()}
+
+
+def test_an_experiment_runs_only_the_stages_that_its_setting_reaches(project, said):
+    ran = re.findall(r"Running stage '(.*?)'", said[EXPERIMENT])
+    assert set(ran) == {"probe@fabnet-0", "probe@random-0", "report"}
+    shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
+    assert [each["name"] for row in shown for each in row.get("experiments") or []] == ["brief"]
+
+
+def test_every_stage_has_left_what_it_took_and_nothing_of_it_is_tracked(project, said):
+    kept = {path.stem for path in (project / ".timings").glob("*.json")}
+    assert kept == set(run(project, "dvc", "stage", "list", "--name-only").split())
+    changed = {line.split()[-1] for line in run(project, "git", "status", "--porcelain").splitlines()}
+    assert changed <= {"params.yaml", "dvc.lock", "data/reports/metrics.json", "changes.parquet", "changes.html"}
+    assert "have no time here" not in (project / "data" / "reports" / "report.html").read_text(encoding="utf-8")
+    assert "up to date" in run(project, "dvc", "repro")
+
+
+def test_metrics_diff_tells_the_difference_of_every_number(project, said):
+    found = json.loads(run(project, "dvc", "metrics", "diff", "base", "brief", "--json"))
+    numbers = found["data/reports/metrics.json"]
+    landmarks = numbers["fabnet.w300.landmarks.interocular_percent"]
+    assert landmarks["diff"] == pytest.approx(landmarks["new"] - landmarks["old"])
+    assert landmarks["diff"] != 0
+
+
+def test_params_diff_names_the_setting_that_changed(project, said):
+    found = json.loads(run(project, "dvc", "params", "diff", "base", "brief", "--json"))
+    assert found == {"params.yaml": {"probe.max_iter": {"old": 100, "new": 3, "diff": -97}}}
+
+
+def test_plots_show_draws_every_picture_and_every_curve(project, said, tmp_path):
+    found = json.loads(run(project, "dvc", "plots", "show", "--json", "--out", str(tmp_path)))
+    assert found.get("errors", []) == []
+    drawn = set(found["data"])
+    assert {f"data/reports/{name}.png" for name in ("summary", "training", "curves")} <= drawn
+    assert {"data/figures/pictures/warp.png", "data/sheets/w300/accepted.png"} <= drawn
+    assert any("training/fabnet.csv" in name for name in drawn)
+    assert any("curves/w300-landmarks-fabnet.csv" in name for name in drawn)
+
+
+def test_plots_diff_holds_the_pictures_and_curves_of_both(project, said, tmp_path):
+    found = json.loads(run(project, "dvc", "plots", "diff", "base", "brief", "--json", "--out", str(tmp_path)))
+    assert found.get("errors", []) == []
+    revisions = {revision for each in found["data"]["data/reports/summary.png"] for revision in each["revisions"]}
+    assert revisions == {"base", "brief"}
+    assert {path.name for path in tmp_path.rglob("*summary.png")} == {
+        "base_data_reports_summary.png", "brief_data_reports_summary.png",
+    }  # fmt: skip
+
+
+def test_the_history_tells_what_the_experiment_changed(project, said):
+    assert "w300 · landmarks" in said[HISTORY]
+    assert "differences between base and brief" in said[HISTORY]
+    assert (project / "changes.html").exists()
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium on PATH")
+def test_curves_of_dvc_are_drawn_without_the_internet(project, said):
+    from playwright.sync_api import sync_playwright
+
+    run(project, "dvc", "plots", "show")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, asked = browser.new_page(), list[str]()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((project / "dvc_plots" / "index.html").as_uri())
+        page.wait_for_selector(".vega-embed canvas, .vega-embed svg")
+        browser.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
