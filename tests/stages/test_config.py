@@ -32,7 +32,7 @@ WRONG = {
     ),
     "a start that is not trained": (("  start: fabnet\n", "  start: fabmet\n"), "refine.start should be one of"),
     "a method without settings": (("  random: {", "  untrained: {"), "method.random is missing"),
-    "a batch smaller than a window": (("patience: 0, batch: 32", "patience: 0, batch: 1"), "batch should be larger"),
+    "a batch smaller than a window": (("patience: 0, batch: 64", "patience: 0, batch: 1"), "batch should be larger"),
     "a misspelt setting of a method": (
         ("  fabnet: {width", "  fabnet: {widht"),
         "method.fabnet.widht is no known parameter",
