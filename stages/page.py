@@ -27,6 +27,7 @@ class Content:
     config_hash: str
     code_rev: str
     rows: Sequence[Row]  # pooled over seeds
+    seed_rows: Sequence[Row]  # of every seed by itself
     tasks: Sequence[Tested]
     differences: Sequence[Row]  # of DIFFERENCES
     counts: Sequence[Row]
@@ -104,7 +105,7 @@ def _headline(content: Content) -> dict[str, Any]:
             {
                 "method": method,
                 "cells": [
-                    _cell(rows.get(method), metric, is_best=method == top)
+                    _with_spread(_cell(rows.get(method), metric, is_best=method == top), content, rows.get(method))
                     for (_, metric), rows, top in zip(keys, found, best, strict=True)
                 ],
             }
@@ -161,6 +162,16 @@ def _by_method(content: Content, task: Tested, metric: str, part: str, target: s
     wanted = (task.dataset, task.task, metric, part, target)
     names = ("dataset", "task", "metric", "part", "target")
     return {row["method"]: row for row in content.rows if tuple(row[name] for name in names) == wanted}
+
+
+def _with_spread(cell: dict[str, Any] | None, content: Content, row: Row | None) -> dict[str, Any] | None:
+    """The cell with the lowest and the highest value of a seed, where there are several."""
+    if cell is None or row is None or len(content.params.seeds) == 1:
+        return cell
+    names = ("method", "dataset", "task", "part", "metric", "target")
+    values = [each["value"] for each in content.seed_rows if all(each[name] == row[name] for name in names)]
+    low, high = (f"{value:.{METRICS[row['metric']].decimals}f}" for value in (min(values), max(values)))
+    return {**cell, "seeds": f"{low} to {high}"}
 
 
 def _cell(row: Row | None, metric: str, *, is_best: bool = False) -> dict[str, Any] | None:

@@ -70,7 +70,8 @@ def run(
         "code_rev": revision.code_rev(Path(__file__).parents[1]),
     }
     pooled = [_complete(row, source) for row in results.pooled_rows(tasks, params)]
-    rows = [_complete(row, source) for row in results.seed_rows(metrics, params)] + pooled
+    of_seeds = [_complete(row, source) for row in results.seed_rows(metrics, params)]
+    rows = of_seeds + pooled
     losses = inventory.curves(models, runs)
     learnt = inventory.learning(metrics, runs)
     compared = [{**row, **_without_profile(source)} for row in results.differences(tasks, params)]
@@ -87,6 +88,7 @@ def run(
         config_hash=source["config_hash"],
         code_rev=source["code_rev"],
         rows=pooled,
+        seed_rows=of_seeds,
         tasks=tasks,
         differences=compared,
         counts=[

@@ -59,6 +59,21 @@ def test_a_pooled_value_is_the_mean_over_seeds(written: Path):
         assert found[None] == pytest.approx((found[0] + found[1]) / 2)
 
 
+def test_the_page_shows_how_far_the_seeds_lie_apart(inputs: Path, written: Path):
+    names = ("dataset", "task", "metric", "part", "target", "method")
+    wanted = ("w300", "landmarks", "interocular_percent", "test", "mean", "fabnet")
+    rows = [row for row in rows_of(written) if tuple(row[name] for name in names) == wanted]
+    values = sorted(row["value"] for row in rows if row["seed"] is not None)
+    told = f'"ci">seeds {values[0]:.2f} to {values[1]:.2f}'
+    assert told in (written / "report.html").read_text(encoding="utf-8")
+    params = parameters(methods=["fabnet"], pretrained=["fabnet"], refined=[], seeds=[0])
+    shutil.copytree(inputs, inputs.with_name("one_seed"))
+    for kind in ("models", "embeddings", "metrics"):
+        for name in ("fabnet-1", "random-0", "random-1"):
+            shutil.rmtree(inputs.with_name("one_seed") / kind / name, ignore_errors=True)
+    assert '"ci">seeds ' not in (run(inputs.with_name("one_seed"), params) / "report.html").read_text(encoding="utf-8")
+
+
 def test_intervals_hold_their_value_and_order_the_methods(written: Path):
     pooled = {
         row["method"]: row for row in rows_of(written)
