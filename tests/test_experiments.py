@@ -64,7 +64,7 @@ def said(project: Path) -> dict[str, str]:
 
 def test_an_experiment_runs_only_the_stages_that_its_setting_reaches(project, said):
     ran = re.findall(r"Running stage '(.*?)'", said[EXPERIMENT])
-    assert set(ran) == {"probe@fabnet-0", "probe@random-0", "report"}
+    assert set(ran) == {"probe@fabnet-0", "probe@random-0", "package", "report"}
     shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
     assert [each["name"] for row in shown for each in row.get("experiments") or []] == ["brief"]
 
