@@ -32,7 +32,7 @@ class Reader:
     def __call__(self, x: Tensor, crops: Crops) -> Floats:
         """Embeddings (N, D) float64 of pictures that are `crops` -> (N, K), or points (N, P, 2)."""
         found = self.module.decode(self.probe.predict(x).numpy(), crops).astype(np.float32)
-        return found.reshape(len(found), -1, 2) if self.head.probe == "points" else found
+        return found.reshape(len(found), found.shape[1] // 2, 2) if self.head.probe == "points" else found
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ def stages(params: Params) -> list[str]:
         *(f"{stage}@{dataset}" for stage, datasets in lists.items() for dataset in datasets),
         "split",
         *(f"{stage}@{method}-{seed}" for stage, methods in runs.items() for method in methods for seed in params.seeds),
+        "package",
         "illustrate",
     ]
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGE = ROOT / "docs" / "reading-reports.md"
 EXPERIMENT = "dvc exp run --name brief --set-param probe.max_iter=3"
+DIFFERENCES = "dvc metrics diff base brief"
 HISTORY = "python -m pipelines.history base brief"
 
 SMALL = {
@@ -62,9 +63,18 @@ def said(project: Path) -> dict[str, str]:
     return {line: run(project, "sh", "-c", line) for block in blocks for line in block.splitlines()}
 
 
+@pytest.mark.parametrize(("command", "first"), [(DIFFERENCES, "Path"), (HISTORY, "task")])
+def test_the_page_shows_the_columns_that_are_printed(said, command, first):
+    printed, shown = (
+        next(line.split() for line in text.splitlines() if line.split()[:1] == [first])
+        for text in (said[command], PAGE.read_text(encoding="utf-8"))
+    )
+    assert printed == shown
+
+
 def test_an_experiment_runs_only_the_stages_that_its_setting_reaches(project, said):
     ran = re.findall(r"Running stage '(.*?)'", said[EXPERIMENT])
-    assert set(ran) == {"probe@fabnet-0", "probe@random-0", "report"}
+    assert set(ran) == {"probe@fabnet-0", "probe@random-0", "package", "report"}
     shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
     assert [each["name"] for row in shown for each in row.get("experiments") or []] == ["brief"]
 

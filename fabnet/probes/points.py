@@ -33,17 +33,22 @@ def problem(label: Sequence[float] | None, classes: int) -> str | None:
 def encode(labels: Array, crops: Crops, classes: int) -> Array:
     """Points (N, 2 P) in pixels of the stored crop, pixel centres -> targets (N, 2 P) in [-1, 1] over the crop."""
     del classes
-    points = labels.reshape(len(labels), -1, 2)
+    points = _pairs(labels)
     return ((points + 0.5) / crops.size_px[:, None] * 2 - 1).reshape(labels.shape)
 
 
 def decode(y: Array, crops: Crops) -> Array:
     """Targets or predictions (N, 2 P) -> points in pixels of the source image, pixel centres."""
     corner, extent = crops.source_xyxy_px[:, :2], crops.source_xyxy_px[:, 2:] - crops.source_xyxy_px[:, :2]
-    points = (y.reshape(len(y), -1, 2) + 1) / 2
+    points = (_pairs(y) + 1) / 2
     return (corner[:, None] + points * extent[:, None] - 0.5).reshape(y.shape)
 
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
     """A probe whose `predict` gives coordinates; y is (N, 2 P) in [-1, 1] over the crop."""
     return probe_head.fit(train, val, params, loss=probe_head.half_squared_error, link=link)
+
+
+def _pairs(flat: Array) -> Array:
+    """(N, 2 P) -> (N, P, 2), no rows as well."""
+    return flat.reshape(len(flat), flat.shape[1] // 2, 2)

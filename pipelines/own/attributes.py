@@ -66,15 +66,13 @@ def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] 
 
 def measured(net: "Network", faces: Sequence[Face]) -> Values:
     """All attributes of the faces; points in px of the frames that the faces were cut from, pixel centres."""
-    if not faces:
-        return {}
     values = net.attributes(rgb(faces))
     return {name: _in_frames(some, faces) if some.ndim == 3 else some for name, some in values.items()}
 
 
 def _in_frames(points: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     """Points (N, P, 2) of the crops, moved to where they were cut out: undoes `fabnet.boxes.follow`."""
-    edges = np.array([face.square for face in faces], np.float64)  # (N, 4)
-    size = np.array([face.crop.shape[1::-1] for face in faces], np.float64)  # (N, 2) width, height
+    edges = np.array([face.square for face in faces], np.float64).reshape(-1, 4)
+    size = np.array([face.crop.shape[1::-1] for face in faces], np.float64).reshape(-1, 2)  # width, height
     scale = (edges[:, 2:] - edges[:, :2]) / size
     return ((points + 0.5) * scale[:, None] + edges[:, None, :2] - 0.5).astype(np.float32)

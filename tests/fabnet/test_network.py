@@ -142,8 +142,10 @@ def test_points_follow_the_size_of_each_picture(tmp_path: Path):
     described = Description("fabnet", SMALL, SIZE_PX, 6, 3, 7, (), CROP, (head,), "abc")
     tensors = model_file.tensors(built(single, SMALL), {"landmarks": state})
     save_file(tensors, tmp_path / model_file.NAME, described.metadata())
-    found = fabnet.load(tmp_path, "cpu").attributes([FACES[0], FACES[1, :20, :10]])
+    net = fabnet.load(tmp_path, "cpu")
+    found = net.attributes([FACES[0], FACES[1, :20, :10]])
     assert found["landmarks"].tolist() == [[[23.5, 19.5]], [[4.5, 9.5]]]
+    assert net.attributes([])["landmarks"].shape == (0, 1, 2)
 
 
 def test_a_driving_face_warps_the_source_like_the_network_itself(tmp_path: Path):

@@ -19,6 +19,12 @@ def test_decoding_gives_pixels_of_the_source():
     assert decoded.tolist() == pytest.approx([100.5, 49.75, 120.5, 54.75])
 
 
+def test_no_faces_have_no_points():
+    none = Crops(size_px=np.zeros((0, 2)), source_xyxy_px=np.zeros((0, 4)))
+    assert points.encode(np.zeros((0, 10)), none, 0).shape == (0, 10)
+    assert points.decode(np.zeros((0, 10)), none).shape == (0, 10)
+
+
 def test_points_that_cannot_be_scored_are_a_problem():
     face = np.random.default_rng(1).uniform(0, 255, 136)
     assert points.problem(face.tolist(), 0) is None
