@@ -19,9 +19,9 @@ def test_a_run_is_started_from_the_form_watched_and_its_artifacts_opened(tiny):
         browser.open_form(page, ui.address, "reproduce")
         page.get_by_role("button", name="Submit").click()
         page.wait_for_url("**/flow-run/*")
-        page.get_by_text("Completed", exact=True).first.wait_for()
         run = page.url.rsplit("/", 1)[1].split("?")[0]
-        assert ui.state(run)["message"] == "6 stages: 6 ran"
+        assert ui.end(run)["message"] == "6 stages: 6 ran"
+        page.get_by_text("Completed", exact=True).first.wait_for()
 
         artifacts = ui.artifacts(run)
         assert set(artifacts) == {"metrics", "figures", "report", "progress-solid"}
