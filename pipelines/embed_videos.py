@@ -24,7 +24,7 @@ def embed_videos(*, model: str, sources: Sequence[str], output: str) -> State[st
         sources: videos, pictures, or folders of them.
         output: the Parquet file to write.
     """
-    command = [sys.executable, "-m", "pipelines.cli", "embed", model, *sources, "--out", output]
+    command = [sys.executable, "-m", "pipelines.cli", "embed", "--model", model, "--out", output, "--", *sources]
     log = Path(".logs") / f"embed-{flow_run.get_name()}.log"
     status, last = followed(command, log)
     if status:

@@ -43,7 +43,7 @@ def write(choice: Choice, params: Path, profiles: Path) -> str:
     Raises:
         UserError: the file or the choice is wrong; then the file stays as it was.
     """
-    if choice == NOTHING:
+    if not any(vars(choice).values()):
         return ""
     before = params.read_text(encoding="utf-8") if params.exists() else ""
     source = config.profile_file(choice.profile, profiles) if choice.profile else params

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
+from prefect.client.base import PrefectHttpxSyncClient
 from tiny_repository import ROOT
 from waiting import until
 
@@ -25,8 +25,13 @@ class Ui:
     address: str
     process: psutil.Popen
 
+    def asked(self, method: str, path: str, content: Mapping[str, Any] | None = None) -> Any:
+        """The server's answer; while its database is busy it answers 503, and Prefect's client asks again."""
+        with PrefectHttpxSyncClient(base_url=f"{self.address}/api", timeout=60) as client:
+            return client.request(method, path, json=content).raise_for_status().json()
+
     def post(self, path: str, content: Mapping[str, Any] = {}) -> Any:
-        return httpx.post(f"{self.address}/api{path}", json=content, timeout=60).raise_for_status().json()
+        return self.asked("POST", path, content)
 
     def deployments(self) -> dict[str, Any]:
         return {found["name"]: found for found in self.post("/deployments/filter")}
@@ -37,7 +42,7 @@ class Ui:
         return self.post(place, {"parameters": parameters})["id"]
 
     def state(self, run: str) -> dict[str, Any]:
-        return httpx.get(f"{self.address}/api/flow_runs/{run}", timeout=60).json()["state"]
+        return self.asked("GET", f"/flow_runs/{run}")["state"]
 
     def end(self, run: str) -> dict[str, Any]:
         """The final state of a run."""

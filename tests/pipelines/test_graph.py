@@ -1,5 +1,4 @@
 import pytest
-from tiny_repository import dvc
 
 from pipelines import graph
 from pipelines.processes import Processes
@@ -53,20 +52,18 @@ def test_a_stage_runs_once_and_is_then_unchanged(tiny):
     assert run(tiny, "fetch@x")[0] == "unchanged"
 
 
-def test_a_result_that_dvc_takes_from_its_cache_did_not_run(tiny):
-    dvc(tiny, "repro")
-    (tiny / "dvc.lock").unlink()
-    (tiny / "tail.txt").unlink()
-    assert run(tiny, "tail")[0] == "unchanged"
-    assert (tiny / "tail.txt").exists()
+def test_a_result_that_dvc_takes_from_its_cache_did_not_run(tiny_up_to_date):
+    (tiny_up_to_date / "dvc.lock").unlink()
+    (tiny_up_to_date / "tail.txt").unlink()
+    assert run(tiny_up_to_date, "tail")[0] == "unchanged"
+    assert (tiny_up_to_date / "tail.txt").exists()
 
 
-def test_stages_are_changed_until_they_ran_and_when_an_input_is_edited(tiny):
+def test_stages_are_changed_until_they_ran_and_when_an_input_is_edited(tiny, tiny_up_to_date):
     assert graph.changed(tiny) == set(EDGES)
-    dvc(tiny, "repro")
-    assert graph.changed(tiny) == set()
-    (tiny / "switch").write_text("work on")
-    assert graph.changed(tiny) == {"fragile"}
+    assert graph.changed(tiny_up_to_date) == set()
+    (tiny_up_to_date / "switch").write_text("work on")
+    assert graph.changed(tiny_up_to_date) == {"fragile"}
 
 
 def test_a_failing_stage_is_told_by_its_own_sentence(tiny):
@@ -78,10 +75,9 @@ def test_a_failing_stage_is_told_by_its_own_sentence(tiny):
         run(tiny, "fragile")
 
 
-def test_metrics_are_what_dvc_tracks(tiny):
+def test_metrics_are_what_dvc_tracks(tiny, tiny_up_to_date):
     assert graph.metrics(tiny) == {}
-    dvc(tiny, "repro")
-    assert graph.metrics(tiny) == {"metrics.json": {"landmarks": {"fabnet": 5.5}}}
+    assert graph.metrics(tiny_up_to_date) == {"metrics.json": {"landmarks": {"fabnet": 5.5}}}
 
 
 def test_a_broken_graph_is_one_sentence(tiny):

@@ -11,17 +11,16 @@ from running_ui import PATIENCE_S, Ui, opened
 from tiny_repository import ROOT
 from waiting import sleepers, until
 
+from stages import config, digests
+
 pytestmark = pytest.mark.slow
 
 SLEEP = "345678"  # seconds, as in the tiny repository
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory) -> Iterator[Ui]:
-    import tiny_repository
-
-    root = tmp_path_factory.mktemp("ui")
-    tiny_repository.make(root)
+def ui(made, tmp_path_factory) -> Iterator[Ui]:
+    root = shutil.copytree(made, tmp_path_factory.mktemp("ui") / "tiny")
     shutil.copy(ROOT / "profiles" / "sample.yaml", root / "params.yaml")
     with opened(root) as running:
         yield running
@@ -78,6 +77,15 @@ def test_an_encoder_without_its_digest_is_told_it(ui):
     assert "method.own.weights_sha256 should be the sha256 of own.pt, which is 5cdb7c6c" in state["message"]
 
 
+def test_an_encoder_with_its_digest_is_in_params_yaml_and_the_report_is_renewed(ui):
+    (ui.root / "own.pt").write_bytes(b"trusted")
+    digest = digests.of_file(ui.root / "own.pt")
+    assert ui.end(ui.begin("evaluate an encoder", weights="own.pt", weights_sha256=digest))["type"] == "COMPLETED"
+    params = config.load(ui.root / "params.yaml")
+    assert (params.methods[-1], params.method["own"]["weights_sha256"]) == ("own", digest)
+    assert (ui.root / "report.html").exists()
+
+
 def test_a_cancelled_run_ends_its_stage_and_the_next_one_goes_on(ui):
     run = hang(ui)
     ui.cancel(run)
@@ -103,11 +111,8 @@ def test_a_stage_whose_process_is_killed_is_tried_again(ui):
     assert ui.end(run)["type"] == "COMPLETED"
 
 
-def test_stopping_the_ui_ends_server_deployments_and_stages(tmp_path):
-    import tiny_repository
-
-    tiny_repository.make(tmp_path)
-    with opened(tmp_path) as ui:
+def test_stopping_the_ui_ends_server_deployments_and_stages(tiny):
+    with opened(tiny) as ui:
         hang(ui)
         started = ui.process.children(recursive=True)
     assert len(started) >= 6
