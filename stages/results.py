@@ -68,8 +68,9 @@ def check(metrics: Path, params: Params) -> None:
     found = {path.name for path in metrics.iterdir()} if metrics.is_dir() else set[str]()
     for name in sorted(expected - found):
         raise UserError(f"{metrics / name} is missing: run `dvc repro` to make it")
-    for name in sorted(found - expected):
-        raise UserError(f"{metrics / name} is left over from other methods or seeds: delete it and run again")
+    if found - expected:
+        left = " ".join(str(metrics / name) for name in sorted(found - expected))
+        raise UserError(f"left over from other methods or seeds: `rm -r {left}`, then run again")
     tasks = {(dataset, task) for dataset in params.faces for task in params.dataset[dataset].tasks}
     for name in sorted(expected):
         table = tables.read(metrics / name / "metrics.parquet", tables.SCORES)

@@ -194,7 +194,7 @@ def test_figures_are_png_of_a_readable_size(written: Path):
 
 
 def test_a_left_over_table_is_refused_by_name(inputs: Path):
-    with pytest.raises(UserError, match=r"fabnet-1 is left over from other methods or seeds: delete it"):
+    with pytest.raises(UserError, match=r"left over from other methods or seeds: `rm -r \S+fabnet-1 \S+random-1`, then run again"):
         run(inputs, parameters(seeds=[0]), "refused")
     assert not (inputs / "refused").exists()
 
