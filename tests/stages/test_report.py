@@ -106,9 +106,9 @@ def test_times_of_stages_stand_on_the_page_and_change_no_other_file(inputs: Path
     page.feed((timed / "report.html").read_text(encoding="utf-8"))
     text = " ".join(" ".join(page.text).split())
     assert "pretrain 1 of 4 2:01:40 4:03:21 2:01:40 1,234 MB GPU 9000 2026-11-27 05:00" in text
-    assert "26 of 27 stages have no time here" in text
+    assert "27 of 28 stages have no time here" in text
     assert "other-0" not in text
-    assert "None of the 27 stages has a time here" in (written / "report.html").read_text(encoding="utf-8")
+    assert "None of the 28 stages has a time here" in (written / "report.html").read_text(encoding="utf-8")
 
 
 def test_every_table_of_the_page_can_be_reached_from_its_contents(written: Path):
@@ -194,7 +194,8 @@ def test_figures_are_png_of_a_readable_size(written: Path):
 
 
 def test_a_left_over_table_is_refused_by_name(inputs: Path):
-    with pytest.raises(UserError, match=r"left over from other methods or seeds: `rm -r \S+fabnet-1 \S+random-1`, then run again"):
+    sentence = r"left over from other methods or seeds: `rm -r \S+fabnet-1 \S+random-1`, then run again"
+    with pytest.raises(UserError, match=sentence):
         run(inputs, parameters(seeds=[0]), "refused")
     assert not (inputs / "refused").exists()
 
