@@ -51,6 +51,14 @@ def test_a_command_ended_by_a_signal_shows_that_signal(tmp_path):
         assert process.wait() == -9
 
 
+@pytest.mark.parametrize(("end", "status"), [("exit 3", 3), ("kill -9 $$", -9), ("kill $$", -15)])
+def test_what_a_failed_command_left_behind_ends_with_it(tmp_path, end, status):
+    with Processes(1).lines(["sh", "-c", f"sleep 456789 & {end}"], tmp_path, os.environ) as process:
+        assert list(process.stdout) == []  # the sleeper holds it open
+        assert process.wait() == status
+    assert sleepers("456789") == []
+
+
 def test_what_runs_ends_when_its_owner_is_killed(tmp_path):
     program = f"""
 from pathlib import Path
