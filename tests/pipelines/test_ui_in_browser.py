@@ -18,6 +18,9 @@ def test_a_run_is_started_from_the_form_watched_and_its_artifacts_opened(tiny):
         page.on("request", lambda request: asked.add(request.url))
         browser.open_form(page, ui.address, "reproduce")
         page.get_by_role("button", name="Submit").click()
+        page.wait_for_url(lambda url: "/run?" not in url)  # back from the form: the run is there
+        page.goto(f"{ui.address}/runs")
+        page.locator("a[href*='/flow-run/']").first.click()
         page.wait_for_url("**/flow-run/*")
         run = page.url.rsplit("/", 1)[1].split("?")[0]
         assert ui.end(run)["message"] == "6 stages: 6 ran"
