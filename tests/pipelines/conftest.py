@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +46,11 @@ def prefect_server() -> Iterator[str]:
 
     with prefect_test_harness(server_startup_timeout=300):
         yield PREFECT_API_URL.value()
+
+
+@pytest.fixture
+def sigint_is_heard() -> Iterator[None]:
+    """What runs in the background of a script ignores SIGINT, and its children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -120,14 +119,6 @@ def test_help_teaches_targets_and_parallel(capsys):
     with pytest.raises(SystemExit):
         reproduce.main(["--help"])
     assert "crop detect@affectnet --parallel 4" in capsys.readouterr().out
-
-
-@pytest.fixture
-def sigint_is_heard() -> Iterator[None]:
-    """What runs in the background of a script ignores SIGINT, and its children inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("sigint_is_heard")

@@ -205,6 +205,7 @@ def test_faces_are_the_same_however_many_processes_look_for_them(embed, monkeypa
     assert embed("clip.mp4") == alone
 
 
+@pytest.mark.usefixtures("sigint_is_heard")
 def test_ctrl_c_is_one_sentence_and_leaves_no_table(model, tmp_path):
     os.mkfifo(tmp_path / "slow.jpg")
     command = [sys.executable, "-m", "pipelines.cli", "embed", "slow.jpg", "--model", str(model)]
