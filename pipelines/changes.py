@@ -57,10 +57,15 @@ class Change:
 
 
 def compared(old: Iterable[Row], new: Iterable[Row]) -> list[Change]:
-    """A change for every key of either table, sorted by key; pooled rows (no seed) come before those of a seed."""
+    """A change for every key of either table, in their `order`."""
     before, after = (_by_key(rows) for rows in (old, new))
-    keys = sorted(before.keys() | after.keys(), key=lambda key: [(part is not None, part) for part in key])
+    keys = sorted(before.keys() | after.keys(), key=order)
     return [Change(key, before.get(key), after.get(key)) for key in keys]
+
+
+def order(key: tuple[Any, ...]) -> list[tuple[bool, Any]]:
+    """What keys are sorted by: part by part, pooled rows (no seed) before those of a seed."""
+    return [(part is not None, part) for part in key]
 
 
 def is_headline(row: Row) -> bool:

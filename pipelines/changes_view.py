@@ -8,8 +8,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from pipelines.changes import KEY, Change, Row, compared, is_headline
-from stages.scores import METRICS, axis
+from pipelines.changes import KEY, Change, Row, compared, is_headline, order
+from stages.scores import MEAN, METRICS, axis
 
 MARKS = {"better": "better", "worse": "worse", "apart": "apart", "added": "new", "removed": "gone"}
 COLOURS = {"better": "green", "worse": "red", "apart": "yellow"}
@@ -41,7 +41,7 @@ def view(reports: Sequence[Report], *, is_detailed: bool, is_complete: bool) -> 
             by_key.setdefault(change.key, []).append(change)
     shown = {
         key: changes
-        for key, changes in sorted(by_key.items(), key=lambda item: [(part is not None, part) for part in item[0]])
+        for key, changes in sorted(by_key.items(), key=lambda item: order(item[0]))
         if is_complete or any(change.verdict != "same" for change in changes)
     }
     return {
@@ -55,7 +55,7 @@ def view(reports: Sequence[Report], *, is_detailed: bool, is_complete: bool) -> 
 
 def _line(key: tuple[Any, ...], changes: Sequence[Change]) -> dict[str, Any]:
     of = dict(zip(KEY, key, strict=True))
-    more = [of["part"]] * (of["part"] != "test") + [of["target"]] * (of["target"] != "mean")
+    more = [of["part"]] * (of["part"] != "test") + [of["target"]] * (of["target"] != MEAN)
     more += [f"seed {of['seed']}"] * (of["seed"] is not None)
     known = of["metric"] in METRICS
     return {

@@ -25,14 +25,7 @@ SMALL = {
     "methods": ["fabnet", "random"],
     "refined": [],
     "split": {"track_val": 0.3, "track_test": 0.2},
-    "pretrain": {
-        "size_px": 32,
-        "batch": 8,
-        "epochs": 2,
-        "checkpoint_epochs": 1,
-        "draws_per_identity": 4,
-        "val_samples": 8,
-    },
+    "pretrain": copied_project.BRIEF,
     "embed": {"followed": ["w300"]},
     "probe": {"l2": [0.01, 1.0], "bootstrap": 50},
     "dataset": {
