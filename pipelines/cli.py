@@ -6,12 +6,14 @@ which import this module, wait for PyTorch.
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from stages import command
+from stages.errors import UserError
 
 # Of each command in pipelines/own: what it does, and examples.
 OWN = {
@@ -28,7 +30,7 @@ OWN = {
         "Faces to a table of landmarks, pose, expression and action units.",
         """
         fabnet attributes clip.mp4
-        fabnet attributes pictures/ --out attributes.parquet --detector yunet --weights yunet.onnx
+        fabnet attributes pictures/ --out attributes.parquet --detector yunet --weights yunet.onnx --min-score 0.6
         """,
     ),
     "retrieve": (
@@ -72,21 +74,23 @@ for _name, (_help, _examples) in OWN.items():
 app.register_install_completion_command()
 
 
-@app.command
-def export(out: Path, kind: Literal["onnx", "torch"] = "onnx", model: Path = Path("data/packages/fabnet-0")) -> None:
+@app.command(help_epilogue=_shown("""
+    fabnet export fabnet.onnx
+    fabnet export fabnet.pt2 --model data/packages/fabnet_sources-0
+"""))  # fmt: skip
+def export(out: Path, *, model: Path = Path("data/packages/fabnet-0")) -> None:
     """Write encoder and probes as ONNX or torch.export, and check that their outputs agree.
 
     Args:
-        out: The file.
-        kind: What it is to be.
+        out: The file: *.onnx, or *.pt2 for torch.export.
         model: Model file that the stage `package` wrote, or its folder.
     """
     from pipelines import export as exporting  # noqa: PLC0415
 
-    print(f"{out}: outputs differ by at most {exporting.export(model, out, kind):.1e}")
+    print(f"{out}: outputs differ by at most {exporting.export(model, out):.1e}")
 
 
-@app.command
+@app.command(help_epilogue=_shown("fabnet doctor"))
 def doctor() -> int:
     """Show versions, device, disk, DVC and git, and what is wrong with them."""
     from pipelines import doctor as examination  # noqa: PLC0415
@@ -94,7 +98,10 @@ def doctor() -> int:
     return examination.main()
 
 
-@app.command
+@app.command(help_epilogue=_shown("""
+    fabnet history HEAD~1
+    fabnet history main my-experiment -- --html changes.html
+"""))  # fmt: skip
 def history(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     """Show how the reports changed between git revisions, tags or experiments: `fabnet history -- --help`."""
     from pipelines import history as comparison  # noqa: PLC0415
@@ -102,10 +109,26 @@ def history(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) ->
     return comparison.main(list(arguments))
 
 
+def run(arguments: Sequence[str]) -> int:
+    """Exit status of one command: 0 done, 1 a mistake told in one sentence, 2 a wrong option, 130 stopped."""
+    goes_on = not arguments or arguments[0] in ("embed", "attributes")
+    return command.guarded(lambda: _called(arguments), command.GOES_ON if goes_on else command.NOTHING_LEFT)
+
+
+def _called(arguments: Sequence[str]) -> int | None:
+    """What the command returns; a file that the system refuses is named in one sentence."""
+    try:
+        return app(arguments, result_action="return_value")
+    except OSError as error:
+        if error.errno in command.FULL or error.filename is None:
+            raise
+        raise UserError(f"{error.filename}: {error.strerror}") from error
+
+
 def main() -> None:
-    """Run one command. Exit status: 0 done, 1 a mistake told in one sentence, 2 a wrong option, 130 stopped."""
+    """Run the command that the terminal names."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    sys.exit(command.guarded(lambda: app(result_action="return_value")))
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from stages import config, stopwatch
 from stages.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+GOES_ON = "stopped; finished parts are kept, the same command goes on from there"
+NOTHING_LEFT = "stopped; nothing half-written is left"
 
 
 def main(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> None:
@@ -39,14 +41,14 @@ def main(run: Callable[..., None], sections: Mapping[str, str], doc: str | None)
     sys.exit(status)
 
 
-def guarded(work: Callable[[], int | None]) -> int:
+def guarded(work: Callable[[], int | None], stopped: str = GOES_ON) -> int:
     """Exit status of `work`: its own, 1 for what a user can mend, told in one sentence, 130 when the user stops it."""
     try:
         return work() or 0
     except UserError as error:
         return _say(f"error: {error}", 1)
     except KeyboardInterrupt:
-        return _say("stopped; finished parts are kept, the same command goes on from there", 130)
+        return _say(stopped, 130)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -54,8 +56,9 @@ def guarded(work: Callable[[], int | None]) -> int:
 
 
 def _parser(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> argparse.ArgumentParser:
+    started = sys.modules["__main__"].__spec__
     parser = argparse.ArgumentParser(
-        prog=f"python -m {run.__module__}" if run.__module__ != "__main__" else None,
+        prog=f"python -m {started.name}" if started else None,
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

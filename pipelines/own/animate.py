@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabnet.images import resize
-from pipelines.own import looking, videos
+from pipelines.own import looking, outputs, videos
 from pipelines.own.embed import rgb
 from pipelines.own.film import film
 from pipelines.own.looking import Face, Seen
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 SIDE_PX = 256  # of each of the three pictures
 
 
-def animate(source: Path, driving: Path, out: Path = Path("animated.mp4"), options: Options | None = None) -> None:
+def animate(source: Path, driving: Path, *, out: Path = Path("animated.mp4"), options: Options | None = None) -> None:
     """Warp a face by a driving video, side by side: source, driving face, result.
 
     Args:
@@ -36,6 +36,7 @@ def animate(source: Path, driving: Path, out: Path = Path("animated.mp4"), optio
         out: The mp4.
         options: How the network is run and faces are found.
     """
+    outputs.check(out, [".mp4"], [source, driving])
     chosen = replace(options or Options(), largest=True)
     net = network(chosen)
     found, _ = search(net, chosen)
@@ -44,7 +45,7 @@ def animate(source: Path, driving: Path, out: Path = Path("animated.mp4"), optio
     shown = 0
     with closing(looking.look_at(looking.shots([driving]), found)) as looked:
         seen = progress.track(looked, form.frames, "animate", "frames")
-        with film(out, 3 * SIDE_PX, SIDE_PX, form.fps) as write:
+        with film(out, 3 * SIDE_PX, SIDE_PX, form.fps, sound_of=driving) as write:
             for picture, time_s in _pictures(net, face, seen):
                 write(picture, time_s)
                 shown += 1

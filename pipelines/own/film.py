@@ -1,4 +1,7 @@
-"""Pictures to an mp4 that keeps their times and appears whole under its name or not at all."""
+"""Pictures, and the sound of the video they were drawn from, to an mp4 that keeps their times.
+
+It appears whole under its name or not at all.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +12,8 @@ from typing import Any
 import av
 import numpy as np
 
+from pipelines.own.sound import END_S, Play, sound
+from pipelines.own.videos import address
 from stages.media import Image
 
 TICKS = 90_000  # a second
@@ -18,24 +23,29 @@ Write = Callable[[Image, float], None]  # picture, blue first, and its time in s
 
 
 @contextmanager
-def film(out: Path, width_px: int, height_px: int, fps: float) -> Iterator[Write]:
-    """What writes the next picture; H.264 wants even sides, so an odd one loses its last line of pixels."""
+def film(out: Path, width_px: int, height_px: int, fps: float, *, sound_of: Path) -> Iterator[Write]:
+    """What writes the next picture; H.264 wants even sides, so an odd one loses its last line of pixels.
+
+    The sound of the video `sound_of` comes along, if it has any.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     try:
-        with av.open(str(partial), "w", format="mp4") as container:
+        with av.open(address(partial), "w", format="mp4") as container:
             stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=H264)
             stream.width, stream.height = width_px // 2 * 2, height_px // 2 * 2
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = Fraction(1, TICKS)
-            yield _writer(container, stream)
-            container.mux(stream.encode())
+            with sound(sound_of, container) as play:
+                yield _writer(container, stream, play)
+                container.mux(stream.encode())
+                play(END_S)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _writer(container: Any, stream: Any) -> Write:
+def _writer(container: Any, stream: Any, play: Play) -> Write:
     last = -1
 
     def write(image: Image, time_s: float) -> None:
@@ -45,5 +55,6 @@ def _writer(container: Any, stream: Any) -> Write:
         last = max(last + 1, round(time_s * TICKS))  # a time that does not rise would be refused
         frame.pts, frame.time_base = last, Fraction(1, TICKS)
         container.mux(stream.encode(frame))
+        play(time_s)
 
     return write

@@ -7,13 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.own import looking, videos
+from pipelines.own import looking, outputs, sources, videos
 from pipelines.own.attributes import measured
 from pipelines.own.drawing import draw
 from pipelines.own.film import Write, film
 from pipelines.own.looking import Seen, Shot
 from pipelines.own.options import Options, network, search
 from stages import progress
+from stages.errors import UserError
 
 if TYPE_CHECKING:
     from fabnet.network import Network
@@ -21,26 +22,41 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def overlay(video: Path, out: Path | None = None, options: Options | None = None) -> None:
+def overlay(video: Path, *, out: Path | None = None, options: Options | None = None) -> None:
     """Draw box, landmarks, pose and the likeliest expression of every face onto a video.
 
     Args:
-        video: Any video that FFmpeg reads; its sound is left out.
-        out: The mp4, of the same size and with the same times; NAME.overlay.mp4 here, if not given.
+        video: Any video that FFmpeg reads; its sound comes along.
+        out: The mp4, of the same size and with the same times; an odd side loses a line of pixels.
+            NAME.overlay.mp4 here, if not given.
         options: How the network is run and faces are found.
+
+    Raises:
+        UserError: no video that can be decoded, or a result that cannot be written.
     """
     chosen, result = options or Options(), out or Path(f"{video.stem}.overlay.mp4")
+    outputs.check(result, [".mp4"], [video])
+    form = _format(video)
     net = network(chosen)
     found, _ = search(net, chosen)
-    form = videos.described(video)
     waiting: deque[Shot] = deque()
     faces = 0
     shots = _remembered(looking.shots([video]), waiting)
-    with closing(looking.look_at(shots, found)) as looked, film(result, *form[:3]) as write:
+    with closing(looking.look_at(shots, found)) as looked, film(result, *form[:3], sound_of=video) as write:
         for some in looking.batches(progress.track(looked, form.frames, "overlay", "frames")):
             _write(net, some, [waiting.popleft() for _ in some], write)
             faces += sum(len(seen.faces) for seen in some)
     log.info("overlay: %d faces drawn, see %s", faces, result)
+
+
+def _format(video: Path) -> videos.Format:
+    if sources.is_picture(video):
+        raise UserError(f"{video} should be a video, found a picture: `fabnet attributes` reads pictures")
+    form = videos.described(video)
+    if min(form.width_px, form.height_px) < looking.MIN_SIDE_PX:
+        raise UserError(f"{video} should have at least {looking.MIN_SIDE_PX} px each way, found "
+                        f"{form.width_px}x{form.height_px}")  # fmt: skip
+    return form
 
 
 def _remembered(shots: Iterable[Shot], waiting: deque[Shot]) -> Iterator[Shot]:

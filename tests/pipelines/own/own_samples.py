@@ -11,7 +11,6 @@ import numpy as np
 from media_samples import drawn_faces
 
 from pipelines import cli
-from stages import command
 
 FACE = (160, 120, 130)  # centre x, y and side of a head that dlib finds
 TWO = ((100, 120, 130), (300, 130, 160))
@@ -61,6 +60,26 @@ def sound(path: Path) -> Path:
     return path
 
 
+def talking(path: Path, count: int, first_s: float = 0.0, codec: str = "aac") -> Path:
+    """`moving`, whose pictures begin at `first_s`, with a second of a rising tone from 0."""
+    tone = np.sin(np.linspace(0, 60, 16_000) ** 2).astype(np.float32)[None]
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=25)
+        pictures.height, pictures.width, pictures.pix_fmt = 240, 320, "yuv420p"
+        track = container.add_stream(codec, rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 16_000, 0
+        for piece in av.AudioResampler("fltp", "mono", 16_000, frame_size=1024).resample(frame):
+            container.mux(track.encode(piece))
+        container.mux(track.encode())
+        for number, image in enumerate(moving(count)):
+            shown = av.VideoFrame.from_ndarray(image, format="bgr24")
+            shown.pts, shown.time_base = number + round(25 * first_s), Fraction(1, 25)
+            container.mux(pictures.encode(shown))
+        container.mux(pictures.encode())
+    return path
+
+
 def picture(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
@@ -69,4 +88,4 @@ def picture(path: Path, image: np.ndarray) -> Path:
 
 def fabnet(*arguments: object) -> int:
     """Exit status of `fabnet ...`, run in this process."""
-    return command.guarded(lambda: cli.app(list(map(str, arguments)), result_action="return_value"))
+    return cli.run(list(map(str, arguments)))

@@ -1,0 +1,27 @@
+"""Names of results, refused before any work is done."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stages.errors import UserError
+
+
+def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:
+    """Make sure that a result can be written under its name, and takes the place of nothing that is read.
+
+    Raises:
+        UserError: another kind of file by its name, a folder, one of `inputs`, or a place that cannot be written.
+    """
+    if out.suffix.lower() not in suffixes:
+        raise UserError(f"the result should be named *{' or *'.join(suffixes)}, found {out}")
+    if out.is_dir():
+        raise UserError(f"{out} should be the name of the result, found a folder")
+    if out.resolve() in {path.resolve() for path in inputs}:
+        raise UserError(f"{out} is read by this command: give the result another name")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}): name another place") from None
+    if not os.access(out.parent, os.W_OK):
+        raise UserError(f"{out} cannot be written (no permission): name another place")

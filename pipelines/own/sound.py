@@ -1,0 +1,69 @@
+"""The sound of a video, carried over as it is into a film that was drawn from its pictures."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+from av.error import FFmpegError
+
+from pipelines.own.videos import address
+
+log = logging.getLogger(__name__)
+
+END_S = float("inf")
+
+Play = Callable[[float], None]  # adds the sound up to a time, seconds since the first picture
+
+
+@contextmanager
+def sound(path: Path, film: Any) -> Iterator[Play]:
+    """What adds the first sound track of `path` to `film`, an open container that nothing was written to yet.
+
+    Nothing is encoded again. A video without sound adds none; a codec that the film cannot hold is left out and said
+    so; a damaged track ends where it cannot be read.
+    """
+    with av.open(address(path)) as container:
+        track = next(iter(container.streams.audio), None)
+        if track is None or not container.streams.video:
+            yield _silence
+        elif track.codec.canonical_name not in film.supported_codecs:
+            log.info("%s: sound left out: %s does not hold %s", path, film.format.name, track.codec.canonical_name)
+            yield _silence
+        else:
+            video = container.streams.video[0]
+            first_s = float((video.start_time or 0) * video.time_base)
+            yield _player(_packets(container, track, first_s, path), film, film.add_stream_from_template(track))
+
+
+def _silence(_until_s: float) -> None:
+    pass
+
+
+def _packets(container: Any, track: Any, first_s: float, path: Path) -> Iterator[tuple[float, Any]]:
+    """Each packet that does not begin before the first picture, with its time, counted from that picture."""
+    shift = round(first_s / track.time_base)
+    try:
+        for packet in container.demux(track):
+            if packet.pts is None or packet.dts is None or packet.pts < shift:
+                continue
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            yield float(packet.pts * track.time_base), packet
+    except FFmpegError as error:
+        log.info("%s: sound ends early: %s", path, error.strerror)
+
+
+def _player(packets: Iterator[tuple[float, Any]], film: Any, track: Any) -> Play:
+    waiting = next(packets, None)
+
+    def play(until_s: float) -> None:
+        nonlocal waiting
+        while waiting is not None and waiting[0] <= until_s:
+            packet = waiting[1]
+            packet.stream = track
+            film.mux(packet)
+            waiting = next(packets, None)
+
+    return play
