@@ -16,16 +16,16 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 import fabnet
 from fabnet.network import Network
+from pipelines.own import outputs
+from stages import digests
 from stages.errors import UserError
 
-Kind = Literal["onnx", "torch"]
 Pack = Callable[["Program", Mapping[str, str]], bytes]  # with metadata
 Running = Callable[[Tensor], Sequence[Tensor]]
 Start = Callable[[bytes], Running]
@@ -58,19 +58,22 @@ class Attributes(nn.Module):
         return [link(head(x)).float() for head, link in zip(self.heads, self.links, strict=True)]
 
 
-def export(model: Path, out: Path, kind: Kind) -> float:
+def export(model: Path, out: Path) -> float:
     """Write the programs of a model file; returns the largest difference of an output from the network's own.
+
+    The name of `out` says what it is to be: *.onnx, or *.pt2 for torch.export.
 
     Nothing is written unless all of them agree with the network on random input.
 
     Raises:
         UserError: no usable model file, a package that is missing, a network that cannot be exported or would differ.
     """
+    outputs.check(out, [".onnx", ".pt2"], [model])
     try:
         net = fabnet.load(model, device="cpu")
     except ValueError as error:
         raise UserError(str(error)) from None
-    pack, start = _onnx() if kind == "onnx" else (_pack_torch, _start_torch)
+    pack, start = _onnx() if out.suffix.lower() == ".onnx" else (_pack_torch, _start_torch)
     differences: list[float] = []
     files: dict[Path, bytes] = {}
     for program in _programs(net):
@@ -78,13 +81,13 @@ def export(model: Path, out: Path, kind: Kind) -> float:
         running = start(data)
         differences += [_difference(program, running, batch) for batch in BATCHES]
         files[out.with_name(f"{out.stem}{program.name}{out.suffix}")] = data
-    if max(differences) > TOLERANCE:
+    if not all(difference <= TOLERANCE for difference in differences):  # NaN is no agreement
         raise UserError(
             f"{model}: the exported program differs from the network by {max(differences):.2g}, above {TOLERANCE:g}: "
             "nothing was written"
         )
     for path, data in files.items():
-        _write(path, data)
+        digests.replace_bytes(path, data)
     return max(differences)
 
 
@@ -110,18 +113,11 @@ def _difference(program: Program, running: Running, batch: int) -> float:
     with torch.no_grad():
         expected, found = _listed(program.module(some)), running(some)
     pairs = zip(found, expected, strict=True)
-    return max(float((ours - own).abs().max() / own.abs().max().clamp_min(1)) for ours, own in pairs)
+    return float(torch.stack([(ours - own).abs().max() / own.abs().max().clamp_min(1) for ours, own in pairs]).max())
 
 
 def _listed(outputs: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
     return [outputs] if isinstance(outputs, Tensor) else outputs
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def example(program: Program) -> Tensor:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fabnet.boxes import square, whole
 from fabnet.images import cut, resize
-from pipelines.own import looking, sources, videos
+from pipelines.own import looking, outputs, sources, videos
 from pipelines.own.embed import rgb
 from pipelines.own.options import Count, Flag, Options, about, network, search
 from stages import digests, figures, media, tables
@@ -24,6 +24,7 @@ from stages.media import Image
 log = logging.getLogger(__name__)
 
 SHOWN = ("row", "source", "frame", "time_s", "face")
+COLUMNS = ["source", "frame", "time_s", "face", "x0", "y0", "x1", "y1", "score"]
 SIDE_PX, QUALITY = 256, 92
 
 Row = dict[str, Any]
@@ -53,6 +54,7 @@ def retrieve(
         out: The picture: the face, and its neighbours, nearest first.
         options: How the network is run and faces are found.
     """
+    outputs.check(out, [".jpg", ".jpeg"], [table, *([query] if query else [])])
     found = tables.read(table)
     vectors = _vectors(table, found)
     if query is not None and row is None:
@@ -73,15 +75,20 @@ def retrieve(
 
 
 def _vectors(path: Path, found: pa.Table) -> Vectors:
-    if "embedding" not in found.column_names or not found.num_rows:
-        raise UserError(f"{path} should be a table of embeddings with at least one face: write it with `fabnet embed`")
+    missing = [name for name in (*COLUMNS, "embedding") if name not in found.column_names]
+    if missing or not found.num_rows:
+        what = f"no column {missing[0]}" if missing else "no face"
+        raise UserError(f"{path} should be a table of embeddings, found {what}: write it with `fabnet embed`")
     return np.array(found["embedding"].combine_chunks().flatten()).reshape(found.num_rows, -1)
 
 
 def _asked(query: Path, path: Path, found: pa.Table, options: Options) -> tuple[NDArray[np.float32], Image]:
     """Embedding and crop of the face on a picture, from the network that the table was made with."""
-    net = network(options)
     made_with = (found.schema.metadata or {}).get(b"model_sha256", b"").decode()
+    if not made_with:
+        raise UserError(f"{path} does not name its model, which a table loses in pandas: filter it with pyarrow, or "
+                        "ask by --row")  # fmt: skip
+    net = network(options)
     if about(net, options.model)["model_sha256"] != made_with:
         raise UserError(f"{path} was made with another model than {options.model}: name that one with --model, or run "
                         "`fabnet embed` again")  # fmt: skip
@@ -115,8 +122,7 @@ def _nearest(
 
 
 def _row(found: pa.Table, place: int) -> Row:
-    columns = ["source", "frame", "time_s", "face", "x0", "y0", "x1", "y1", "score"]
-    return {"row": place, **found.select(columns).slice(place, 1).to_pylist()[0]}
+    return {"row": place, **found.select(COLUMNS).slice(place, 1).to_pylist()[0]}
 
 
 def _print(rows: list[Row], cosines: list[float]) -> None:

@@ -33,7 +33,7 @@ def net(model: Path) -> Network:
 @pytest.fixture(scope="module")
 def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "fabnet.pt2"
-    assert export.export(model, out, "torch") < 1e-4
+    assert export.export(model, out) < 1e-4
     return out
 
 
@@ -74,7 +74,7 @@ def test_the_description_travels_with_the_program(exported: Path, net: Network):
 @pytest.mark.slow
 def test_onnx_agrees_for_any_number_of_pictures_and_names_its_outputs(model: Path, net: Network, tmp_path: Path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    assert export.export(model, tmp_path / "fabnet.onnx", "onnx") < 1e-4
+    assert export.export(model, tmp_path / "fabnet.onnx") < 1e-4
     encoder, attributes = (
         onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"])
         for name in ("fabnet.onnx", "fabnet-attributes.onnx")
@@ -91,14 +91,14 @@ def test_onnx_agrees_for_any_number_of_pictures_and_names_its_outputs(model: Pat
 @pytest.mark.slow
 def test_principal_components_are_exported_too(tmp_path: Path):
     model = packaged.make(tmp_path, pca, {"embedding": 6, "side_px": 8, "frames": 16})
-    assert export.export(model, tmp_path / "pca.pt2", "torch") < 1e-4
+    assert export.export(model, tmp_path / "pca.pt2") < 1e-4
 
 
 @pytest.mark.slow
 def test_a_program_that_differs_is_not_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(UserError, match=r"differs from the network by .*: nothing was written"):
-        export.export(model, tmp_path / "fabnet.pt2", "torch")
+        export.export(model, tmp_path / "fabnet.pt2")
     assert not list(tmp_path.iterdir())
 
 
@@ -107,9 +107,9 @@ def test_a_missing_package_is_told_in_one_sentence(model: Path, tmp_path: Path, 
     monkeypatch.delattr("pipelines.onnx_programs", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r"ONNX needs the package onnx, .*: run `pip install -c constraints.txt"):
-        export.export(model, tmp_path / "fabnet.onnx", "onnx")
+        export.export(model, tmp_path / "fabnet.onnx")
 
 
 def test_no_model_file_is_told_in_one_sentence(tmp_path: Path):
     with pytest.raises(UserError, match="is no usable model file: it cannot be read"):
-        export.export(tmp_path, tmp_path / "fabnet.onnx", "onnx")
+        export.export(tmp_path, tmp_path / "fabnet.onnx")

@@ -1,9 +1,11 @@
 import av
 import numpy as np
+import packaged
 import pytest
 from media_samples import drawn_faces, mp4, noise
 from own_samples import FACE, fabnet, moving, picture, video
 
+from fabnet.pretext import random
 from pipelines.own import videos
 
 UNEVEN = [0.0, 0.04, 0.5, 0.54, 1.5]  # s
@@ -87,3 +89,59 @@ def test_animate_without_a_source_face_is_one_sentence(tmp_path, model, capsys):
     source = picture(tmp_path / "room.png", noise(320, 240))
     assert fabnet("animate", source, video(tmp_path / "clip.mp4", moving(2)), "--model", model) == 1
     assert "should be a picture of a face: no face found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["overlay", "animate"])
+def test_a_second_video_is_an_error_and_not_the_result(tmp_path, model, command):
+    kept = [video(tmp_path / name, moving(2)) for name in ("a.mp4", "b.mp4", "c.mp4")]
+    before = [path.read_bytes() for path in kept]
+    with pytest.raises(SystemExit):
+        fabnet(command, *kept, "--model", model)
+    assert [path.read_bytes() for path in kept] == before
+
+
+def test_the_video_itself_is_no_result(tmp_path, model, capsys):
+    source = video(tmp_path / "a.mp4", moving(2))
+    before = source.read_bytes()
+    assert fabnet("overlay", "a.mp4", "--out", source, "--model", model) == 1
+    assert "a.mp4 is read by this command: give the result another name" in capsys.readouterr().err
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("drawn.avi", "the result should be named *.mp4, found drawn.avi"),
+        ("folder.mp4", "folder.mp4 should be the name of the result, found a folder"),
+        ("/dev/null/a.mp4", "/dev/null/a.mp4 cannot be written"),
+    ],
+)
+def test_a_name_that_no_result_can_have_is_one_sentence(tmp_path, model, capsys, name, sentence):
+    (tmp_path / "folder.mp4").mkdir()
+    assert fabnet("overlay", video(tmp_path / "a.mp4", moving(2)), "--out", name, "--model", model) == 1
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")
+
+
+def test_a_picture_is_no_video(tmp_path, model, capsys):
+    assert fabnet("overlay", picture(tmp_path / "face.png", drawn_faces(320, 240, FACE)), "--model", model) == 1
+    assert "face.png should be a video, found a picture: `fabnet attributes`" in capsys.readouterr().err
+
+
+def test_a_video_of_one_pixel_is_one_sentence(tmp_path, model, capsys):
+    source = video(tmp_path / "one.avi", [np.zeros((1, 1, 3), np.uint8)] * 2, codec="ffv1")
+    assert fabnet("overlay", source, "--model", model) == 1
+    assert "should have at least 16 px each way, found 1x1" in capsys.readouterr().err
+
+
+def test_names_with_colons_are_files(tmp_path, model):
+    source = video(tmp_path / "2024-05-01T12:30:00.mp4", moving(2))
+    assert fabnet("overlay", source.name, "--out", "noon:30.mp4", "--model", model) == 0
+    assert len(list(videos.frames(tmp_path / "noon:30.mp4"))) == 2
+
+
+def test_animate_without_a_sampler_is_one_sentence(tmp_path, capsys):
+    without = packaged.make(tmp_path / "model", random, {"width": 4, "embedding": 6})
+    source = picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    assert fabnet("animate", source, video(tmp_path / "clip.mp4", moving(2)), "--model", without) == 1
+    assert "random has no sampler, so it warps nothing: take fabnet" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*animated*"))
