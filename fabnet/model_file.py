@@ -77,7 +77,7 @@ def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
         with path.open("rb") as file:
             found = weights.read(file)
             file.seek(0)
-            told = _header(file).get("__metadata__", {}).get(KEY)
+            told = (_header(file).get("__metadata__") or {}).get(KEY)
     except OSError as error:
         raise ValueError(f"it cannot be read ({error.strerror})") from None
     if told is None:

@@ -26,25 +26,36 @@ def batches(pictures: Pictures, size_px: int, batch: int) -> Iterator[Tensor]:
     Raises:
         ValueError: none of the forms named above.
     """
+    if batch < 1:
+        raise ValueError(f"batch should be at least 1, found {batch}")
     for start in range(0, len(pictures), batch):
         some = pictures[start : start + batch]
         if isinstance(some, Tensor | np.ndarray):
             yield crops.resize(_pixels(some), size_px)
         else:
-            yield torch.cat([crops.resize(_pixels(picture[None]), size_px) for picture in some])
+            yield torch.cat([crops.resize(_pixels(_one(picture)), size_px) for picture in some])
 
 
 def sizes_px(pictures: Pictures) -> NDArray[np.float64]:
     """(N, 2) width and height of each picture."""
     if isinstance(pictures, Tensor | np.ndarray):
         return np.tile(sizes_px(list(pictures[:1])), (len(pictures), 1))
-    shapes = [_pixels(picture[None]).shape for picture in pictures]
+    shapes = [_pixels(_one(picture)).shape for picture in pictures]
     return np.array([(width, height) for _, height, width, _ in shapes], np.float64).reshape(-1, 2)
+
+
+def _one(picture: Any) -> Picture:
+    """One of a list, as an array of one."""
+    if not isinstance(picture, Tensor | np.ndarray):
+        raise ValueError(f"pictures should be arrays or tensors, found {type(picture).__name__}: take np.asarray of it")
+    return picture[None]
 
 
 def _pixels(pictures: Picture) -> Tensor:
     """(N, H, W, 3), uint8 or floats up to 255."""
-    found = torch.as_tensor(np.ascontiguousarray(pictures) if isinstance(pictures, np.ndarray) else pictures)
+    found = torch.as_tensor(
+        np.require(pictures, requirements=["C", "W"]) if isinstance(pictures, np.ndarray) else pictures
+    )
     is_float = found.is_floating_point()
     if is_float and found.ndim == 4 and found.shape[1] == 3 and 0 not in found.shape[2:]:
         if not bool(((found >= 0) & (found <= 1)).all()):

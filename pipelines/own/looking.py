@@ -136,9 +136,12 @@ def read_picture(path: Path) -> Image:
     Raises:
         Rejected: it cannot be read.
     """
-    data = media.read_file(path)
+    try:
+        data = media.read_file(path)
+    except OSError as error:
+        raise Rejected(f"unreadable file: {error.strerror}") from None
     image = media.decode_image(data)
-    if b"Exif" not in data:
+    if b"Exif" not in data and b"eXIf" not in data:  # JPEG and TIFF, PNG
         return image
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 

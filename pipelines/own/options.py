@@ -20,7 +20,7 @@ MODEL = Path("data/packages/fabnet-0")  # of the first seed, as the stage `packa
 
 Device = Literal["auto", "cpu", "cuda"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
-Fps = Annotated[float | None, Parameter(validator=Number(gt=0))]
+Fps = Annotated[float | None, Parameter(validator=Number(gt=0, lte=1000))]
 Count = Annotated[int, Parameter(validator=Number(gt=0))]
 
 
@@ -92,7 +92,13 @@ def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:
         is_largest_only=options.largest,
         is_cropped=options.crops,
     )
-    return found, {} if options.crops else _provenance(found, crop.weights_sha256 if options.detector is None else "")
+    if options.crops:
+        return found, {}
+    provenance = _provenance(found, crop.weights_sha256 if options.detector is None else "")
+    if options.min_score is None and found.detector != crop.detector:
+        raise UserError(f"--detector {found.detector} should come with --min-score, in its own scale: 0 suits dlib, "
+                        "0.6 yunet")  # fmt: skip
+    return found, provenance
 
 
 def _provenance(found: Search, wanted_sha256: str) -> dict[str, str]:

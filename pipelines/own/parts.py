@@ -26,8 +26,9 @@ class Mark(NamedTuple):
 
 
 def finished(folder: Path) -> list[Path]:
-    """All parts in the folder, in their order."""
-    return sorted(folder.glob("[0-9]*.parquet"))
+    """The parts in the folder from the first one on, in their order; those behind a gap do not count."""
+    found = sorted(folder.glob("[0-9]*.parquet"))
+    return [path for number, path in enumerate(found) if int(path.stem) == number]
 
 
 def write(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], lost: Sequence[Lost], mark: Mark) -> None:

@@ -8,7 +8,28 @@ from stages.readers import cells, text_lines
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts", ".flv", ".ogv"}
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".asf",
+        ".3gp",
+        ".3g2",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".m2v",
+        ".flv",
+        ".ogv",
+        ".gif",
+        ".webp",
+    }
 )
 LISTS = frozenset({".txt", ".csv"})
 HEADERS = ("file", "path", "source", "filename", "video", "image")  # of the column with the files of a CSV
@@ -35,8 +56,16 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file; no name that the system refuses is."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _expanded(name: Path) -> list[Path]:
-    if not name.exists():
+    if not is_there(name):
         raise UserError(f"{name} does not exist: name a video, a picture, a folder of them or a list (.txt, .csv)")
     if name.is_dir():
         inside = sorted(path for path in name.rglob("*") if path.suffix.lower() in PICTURES | VIDEOS)

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.own import looking, parts, sources, videos
+from pipelines.own import looking, outputs, parts, sources, videos
 from pipelines.own.looking import Face, Search, Seen
 from pipelines.own.options import Options, about, network, search
 from pipelines.own.parts import Lost, Mark
 from stages import digests, journals, progress, tables
 from stages.errors import UserError
+from stages.readers import printable
 
 if TYPE_CHECKING:
     from fabnet.network import Network
@@ -85,9 +86,8 @@ def tabulate(
     Raises:
         UserError: nothing is named, something named does not exist, no usable model, or `out` is no name for a table.
     """
-    if out.suffix != ".parquet" or out.is_dir():
-        raise UserError(f"--out should be the name of a Parquet file, such as faces.parquet, found {out}")
     paths = sources.files(named)
+    outputs.check(out, [".parquet"], paths)
     net = network(options)
     found, provenance = search(net, options)
     metadata = {"schema_version": tables.SCHEMA_VERSION, **about(net, options.model), **provenance}
@@ -111,7 +111,7 @@ def _run(job: Job) -> None:
 
 def _folder(job: Job) -> Path:
     """Where the parts of this very job lie: another model, setting, file or version gives another folder."""
-    files = [[str(path), digests.identity(path) if path.exists() else None] for path in job.paths]
+    files = [[str(path), digests.identity(path) if sources.is_there(path) else None] for path in job.paths]
     code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     wanted = [job.fps, files, sorted((str(key), str(value)) for key, value in job.schema.metadata.items())]
     return journals.folder(job.partial.parent, job.partial.name, job.command, json.dumps(wanted), *code)
@@ -145,17 +145,17 @@ def _write_part(job: Job, path: Path, part: Iterable[Seen]) -> None:
         described = job.describe(job.net, [face for _, _, face in faces]) if faces else []
         for (seen, number, face), columns in zip(faces, described, strict=True):
             if isinstance(columns, str):
-                lost.append(Lost(seen.source, f"{columns}: face {number} of frame {seen.frame}"))
+                lost.append(Lost(printable(seen.source), f"{columns}: face {number} of frame {seen.frame}"))
             else:
                 rows.append({**_where(seen, number, face), **columns})
-        lost += [Lost(seen.source, seen.lost) for seen in some if seen.lost]
+        lost += [Lost(printable(seen.source), seen.lost) for seen in some if seen.lost]
         mark = Mark(some[-1].place, some[-1].frame)
     parts.write(path, job.schema, rows, lost, mark)
 
 
 def _where(seen: Seen, number: int, face: Face) -> dict[str, Any]:
     edges = dict(zip(("x0", "y0", "x1", "y1"), face.box, strict=True))
-    shot = {"place": seen.place, "source": seen.source, "frame": seen.frame, "time_s": seen.time_s}
+    shot = {"place": seen.place, "source": printable(seen.source), "frame": seen.frame, "time_s": seen.time_s}
     return {**shot, "face": number, **edges, "score": face.score}
 
 
@@ -164,7 +164,7 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     faces = Counter[str]()
     for part in done:
         faces.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
-    unseen = {str(path) for path in job.paths} - set(faces) - {source for source, _ in lost}
+    unseen = {printable(str(path)) for path in job.paths} - set(faces) - {source for source, _ in lost}
     lost += [Lost(source, "no face found") for source in sorted(unseen)]
     rejects = [{"dataset": "own", "key": source, "stage": job.command, "reason": reason} for source, reason in lost]
     tables.write_rejects(job.out.with_suffix(".rejects.parquet"), rejects)

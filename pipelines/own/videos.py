@@ -4,6 +4,7 @@ Unlike `stages.media`, which refuses a clip that breaks off, what decodes is han
 nobody wants to lose an hour of video for its last second.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from stages import media
 from stages.errors import Rejected, UserError
 from stages.media import Image
 
+TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes, seconds
 SLACK_S = 1.0  # by which a container may announce more than its video holds
 
 
@@ -37,6 +39,11 @@ def decoder() -> str:
     return f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
 
 
+def address(path: Path) -> str:
+    """The path as FFmpeg takes it for a file, whatever colons it has."""
+    return str(path.absolute())
+
+
 def frames(path: Path, fps: float | None = None, *, behind: int = -1) -> Iterator[Frame]:
     """Every frame; with `fps`, of each interval of 1/fps seconds the first frame whose time lies in it.
 
@@ -46,7 +53,7 @@ def frames(path: Path, fps: float | None = None, *, behind: int = -1) -> Iterato
         Rejected: no file, no video, or too large; or damaged or cut short, after the frames that can be used.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(address(path)) as container:
             if not container.streams.video:
                 raise Rejected("no video stream")
             yield from _taken(container, container.streams.video[0], fps, behind)
@@ -62,7 +69,7 @@ def described(path: Path) -> Format:
     """
     try:
         first = next(frames(path))
-        with av.open(str(path)) as container:
+        with av.open(address(path)) as container:
             stream = container.streams.video[0]
             return Format(first.image.shape[1], first.image.shape[0], _rate(stream), _announced(stream))
     except Rejected as error:
@@ -122,13 +129,21 @@ def _check_end(container: Any, stream: Any, decoded: int, time_s: float, damaged
 def _is_short(container: Any, stream: Any, decoded: int, time_s: float) -> bool:
     """Fewer frames and less time than announced; an edit list may hide frames, so that their number alone is no proof.
 
-    Where the stream announces neither, the whole file's duration counts, which its sound may lengthen a little.
+    Where the stream announces neither, its tag counts (Matroska), else the whole file's duration, unless there is
+    sound, which may be longer.
     """
     if stream.frames:
         announced_s = float(stream.duration * stream.time_base) if stream.duration else float("inf")
         return decoded < stream.frames and time_s + 2 / _rate(stream) < announced_s
+    if tag := TAG.match(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(float, tag.groups())
+        return time_s + SLACK_S < 3600 * hours + 60 * minutes + seconds - _begin_s(stream)
     announced_s = container.duration / av.time_base if container.duration else 0.0
     return not container.streams.audio and time_s + SLACK_S < announced_s
+
+
+def _begin_s(stream: Any) -> float:
+    return float(stream.start_time * stream.time_base) if stream.start_time else 0.0
 
 
 def _rate(stream: Any) -> float:

@@ -245,7 +245,7 @@ def test_a_model_of_another_version_is_one_sentence(model, capsys):
     ("arguments", "sentence"),
     [
         (("gone.mp4",), "gone.mp4 does not exist"),
-        (("face.png", "--out", "faces.csv"), "should be the name of a Parquet file"),
+        (("face.png", "--out", "faces.csv"), "the result should be named *.parquet"),
         (("face.png", "--detector", "yunet"), "--weights should be the path of"),
         (("face.png", "--detector", "viola"), "expected one of dlib_cnn"),
         (("face.png", "--model", "nowhere"), "nowhere does not exist: make it with `dvc repro package`"),
@@ -258,3 +258,8 @@ def test_a_mistake_is_one_sentence(model, capsys, arguments, sentence):
     told = capsys.readouterr().err
     assert sentence in told
     assert told.count("\n") == 1
+
+
+def test_a_name_that_is_no_utf8_has_rows_with_escapes(embed, tmp_path):
+    picture(tmp_path / "face.png", drawn_faces(320, 240, FACE)).rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    assert {row["source"] for row in embed(".")} == {"caf\\udce9.png"}

@@ -1,8 +1,10 @@
 import struct
+import zlib
 
 import numpy as np
 import pytest
 from media_samples import encoded, noise
+from own_samples import picture
 
 from pipelines.own import looking
 from pipelines.own.looking import Face, Seen
@@ -29,3 +31,13 @@ def test_batches_hold_every_shot_once_and_few_faces():
     assert [each for batch in batches for each in batch] == seen
     assert all(len(batch) <= looking.FACES_AT_ONCE for batch in batches)
     assert all(sum(len(each.faces) for each in batch[:-1]) < looking.FACES_AT_ONCE for batch in batches)
+
+
+def test_a_png_is_read_upright(tmp_path):
+    """Orientation 6 in a chunk of its own: turn clockwise."""
+    image = np.arange(20 * 40 * 3, dtype=np.uint8).reshape(20, 40, 3)
+    data = picture(tmp_path / "a.png", image).read_bytes()
+    exif = b"eXIf" + struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x112, 3, 1, 6, 0, 0)
+    chunk = struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif))
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
+    np.testing.assert_array_equal(looking.read_picture(tmp_path / "a.png"), np.rot90(image, -1))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from pipelines.own import sources
@@ -51,3 +53,7 @@ def test_what_names_nothing_is_one_sentence(tmp_path, name, sentence):
 def test_no_name_at_all_is_one_sentence():
     with pytest.raises(UserError, match="no file is named"):
         sources.files([])
+
+
+def test_a_name_that_the_system_refuses_is_not_there():
+    assert not sources.is_there(Path("a" * 300))

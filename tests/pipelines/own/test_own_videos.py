@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from media_samples import level, mp4
-from own_samples import CLOCKWISE, moving, sound, turned, video
+from own_samples import CLOCKWISE, moving, sound, talking, turned, video
 
 from pipelines.own import videos
 from stages.errors import Rejected, UserError
@@ -93,3 +93,15 @@ def test_sound_alone_is_rejected(tmp_path):
 
 def test_a_whole_video_in_another_container_is_not_called_short(tmp_path):
     assert len(read(video(tmp_path / "a.mkv", moving(30)))) == 30
+
+
+def test_a_cut_matroska_video_with_sound_is_rejected_after_its_frames(tmp_path):
+    path = talking(tmp_path / "a.mkv", 100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found: list[videos.Frame] = []
+    with pytest.raises(Rejected, match="video is cut short"):
+        found.extend(videos.frames(path))
+
+
+def test_a_whole_matroska_video_with_sound_is_not_rejected(tmp_path):
+    assert len(list(videos.frames(talking(tmp_path / "a.mkv", 30, first_s=2.0)))) == 30
