@@ -27,7 +27,7 @@ LOST = re.compile(r"exited with (-\d+|137|143)$|is busy, it is being blocked by|
 
 NO_DEVICE: Mapping[str, str] = MappingProxyType({})
 
-Outcome = Literal["ran", "unchanged"]
+Outcome = Literal["ran", "restored", "unchanged"]  # restored: from DVC's cache, in place of other outputs
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,20 @@ def ordered(root: Path, targets: Sequence[str] = ()) -> list[Stage]:
         ]
     wanted = _needed(stages, targets)
     return [stage for stage in stages if stage.name in wanted]
+
+
+def check_targets(root: Path, targets: Sequence[str]) -> None:
+    """Make sure that every target is of a kind of stage, whichever instances the parameters make of it.
+
+    Raises:
+        UserError: DVC cannot read the graph, or there is no such kind.
+    """
+    if targets:
+        with _repo(root) as repo:
+            kinds = {_kind(_address(node)) for node in repo.index.graph}
+        for target in targets:
+            if _kind(target) not in kinds:
+                raise _no_stage(target, kinds)
 
 
 def changed(root: Path) -> set[str]:
@@ -120,6 +134,7 @@ class _Said:
 
     def __init__(self, stage: str) -> None:
         self._running = f"Running stage '{stage}':"
+        self._restored = f"Stage '{stage}' is cached - skipping run"
         self._last = ""  # line, but the stage's own sentence is the last word
         self._is_lost = False
         self.outcome: Outcome = "unchanged"
@@ -127,6 +142,8 @@ class _Said:
     def add(self, line: str) -> None:
         if line == self._running:
             self.outcome = "ran"
+        elif line.startswith(self._restored):
+            self.outcome = "restored"
         if line and not self._last.startswith("error: "):
             self._last = line
         self._is_lost = self._is_lost or bool(LOST.search(line))
@@ -165,12 +182,16 @@ def _needed(stages: Sequence[Stage], targets: Sequence[str]) -> set[str]:
     kinds = set(map(_kind, names))
     for target in targets:
         if target not in names | kinds:
-            raise UserError(f"no stage {target!r}: expected one of {', '.join(sorted(kinds))}")
+            raise _no_stage(target, kinds)
     wanted = named(stages, targets)
     for stage in reversed(stages):
         if stage.name in wanted:
             wanted.update(stage.upstream)
     return wanted
+
+
+def _no_stage(target: str, kinds: set[str]) -> UserError:
+    return UserError(f"no stage {target!r}: expected one of {', '.join(sorted(kinds))}")
 
 
 def _environment() -> dict[str, str]:

@@ -1,11 +1,14 @@
 """How far a long stage is, as a progress bar in Prefect's UI: read from the lines that the stage prints."""
 
+import logging
 import re
 import time
 from collections.abc import Callable
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+log = logging.getLogger(__name__)
 
 INTERVAL_S = 3.0
 LINE = re.compile(r"(?P<told>[^:]+: (?P<done>\d+)/(?P<total>\d+) \w+ \(.+)")  # as stages/progress.py writes them
@@ -26,12 +29,20 @@ class StageProgress:
         if found is None or (self._artifact is None and found[0] >= 100):
             return
         if self._artifact is None or self._clock() - self._updated >= INTERVAL_S:
-            self._show(*found)
+            self._try_to_show(*found)
 
     def end(self) -> None:
         """The stage is done."""
         if self._artifact is not None:
-            self._show(100.0, "done")
+            self._try_to_show(100.0, "done")
+
+    def _try_to_show(self, percent: float, told: str) -> None:
+        """A bar that cannot be drawn is no reason to end the stage: the next line tries again."""
+        try:
+            self._show(percent, told)
+        except Exception as error:  # whatever a server or its client answers
+            self._updated = self._clock()
+            log.warning("%s could not be shown: %s", self._key, error)
 
     def _show(self, percent: float, told: str) -> None:
         if self._artifact is None:

@@ -44,16 +44,27 @@ def run_stages(targets: Sequence[str], *, parallel: int, force: bool = False, ch
     root, logger = Path(), get_run_logger()
     try:
         with turn(root, logger.info):
+            graph.check_targets(root, targets)
             if difference := choices.write(choice, root / "params.yaml", PROFILES):
                 logger.info("params.yaml was changed as chosen:\n%s", difference)
                 artifacts.show_change(difference)
             stages = graph.ordered(root, targets)
             forced = graph.named(stages, targets) if force else set[str]()
             states = ended(stages, graph.changed(root), forced, root, parallel)
-            artifacts.publish(root, stages)
+            show_results(root, [stage for stage in stages if states[stage.name].is_completed()])
     except UserError as error:
         return Failed(message=str(error))
     return verdict(states)
+
+
+def show_results(root: Path, stages: Sequence[graph.Stage]) -> None:
+    """Results of stages as artifacts; if the server refuses them, the results are there all the same."""
+    try:
+        artifacts.publish(root, stages)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a server or its client answers
+        get_run_logger().warning("the results could not be shown here, they lie in data/: %s", error)
 
 
 @dataclass(frozen=True)
@@ -99,8 +110,8 @@ def ended(
 def bring_up_to_date(
     stage: str, *, is_stale: bool, is_forced: bool, upstream: Sequence[graph.Outcome], shared: Shared
 ) -> State[graph.Outcome]:
-    """Run one stage through DVC; one that is not stale and whose upstreams did not run needs no DVC to say so."""
-    if not is_stale and "ran" not in upstream:
+    """Run one stage through DVC; one that is not stale and whose upstreams are unchanged needs no DVC to say so."""
+    if not is_stale and set(upstream) <= {"unchanged"}:
         return Completed(name="Cached", message="up to date", data="unchanged")
     log = shared.logs / f"{stage}.log"
     try:
@@ -110,8 +121,9 @@ def bring_up_to_date(
     except graph.StageError as error:
         name = "Lost" if isinstance(error, graph.LostError) else None
         return Failed(name=name, message=f"{stage}: {error}; its whole output is in {log}")
-    if outcome == "unchanged":
-        return Completed(name="Cached", message="DVC found nothing to run", data=outcome)
+    if outcome != "ran":
+        told = "DVC found nothing to run" if outcome == "unchanged" else "taken from DVC's cache"
+        return Completed(name="Cached", message=told, data=outcome)
     return Completed(message="ran", data=outcome)
 
 

@@ -52,10 +52,10 @@ def test_a_stage_runs_once_and_is_then_unchanged(tiny):
     assert run(tiny, "fetch@x")[0] == "unchanged"
 
 
-def test_a_result_that_dvc_takes_from_its_cache_did_not_run(tiny_up_to_date):
+def test_a_result_that_dvc_takes_from_its_cache_is_restored(tiny_up_to_date):
     (tiny_up_to_date / "dvc.lock").unlink()
     (tiny_up_to_date / "tail.txt").unlink()
-    assert run(tiny_up_to_date, "tail")[0] == "unchanged"
+    assert run(tiny_up_to_date, "tail")[0] == "restored"
     assert (tiny_up_to_date / "tail.txt").exists()
 
 

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from tiny_repository import ROOT, dvc
 from waiting import sleepers, until
 
-from pipelines import reproduce
+from pipelines import graph, reproduce
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -61,6 +61,26 @@ def test_an_edit_runs_what_depends_on_it_and_nothing_else(tiny_up_to_date):
     (tiny_up_to_date / "fragile.sh").write_text("echo other > fragile.txt")
     _, stages = run(tiny_up_to_date)
     assert {name for name, state in stages.items() if state == "Completed"} == {"fragile", "tail"}
+
+
+def test_what_dvc_restores_reaches_the_stages_behind_it(tiny_up_to_date):
+    """There and back: `fragile` comes from DVC's cache, and `tail`, which was up to date before, has to follow."""
+    first = (tiny_up_to_date / "fragile.sh").read_text()
+    (tiny_up_to_date / "fragile.sh").write_text("echo other > fragile.txt")
+    run(tiny_up_to_date)
+    assert (tiny_up_to_date / "tail.txt").read_text() == "other\n"
+    (tiny_up_to_date / "fragile.sh").write_text(first)
+    state, _ = run(tiny_up_to_date)
+    assert state.is_completed()
+    assert (tiny_up_to_date / "tail.txt").read_text() == "x\n"
+    assert graph.changed(tiny_up_to_date) == set()
+
+
+def test_a_refused_run_leaves_the_parameters_as_they_were(tiny):
+    (tiny / "params.yaml").write_text("seeds: [0]\n")
+    state, _ = run(tiny, targets=["crop"], seeds=[0, 1])
+    assert state.is_failed()
+    assert (tiny / "params.yaml").read_text() == "seeds: [0]\n"
 
 
 def test_a_stage_whose_upstream_ran_to_the_same_end_is_cached_by_dvc(tiny_up_to_date):

@@ -54,3 +54,14 @@ def test_a_long_stage_has_one_bar_that_is_seldom_updated_and_a_short_one_none():
     shown()
     assert bars("progress-crop-long") == [100.0]
     assert Artifact.get("progress-crop-short") is None
+
+
+def test_a_bar_that_cannot_be_drawn_does_not_end_the_stage(monkeypatch, caplog):
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("the server said 500")
+
+    monkeypatch.setattr(stage_progress, "create_progress_artifact", refuse)
+    bar = StageProgress("embed")
+    bar.add(line(1, 4))
+    bar.end()
+    assert "progress-embed could not be shown: the server said 500" in caplog.text
