@@ -1,7 +1,5 @@
 """Judge an encoder that comes as a file beside the methods of this project, as a Prefect flow."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from prefect import flow
@@ -11,7 +9,7 @@ from pydantic import Field
 
 from pipelines.forms import Parallel
 from pipelines.stage_tasks import RUNNER, run_stages
-from stages import config, supplied
+from stages import supplied
 from stages.choices import Choice
 from stages.errors import UserError
 
@@ -46,12 +44,6 @@ def evaluate(
            "size_px": size_px, "mean": mean, "std": std}  # fmt: skip
     try:
         supplied.check(weights, weights_sha256, "method.own", "a TorchScript, torch.export or timm file")
-        methods = with_own(config.load(Path("params.yaml")).methods)
     except UserError as error:
         return Failed(message=str(error))
-    return run_stages(["report"], parallel=parallel, choice=Choice(methods=methods, own=own))
-
-
-def with_own(methods: Sequence[str]) -> list[str]:
-    """`methods` and, if it is not among them, `own` at the end."""
-    return [*methods, *({"own"} - set(methods))]
+    return run_stages(["report"], parallel=parallel, choice=Choice(more_methods=["own"], own=own))

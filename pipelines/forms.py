@@ -12,5 +12,5 @@ UNCHANGED = "as in params.yaml"
 Profile = Literal[(UNCHANGED, *sorted(path.stem for path in PROFILES.glob("*.yaml")))]
 Method = Literal[tuple(plugins.names("fabnet.pretext"))]
 DataSet = Literal[tuple(plugins.names("stages.datasets"))]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Parallel = Annotated[int, Field(ge=1, le=64)]

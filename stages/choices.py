@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from stages import config
 from stages.config import Params
@@ -31,6 +31,7 @@ class Choice:
     methods: Sequence[str] = ()
     datasets: Sequence[str] = ()
     seeds: Sequence[int] = ()
+    more_methods: Sequence[str] = ()  # that should be among the methods, at the end if they are not yet
     own: Mapping[str, Any] = field(default_factory=dict[str, Any])  # settings of `method.own`
 
 
@@ -60,11 +61,12 @@ def write(choice: Choice, params: Path, profiles: Path) -> str:
 def chosen(choice: Choice, params: Params, text: str, profiles: Sequence[Params]) -> str:
     """`text`, which holds `params`, with the values of `choice` in their places."""
     values: dict[str, Any] = {"seeds": list(choice.seeds)} if choice.seeds else {}
-    if choice.methods:
+    methods = list(dict.fromkeys([*(choice.methods or params.methods), *choice.more_methods]))
+    if choice.methods or choice.more_methods:
         refined = _listed("refined", [params, *profiles]) - set(params.pretrained)
-        values["methods"] = list(choice.methods)
-        values["pretrained"] = [name for name in choice.methods if name not in refined]
-        values["refined"] = [name for name in choice.methods if name in refined]
+        values["methods"] = methods
+        values["pretrained"] = [name for name in methods if name not in refined]
+        values["refined"] = [name for name in methods if name in refined]
     if choice.datasets:
         values |= _of_datasets(choice.datasets, params, profiles)
     if choice.own:
@@ -114,6 +116,10 @@ def _span(node: Node, dotted: str) -> tuple[int, int]:
         if part not in below:
             raise UserError(f"params.yaml has no {dotted}: copy it from a file in profiles/")
         node = below[part]
+    if isinstance(node, CollectionNode) and not node.flow_style:
+        raise UserError(
+            f"params.yaml should have {dotted} in one line, in brackets, to be changed here: found it in several"
+        )
     return node.start_mark.index, node.end_mark.index
 
 

@@ -182,7 +182,7 @@ class SampleParams(Section):
 class Params(Section):
     profile: Name
     seed: Annotated[int, Field(ge=0)]  # of splits and probes
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]  # one pre-training each
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]  # one pre-training each
     datasets: Annotated[list[Name], Field(min_length=1)]
     tracks: Annotated[list[Name], Field(min_length=1)]  # of `datasets`: face tracks to pre-train on
     detected: list[Name]  # of `datasets`: still images whose face is found by a detector
@@ -216,6 +216,8 @@ class Params(Section):
                 "tracks, detected and boxed together should name each of `datasets` once; "
                 f"datasets: {self.datasets}, tracks + detected + boxed: {kinds}"
             )
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds should differ from each other, found {self.seeds}")
         if not self.detected + self.boxed:
             raise ValueError("detected and boxed are both empty: at least one data set of still images is needed")
         for what, listed, mapped, package in (

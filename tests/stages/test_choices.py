@@ -109,3 +109,17 @@ def test_a_wrong_choice_is_one_sentence_and_leaves_the_file(params, chosen, sent
 def test_without_a_file_the_sentence_says_how_to_get_one(tmp_path):
     with pytest.raises(UserError, match=r"params\.yaml is missing: choose a profile"):
         write(tmp_path / "params.yaml", seeds=[1])
+
+
+def test_one_more_method_keeps_those_that_the_file_names_by_then(params):
+    write(params, methods=["fabnet", "random"])
+    write(params, more_methods=["random", "pca"])
+    assert config.load(params).methods == ["fabnet", "random", "pca"]
+
+
+@pytest.mark.parametrize("seeds", [[0, 0], [2**31]])
+def test_seeds_that_no_run_could_have_are_refused(params, seeds):
+    before = params.read_text()
+    with pytest.raises(UserError, match="seeds"):
+        write(params, seeds=seeds)
+    assert params.read_text() == before
