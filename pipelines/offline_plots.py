@@ -27,7 +27,9 @@ def page() -> str:
     try:
         import vl_convert  # noqa: PLC0415  84 MB that only this page needs
     except ImportError:
-        raise UserError("Vega is missing: run `pip install 'fabnet-pipelines[plots]'` once while online") from None
+        raise UserError(
+            "Vega is missing: run `pip install -c constraints.txt -e '.[plots]'` once while online"
+        ) from None
     bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE).replace("</script", "<\\/script")
     return PAGE_HTML.replace("{scripts}", f"<script>{bundle}</script>")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.changes import is_headline
-from stages import tables
+from stages import scores, tables
 from stages.errors import UserError
 
 BLOCK = re.compile(r"(<!-- numbers: [^\n]*-->\n).*?(<!-- end of numbers -->)", re.DOTALL)
@@ -16,8 +16,6 @@ PICTURES = {  # in data/ -> in the README
     Path("reports/summary.png"): Path("docs/sample-summary.png"),
     Path("figures/pictures/confidence.png"): Path("docs/sample-confidence.png"),
 }
-DIGITS = {"auc": 3, "accuracy": 3}  # others: 2
-
 Row = Mapping[str, Any]
 
 
@@ -37,13 +35,14 @@ def table(rows: list[Row]) -> str:
         of_method = {row["method"]: row for row in rows if (row["dataset"], row["task"], row["metric"]) == key}
         cells = " | ".join(_cell(of_method[method]) for method in methods)
         n = next(iter(of_method.values()))["n"]
-        lines.append(f"| {key[0]} | {key[1]} | {key[2].replace('_', ' ')} | {cells} | {n} |")
+        lines.append(f"| {key[0]} | {key[1]} | {scores.axis(key[2])} | {cells} | {n} |")
     hashes = sorted({row["config_hash"] for row in rows})
-    return "\n".join([*lines, "", f"95 % bootstrap intervals over test images; configuration `{', '.join(hashes)}`."])
+    note = "95 % bootstrap intervals over test images (identities: identity leakage)"
+    return "\n".join([*lines, "", f"{note}; configuration `{', '.join(hashes)}`."])
 
 
 def _cell(row: Row) -> str:
-    digits = DIGITS.get(row["metric"], 2)
+    digits = scores.METRICS[row["metric"]].decimals
     value, low, high = (f"{row[name]:.{digits}f}" for name in ("value", "ci_low", "ci_high"))
     return f"{value} [{low}, {high}]"
 

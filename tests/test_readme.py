@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import readme
+from stages import scores
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,17 +19,18 @@ def test_the_readme_shows_the_numbers_of_the_committed_report():
     reported = json.loads((ROOT / "data" / "reports" / "metrics.json").read_text(encoding="utf-8"))
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in numbers().splitlines() if "|" in line]
     header, rows = [name.strip("`") for name in lines[0]], lines[2:]
+    metrics = {scores.axis(name): name for name in scores.METRICS}
     shown = {
-        (method, row[0], row[1], row[2].replace(" ", "_")): row[header.index(method)].split()[0]
+        (method, row[0], row[1], metrics[row[2]]): row[header.index(method)].split()[0]
         for row in rows
         for method in header[3:-1]
     }
     expected = {
-        (method, dataset, task, metric): f"{value:.{readme.DIGITS.get(metric, 2)}f}"
+        (method, dataset, task, metric): f"{value:.{scores.METRICS[metric].decimals}f}"
         for method in header[3:-1]
         for dataset, tasks in reported[method].items()
-        for task, metrics in tasks.items()
-        for metric, value in metrics.items()
+        for task, values in tasks.items()
+        for metric, value in values.items()
     }
     assert shown == expected
 
