@@ -123,6 +123,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 def main() -> int:
     """Print all findings; exit status 1 if one of them is a problem."""
+    if missing := [name for name in ("params.yaml", "constraints.txt") if not Path(name).exists()]:
+        print(f"error: {missing[0]} is not here: run this in the folder of the project", file=sys.stderr)
+        return 1
     findings = list(examine(Path()))
     for finding in findings:
         print(f"{finding.topic:<11} {finding.value}")

@@ -32,7 +32,7 @@ def load(root: Path, path: Path, revision: str) -> Report:
     """
     try:
         found = pq.read_table(pa.BufferReader(revisions.read(root, path, revision)))
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, OSError):
         raise UserError(f"{path} at {revision} is not a Parquet file: name the report with --report") from None
     missing = [name for name in NEEDED if name not in found.column_names]
     if missing:
@@ -43,7 +43,7 @@ def load(root: Path, path: Path, revision: str) -> Report:
 def main(arguments: Sequence[str], root: Path = Path()) -> int:
     """Command line; exit status 1 if a revision cannot be read."""
     chosen = _parser().parse_args(arguments)
-    names = [*chosen.revisions, *([revisions.WORKSPACE] if len(chosen.revisions) == 1 else [])]
+    names = [*dict.fromkeys(chosen.revisions), *([revisions.WORKSPACE] if len(chosen.revisions) == 1 else [])]
     try:
         reports = [load(root, chosen.report, name) for name in names]
     except UserError as error:

@@ -33,7 +33,8 @@ def run(port: int) -> None:
     """
     refuse_taken(port)
     address = f"http://{HOST}:{port}"
-    env = {**os.environ, "PREFECT_API_URL": f"{address}/api"}
+    direct = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST]))
+    env = {**os.environ, "PREFECT_API_URL": f"{address}/api", "no_proxy": direct, "NO_PROXY": direct}
     with ExitStack() as running:
         server = start(running, "server", ["prefect", "server", "start", "--host", HOST, "--port", str(port)], env)
         wait_for(server, f"{address}/api/health")
@@ -70,7 +71,7 @@ def start(running: ExitStack, name: str, module: Sequence[str], env: Mapping[str
 
 def wait_for(server: subprocess.Popen[str], health: str) -> None:
     """Return once the server answers; the first start makes the database, which takes minutes on a busy machine."""
-    with httpx.Client(timeout=5) as client:
+    with httpx.Client(timeout=5, trust_env=False) as client:
         while server.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 if client.get(health).is_success:
@@ -91,8 +92,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.ui", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"of the server (default: {PORT})")
+    port = parser.parse_args(arguments).port
+    if not 1 <= port <= 65_535:
+        parser.error(f"--port should be from 1 to 65535, found {port}")
     try:
-        run(parser.parse_args(arguments).port)
+        run(port)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
