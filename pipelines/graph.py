@@ -1,4 +1,4 @@
-"""DVC's graph and its command line behind one adapter; besides it, only `revisions` calls DVC."""
+"""DVC's graph and its command line behind one adapter; besides it, only `revisions` and `offline_plots` call DVC."""
 
 import json
 import os

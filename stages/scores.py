@@ -183,7 +183,7 @@ def compare(
     drawn = [ours(weights) - theirs(weights) for weights in _resamples(len(runs[0].truth), bootstrap)]
     low, high = interval(np.concatenate(drawn), bootstrap.confidence)
     once = _once(runs[0])
-    return Score(MEAN, metric, float((ours(once) - theirs(once))[0]), low, high, len(runs[0].truth))
+    return Score(MEAN, metric, float((ours(once) - theirs(once))[0]), low, high, _count(runs[0], MEAN))
 
 
 def parts(subset: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -106,6 +107,16 @@ def test_a_difference_to_a_control_is_paired():
     same = scores.compare("auc", [good], [good], BOOTSTRAP)
     assert same is not None
     assert same.ci_low == same.value == same.ci_high == 0
+
+
+def test_a_difference_counts_the_images_with_a_known_truth():
+    good = classified(100, skill=2.0, seed=1)
+    truth = good.truth.astype(float)
+    truth[60:] = np.nan
+    some = replace(good, truth=truth)
+    found = scores.compare("auc", [some], [some], BOOTSTRAP)
+    assert found is not None
+    assert found.n == 60 == by_target("auc", some)["mean"].n
 
 
 def units(count: int, seed: int = 1) -> Predictions:
