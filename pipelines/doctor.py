@@ -1,5 +1,6 @@
 """What this installation runs on, and what is wrong with it: `make doctor`."""
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -137,4 +138,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m pipelines.doctor", description=__doc__).parse_args()
     sys.exit(main())

@@ -4,6 +4,7 @@ DVC's page loads Vega from a CDN and stays empty offline. This writes a page of 
 it in .dvc/config.local, so that `dvc plots show` and `dvc plots diff` use it from then on.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -48,4 +49,5 @@ def main(root: Path = Path()) -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m pipelines.offline_plots", description=__doc__).parse_args()
     sys.exit(main())

@@ -1,5 +1,6 @@
 """Put the sample report's numbers and pictures into README.md: `python -m pipelines.readme` after `make repro`."""
 
+import argparse
 import re
 import shutil
 import sys
@@ -75,4 +76,5 @@ def rewrite(root: Path, data: Path) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m pipelines.readme", description=__doc__).parse_args()
     sys.exit(main())

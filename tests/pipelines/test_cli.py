@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -41,3 +42,13 @@ def test_a_wrong_option_is_told_without_a_traceback():
     assert done.returncode == 2
     assert "--fsp" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["readme", "offline_plots", "doctor"])
+def test_asking_a_module_for_help_does_nothing_else(module, tmp_path):
+    command = [sys.executable, "-m", f"pipelines.{module}", "--help"]
+    env = {**os.environ, "PYTHONPATH": str(tiny_repository.ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"usage: python -m pipelines.{module}"), done.stderr
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []
