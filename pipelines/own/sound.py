@@ -9,7 +9,7 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from pipelines.own.videos import address
+from pipelines.own.videos import address, begin_s
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,7 @@ def sound(path: Path, film: Any) -> Iterator[Play]:
             log.info("%s: sound left out: %s does not hold %s", path, film.format.name, track.codec.canonical_name)
             yield _silence
         else:
-            video = container.streams.video[0]
-            first_s = float((video.start_time or 0) * video.time_base)
+            first_s = begin_s(container.streams.video[0])
             yield _player(_packets(container, track, first_s, path), film, film.add_stream_from_template(track))
 
 

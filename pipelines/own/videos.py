@@ -137,12 +137,13 @@ def _is_short(container: Any, stream: Any, decoded: int, time_s: float) -> bool:
         return decoded < stream.frames and time_s + 2 / _rate(stream) < announced_s
     if tag := TAG.match(stream.metadata.get("DURATION", "")):
         hours, minutes, seconds = map(float, tag.groups())
-        return time_s + SLACK_S < 3600 * hours + 60 * minutes + seconds - _begin_s(stream)
+        return time_s + SLACK_S < 3600 * hours + 60 * minutes + seconds - begin_s(stream)
     announced_s = container.duration / av.time_base if container.duration else 0.0
     return not container.streams.audio and time_s + SLACK_S < announced_s
 
 
-def _begin_s(stream: Any) -> float:
+def begin_s(stream: Any) -> float:
+    """When the first picture is shown, by the container's clock."""
     return float(stream.start_time * stream.time_base) if stream.start_time else 0.0
 
 
