@@ -23,8 +23,8 @@ from torch import Tensor, nn
 import fabnet
 from fabnet.network import Network
 from pipelines.own import outputs
-from stages import digests
 from stages.errors import UserError
+from stages.files import replace_bytes
 
 Pack = Callable[["Program", Mapping[str, str]], bytes]  # with metadata
 Running = Callable[[Tensor], Sequence[Tensor]]
@@ -87,7 +87,7 @@ def export(model: Path, out: Path) -> float:
             "nothing was written"
         )
     for path, data in files.items():
-        digests.replace_bytes(path, data)
+        replace_bytes(path, data)
     return max(differences)
 
 

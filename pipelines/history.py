@@ -16,8 +16,9 @@ from rich.console import Console
 from pipelines import revisions
 from pipelines.changes import CHANGES, ESTIMATE, KEY, compared, rows
 from pipelines.changes_view import Report, table, view
-from stages import digests, page, tables
+from stages import page, tables
 from stages.errors import UserError
+from stages.files import replace_text
 
 REPORT = Path("data/reports/metrics.parquet")
 NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_rev")
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str], root: Path = Path()) -> int:
     if chosen.parquet:
         _write_parquet(chosen.parquet, reports, is_complete=chosen.all)
     if chosen.html:
-        digests.replace_text(chosen.html, page.template("history.html", Path(__file__).parent).render(shown))
+        replace_text(chosen.html, page.template("history.html", Path(__file__).parent).render(shown))
     return 0
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from dvc_render.html import PAGE_HTML
 
 from pipelines import graph
-from stages import digests
 from stages.errors import UserError
+from stages.files import replace_text
 
 PAGE = Path("tmp/plots.html")  # in .dvc, where git does not look
 VEGA_LITE = "5.21"  # DVC's templates are written for version 5
@@ -38,7 +38,7 @@ def page() -> str:
 def main(root: Path = Path()) -> int:
     """Write the page and the setting; exit status 1 where that is not possible."""
     try:
-        digests.replace_text(root / ".dvc" / PAGE, page())
+        replace_text(root / ".dvc" / PAGE, page())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,16 +1,12 @@
 """Digests of files; a file that has not changed since it was hashed is not read again."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stages import progress, workers
-
-_CHUNK = 2**20
-
-Identity = list[int]  # size, modification time in ns, inode: changes when a file's content is changed
+from stages.files import Identity, file_digest, file_identity, replace_text
 
 
 class Memory:
@@ -25,19 +21,19 @@ class Memory:
 
     def digest(self, name: str, file: Path, algorithm: str = "sha256") -> str:
         """Hexadecimal digest of the file that is called `name`; `algorithm` as hashlib calls it."""
-        now = identity(file)
+        now = file_identity(file)
         then, found = self._known.get(name, (now, {}))
         if then != now:
             found = {}
         if algorithm not in found:
-            found = {**found, algorithm: of_file(file, algorithm)}
+            found = {**found, algorithm: file_digest(file, algorithm)}
             self._known[name] = now, found
         return found[algorithm]
 
     def has(self, name: str, file: Path, algorithm: str = "sha256") -> bool:
         """Whether `digest` would answer without reading the file."""
         then, found = self._known.get(name, (None, {}))
-        return algorithm in found and then == identity(file)
+        return algorithm in found and then == file_identity(file)
 
     def save(self) -> None:
         """Remember beyond this run."""
@@ -53,34 +49,6 @@ def sha256_of_all(files: Mapping[str, Path], memory: Memory, label: str) -> dict
             _exhaust(progress.track(hashed, len(missing), label, "files"))
         memory.save()
     return {name: memory.digest(name, file) for name, file in files.items()}
-
-
-def of_file(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of the whole file."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def identity(path: Path) -> Identity:
-    """What tells a changed file from an unchanged one without reading it."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write the file whole or not at all."""
-    replace_bytes(path, text.encode())
-
-
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Write the file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def _read(memory: Path) -> dict[str, tuple[Identity, dict[str, str]]]:

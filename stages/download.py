@@ -17,8 +17,9 @@ from typing import Literal, NamedTuple
 import httpx
 
 from stages import patience, registry, transfer
-from stages.digests import Memory, replace_text
+from stages.digests import Memory
 from stages.errors import UserError
+from stages.files import replace_text
 from stages.patience import ContentError, Gates, HaltedError, Manners
 from stages.registry import Entry
 from stages.transfer import Limits, TransferError

@@ -20,6 +20,7 @@ from stages import command, digests, download, linked, online, plugins, publishe
 from stages.config import FetchParams, SampleParams
 from stages.digests import Memory
 from stages.errors import UserError
+from stages.files import replace_text
 from stages.pictures import Picture
 from stages.readers import MANIFEST, Reject
 
@@ -65,7 +66,7 @@ def run(
     hashes = digests.sha256_of_all({name: out / name for name in names}, memory, f"fetch {dataset}")
     rows = [{"dataset": dataset, "key": each.key, "stage": "fetch", "reason": each.reason} for each in rejects]
     tables.write_rejects(out / "rejects.parquet", rows)
-    digests.replace_text(out / MANIFEST, _manifest(dataset, fetch.source, out, hashes))
+    replace_text(out / MANIFEST, _manifest(dataset, fetch.source, out, hashes))
     log.info("fetch %s: %d files, %d rejects", dataset, len(files), len(rejects))
 
 

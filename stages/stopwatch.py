@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stages import digests
+from stages.files import replace_text
 
 FOLDER = Path(".timings")  # beside .journal and .logs: untracked, local to this checkout
 STAGE = "DVC_STAGE"  # DVC tells a command in this variable which stage it is
@@ -50,7 +50,7 @@ class Stopwatch:
 def keep(timing: Timing, stage: str, folder: Path = FOLDER) -> None:
     """Write the file of `stage` in one step; where that is not possible, nothing happens."""
     with contextlib.suppress(OSError):
-        digests.replace_text(folder / f"{stage}.json", json.dumps(asdict(timing), indent=1) + "\n")
+        replace_text(folder / f"{stage}.json", json.dumps(asdict(timing), indent=1) + "\n")
 
 
 def kept(folder: Path = FOLDER) -> dict[str, Timing]:

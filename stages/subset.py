@@ -13,8 +13,8 @@ from typing import IO
 
 from stages import joined
 from stages.archives import following_part
-from stages.digests import identity, replace_bytes
 from stages.errors import UserError
+from stages.files import file_identity, replace_bytes
 from stages.registry import is_part
 
 _HEADER = struct.Struct("<4s5H3I2H")  # of a member: signature, version, flags, method, time, date, crc, sizes, lengths
@@ -35,7 +35,7 @@ def completed(files: Mapping[str, Path], parts: Sequence[str], store: Path) -> d
     name = following_part(parts[-1])
     target = store / name
     known = store / f"{name}.of"
-    made_of = repr([identity(path) for path in paths])
+    made_of = repr([file_identity(path) for path in paths])
     if not target.exists() or not known.exists() or known.read_text(encoding="utf-8") != made_of:
         with io.BufferedReader(joined.files(paths), 1 << 16) as file:
             directory = _directory(file, sum(path.stat().st_size for path in paths), paths[0])

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from stages import digests
 from stages.errors import UserError
+from stages.files import file_digest
 
 
 def check(weights: str, sha256: str, section: str, wanted: str) -> Path:
@@ -22,7 +22,7 @@ def check(weights: str, sha256: str, section: str, wanted: str) -> Path:
     if not weights or not path.is_file():
         found = f"found no file {weights}" if weights else "found an empty value"
         raise UserError(f"{section}.weights should be the path of {wanted}: {found}")
-    digest = digests.of_file(path)
+    digest = file_digest(path)
     if sha256 != digest:
         raise UserError(
             f"{section}.weights_sha256 should be the sha256 of {path}, which is {digest}, found {sha256 or 'nothing'}: "

@@ -20,8 +20,8 @@ from typing import IO
 
 from stages import progress, volumes
 from stages.archives import Budget, ZipSource, open_zip
-from stages.digests import identity
 from stages.errors import Rejected, UserError
+from stages.files import file_identity
 from stages.readers import Reject, inside, printable
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _contents(archive: Archive, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _fingerprint(archive: Archive) -> str:
-    known = [[path.name, *identity(path)] for path in archive.paths]
+    known = [[path.name, *file_identity(path)] for path in archive.paths]
     return f"{PurePosixPath(archive.name).name}-{hashlib.sha256(repr(known).encode()).hexdigest()[:12]}"
 
 

@@ -9,9 +9,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from pipelines.own.looking import Search
-from stages import detection, digests
+from stages import detection
 from stages.config import DetectParams
 from stages.errors import UserError
+from stages.files import file_digest
 
 if TYPE_CHECKING:
     from fabnet.network import Network
@@ -69,7 +70,7 @@ def about(net: "Network", model: Path) -> dict[str, str]:
     path = model / model_file.NAME if model.is_dir() else model
     return {
         "model": f"{described.method}, seed {described.seed}, {described.steps} steps, {described.size_px} px",
-        "model_sha256": digests.of_file(path),
+        "model_sha256": file_digest(path),
         "config_hash": described.config_hash,
         "crop": json.dumps(asdict(net.crop)),
     }
@@ -102,7 +103,7 @@ def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:
 
 
 def _provenance(found: Search, wanted_sha256: str) -> dict[str, str]:
-    digest = digests.of_file(Path(found.weights)) if found.weights and Path(found.weights).is_file() else ""
+    digest = file_digest(Path(found.weights)) if found.weights and Path(found.weights).is_file() else ""
     if wanted_sha256 and digest != wanted_sha256:
         raise UserError(f"--weights should be the weight file of {found.detector} with the sha256 {wanted_sha256}, "
                         f"with which the model's faces were found: found {found.weights or 'none'}")  # fmt: skip

@@ -17,8 +17,9 @@ from fabnet.images import cut, resize
 from pipelines.own import looking, outputs, sources, videos
 from pipelines.own.embed import rgb
 from pipelines.own.options import Count, Flag, Options, about, network, search
-from stages import digests, figures, media, tables
+from stages import figures, media, tables
 from stages.errors import Rejected, UserError
+from stages.files import replace_bytes
 from stages.media import Image
 
 log = logging.getLogger(__name__)
@@ -168,5 +169,5 @@ def _shown(image: Image) -> NDArray[np.float32]:
 
 def _write(out: Path, png: bytes) -> None:
     image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    digests.replace_bytes(out, media.encode_jpeg(np.asarray(image, np.uint8), QUALITY))
+    replace_bytes(out, media.encode_jpeg(np.asarray(image, np.uint8), QUALITY))
     log.info("retrieve: see %s", out)

@@ -22,8 +22,9 @@ from pipelines.own import looking, outputs, parts, sources, videos
 from pipelines.own.looking import Face, Search, Seen
 from pipelines.own.options import Options, about, network, search
 from pipelines.own.parts import Lost, Mark
-from stages import digests, journals, progress, tables
+from stages import journals, progress, tables
 from stages.errors import UserError
+from stages.files import file_identity
 from stages.readers import printable
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _run(job: Job) -> None:
 
 def _folder(job: Job) -> Path:
     """Where the parts of this very job lie: another model, setting, file or version gives another folder."""
-    files = [[str(path), digests.identity(path) if sources.is_there(path) else None] for path in job.paths]
+    files = [[str(path), file_identity(path) if sources.is_there(path) else None] for path in job.paths]
     code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     wanted = [job.fps, files, sorted((str(key), str(value)) for key, value in job.schema.metadata.items())]
     return journals.folder(job.partial.parent, job.partial.name, job.command, json.dumps(wanted), *code)

@@ -11,7 +11,8 @@ from running_ui import PATIENCE_S, Ui, opened
 from tiny_repository import ROOT
 from waiting import sleepers, until
 
-from stages import config, digests
+from stages import config
+from stages.files import file_digest
 
 pytestmark = pytest.mark.slow
 
@@ -74,13 +75,13 @@ def test_an_encoder_without_its_digest_is_told_it(ui):
     (ui.root / "own.pt").write_bytes(b"weights")
     state = ui.end(ui.begin("evaluate an encoder", weights="own.pt"))
     assert state["type"] == "FAILED"
-    digest = digests.of_file(ui.root / "own.pt")
+    digest = file_digest(ui.root / "own.pt")
     assert f"method.own.weights_sha256 should be the sha256 of own.pt, which is {digest}" in state["message"]
 
 
 def test_an_encoder_with_its_digest_is_in_params_yaml_and_the_report_is_renewed(ui):
     (ui.root / "own.pt").write_bytes(b"trusted")
-    digest = digests.of_file(ui.root / "own.pt")
+    digest = file_digest(ui.root / "own.pt")
     assert ui.end(ui.begin("evaluate an encoder", weights="own.pt", weights_sha256=digest))["type"] == "COMPLETED"
     params = config.load(ui.root / "params.yaml")
     assert (params.methods[-1], params.method["own"]["weights_sha256"]) == ("own", digest)

@@ -6,10 +6,11 @@ import pytest
 from media_samples import drawn_faces, noise
 from toy_yunet import network
 
-from stages import detection, digests
+from stages import detection
 from stages.config import DetectParams
 from stages.detectors import dlib_cnn, dlib_hog, yunet
 from stages.errors import UserError
+from stages.files import file_digest
 
 HOG = DetectParams(
     detector="dlib_hog", weights="", weights_sha256="", upsample=[0, 1], min_score=0.0,
@@ -83,7 +84,7 @@ def test_weights_for_a_detector_that_needs_none_and_unknown_detectors_are_refuse
 def toy(tmp_path) -> DetectParams:
     path = tmp_path / "toy.onnx"
     path.write_bytes(network())
-    return with_weights("yunet", path, digests.of_file(path)).model_copy(update={"min_score": 0.5})
+    return with_weights("yunet", path, file_digest(path)).model_copy(update={"min_score": 0.5})
 
 
 def test_opencv_runs_a_network_of_yunet_s_form_and_gives_edges_in_the_picture(tmp_path):

@@ -24,7 +24,7 @@ def test_an_unchanged_file_is_read_once_per_algorithm(file, tmp_path, monkeypatc
     memory = Memory(tmp_path / "memory.json")
     first = memory.digest("a", file), memory.digest("a", file, "sha1")
     memory.save()
-    monkeypatch.setattr(digests, "of_file", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(digests, "file_digest", lambda *_: pytest.fail("read again"))
     again = Memory(tmp_path / "memory.json")
     assert (again.digest("a", file), again.digest("a", file, "sha1")) == first
     assert again.has("a", file)

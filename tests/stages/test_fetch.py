@@ -58,7 +58,7 @@ def test_a_linked_release_folder_and_links_inside_are_followed(tmp_path, release
 def test_a_second_run_reads_no_file_again_and_gives_the_same_bytes(tmp_path, release, monkeypatch):
     raw = bring("voxceleb1", release, tmp_path / "raw")
     first = [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")]
-    monkeypatch.setattr(digests, "of_file", lambda path, *_: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(digests, "file_digest", lambda path, *_: pytest.fail(f"{path} is read again"))
     bring("voxceleb1", release, raw)
     assert [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")] == first
 
@@ -88,7 +88,7 @@ def test_a_run_that_is_stopped_leaves_no_manifest(tmp_path, release, monkeypatch
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(digests, "of_file", stop)
+    monkeypatch.setattr(digests, "file_digest", stop)
     with pytest.raises(KeyboardInterrupt):
         bring("voxceleb1", release, raw)
     assert not (raw / "manifest.json").exists()
