@@ -20,9 +20,10 @@ from pathlib import Path
 
 import cv2
 
-from stages import detect, detection, media, plugins
-from stages.errors import Rejected
+from stages import detect, detection, media
 from stages.readers import MANIFEST, Face
+from stages.runtime import plugins
+from stages.runtime.errors import Rejected
 
 MOST_LOST_POINTS, LEAST_RATIO = 0.5, 2.5
 

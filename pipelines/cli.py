@@ -12,8 +12,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from stages import command
-from stages.errors import UserError
+from stages.runtime import command
+from stages.runtime.errors import UserError
 
 # Of each command in pipelines/own: what it does, and examples.
 OWN = {

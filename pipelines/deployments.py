@@ -18,7 +18,7 @@ from pipelines.embed_videos import embed_videos
 from pipelines.evaluate import evaluate
 from pipelines.fetch import fetch
 from pipelines.reproduce import reproduce
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 NIGHTLY = Cron("0 2 * * *", active=False)  # off until someone turns it on in the UI; local time of the server
 

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from pipelines.forms import Parallel
 from pipelines.stage_tasks import RUNNER, run_stages
-from stages import supplied
 from stages.choices import Choice
-from stages.errors import UserError
+from stages.runtime import supplied
+from stages.runtime.errors import UserError
 
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 

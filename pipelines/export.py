@@ -23,8 +23,8 @@ from torch import Tensor, nn
 import fabnet
 from fabnet.network import Network
 from pipelines.own import outputs
-from stages.errors import UserError
-from stages.files import replace_bytes
+from stages.runtime.errors import UserError
+from stages.runtime.files import replace_bytes
 
 Pack = Callable[["Program", Mapping[str, str]], bytes]  # with metadata
 Running = Callable[[Tensor], Sequence[Tensor]]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipelines.stage_tasks import PROFILES
-from stages import plugins
+from stages.runtime import plugins
 
 UNCHANGED = "as in params.yaml"
 

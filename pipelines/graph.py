@@ -17,7 +17,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from pipelines.processes import Processes, StoppedError
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 # Waiting for the lock that another DVC holds is better than failing after three seconds.
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")

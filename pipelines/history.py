@@ -16,9 +16,10 @@ from rich.console import Console
 from pipelines import revisions
 from pipelines.changes import CHANGES, ESTIMATE, KEY, compared, rows
 from pipelines.changes_view import Report, table, view
-from stages import page, tables
-from stages.errors import UserError
-from stages.files import replace_text
+from stages import page
+from stages.runtime import tables
+from stages.runtime.errors import UserError
+from stages.runtime.files import replace_text
 
 REPORT = Path("data/reports/metrics.parquet")
 NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_rev")

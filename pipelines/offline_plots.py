@@ -12,8 +12,8 @@ from pathlib import Path
 from dvc_render.html import PAGE_HTML
 
 from pipelines import graph
-from stages.errors import UserError
-from stages.files import replace_text
+from stages.runtime.errors import UserError
+from stages.runtime.files import replace_text
 
 PAGE = Path("tmp/plots.html")  # in .dvc, where git does not look
 VEGA_LITE = "5.21"  # DVC's templates are written for version 5

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.changes import is_headline
-from stages import scores, tables
-from stages.errors import UserError
+from stages import scores
+from stages.runtime import tables
+from stages.runtime.errors import UserError
 
 BLOCK = re.compile(r"(<!-- numbers: [^\n]*-->\n).*?(<!-- end of numbers -->)", re.DOTALL)
 PICTURES = {  # in data/ -> in the README

@@ -8,7 +8,7 @@ from dvc.repo import Repo
 from dvc.scm import RevError
 
 from pipelines import graph
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 WORKSPACE = "workspace"  # DVC's name for the files as they lie there now
 

@@ -11,7 +11,9 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 3.0
-LINE = re.compile(r"(?P<told>[^:]+: (?P<done>\d+)/(?P<total>\d+) \w+ \(.+)")  # as stages/progress.py writes them
+LINE = re.compile(
+    r"(?P<told>[^:]+: (?P<done>\d+)/(?P<total>\d+) \w+ \(.+)"
+)  # as stages/runtime/progress.py writes them
 
 
 class StageProgress:

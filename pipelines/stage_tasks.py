@@ -27,7 +27,7 @@ from pipelines.stage_progress import StageProgress
 from pipelines.turns import turn
 from stages import choices
 from stages.choices import NOTHING, Choice
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 # Tasks that wait for their upstreams hold a thread; `parallel` limits what really runs.

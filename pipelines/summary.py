@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages import tables
+from stages.runtime import tables
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

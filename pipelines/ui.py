@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from pipelines.processes import GUARD, end_group
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 HOST = "127.0.0.1"
 PORT = 4200

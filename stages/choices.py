@@ -15,9 +15,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
-from stages import config
-from stages.config import Params
-from stages.errors import UserError
+from stages.runtime import config
+from stages.runtime.config import Params
+from stages.runtime.errors import UserError
 
 NAME = re.compile(r"(?!true$|false$|null$)[a-z][a-z0-9_]*")  # YAML takes it for the text that it is
 KINDS = ("tracks", "detected", "boxed")

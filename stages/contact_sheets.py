@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 
 from fabnet.images import Image, resize
 from stages import media
-from stages.errors import Rejected
 from stages.readers import Reject
+from stages.runtime.errors import Rejected
 from stages.shards import Shards
 
 ACCEPTED, REJECTED = "accepted.png", "rejected.png"

@@ -19,12 +19,13 @@ from typing import Any
 import pyarrow as pa
 
 from fabnet.boxes import Box, choose_face, square
-from stages import command, detection, tables
-from stages.config import DetectParams
+from stages import detection
 from stages.detection import Detector
 from stages.faces import NoFace, pack_faces
 from stages.media import Image
 from stages.readers import Face, Reject
+from stages.runtime import command, tables
+from stages.runtime.config import DetectParams
 
 SECTIONS = {"detect": "detect"}
 

@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import NamedTuple
 
 from fabnet.boxes import Box
-from stages import plugins, supplied
-from stages.config import DetectParams
-from stages.errors import UserError
 from stages.media import Image
+from stages.runtime import plugins, supplied
+from stages.runtime.config import DetectParams
+from stages.runtime.errors import UserError
 
 
 class Found(NamedTuple):

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages import progress, workers
-from stages.files import Identity, file_digest, file_identity, replace_text
+from stages.runtime import progress, workers
+from stages.runtime.files import Identity, file_digest, file_identity, replace_text
 
 
 class Memory:

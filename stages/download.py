@@ -18,10 +18,10 @@ import httpx
 
 from stages import patience, registry, transfer
 from stages.digests import Memory
-from stages.errors import UserError
-from stages.files import replace_text
 from stages.patience import ContentError, Gates, HaltedError, Manners
 from stages.registry import Entry
+from stages.runtime.errors import UserError
+from stages.runtime.files import replace_text
 from stages.transfer import Limits, TransferError
 
 log = logging.getLogger(__name__)

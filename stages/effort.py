@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.config import Params
-from stages.stopwatch import CPU, Timing
+from stages.runtime.config import Params
+from stages.runtime.stopwatch import CPU, Timing
 
 
 def stages(params: Params) -> list[str]:

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from fabnet import crops
-from stages import command, config, journals, media, models, progress, tables
-from stages.errors import Rejected
+from stages import journals, media, models
+from stages.runtime import command, config, progress, tables
+from stages.runtime.errors import Rejected
 from stages.shards import Shards
 
 log = logging.getLogger(__name__)

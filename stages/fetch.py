@@ -16,13 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stages import command, digests, download, linked, online, plugins, published, registry, subset, tables, unpack
-from stages.config import FetchParams, SampleParams
+from stages import digests, download, linked, online, published, registry, subset, unpack
 from stages.digests import Memory
-from stages.errors import UserError
-from stages.files import replace_text
 from stages.pictures import Picture
 from stages.readers import MANIFEST, Reject
+from stages.runtime import command, plugins, tables
+from stages.runtime.config import FetchParams, SampleParams
+from stages.runtime.errors import UserError
+from stages.runtime.files import replace_text
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 MIRROR = "FABNET_MIRROR"
 

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from fabnet import crops, pairs, retrieval
 from fabnet.model import FAbNet, Mix
-from stages import command, config, figures, media, models, tables
-from stages.errors import Rejected, UserError
+from stages import figures, media, models
+from stages.runtime import command, config, tables
+from stages.runtime.errors import Rejected, UserError
 from stages.shards import Shards
 from stages.trackset import TrackSet
 

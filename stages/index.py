@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from fabnet.boxes import Box, expand
-from stages import command
-from stages.config import BoxParams, IndexParams
-from stages.errors import Rejected
 from stages.faces import pack_faces
 from stages.media import Image
 from stages.readers import Face
+from stages.runtime import command
+from stages.runtime.config import BoxParams, IndexParams
+from stages.runtime.errors import Rejected
 
 SECTIONS = {"index": "index", "box": "dataset.{dataset}.index"}
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from stages import media, supplement, tables
+from stages import media, supplement
 from stages.curves import Learning
-from stages.errors import Rejected, UserError
 from stages.plots import Curve
 from stages.results import Run
+from stages.runtime import tables
+from stages.runtime.errors import Rejected, UserError
 
 PARTS = ("train", "val", "test")
 

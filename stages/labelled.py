@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from fabnet.probe_head import Crops, Probe, Samples, Settings
-from stages import config, tables
-from stages.errors import UserError
+from stages.runtime import config, tables
+from stages.runtime.errors import UserError
 from stages.scores import Predictions
 
 Array = NDArray[np.float64]

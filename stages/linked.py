@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from stages.errors import UserError
 from stages.readers import MANIFEST, Reject, printable
+from stages.runtime.errors import UserError
 
 OURS = {MANIFEST, "rejects.parquet"}
 

@@ -21,7 +21,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from stages.errors import Rejected
+from stages.runtime.errors import Rejected
 
 Image = NDArray[np.uint8]
 

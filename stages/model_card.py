@@ -8,8 +8,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fabnet.model_file import Description
-from stages import plugins, scores, tables
-from stages.config import Params
+from stages import scores
+from stages.runtime import plugins, tables
+from stages.runtime.config import Params
 
 SHARED = ("optimiser", "lr", "momentum", "weight_decay", "batch")  # settings of training that all methods share
 

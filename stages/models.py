@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fabnet.method import Method
-from stages import plugins, supplied
-from stages.errors import UserError
+from stages.runtime import plugins, supplied
+from stages.runtime.errors import UserError
 
 FORMAT = 2  # raised when the files change in a way that older readers misunderstand
 

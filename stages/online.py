@@ -10,14 +10,15 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from stages import download, hosts, patience, pictures, progress, registry, remote_zip, transfer
+from stages import download, hosts, patience, pictures, registry, remote_zip, transfer
 from stages.digests import Memory
 from stages.download import Source
-from stages.errors import UserError
 from stages.patience import Manners
 from stages.pictures import Picture
 from stages.readers import Reject
 from stages.registry import Entry
+from stages.runtime import progress
+from stages.runtime.errors import UserError
 from stages.transfer import Limits
 
 log = logging.getLogger(__name__)

@@ -23,9 +23,10 @@ from fabnet import model_file
 from fabnet.loading import BROUGHT
 from fabnet.method import Method
 from fabnet.model_file import Crop, Description, Head
-from stages import command, config, journals, model_card, models, results, tables
-from stages.config import DetectParams, Params
-from stages.errors import UserError
+from stages import journals, model_card, models, results
+from stages.runtime import command, config, tables
+from stages.runtime.config import DetectParams, Params
+from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 

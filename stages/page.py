@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages import comparison, scores
-from stages.config import Params
 from stages.results import CONTROLS, Tested
+from stages.runtime.config import Params
 from stages.scores import METRICS, axis
 
 Row = Mapping[str, Any]  # of METRICS

@@ -11,8 +11,9 @@ weights as one that was not: bit for bit on a CPU, up to the order in which a GP
 from pathlib import Path
 from typing import Any
 
-from stages import command, training
-from stages.config import PretrainParams
+from stages import training
+from stages.runtime import command
+from stages.runtime.config import PretrainParams
 
 SECTIONS = {"datasets": "tracks", "params": "pretrain", "method_params": "method.{method}"}
 

@@ -19,8 +19,9 @@ import numpy as np
 from safetensors.torch import save_file
 
 from fabnet.probe_head import Probe
-from stages import command, config, identities, labelled, plugins, scores, tables
+from stages import identities, labelled, scores
 from stages.labelled import Images, Task, TaskName
+from stages.runtime import command, config, plugins, tables
 from stages.scores import Bootstrap, Predictions, Score
 
 log = logging.getLogger(__name__)

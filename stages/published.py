@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages import journals, plugins
+from stages import journals
+from stages.runtime import plugins
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.boxes import Box
-from stages.errors import Rejected, UserError
+from stages.runtime.errors import Rejected, UserError
 
 MANIFEST = "manifest.json"
 

@@ -8,8 +8,9 @@ Params: tracks, pretrain, refine, method.<method>.
 from pathlib import Path
 from typing import Any
 
-from stages import command, training
-from stages.config import PretrainParams, RefineParams
+from stages import training
+from stages.runtime import command
+from stages.runtime.config import PretrainParams, RefineParams
 
 SECTIONS = {
     "datasets": "tracks",

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from stages.errors import Rejected, UserError
 from stages.readers import inside, printable
+from stages.runtime.errors import Rejected, UserError
 
 UNKNOWN = "-"
 _HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}

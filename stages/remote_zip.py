@@ -11,10 +11,11 @@ from pathlib import Path
 
 import httpx
 
-from stages import patience, progress, transfer
+from stages import patience, transfer
 from stages.download import MANNERS, Source
-from stages.errors import UserError
 from stages.joined import Joined
+from stages.runtime import progress
+from stages.runtime.errors import UserError
 
 _AHEAD_BYTES = 2**22  # asked for at a time: several members of one identity
 

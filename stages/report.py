@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from stages import command, config, curves, effort, inventory, page, plots, results, revision, scores, stopwatch, tables
+from stages import curves, effort, inventory, page, plots, results, revision, scores
 from stages.plots import Curve
 from stages.results import Tested
+from stages.runtime import command, config, stopwatch, tables
 
 log = logging.getLogger(__name__)
 

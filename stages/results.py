@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fabnet import metrics
-from stages import curves, scores, tables
-from stages.config import Params
+from stages import curves, scores
 from stages.curves import LEVELS, Trade
-from stages.errors import UserError
+from stages.runtime import tables
+from stages.runtime.config import Params
+from stages.runtime.errors import UserError
 from stages.scores import Array, Bootstrap, Predictions
 
 CONTROLS = ("random", "fabnet")  # what every method is compared with in pairs: the untrained encoder, and FAb-Net

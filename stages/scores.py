@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet import metrics
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 Array = NDArray[np.float64]
 

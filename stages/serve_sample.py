@@ -13,10 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from stages import command, digests, linked, online, plugins, published
-from stages.config import Params
+from stages import digests, linked, online, published
 from stages.digests import Memory
 from stages.registry import Entry
+from stages.runtime import command, plugins
+from stages.runtime.config import Params
 
 log = logging.getLogger(__name__)
 

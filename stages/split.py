@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stages import command, tables
-from stages.config import FaceSplitParams, SplitParams
-from stages.errors import UserError
+from stages.runtime import command, tables
+from stages.runtime.config import FaceSplitParams, SplitParams
+from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import IO
 
 from stages import joined
 from stages.archives import following_part
-from stages.errors import UserError
-from stages.files import file_identity, replace_bytes
 from stages.registry import is_part
+from stages.runtime.errors import UserError
+from stages.runtime.files import file_identity, replace_bytes
 
 _HEADER = struct.Struct("<4s5H3I2H")  # of a member: signature, version, flags, method, time, date, crc, sizes, lengths
 _SIGNATURE = b"PK\x03\x04"

@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fabnet.pairs import Tracks
-from stages import media, tables
-from stages.errors import Rejected, UserError
+from stages import media
+from stages.runtime import tables
+from stages.runtime.errors import Rejected, UserError
 from stages.shards import Shards
 
 CACHE_BYTES = 2**30  # decoded frames that are kept

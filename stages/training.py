@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fabnet import pairs, train
 from fabnet.method import Method
-from stages import journals, models, plugins, progress, tables
-from stages.config import PretrainParams
-from stages.errors import UserError
+from stages import journals, models
+from stages.runtime import plugins, progress, tables
+from stages.runtime.config import PretrainParams
+from stages.runtime.errors import UserError
 from stages.trackset import TrackSet
 
 log = logging.getLogger(__name__)

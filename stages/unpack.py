@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from stages import progress, volumes
+from stages import volumes
 from stages.archives import Budget, ZipSource, open_zip
-from stages.errors import Rejected, UserError
-from stages.files import file_identity
 from stages.readers import Reject, inside, printable
+from stages.runtime import progress
+from stages.runtime.errors import Rejected, UserError
+from stages.runtime.files import file_identity
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import rarfile
 
-from stages.errors import Rejected, UserError
 from stages.readers import inside
+from stages.runtime.errors import Rejected, UserError
 
 PROGRAMS = {  # program -> its command; the first that is installed and works is used
     "unrar": ("unrar", "x", "-o+", "-p-", "-idq", "--", "{first}", "{folder}/"),

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import ParseError
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 MAX_UNPACKED_BYTES = 2**30
 ENCRYPTED = b"\xd0\xcf\x11\xe0"  # an OLE file: what a workbook becomes under a password

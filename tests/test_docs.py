@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import config, plugins
 from stages.report import PUBLISHED
+from stages.runtime import config, plugins
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,8 +12,8 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from fabnet.loading import BROUGHT
-from stages import plugins
-from stages.config import Params
+from stages.runtime import plugins
+from stages.runtime.config import Params
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ import pytest
 from copied_project import run
 from ruamel.yaml import YAML
 
-from stages import tables
+from stages.runtime import tables
 
 # One method of each kind: trained, with a curriculum, refined, with a projector, solved, and not trained at all. The
 # contract tests train every other one.

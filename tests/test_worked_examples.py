@@ -18,7 +18,7 @@ from copied_project import ROOT, merged, run
 from media_samples import encoded
 from ruamel.yaml import YAML
 
-from stages import tables
+from stages.runtime import tables
 
 PAGES = {kind: pages.files(ROOT / "docs" / f"adding-a-{kind}.md") for kind in ("data-set", "method", "probe")}
 PARAMS = "params.yaml"
@@ -97,7 +97,7 @@ def test_a_page_adds_one_new_file_and_parameters(kind):
 
 @pytest.mark.slow
 def test_the_parameters_of_the_pages_are_accepted(project: Path):
-    assert "params.yaml is complete" in run(project, "python", "-m", "stages.config", "check")
+    assert "params.yaml is complete" in run(project, "python", "-m", "stages.runtime.config", "check")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pipelines.own.embed import rgb
 from pipelines.own.looking import Face
 from pipelines.own.options import Fps, Options
 from pipelines.own.tabulate import tabulate
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from fabnet.network import Network

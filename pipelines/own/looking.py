@@ -16,10 +16,11 @@ import numpy as np
 from fabnet.boxes import Box, PixelBox, area, clamp, expand, square, whole
 from fabnet.images import cut, resize
 from pipelines.own import sources, videos
-from stages import detection, media, workers
+from stages import detection, media
 from stages.detect import MAX_ENLARGED_PX
-from stages.errors import Rejected, UserError
 from stages.media import Image
+from stages.runtime import workers
+from stages.runtime.errors import Rejected, UserError
 
 END = 2**31 - 1  # number of the frame behind the last one of a source
 FACES_AT_ONCE = 16

@@ -10,9 +10,9 @@ from cyclopts.validators import Number
 
 from pipelines.own.looking import Search
 from stages import detection
-from stages.config import DetectParams
-from stages.errors import UserError
-from stages.files import file_digest
+from stages.runtime.config import DetectParams
+from stages.runtime.errors import UserError
+from stages.runtime.files import file_digest
 
 if TYPE_CHECKING:
     from fabnet.network import Network

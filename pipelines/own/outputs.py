@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 
 def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:

@@ -13,8 +13,8 @@ from pipelines.own.drawing import draw
 from pipelines.own.film import Write, film
 from pipelines.own.looking import Seen, Shot
 from pipelines.own.options import Options, network, search
-from stages import progress
-from stages.errors import UserError
+from stages.runtime import progress
+from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from fabnet.network import Network

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages import tables
+from stages.runtime import tables
 
 PLACE = ("place", pa.int32())  # of the source among all: what rows are sorted by, left out of the joined table
 

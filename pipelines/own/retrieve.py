@@ -17,10 +17,11 @@ from fabnet.images import cut, resize
 from pipelines.own import looking, outputs, sources, videos
 from pipelines.own.embed import rgb
 from pipelines.own.options import Count, Flag, Options, about, network, search
-from stages import figures, media, tables
-from stages.errors import Rejected, UserError
-from stages.files import replace_bytes
+from stages import figures, media
 from stages.media import Image
+from stages.runtime import tables
+from stages.runtime.errors import Rejected, UserError
+from stages.runtime.files import replace_bytes
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import numpy as np
 from av.error import FFmpegError
 
 from stages import media
-from stages.errors import Rejected, UserError
 from stages.media import Image
+from stages.runtime.errors import Rejected, UserError
 
 TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes, seconds
 SLACK_S = 1.0  # by which a container may announce more than its video holds

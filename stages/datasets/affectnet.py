@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 
 from fabnet.boxes import Box
-from stages.errors import Rejected, UserError
 from stages.readers import (
     Face,
     Reject,
@@ -33,6 +32,7 @@ from stages.readers import (
     sha256_by_name,
     text_lines,
 )
+from stages.runtime.errors import Rejected, UserError
 
 OWNER = (
     "M. Mahoor, University of Denver: https://mohammadmahoor.com/pages/databases/affectnet/, "

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from stages.errors import UserError
 from stages.readers import Face, Reject, Release, cells, nearest, number, printable, sha256_by_name, text_lines
+from stages.runtime.errors import UserError
 from stages.workbooks import workbook_rows
 
 log = logging.getLogger(__name__)

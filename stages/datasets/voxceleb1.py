@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from stages.archives import tar_members
-from stages.errors import UserError
 from stages.readers import Frames, Reject, Release, Track, records
+from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 

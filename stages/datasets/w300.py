@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fabnet.boxes import Box, around
-from stages import workers
-from stages.errors import Rejected, UserError
 from stages.media import read_file
 from stages.readers import Face, Reject, Release, inside, printable, sha256_by_name
+from stages.runtime import workers
+from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)
 

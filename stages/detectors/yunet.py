@@ -8,8 +8,8 @@ import numpy as np
 
 from fabnet.images import resize
 from stages.detection import Detector, Found
-from stages.errors import UserError
 from stages.media import Image
+from stages.runtime.errors import UserError
 
 WEIGHTS = "YuNet's face_detection_yunet_*.onnx"
 

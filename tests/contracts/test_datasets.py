@@ -19,8 +19,9 @@ import pyarrow as pa
 import pytest
 from releases import bring, in_parts, tar_gz, zip_bytes
 
-from stages import config, crop, detect, index, plugins, tables, workers
-from stages.errors import UserError
+from stages import crop, detect, index
+from stages.runtime import config, plugins, tables, workers
+from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 NAMES = plugins.names("stages.datasets")

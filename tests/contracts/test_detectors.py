@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import plugins
-from stages.errors import UserError
+from stages.runtime import plugins
+from stages.runtime.errors import UserError
 
 NAMES = plugins.names("stages.detectors")
 MODULES = [plugins.load("stages.detectors", name) for name in NAMES]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from fabnet import train
 from fabnet.encoder import Encoder
 from fabnet.method import Method
-from stages import config, models, plugins
+from stages import models
+from stages.runtime import config, plugins
 
 NAMES = plugins.names("fabnet.pretext")
 SIZES = [32, 64]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fabnet.probe_head import Crops, Samples, Settings
-from stages import plugins
+from stages.runtime import plugins
 
 MODULES = [plugins.load("fabnet.probes", name) for name in plugins.names("fabnet.probes")]
 CROPS = Crops(size_px=np.full((30, 2), 256.0), source_xyxy_px=np.tile([10.0, 20.0, 138.0, 148.0], (30, 1)))

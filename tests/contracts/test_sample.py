@@ -3,7 +3,7 @@ import inspect
 
 import pytest
 
-from stages import plugins
+from stages.runtime import plugins
 
 NAMES = plugins.names("stages.sample")
 

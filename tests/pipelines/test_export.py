@@ -15,7 +15,7 @@ from fabnet.pretext import fabnet as single
 from fabnet.pretext import own, pca
 from pipelines import export
 from stages import models
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 FACES = np.random.default_rng(1).random((7, 3, 32, 32), np.float32)
 

@@ -2,7 +2,7 @@ import pytest
 
 from pipelines import graph
 from pipelines.processes import Processes
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 EDGES = {
     "fetch@x": (),

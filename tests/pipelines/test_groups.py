@@ -1,5 +1,5 @@
 from pipelines import graph, groups
-from stages import plugins
+from stages.runtime import plugins
 
 
 def test_every_stage_of_the_project_has_a_group():

@@ -1,4 +1,4 @@
-"""Lines are those of stages/progress.py itself; the bar is on a real server."""
+"""Lines are those of stages/runtime/progress.py itself; the bar is on a real server."""
 
 import pytest
 from prefect import flow
@@ -8,7 +8,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from pipelines import stage_progress
 from pipelines.stage_progress import StageProgress
-from stages import progress
+from stages.runtime import progress
 
 
 def line(done: int, total: int | None) -> str:

@@ -1,5 +1,5 @@
 from pipelines import summary
-from stages import tables
+from stages.runtime import tables
 
 
 def test_every_number_is_a_row_named_by_its_path():

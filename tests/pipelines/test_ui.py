@@ -11,8 +11,8 @@ from running_ui import PATIENCE_S, Ui, opened
 from tiny_repository import ROOT
 from waiting import sleepers, until
 
-from stages import config
-from stages.files import file_digest
+from stages.runtime import config
+from stages.runtime.files import file_digest
 
 pytestmark = pytest.mark.slow
 

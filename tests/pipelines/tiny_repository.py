@@ -50,7 +50,7 @@ cp raw/x fragile.txt
 """
 
 
-# Prints the progress of a stage that is not done, as stages/progress.py does.
+# Prints the progress of a stage that is not done, as stages/runtime/progress.py does.
 SOLID = """
 echo "solid: 1/4 steps (25 %), 1.0 steps/s, 0:03 left"
 cp raw/y solid.txt

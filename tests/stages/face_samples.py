@@ -6,7 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages import media, shards, tables
+from stages import media, shards
+from stages.runtime import tables
 
 COUNT = 7
 

@@ -11,8 +11,9 @@ import torch
 from probe_samples import mean_face
 
 from fabnet.method import Method
-from stages import config, embed, media, models, package, probe, shards, tables
-from stages.config import Params
+from stages import embed, media, models, package, probe, shards
+from stages.runtime import config, tables
+from stages.runtime.config import Params
 
 ROOT = Path(__file__).parents[2]
 SIZE_PX, CROP_PX = 32, 64

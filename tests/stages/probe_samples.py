@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages import config, tables
+from stages.runtime import config, tables
 
 CLASSES = ["neutral", "happy", "sad"]
 COUNTS = {"train": 120, "val": 40, "test": 60}

@@ -6,7 +6,8 @@ import probe_samples
 from media_samples import encoded, noise
 from releases import put
 
-from stages import config, probe, report, tables
+from stages import probe, report
+from stages.runtime import config, tables
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [0, 1]

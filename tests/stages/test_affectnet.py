@@ -8,8 +8,8 @@ from media_samples import encoded, noise
 from releases import affectnet, bring, put, small_affectnet
 
 from stages.datasets.affectnet import read
-from stages.errors import UserError
 from stages.readers import Face, Reject
+from stages.runtime.errors import UserError
 
 
 def row(name: str, code: object = 1, box: str = "10,20,40,50", landmarks: str = "") -> str:

@@ -7,11 +7,12 @@ import pytest
 from media_samples import encoded, noise
 from releases import bring, put
 
-from stages import index, split, tables
-from stages.config import BoxParams, FaceSplitParams, IndexParams
+from stages import index, split
 from stages.datasets.aflw import read, wrap
-from stages.errors import Rejected, UserError
 from stages.readers import Face, Reject
+from stages.runtime import tables
+from stages.runtime.config import BoxParams, FaceSplitParams, IndexParams
+from stages.runtime.errors import Rejected, UserError
 
 DEMO = (0.050194, -0.111076, -0.692357)  # the authors' example: roll, pitch, yaw
 SCHEMA = """

@@ -7,8 +7,8 @@ import pytest
 from releases import in_parts, put, tar_gz, zip_bytes
 
 from stages import archives
-from stages.errors import Rejected, UserError
 from stages.readers import Reject
+from stages.runtime.errors import Rejected, UserError
 
 MEMBERS = {f"dev/mp4/id{k}/v/{k:05d}.mp4": random.Random(k).randbytes(1000 + k) for k in range(12)}
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stages import choices, config
+from stages import choices
 from stages.choices import Choice
-from stages.errors import UserError
+from stages.runtime import config
+from stages.runtime.errors import UserError
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 

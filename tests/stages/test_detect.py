@@ -4,13 +4,14 @@ from media_samples import drawn_faces, encoded, noise
 from releases import affectnet, bring
 
 from fabnet.boxes import overlap
-from stages import detect, media, tables
-from stages.config import DetectParams
+from stages import detect, media
 from stages.datasets.affectnet import LABELS
 from stages.detection import Found
-from stages.errors import Rejected, UserError
 from stages.faces import NoFace
 from stages.readers import Face
+from stages.runtime import tables
+from stages.runtime.config import DetectParams
+from stages.runtime.errors import Rejected, UserError
 from stages.shards import Shards
 
 PARAMS = DetectParams(

@@ -7,10 +7,10 @@ from media_samples import drawn_faces, noise
 from toy_yunet import network
 
 from stages import detection
-from stages.config import DetectParams
 from stages.detectors import dlib_cnn, dlib_hog, yunet
-from stages.errors import UserError
-from stages.files import file_digest
+from stages.runtime.config import DetectParams
+from stages.runtime.errors import UserError
+from stages.runtime.files import file_digest
 
 HOG = DetectParams(
     detector="dlib_hog", weights="", weights_sha256="", upsample=[0, 1], min_score=0.0,

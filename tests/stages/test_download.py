@@ -17,9 +17,9 @@ from faulty_server import FINE, Fault, Site, random_faults, serving
 from stages import download, registry, transfer
 from stages.digests import Memory
 from stages.download import Source
-from stages.errors import UserError
 from stages.patience import Manners
 from stages.registry import Entry
+from stages.runtime.errors import UserError
 
 HASTY = Manners(first_wait_s=0.001, longest_wait_s=0.05)
 

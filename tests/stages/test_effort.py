@@ -2,8 +2,9 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from stages import config, effort
-from stages.stopwatch import Timing
+from stages import effort
+from stages.runtime import config
+from stages.runtime.stopwatch import Timing
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from fabnet import crops
 from fabnet.pretext import random
-from stages import config, embed, media, models, shards, tables
-from stages.errors import UserError
+from stages import embed, media, models, shards
+from stages.runtime import config, tables
+from stages.runtime.errors import UserError
 
 SIZE_PX = 32
 

@@ -6,8 +6,8 @@ from media_samples import encoded, noise
 from releases import bring, put
 
 from stages.datasets.emotionet import ACTION_UNITS, addresses, lists_of, read, rows
-from stages.errors import UserError
 from stages.readers import Face, Reject
+from stages.runtime.errors import UserError
 
 NAME = "N_0000000201/N_0000000201_{:05d}.jpg"
 HEADER = ["URL", "URL orig", *(f"'AU {unit}'" for unit in range(1, 61))]

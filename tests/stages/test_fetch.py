@@ -7,9 +7,10 @@ from releases import bring, put
 
 import stages.datasets
 import stages.sample
-from stages import digests, fetch, plugins, tables
-from stages.config import FetchParams, SampleParams
-from stages.errors import UserError
+from stages import digests, fetch
+from stages.runtime import plugins, tables
+from stages.runtime.config import FetchParams, SampleParams
+from stages.runtime.errors import UserError
 
 
 @pytest.fixture

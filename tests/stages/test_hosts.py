@@ -1,8 +1,8 @@
 import pytest
 
 from stages import hosts
-from stages.errors import UserError
 from stages.hosts import Host
+from stages.runtime.errors import UserError
 
 KEYED = {"FABNET_VOXCELEB_URL": "https://owner.example/download/voxceleb", "FABNET_VOXCELEB_KEY": "k&y"}
 

@@ -8,8 +8,9 @@ import torch
 from track_samples import METHOD_PARAMS, PARAMS, write_tracks
 
 from fabnet.pretext import fabnet, fabnet_sources
-from stages import config, figures, illustrate, media, models, shards, tables
-from stages.errors import UserError
+from stages import figures, illustrate, media, models, shards
+from stages.runtime import config, tables
+from stages.runtime.errors import UserError
 
 SIZE_PX, COUNT, DIMS = 32, 9, 4
 METHODS = ["fabnet", "fabnet_sources", "random"]

@@ -3,9 +3,10 @@ import pytest
 from media_samples import encoded
 from releases import bring, face_points, points_text, put, w300
 
-from stages import index, media, tables
-from stages.config import BoxParams, IndexParams
+from stages import index, media
 from stages.datasets.w300 import LABELS
+from stages.runtime import tables
+from stages.runtime.config import BoxParams, IndexParams
 from stages.shards import Shards
 
 PARAMS = IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64)

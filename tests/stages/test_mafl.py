@@ -3,11 +3,12 @@ import pytest
 from media_samples import encoded, noise
 from releases import bring, put
 
-from stages import index, tables
-from stages.config import BoxParams, IndexParams
+from stages import index
 from stages.datasets.mafl import read
-from stages.errors import UserError
 from stages.readers import Face, Reject
+from stages.runtime import tables
+from stages.runtime.config import BoxParams, IndexParams
+from stages.runtime.errors import UserError
 
 COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
 POINTS = "  69  109  106  113   77  142   73  152  108  154"

@@ -7,7 +7,7 @@ import pytest
 from media_samples import encoded, level, mp4, noise
 
 from stages import media
-from stages.errors import Rejected
+from stages.runtime.errors import Rejected
 
 
 def frames_of(clip: bytes, fps: float) -> list[tuple[int, np.ndarray]]:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from fabnet.pretext import fabnet, random
 from stages import models
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 SETTINGS = {"width": 4, "embedding": 6}
 CARD = models.ModelCard("fabnet", 3, 32, SETTINGS, ["voxceleb1"], 12)

@@ -16,8 +16,9 @@ from fabnet import model_file
 from fabnet.network import Network
 from fabnet.pretext import constant, fabnet_curriculum, fabnet_sources, own, pca
 from fabnet.pretext import fabnet as single
-from stages import media, tables
-from stages.errors import UserError
+from stages import media
+from stages.runtime import tables
+from stages.runtime.errors import UserError
 from stages.shards import Shards
 
 SMALL = {"width": 4, "embedding": 6}

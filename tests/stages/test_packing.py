@@ -4,9 +4,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from stages import journals, packing, tables
-from stages.errors import Rejected
+from stages import journals, packing
 from stages.readers import Face, Reject, Release
+from stages.runtime import tables
+from stages.runtime.errors import Rejected
 
 SCHEMA = tables.faces_schema({})
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_samples import parameters, run, write_inputs
 
-from stages import stopwatch
+from stages.runtime import stopwatch
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 A4_LANDSCAPE_PX = 1031  # 297 mm less margins at 96 dpi

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from track_samples import METHOD_PARAMS, PARAMS, params, write_tracks
 
 from fabnet.pretext import fabnet
-from stages import models, pretrain, tables, training
-from stages.errors import UserError
+from stages import models, pretrain, training
+from stages.runtime import tables
+from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 FILES = (

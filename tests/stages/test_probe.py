@@ -9,8 +9,9 @@ import pytest
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
-from stages import probe, tables
-from stages.errors import UserError
+from stages import probe
+from stages.runtime import tables
+from stages.runtime.errors import UserError
 
 
 def run(paths: dict[str, Path], out: Path, **changes: Any) -> None:

@@ -2,8 +2,8 @@ import pytest
 from releases import put
 
 from stages import readers
-from stages.errors import Rejected, UserError
 from stages.readers import Reject
+from stages.runtime.errors import Rejected, UserError
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from releases import bring
 
-from stages import crop, detect, index, tables
-from stages.config import load
+from stages import crop, detect, index
+from stages.runtime import tables
+from stages.runtime.config import load
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "real"

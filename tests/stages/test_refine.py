@@ -9,9 +9,10 @@ from track_samples import METHOD_PARAMS, params, write_tracks
 
 from fabnet import train
 from fabnet.pretext import fabnet_sources
-from stages import models, pretrain, refine, tables
-from stages.config import RefineParams
-from stages.errors import UserError
+from stages import models, pretrain, refine
+from stages.runtime import tables
+from stages.runtime.config import RefineParams
+from stages.runtime.errors import UserError
 
 SOURCES = {**METHOD_PARAMS, "sources": 2}
 

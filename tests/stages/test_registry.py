@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from stages import plugins, registry
-from stages.errors import UserError
+from stages import registry
 from stages.registry import Entry
+from stages.runtime import plugins
+from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 MD5 = "md5:" + "0" * 32

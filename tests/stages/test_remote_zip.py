@@ -7,7 +7,7 @@ from test_serve_sample import serving
 
 from stages import remote_zip, serve_sample
 from stages.download import Source
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 MEMBERS = {
     f"dev/mp4/id{k:05d}/v{n}/00001.mp4": random.Random(f"{k} {n}").randbytes(3000) for k in range(9) for n in range(2)

@@ -13,8 +13,9 @@ import pytest
 from report_samples import parameters, run, write_inputs
 from ruamel.yaml import YAML
 
-from stages import config, curves, inventory, results, scores, stopwatch, tables
-from stages.errors import UserError
+from stages import curves, inventory, results, scores
+from stages.runtime import config, stopwatch, tables
+from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from stages import config, scores
-from stages.errors import UserError
+from stages import scores
+from stages.runtime import config
+from stages.runtime.errors import UserError
 from stages.scores import Bootstrap, Predictions
 
 NAMES = ("neutral", "happy", "sad")

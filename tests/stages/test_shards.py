@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 from stages.shards import Mark, Shards, ShardWriter
 
 

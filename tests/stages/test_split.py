@@ -3,9 +3,10 @@ import random
 import pyarrow as pa
 import pytest
 
-from stages import split, tables
-from stages.config import FaceSplitParams, SplitParams
-from stages.errors import UserError
+from stages import split
+from stages.runtime import tables
+from stages.runtime.config import FaceSplitParams, SplitParams
+from stages.runtime.errors import UserError
 
 STILL = FaceSplitParams(val=0.2, test=0.0)
 SHARES = SplitParams(track_val=0.15, track_test=0.1, faces={"still": STILL})

@@ -7,7 +7,7 @@ import pytest
 from releases import in_parts, put, zip_bytes
 
 from stages import archives, subset
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 MEMBERS = {f"dev/mp4/id{k}/v/{k:05d}.mp4": random.Random(k).randbytes(900 + 7 * k) for k in range(20)}
 

@@ -10,7 +10,7 @@ import rar_files
 from releases import put, tar_gz, zip_bytes
 
 from stages import unpack, volumes
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 MEMBERS = {f"top/{k % 2}/{k}.jpg": random.Random(k).randbytes(3000 + k) for k in range(9)}
 BARE = {f"{k}.csv": random.Random(k).randbytes(50) for k in range(3)}

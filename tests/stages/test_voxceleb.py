@@ -4,8 +4,8 @@ from releases import bring, frame_members, put, tar_gz, voxceleb1, voxceleb2, zi
 from stages import readers
 from stages.datasets import voxceleb1 as one
 from stages.datasets import voxceleb2 as two
-from stages.errors import UserError
 from stages.readers import Frames, Reject, Track
+from stages.runtime.errors import UserError
 
 NAMES = ["A.J._Buckley", "Zoë_Name"]
 CLIPS = {f"id0000{who}/v{video}/{k:05d}": bytes([who, video, k]) for who in (1, 2) for video in (1, 2) for k in (1, 2)}

@@ -7,11 +7,11 @@ import pytest
 from releases import bring, face_points, points_text, put, w300
 from scipy.io import savemat
 
-from stages import workers
 from stages.datasets import w300 as w300_reader
 from stages.datasets.w300 import parse_points, read, read_boxes
-from stages.errors import Rejected, UserError
 from stages.readers import Face, Reject
+from stages.runtime import workers
+from stages.runtime.errors import Rejected, UserError
 
 FOLDERS = ["afw", "helen/trainset", "lfpw/trainset", "helen/testset", "lfpw/testset", "ibug"]
 

@@ -6,7 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages import config, media, shards, tables
+from stages import media, shards
+from stages.runtime import config, tables
 
 PARTS = {"id1": "train", "id2": "train", "id3": "train", "id4": "val", "id5": "val", "id6": "test"}
 SIDE_PX = 48

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import TypeVar
 
-from stages import progress, workers
+from stages.runtime import progress, workers
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

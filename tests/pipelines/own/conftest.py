@@ -6,7 +6,7 @@ import packaged
 import pytest
 
 from fabnet.pretext import fabnet
-from stages import workers
+from stages.runtime import workers
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.own import sources
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 
 @pytest.fixture

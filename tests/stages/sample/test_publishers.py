@@ -15,7 +15,7 @@ import pytest
 from releases import bring
 from scipy.io import loadmat
 
-from stages import plugins, workers
+from stages.runtime import plugins, workers
 from stages.sample import affectnet, aflw, emotionet, mafl, voxceleb1, voxceleb2, w300
 from stages.sample.studio import casting, files
 from stages.sample.studio.layout import Array

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from stages import stopwatch
-from stages.stopwatch import Stopwatch, Timing
+from stages.runtime import stopwatch
+from stages.runtime.stopwatch import Stopwatch, Timing
 
 TIMING = Timing(wall_s=2.0, cpu_s=3.0, peak_mb=100.0, device="cpu", ended="2026-11-27T05:00:00+00:00")
 CHILD = "import time; held = bytearray(300_000_000)\nwhile time.process_time() < 0.5: pass"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stages import config
-from stages.errors import UserError
+from stages.runtime import config
+from stages.runtime.errors import UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAMPLE = (ROOT / "profiles" / "study.yaml").read_text(encoding="utf-8")  # every method
 # what is wrong, (text of the sample profile, what takes its place), what the sentence has to name
 WRONG = {
@@ -63,7 +63,7 @@ WRONG = {
 
 
 def check(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stages.config", "check"]
+    command = [sys.executable, "-m", "stages.runtime.config", "check"]
     env = {"PYTHONPATH": str(ROOT), "PATH": ""}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 

@@ -1,7 +1,7 @@
 """params.yaml as typed, frozen, strict values; the only module that knows its shape.
 
 Lists say *what* runs, maps say *how*. A wrong name, type or combination stops with one sentence before
-any work starts. `python -m stages.config check` checks the file, `use NAME` writes it from a profile.
+any work starts. `python -m stages.runtime.config check` checks the file, `use NAME` writes it from a profile.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages import plugins
-from stages.errors import UserError
+from stages.runtime import plugins
+from stages.runtime.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -418,7 +418,7 @@ def main(arguments: list[str]) -> int:
         elif len(arguments) == 2 and arguments[0] == "use" and re.fullmatch(r"\w+", arguments[1]):
             use_profile(arguments[1])
         else:
-            raise UserError("usage: python -m stages.config check | use NAME")
+            raise UserError("usage: python -m stages.runtime.config check | use NAME")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

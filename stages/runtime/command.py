@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stages import config, stopwatch
-from stages.errors import UserError
+from stages.runtime import config, stopwatch
+from stages.runtime.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 GOES_ON = "stopped; finished parts are kept, the same command goes on from there"

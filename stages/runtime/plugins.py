@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as strict_dataclass
 
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names for a key that nobody asked for
 

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stages import plugins
-from stages.errors import UserError
+from stages.runtime import plugins
+from stages.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from track_samples import params
 
 from fabnet import crops
 from fabnet.model import FAbNet
-from stages import config, embed, media, models, pretrain, tables
-from stages.errors import UserError
+from stages import embed, media, models, pretrain
+from stages.runtime import config, tables
+from stages.runtime.errors import UserError
 
 OURS = {"encoder": "encoder", "sampler": "decoder", "confidence": "mask"}
 

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stages import progress
+from stages.runtime import progress
 
 
 def clock_ticking(step_s: float) -> Callable[[], float]:

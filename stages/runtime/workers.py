@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import cv2
 
-from stages.errors import Rejected, UserError
+from stages.runtime.errors import Rejected, UserError
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import tables
-from stages.errors import UserError
+from stages.runtime import tables
+from stages.runtime.errors import UserError
 
 ROWS = [{"sample_id": f"s{k}", "group_id": f"g{k % 2}", "part": "train"} for k in range(5)]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.errors import UserError
+from stages.runtime.errors import UserError
 
 SCHEMA_VERSION = "1"
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for

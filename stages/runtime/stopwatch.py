@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stages.files import replace_text
+from stages.runtime.files import replace_text
 
 FOLDER = Path(".timings")  # beside .journal and .logs: untracked, local to this checkout
 STAGE = "DVC_STAGE"  # DVC tells a command in this variable which stage it is

@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from stages import workers
-from stages.errors import Rejected, UserError
+from stages.runtime import workers
+from stages.runtime.errors import Rejected, UserError
 
 
 def slow_first(number: int) -> tuple[int, int]:

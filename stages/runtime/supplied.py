@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from stages.errors import UserError
-from stages.files import file_digest
+from stages.runtime.errors import UserError
+from stages.runtime.files import file_digest
 
 
 def check(weights: str, sha256: str, section: str, wanted: str) -> Path:

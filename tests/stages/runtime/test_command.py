@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 STAGE = '''
 """Say what came in."""
@@ -14,8 +14,8 @@ import errno
 from pathlib import Path
 
 from stages import command
-from stages.config import GeometryParams
-from stages.errors import UserError
+from stages.runtime.config import GeometryParams
+from stages.runtime.errors import UserError
 
 SECTIONS = {"geometry": "dataset.{dataset}.crop", "seed": "seed"}
 
