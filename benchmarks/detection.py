@@ -20,10 +20,11 @@ from pathlib import Path
 
 import cv2
 
-from stages import detect, detection, media
+from stages import detect, detection
 from stages.readers import MANIFEST, Face
 from stages.runtime import plugins
 from stages.runtime.errors import Rejected
+from stages.storage import media
 
 MOST_LOST_POINTS, LEAST_RATIO = 0.5, 2.5
 

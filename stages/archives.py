@@ -15,9 +15,9 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from stages import joined
-from stages.media import MAX_FILE_BYTES
 from stages.readers import Reject, inside, printable
 from stages.runtime.errors import Rejected, UserError
+from stages.storage.media import MAX_FILE_BYTES
 
 MAX_EXPANSION = 200  # pictures and clips hardly shrink, lists do by a factor of ten
 FREE_EXPANSION_BYTES = 2**20  # below this much nobody is harmed

@@ -18,10 +18,10 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from fabnet.images import Image, resize
-from stages import media
 from stages.readers import Reject
 from stages.runtime.errors import Rejected
-from stages.shards import Shards
+from stages.storage import media
+from stages.storage.shards import Shards
 
 ACCEPTED, REJECTED = "accepted.png", "rejected.png"
 

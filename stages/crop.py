@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from fabnet.images import scale_pad_centre
-from stages import contact_sheets, journals, media
+from stages import contact_sheets
 from stages.packing import Job, Picture, pack, picture
 from stages.readers import Clip, Frames, Reject, Track, manifest_bytes
 from stages.runtime import command, plugins
 from stages.runtime.config import CropParams, GeometryParams
 from stages.runtime.errors import Rejected
 from stages.runtime.tables import TRACK_FRAMES
+from stages.storage import journals, media
 
 SECTIONS = {"crop": "crop", "geometry": "dataset.{dataset}.crop"}
 

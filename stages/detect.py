@@ -22,10 +22,10 @@ from fabnet.boxes import Box, choose_face, square
 from stages import detection
 from stages.detection import Detector
 from stages.faces import NoFace, pack_faces
-from stages.media import Image
 from stages.readers import Face, Reject
 from stages.runtime import command, tables
 from stages.runtime.config import DetectParams
+from stages.storage.media import Image
 
 SECTIONS = {"detect": "detect"}
 

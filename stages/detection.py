@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import NamedTuple
 
 from fabnet.boxes import Box
-from stages.media import Image
 from stages.runtime import plugins, supplied
 from stages.runtime.config import DetectParams
 from stages.runtime.errors import UserError
+from stages.storage.media import Image
 
 
 class Found(NamedTuple):

@@ -25,10 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from fabnet import crops
-from stages import journals, media, models
+from stages import models
 from stages.runtime import command, config, progress, tables
 from stages.runtime.errors import Rejected
-from stages.shards import Shards
+from stages.storage import journals, media
+from stages.storage.shards import Shards
 
 log = logging.getLogger(__name__)
 

@@ -22,10 +22,11 @@ from torch import Tensor
 
 from fabnet import crops, pairs, retrieval
 from fabnet.model import FAbNet, Mix
-from stages import figures, media, models
+from stages import figures, models
 from stages.runtime import command, config, tables
 from stages.runtime.errors import Rejected, UserError
-from stages.shards import Shards
+from stages.storage import media
+from stages.storage.shards import Shards
 from stages.trackset import TrackSet
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from typing import Any
 
 from fabnet.boxes import Box, expand
 from stages.faces import pack_faces
-from stages.media import Image
 from stages.readers import Face
 from stages.runtime import command
 from stages.runtime.config import BoxParams, IndexParams
 from stages.runtime.errors import Rejected
+from stages.storage.media import Image
 
 SECTIONS = {"index": "index", "box": "dataset.{dataset}.index"}
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from stages import media, supplement
+from stages import supplement
 from stages.curves import Learning
 from stages.plots import Curve
 from stages.results import Run
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
+from stages.storage import media
 
 PARTS = ("train", "val", "test")
 

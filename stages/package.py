@@ -23,10 +23,11 @@ from fabnet import model_file
 from fabnet.loading import BROUGHT
 from fabnet.method import Method
 from fabnet.model_file import Crop, Description, Head
-from stages import journals, model_card, models, results
+from stages import model_card, models, results
 from stages.runtime import command, config, tables
 from stages.runtime.config import DetectParams, Params
 from stages.runtime.errors import UserError
+from stages.storage import journals
 
 log = logging.getLogger(__name__)
 

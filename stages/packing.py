@@ -21,11 +21,11 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages import journals, media
 from stages.readers import Item, Reject, Release
 from stages.runtime import progress, tables, workers
 from stages.runtime.errors import Rejected, UserError
-from stages.shards import Mark, ShardWriter
+from stages.storage import journals, media
+from stages.storage.shards import Mark, ShardWriter
 
 log = logging.getLogger(__name__)
 

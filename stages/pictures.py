@@ -17,10 +17,10 @@ import httpx
 
 from stages import patience, transfer
 from stages.hosts import server
-from stages.media import image_size
 from stages.patience import Gates, HaltedError, Manners
 from stages.readers import Reject
 from stages.runtime.errors import Rejected
+from stages.storage.media import image_size
 from stages.transfer import Limits, TransferError
 
 MANNERS = Manners(at_once=24, per_host=6, tries=3, longest_wait_s=60.0)

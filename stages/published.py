@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages import journals
 from stages.runtime import plugins
+from stages.storage import journals
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fabnet.pairs import Tracks
-from stages import media
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
-from stages.shards import Shards
+from stages.storage import media
+from stages.storage.shards import Shards
 
 CACHE_BYTES = 2**30  # decoded frames that are kept
 TRACK = ("part", "identity_id", "video_id", "dataset", "track_id")  # columns that tell tracks apart

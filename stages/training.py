@@ -14,10 +14,11 @@ from torch import Tensor
 
 from fabnet import pairs, train
 from fabnet.method import Method
-from stages import journals, models
+from stages import models
 from stages.runtime import plugins, progress, tables
 from stages.runtime.config import PretrainParams
 from stages.runtime.errors import UserError
+from stages.storage import journals
 from stages.trackset import TrackSet
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from pipelines.own.embed import rgb
 from pipelines.own.film import film
 from pipelines.own.looking import Face, Seen
 from pipelines.own.options import Options, network, search
-from stages.media import Image
 from stages.runtime import progress
 from stages.runtime.errors import UserError
+from stages.storage.media import Image
 
 if TYPE_CHECKING:
     from fabnet.network import Network

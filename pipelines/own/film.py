@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.own.sound import END_S, Play, sound
 from pipelines.own.videos import address
-from stages.media import Image
+from stages.storage.media import Image
 
 TICKS = 90_000  # a second
 H264 = {"preset": "veryfast", "crf": "18"}

@@ -16,11 +16,12 @@ import numpy as np
 from fabnet.boxes import Box, PixelBox, area, clamp, expand, square, whole
 from fabnet.images import cut, resize
 from pipelines.own import sources, videos
-from stages import detection, media
+from stages import detection
 from stages.detect import MAX_ENLARGED_PX
-from stages.media import Image
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
+from stages.storage import media
+from stages.storage.media import Image
 
 END = 2**31 - 1  # number of the frame behind the last one of a source
 FACES_AT_ONCE = 16

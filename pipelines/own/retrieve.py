@@ -17,11 +17,12 @@ from fabnet.images import cut, resize
 from pipelines.own import looking, outputs, sources, videos
 from pipelines.own.embed import rgb
 from pipelines.own.options import Count, Flag, Options, about, network, search
-from stages import figures, media
-from stages.media import Image
+from stages import figures
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.files import replace_bytes
+from stages.storage import media
+from stages.storage.media import Image
 
 log = logging.getLogger(__name__)
 

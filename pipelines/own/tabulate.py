@@ -22,11 +22,11 @@ from pipelines.own import looking, outputs, parts, sources, videos
 from pipelines.own.looking import Face, Search, Seen
 from pipelines.own.options import Options, about, network, search
 from pipelines.own.parts import Lost, Mark
-from stages import journals
 from stages.readers import printable
 from stages.runtime import progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_identity
+from stages.storage import journals
 
 if TYPE_CHECKING:
     from fabnet.network import Network

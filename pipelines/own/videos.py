@@ -1,6 +1,6 @@
 """Frames of a user's own video, one at a time: upright, with their time in seconds, as far as they can be decoded.
 
-Unlike `stages.media`, which refuses a clip that breaks off, what decodes is handed out and the end tells the rest:
+Unlike `stages.storage.media`, which refuses a clip that breaks off, what decodes is handed out and the end tells the rest:
 nobody wants to lose an hour of video for its last second.
 """
 
@@ -13,9 +13,9 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from stages import media
-from stages.media import Image
 from stages.runtime.errors import Rejected, UserError
+from stages.storage import media
+from stages.storage.media import Image
 
 TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes, seconds
 SLACK_S = 1.0  # by which a container may announce more than its video holds

@@ -7,8 +7,8 @@ import dlib
 import numpy as np
 
 from stages.detection import Detector, Found, around
-from stages.media import Image
 from stages.runtime.errors import UserError
+from stages.storage.media import Image
 
 WEIGHTS = "dlib's mmod_human_face_detector.dat"
 

@@ -7,7 +7,7 @@ import dlib
 import numpy as np
 
 from stages.detection import Detector, Found, around
-from stages.media import Image
+from stages.storage.media import Image
 
 WEIGHTS = ""
 

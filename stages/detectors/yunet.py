@@ -8,8 +8,8 @@ import numpy as np
 
 from fabnet.images import resize
 from stages.detection import Detector, Found
-from stages.media import Image
 from stages.runtime.errors import UserError
+from stages.storage.media import Image
 
 WEIGHTS = "YuNet's face_detection_yunet_*.onnx"
 

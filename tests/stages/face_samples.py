@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages import media, shards
 from stages.runtime import tables
+from stages.storage import media, shards
 
 COUNT = 7
 

@@ -11,9 +11,10 @@ import torch
 from probe_samples import mean_face
 
 from fabnet.method import Method
-from stages import embed, media, models, package, probe, shards
+from stages import embed, models, package, probe
 from stages.runtime import config, tables
 from stages.runtime.config import Params
+from stages.storage import media, shards
 
 ROOT = Path(__file__).parents[2]
 SIZE_PX, CROP_PX = 32, 64

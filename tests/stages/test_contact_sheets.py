@@ -10,7 +10,7 @@ from stages import contact_sheets
 from stages.contact_sheets import MARK, TILE_PX
 from stages.readers import Reject
 from stages.runtime import tables
-from stages.shards import Mark, ShardWriter
+from stages.storage.shards import Mark, ShardWriter
 
 SCHEMA = tables.faces_schema({"landmarks": pa.list_(pa.float32(), 4)}, tables.DETECTION)
 

@@ -12,11 +12,12 @@ from media_samples import encoded, level, mp4, noise
 from releases import VOX1_HEADER, bring, frame_members, put, tar_gz, voxceleb1, voxceleb2
 
 from fabnet.images import scale_pad_centre
-from stages import crop, media
+from stages import crop
 from stages.runtime import tables
 from stages.runtime.config import CropParams, GeometryParams
 from stages.runtime.errors import UserError
-from stages.shards import Shards
+from stages.storage import media
+from stages.storage.shards import Shards
 
 ROOT = Path(__file__).parents[2]
 GEOMETRY = {

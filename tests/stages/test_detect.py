@@ -4,7 +4,7 @@ from media_samples import drawn_faces, encoded, noise
 from releases import affectnet, bring
 
 from fabnet.boxes import overlap
-from stages import detect, media
+from stages import detect
 from stages.datasets.affectnet import LABELS
 from stages.detection import Found
 from stages.faces import NoFace
@@ -12,7 +12,8 @@ from stages.readers import Face
 from stages.runtime import tables
 from stages.runtime.config import DetectParams
 from stages.runtime.errors import Rejected, UserError
-from stages.shards import Shards
+from stages.storage import media
+from stages.storage.shards import Shards
 
 PARAMS = DetectParams(
     detector="dlib_hog", weights="", weights_sha256="", upsample=[0], min_score=0.0,

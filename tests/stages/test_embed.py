@@ -11,9 +11,10 @@ from torch import nn
 
 from fabnet import crops
 from fabnet.pretext import random
-from stages import embed, media, models, shards
+from stages import embed, models
 from stages.runtime import config, tables
 from stages.runtime.errors import UserError
+from stages.storage import media, shards
 
 SIZE_PX = 32
 

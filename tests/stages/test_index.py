@@ -3,11 +3,12 @@ import pytest
 from media_samples import encoded
 from releases import bring, face_points, points_text, put, w300
 
-from stages import index, media
+from stages import index
 from stages.datasets.w300 import LABELS
 from stages.runtime import tables
 from stages.runtime.config import BoxParams, IndexParams
-from stages.shards import Shards
+from stages.storage import media
+from stages.storage.shards import Shards
 
 PARAMS = IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64)
 SCHEMA = tables.faces_schema(LABELS)

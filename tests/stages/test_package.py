@@ -16,10 +16,10 @@ from fabnet import model_file
 from fabnet.network import Network
 from fabnet.pretext import constant, fabnet_curriculum, fabnet_sources, own, pca
 from fabnet.pretext import fabnet as single
-from stages import media
 from stages.runtime import tables
 from stages.runtime.errors import UserError
-from stages.shards import Shards
+from stages.storage import media
+from stages.storage.shards import Shards
 
 SMALL = {"width": 4, "embedding": 6}
 HEADS = ["action_units", "expression", "mafl_landmarks", "pose", "w300_landmarks"]

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from stages import journals, packing
+from stages import packing
 from stages.readers import Face, Reject, Release
 from stages.runtime import tables
 from stages.runtime.errors import Rejected
+from stages.storage import journals
 
 SCHEMA = tables.faces_schema({})
 

@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages import media, shards
 from stages.runtime import config, tables
+from stages.storage import media, shards
 
 PARTS = {"id1": "train", "id2": "train", "id3": "train", "id4": "val", "id5": "val", "id6": "test"}
 SIDE_PX = 48

@@ -22,7 +22,7 @@ from fabnet import boxes, images, model_file
 from pipelines.own import tabulate
 from stages import detect, detection
 from stages.runtime import tables, workers
-from stages.shards import Shards
+from stages.storage.shards import Shards
 
 ROOT = Path(__file__).parents[3]
 

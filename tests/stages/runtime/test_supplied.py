@@ -16,9 +16,10 @@ from track_samples import params
 
 from fabnet import crops
 from fabnet.model import FAbNet
-from stages import embed, media, models, pretrain
+from stages import embed, models, pretrain
 from stages.runtime import config, tables
 from stages.runtime.errors import UserError
+from stages.storage import media
 
 OURS = {"encoder": "encoder", "sampler": "decoder", "confidence": "mask"}
 

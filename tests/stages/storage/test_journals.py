@@ -1,4 +1,4 @@
-from stages import journals
+from stages.storage import journals
 
 
 def test_the_fingerprint_follows_every_ingredient(tmp_path):

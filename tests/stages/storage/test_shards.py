@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.shards import Mark, Shards, ShardWriter
+from stages.storage.shards import Mark, Shards, ShardWriter
 
 
 def blobs(count: int, seed: int = 0) -> list[bytes]:

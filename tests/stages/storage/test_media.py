@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from media_samples import encoded, level, mp4, noise
 
-from stages import media
 from stages.runtime.errors import Rejected
+from stages.storage import media
 
 
 def frames_of(clip: bytes, fps: float) -> list[tuple[int, np.ndarray]]:
