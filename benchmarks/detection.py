@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 
 from stages import detect, detection
-from stages.readers import MANIFEST, Face
+from stages.releases.readers import MANIFEST, Face
 from stages.runtime import plugins
 from stages.runtime.errors import Rejected
 from stages.storage import media

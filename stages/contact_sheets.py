@@ -18,7 +18,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from fabnet.images import Image, resize
-from stages.readers import Reject
+from stages.releases.readers import Reject
 from stages.runtime.errors import Rejected
 from stages.storage import media
 from stages.storage.shards import Shards

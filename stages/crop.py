@@ -12,7 +12,7 @@ from pathlib import Path
 from fabnet.images import scale_pad_centre
 from stages import contact_sheets
 from stages.packing import Job, Picture, pack, picture
-from stages.readers import Clip, Frames, Reject, Track, manifest_bytes
+from stages.releases.readers import Clip, Frames, Reject, Track, manifest_bytes
 from stages.runtime import command, plugins
 from stages.runtime.config import CropParams, GeometryParams
 from stages.runtime.errors import Rejected

@@ -22,7 +22,7 @@ from fabnet.boxes import Box, choose_face, square
 from stages import detection
 from stages.detection import Detector
 from stages.faces import NoFace, pack_faces
-from stages.readers import Face, Reject
+from stages.releases.readers import Face, Reject
 from stages.runtime import command, tables
 from stages.runtime.config import DetectParams
 from stages.storage.media import Image

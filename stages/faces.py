@@ -14,7 +14,7 @@ from fabnet.boxes import Box, PixelBox, area, clamp, follow, whole
 from fabnet.images import cut, resize
 from stages import contact_sheets, packing
 from stages.packing import Finish, Picture
-from stages.readers import Face, Reject, manifest_bytes
+from stages.releases.readers import Face, Reject, manifest_bytes
 from stages.runtime import plugins, tables
 from stages.runtime.config import DetectParams, IndexParams, Section
 from stages.runtime.errors import Rejected

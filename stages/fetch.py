@@ -19,7 +19,7 @@ from typing import Any
 from stages import digests, download, linked, online, published, registry, subset, unpack
 from stages.digests import Memory
 from stages.pictures import Picture
-from stages.readers import MANIFEST, Reject
+from stages.releases.readers import MANIFEST, Reject
 from stages.runtime import command, plugins, tables
 from stages.runtime.config import FetchParams, SampleParams
 from stages.runtime.errors import UserError

@@ -14,7 +14,7 @@ from typing import Any
 
 from fabnet.boxes import Box, expand
 from stages.faces import pack_faces
-from stages.readers import Face
+from stages.releases.readers import Face
 from stages.runtime import command
 from stages.runtime.config import BoxParams, IndexParams
 from stages.runtime.errors import Rejected

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from stages.readers import MANIFEST, Reject, printable
+from stages.releases.readers import MANIFEST, Reject, printable
 from stages.runtime.errors import UserError
 
 OURS = {MANIFEST, "rejects.parquet"}

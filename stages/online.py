@@ -15,8 +15,8 @@ from stages.digests import Memory
 from stages.download import Source
 from stages.patience import Manners
 from stages.pictures import Picture
-from stages.readers import Reject
 from stages.registry import Entry
+from stages.releases.readers import Reject
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.transfer import Limits

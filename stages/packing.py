@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.readers import Item, Reject, Release
+from stages.releases.readers import Item, Reject, Release
 from stages.runtime import progress, tables, workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import journals, media

@@ -18,7 +18,7 @@ import httpx
 from stages import patience, transfer
 from stages.hosts import server
 from stages.patience import Gates, HaltedError, Manners
-from stages.readers import Reject
+from stages.releases.readers import Reject
 from stages.runtime.errors import Rejected
 from stages.storage.media import image_size
 from stages.transfer import Limits, TransferError

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from stages.readers import inside, printable
+from stages.releases.readers import inside, printable
 from stages.runtime.errors import Rejected, UserError
 
 UNKNOWN = "-"

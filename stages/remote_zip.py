@@ -13,7 +13,7 @@ import httpx
 
 from stages import patience, transfer
 from stages.download import MANNERS, Source
-from stages.joined import Joined
+from stages.releases.joined import Joined
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from stages import joined
-from stages.archives import following_part
 from stages.registry import is_part
+from stages.releases import joined
+from stages.releases.archives import following_part
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_identity, replace_bytes
 

@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from stages import volumes
-from stages.archives import Budget, ZipSource, open_zip
-from stages.readers import Reject, inside, printable
+from stages.releases.archives import Budget, ZipSource, open_zip
+from stages.releases.readers import Reject, inside, printable
 from stages.runtime import progress
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.files import file_identity

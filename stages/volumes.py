@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import rarfile
 
-from stages.readers import inside
+from stages.releases.readers import inside
 from stages.runtime.errors import Rejected, UserError
 
 PROGRAMS = {  # program -> its command; the first that is installed and works is used

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stages.readers import cells, text_lines
+from stages.releases.readers import cells, text_lines
 from stages.runtime.errors import UserError
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})

@@ -22,7 +22,7 @@ from pipelines.own import looking, outputs, parts, sources, videos
 from pipelines.own.looking import Face, Search, Seen
 from pipelines.own.options import Options, about, network, search
 from pipelines.own.parts import Lost, Mark
-from stages.readers import printable
+from stages.releases.readers import printable
 from stages.runtime import progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_identity

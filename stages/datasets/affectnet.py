@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from fabnet.boxes import Box
-from stages.readers import (
+from stages.releases.readers import (
     Face,
     Reject,
     Release,

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from fabnet.boxes import Box
-from stages.readers import Face, Reject, Release, inside, nearest, printable, sha256_by_name
+from stages.releases.readers import Face, Reject, Release, inside, nearest, printable, sha256_by_name
 from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)

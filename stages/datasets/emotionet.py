@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from stages.readers import Face, Reject, Release, cells, nearest, number, printable, sha256_by_name, text_lines
+from stages.releases.readers import Face, Reject, Release, cells, nearest, number, printable, sha256_by_name, text_lines
 from stages.runtime.errors import UserError
 from stages.workbooks import workbook_rows
 

@@ -16,7 +16,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.readers import Face, Reject, Release, inside, nearest, number, printable, sha256_by_name, text_lines
+from stages.releases.readers import (
+    Face,
+    Reject,
+    Release,
+    inside,
+    nearest,
+    number,
+    printable,
+    sha256_by_name,
+    text_lines,
+)
 from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from stages.archives import tar_members
-from stages.readers import Frames, Reject, Release, Track, records
+from stages.releases.archives import tar_members
+from stages.releases.readers import Frames, Reject, Release, Track, records
 from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stages.archives import open_zip, zip_member, zip_sources
-from stages.readers import Clip, Reject, Release, Track, inside, printable, records
+from stages.releases.archives import open_zip, zip_member, zip_sources
+from stages.releases.readers import Clip, Reject, Release, Track, inside, printable, records
 from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)

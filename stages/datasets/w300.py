@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fabnet.boxes import Box, around
-from stages.readers import Face, Reject, Release, inside, printable, sha256_by_name
+from stages.releases.readers import Face, Reject, Release, inside, printable, sha256_by_name
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import read_file

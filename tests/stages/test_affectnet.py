@@ -8,7 +8,7 @@ from media_samples import encoded, noise
 from releases import affectnet, bring, put, small_affectnet
 
 from stages.datasets.affectnet import read
-from stages.readers import Face, Reject
+from stages.releases.readers import Face, Reject
 from stages.runtime.errors import UserError
 
 

@@ -9,7 +9,7 @@ from releases import bring, put
 
 from stages import index, split
 from stages.datasets.aflw import read, wrap
-from stages.readers import Face, Reject
+from stages.releases.readers import Face, Reject
 from stages.runtime import tables
 from stages.runtime.config import BoxParams, FaceSplitParams, IndexParams
 from stages.runtime.errors import Rejected, UserError

@@ -8,7 +8,7 @@ from releases import put
 
 from stages import contact_sheets
 from stages.contact_sheets import MARK, TILE_PX
-from stages.readers import Reject
+from stages.releases.readers import Reject
 from stages.runtime import tables
 from stages.storage.shards import Mark, ShardWriter
 

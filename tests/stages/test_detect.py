@@ -8,7 +8,7 @@ from stages import detect
 from stages.datasets.affectnet import LABELS
 from stages.detection import Found
 from stages.faces import NoFace
-from stages.readers import Face
+from stages.releases.readers import Face
 from stages.runtime import tables
 from stages.runtime.config import DetectParams
 from stages.runtime.errors import Rejected, UserError

@@ -6,7 +6,7 @@ from media_samples import encoded, noise
 from releases import bring, put
 
 from stages.datasets.emotionet import ACTION_UNITS, addresses, lists_of, read, rows
-from stages.readers import Face, Reject
+from stages.releases.readers import Face, Reject
 from stages.runtime.errors import UserError
 
 NAME = "N_0000000201/N_0000000201_{:05d}.jpg"

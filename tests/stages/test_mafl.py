@@ -5,7 +5,7 @@ from releases import bring, put
 
 from stages import index
 from stages.datasets.mafl import read
-from stages.readers import Face, Reject
+from stages.releases.readers import Face, Reject
 from stages.runtime import tables
 from stages.runtime.config import BoxParams, IndexParams
 from stages.runtime.errors import UserError

@@ -11,8 +11,9 @@ from media_samples import encoded, noise
 from releases import frame_members, in_parts, put, tar_gz, voxceleb1, voxceleb2, zip_bytes
 from test_serve_sample import serving as serving_sample
 
-from stages import archives, fetch, serve_sample
-from stages.readers import Track
+from stages import fetch, serve_sample
+from stages.releases import archives
+from stages.releases.readers import Track
 from stages.runtime import plugins, tables
 from stages.runtime.config import FetchParams, SampleParams
 from stages.runtime.errors import UserError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stages import packing
-from stages.readers import Face, Reject, Release
+from stages.releases.readers import Face, Reject, Release
 from stages.runtime import tables
 from stages.runtime.errors import Rejected
 from stages.storage import journals

@@ -6,7 +6,8 @@ import zipfile
 import pytest
 from releases import in_parts, put, zip_bytes
 
-from stages import archives, subset
+from stages import subset
+from stages.releases import archives
 from stages.runtime.errors import UserError
 
 MEMBERS = {f"dev/mp4/id{k}/v/{k:05d}.mp4": random.Random(k).randbytes(900 + 7 * k) for k in range(20)}

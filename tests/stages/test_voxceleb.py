@@ -1,10 +1,10 @@
 import pytest
 from releases import bring, frame_members, put, tar_gz, voxceleb1, voxceleb2, zip_bytes
 
-from stages import readers
 from stages.datasets import voxceleb1 as one
 from stages.datasets import voxceleb2 as two
-from stages.readers import Frames, Reject, Track
+from stages.releases import readers
+from stages.releases.readers import Frames, Reject, Track
 from stages.runtime.errors import UserError
 
 NAMES = ["A.J._Buckley", "Zoë_Name"]

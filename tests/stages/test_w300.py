@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from stages.datasets import w300 as w300_reader
 from stages.datasets.w300 import parse_points, read, read_boxes
-from stages.readers import Face, Reject
+from stages.releases.readers import Face, Reject
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
 

@@ -6,8 +6,8 @@ import zipfile
 import pytest
 from releases import in_parts, put, tar_gz, zip_bytes
 
-from stages import archives
-from stages.readers import Reject
+from stages.releases import archives
+from stages.releases.readers import Reject
 from stages.runtime.errors import Rejected, UserError
 
 MEMBERS = {f"dev/mp4/id{k}/v/{k:05d}.mp4": random.Random(k).randbytes(1000 + k) for k in range(12)}

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
 
-from stages import joined
-from stages.readers import Reject, inside, printable
+from stages.releases import joined
+from stages.releases.readers import Reject, inside, printable
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import MAX_FILE_BYTES
 

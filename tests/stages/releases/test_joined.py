@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from releases import in_parts, put, zip_bytes
 
-from stages import joined
+from stages.releases import joined
 
 
 def test_parts_read_as_one_file_from_any_position(tmp_path):

@@ -1,8 +1,8 @@
 import pytest
 from releases import put
 
-from stages import readers
-from stages.readers import Reject
+from stages.releases import readers
+from stages.releases.readers import Reject
 from stages.runtime.errors import Rejected, UserError
 
 
