@@ -3,7 +3,7 @@
 Reads: a release folder, the data set's registry, or nothing. Writes: links to the release's files with its archives
 unpacked where the reader wants that, rejects, and last of all a manifest with the size and sha256 of every file, so
 that its presence means "complete". Params: sample, the data set's fetch and sample. Environment: where files are handed
-out, and the keys for that (stages/hosts.py).
+out, and the keys for that (stages/acquisition/hosts.py).
 
 A file that has not changed since it was hashed is not hashed again: the journal remembers it.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stages import digests, download, linked, online, published, registry, subset, unpack
-from stages.digests import Memory
-from stages.pictures import Picture
+from stages.acquisition import digests, download, links, online, registry, subset, synthetic, unpack
+from stages.acquisition.digests import Memory
+from stages.acquisition.listed_images import Picture
 from stages.releases.readers import MANIFEST, Reject
 from stages.runtime import command, plugins, tables
 from stages.runtime.config import FetchParams, SampleParams
@@ -48,8 +48,8 @@ def run(
     work = journal / "fetch"
     memory = Memory(work / f"{dataset}.json")
     of_sample = fetch.source == "sample"
-    release = published.release("fetch", dataset, journal, settings, sample.seed) if of_sample else Path(fetch.folder)
-    linked.check_apart(release, out)
+    release = synthetic.release("fetch", dataset, journal, settings, sample.seed) if of_sample else Path(fetch.folder)
+    links.check_apart(release, out)
     (out / MANIFEST).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     rejects: list[Reject] = []
@@ -62,7 +62,7 @@ def run(
     files = _files(dataset, fetch, release, work, rejects)
     if chosen:
         files = subset.completed(files, chosen, work / f"{dataset}.subset")
-    linked.bring(files, out)
+    links.bring(files, out)
     names = sorted(files)
     hashes = digests.sha256_of_all({name: out / name for name in names}, memory, f"fetch {dataset}")
     rows = [{"dataset": dataset, "key": each.key, "stage": "fetch", "reason": each.reason} for each in rejects]
@@ -91,10 +91,10 @@ def _files(dataset: str, fetch: FetchParams, release: Path, work: Path, rejects:
     """Every file that belongs into data/raw, by name; pictures that are listed by address are fetched on the way."""
     module = plugins.load("stages.datasets", dataset)
     wanted = f"put or link the {dataset} release there, expected {module.EXPECTED}; to be had from {module.OWNER}"
-    found = linked.files(release, rejects, wanted)
+    found = links.files(release, rejects, wanted)
     if fetch.source == "http" and (listed := _listed(module, found)):
         rejects += online.bring_pictures(dataset, listed, release, os.environ, work)
-        found = linked.files(release, [], wanted)
+        found = links.files(release, [], wanted)
     if getattr(module, "UNPACK_ARCHIVES", False):
         found = unpack.unpacked(found, work / f"{dataset}.unpacked", rejects)
     return found

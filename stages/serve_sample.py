@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from stages import digests, linked, online, published
-from stages.digests import Memory
-from stages.registry import Entry
+from stages.acquisition import digests, links, online, synthetic
+from stages.acquisition.digests import Memory
+from stages.acquisition.registry import Entry
 from stages.runtime import command, plugins
 from stages.runtime.config import Params
 
@@ -48,7 +48,7 @@ def run(*, journal: Path = Path(".journal"), params: Params) -> None:
     """
     items: dict[str, Item] = {}
     for dataset in params.datasets:
-        release = published.release("serve", dataset, journal, params.dataset[dataset].sample, params.sample.seed)
+        release = synthetic.release("serve", dataset, journal, params.dataset[dataset].sample, params.sample.seed)
         items |= shelf(dataset, release, journal / "serve" / f"{dataset}.json")
     with listening(items, PORT) as server:
         log.info("serving %d files; in another terminal: export FABNET_MIRROR=%s", len(items), address(server))
@@ -60,7 +60,7 @@ def run(*, journal: Path = Path(".journal"), params: Params) -> None:
 
 def shelf(dataset: str, release: Path, memory: Path) -> dict[str, Item]:
     """Path below the server's root -> item, for every file of a release and for its registry."""
-    files = linked.files(release, [], f"the sample of {dataset} is empty")
+    files = links.files(release, [], f"the sample of {dataset} is empty")
     hashes = digests.sha256_of_all(files, Memory(memory), f"serve {dataset}")
     module = plugins.load("stages.datasets", dataset)
     by_address = {name for name, _ in module.addresses(files)} if hasattr(module, "addresses") else set[str]()

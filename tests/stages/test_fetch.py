@@ -7,7 +7,8 @@ from releases import bring, put
 
 import stages.datasets
 import stages.sample
-from stages import digests, fetch
+from stages import fetch
+from stages.acquisition import digests
 from stages.runtime import plugins, tables
 from stages.runtime.config import FetchParams, SampleParams
 from stages.runtime.errors import UserError

@@ -6,7 +6,8 @@ import httpx
 import pytest
 from releases import put
 
-from stages import registry, serve_sample
+from stages import serve_sample
+from stages.acquisition import registry
 
 
 @contextmanager

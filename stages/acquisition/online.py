@@ -10,16 +10,16 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from stages import download, hosts, patience, pictures, registry, remote_zip, transfer
-from stages.digests import Memory
-from stages.download import Source
-from stages.patience import Manners
-from stages.pictures import Picture
-from stages.registry import Entry
+from stages.acquisition import download, hosts, listed_images, registry, remote_zip, retries, transfer
+from stages.acquisition.digests import Memory
+from stages.acquisition.download import Source
+from stages.acquisition.listed_images import Picture
+from stages.acquisition.registry import Entry
+from stages.acquisition.retries import Manners
+from stages.acquisition.transfer import Limits
 from stages.releases.readers import Reject
 from stages.runtime import progress
 from stages.runtime.errors import UserError
-from stages.transfer import Limits
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def entries(dataset: str, committed: Path, environment: Mapping[str, str], work:
     with transfer.client() as client:
         try:
             attempt = partial(transfer.attempt, client, address, copy, Limits(most=MAX_INDEX_BYTES))
-            patience.repeated(attempt, copy, Manners(tries=3), threading.Event())
+            retries.repeated(attempt, copy, Manners(tries=3), threading.Event())
         except transfer.TransferError as error:
             raise UserError(f"{hosts.shown(address)} should list the mirror's {dataset}: {error}") from None
     return registry.parse(copy.read_text(encoding="utf-8", errors="replace"), hosts.shown(address))
@@ -97,7 +97,7 @@ def bring_pictures(
     """
     mirror = hosts.mirror(dataset, environment)
     wanted = [Picture(name, (*([mirror.address(name)] if mirror else []), *addresses)) for name, addresses in listed]
-    results = pictures.bring(wanted, folder, journal / f"{dataset}.addresses.jsonl")
+    results = listed_images.bring(wanted, folder, journal / f"{dataset}.addresses.jsonl")
     for result in progress.track(results, len(wanted), f"fetch {dataset}", "pictures"):
         if result is not None:
             yield result

@@ -5,8 +5,9 @@ import pytest
 from releases import in_parts, zip_bytes
 from test_serve_sample import serving
 
-from stages import remote_zip, serve_sample
-from stages.download import Source
+from stages import serve_sample
+from stages.acquisition import remote_zip
+from stages.acquisition.download import Source
 from stages.runtime.errors import UserError
 
 MEMBERS = {

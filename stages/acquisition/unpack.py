@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from stages import volumes
+from stages.acquisition import rar
 from stages.releases.archives import Budget, ZipSource, open_zip
 from stages.releases.readers import Reject, inside, printable
 from stages.runtime import progress
@@ -142,13 +142,13 @@ def _unpack_tar(archive: Archive, folder: Path) -> None:
 
 
 def _unpack_rar(archive: Archive, folder: Path) -> None:
-    members = volumes.members(archive.paths)
+    members = rar.members(archive.paths)
     for member in members:
         _safe(member.name)
         if not member.is_file:
             raise Rejected(f"{printable(member.name)} is a link or device")
     archive.budget().spend(sum(member.size for member in members))
-    volumes.extract(archive.paths, members, folder)
+    rar.extract(archive.paths, members, folder)
 
 
 def _write(folder: Path, name: str, file: IO[bytes], budget: Budget) -> None:

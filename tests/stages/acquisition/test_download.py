@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from faulty_server import FINE, Fault, Site, random_faults, serving
 
-from stages import download, registry, transfer
-from stages.digests import Memory
-from stages.download import Source
-from stages.patience import Manners
-from stages.registry import Entry
+from stages.acquisition import download, registry, transfer
+from stages.acquisition.digests import Memory
+from stages.acquisition.download import Source
+from stages.acquisition.registry import Entry
+from stages.acquisition.retries import Manners
 from stages.runtime.errors import UserError
 
 HASTY = Manners(first_wait_s=0.001, longest_wait_s=0.05)

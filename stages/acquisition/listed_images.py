@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import httpx
 
-from stages import patience, transfer
-from stages.hosts import server
-from stages.patience import Gates, HaltedError, Manners
+from stages.acquisition import retries, transfer
+from stages.acquisition.hosts import server
+from stages.acquisition.retries import Gates, HaltedError, Manners
+from stages.acquisition.transfer import Limits, TransferError
 from stages.releases.readers import Reject
 from stages.runtime.errors import Rejected
 from stages.storage.media import image_size
-from stages.transfer import Limits, TransferError
 
 MANNERS = Manners(at_once=24, per_host=6, tries=3, longest_wait_s=60.0)
 LIMITS = Limits(most=20 * 2**20, seconds=60.0)
@@ -115,7 +115,7 @@ class _Asker:
         partial = target.with_name(f".{target.name}.partial")
         transfer.forget(partial)  # of another address, perhaps
         try:
-            patience.repeated(lambda: self._once(address, partial), partial, self.manners, self.halt)
+            retries.repeated(lambda: self._once(address, partial), partial, self.manners, self.halt)
             partial.replace(target)
         finally:
             transfer.forget(partial)

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from releases import in_parts, put, zip_bytes
 
-from stages import subset
+from stages.acquisition import subset
 from stages.releases import archives
 from stages.runtime.errors import UserError
 

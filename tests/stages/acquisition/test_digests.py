@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from stages import digests
-from stages.digests import Memory
+from stages.acquisition import digests
+from stages.acquisition.digests import Memory
 
 
 @pytest.fixture

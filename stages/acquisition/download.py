@@ -16,13 +16,13 @@ from typing import Literal, NamedTuple
 
 import httpx
 
-from stages import patience, registry, transfer
-from stages.digests import Memory
-from stages.patience import ContentError, Gates, HaltedError, Manners
-from stages.registry import Entry
+from stages.acquisition import registry, retries, transfer
+from stages.acquisition.digests import Memory
+from stages.acquisition.registry import Entry
+from stages.acquisition.retries import ContentError, Gates, HaltedError, Manners
+from stages.acquisition.transfer import Limits, TransferError
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
-from stages.transfer import Limits, TransferError
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class _Fetcher:
     def _fetch(self, entry: Entry) -> Entry:
         """The entry with the size and digest that were found."""
         partial = _beside(self.folder / entry.name)
-        found = patience.repeated(lambda: self._once(entry, partial), partial, self.manners, self.halt)
+        found = retries.repeated(lambda: self._once(entry, partial), partial, self.manners, self.halt)
         self.meter.file_done()
         return found
 

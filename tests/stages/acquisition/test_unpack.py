@@ -9,12 +9,12 @@ import pytest
 import rar_files
 from releases import put, tar_gz, zip_bytes
 
-from stages import unpack, volumes
+from stages.acquisition import rar, unpack
 from stages.runtime.errors import UserError
 
 MEMBERS = {f"top/{k % 2}/{k}.jpg": random.Random(k).randbytes(3000 + k) for k in range(9)}
 BARE = {f"{k}.csv": random.Random(k).randbytes(50) for k in range(3)}
-RAR_PROGRAMS = [name for name in volumes.PROGRAMS if shutil.which(name)]
+RAR_PROGRAMS = [name for name in rar.PROGRAMS if shutil.which(name)]
 
 
 def unpacked(tmp_path) -> dict[str, bytes]:
@@ -190,7 +190,7 @@ def test_a_missing_last_volume_of_a_rar_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x"])
 def test_a_rar_with_an_unsafe_name_is_refused_before_any_program_sees_it(tmp_path, name, monkeypatch):
-    monkeypatch.setattr(volumes, "extract", lambda *_: pytest.fail("handed on"))
+    monkeypatch.setattr(rar, "extract", lambda *_: pytest.fail("handed on"))
     rar_files.write(tmp_path / "release", "made", {name: b"x"})
     with pytest.raises(UserError, match="leads out"):
         unpacked(tmp_path)

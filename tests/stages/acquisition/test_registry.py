@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from stages import registry
-from stages.registry import Entry
+from stages.acquisition import registry
+from stages.acquisition.registry import Entry
 from stages.runtime import plugins
 from stages.runtime.errors import UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MD5 = "md5:" + "0" * 32
 
 

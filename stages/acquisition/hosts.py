@@ -85,5 +85,7 @@ def _checked(base: str, variable: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise UserError(f"{variable} should be an http(s) address without a login in it; see stages/hosts.py")
+        raise UserError(
+            f"{variable} should be an http(s) address without a login in it; see stages/acquisition/hosts.py"
+        )
     return base

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from stages.registry import is_part
+from stages.acquisition.registry import is_part
 from stages.releases import joined
 from stages.releases.archives import following_part
 from stages.runtime.errors import UserError

@@ -4,10 +4,10 @@ import pytest
 from faulty_server import FINE, Fault, Site, serving
 from media_samples import encoded, noise
 
-from stages import pictures
-from stages.patience import Manners
-from stages.pictures import Picture
-from stages.transfer import Limits
+from stages.acquisition import listed_images
+from stages.acquisition.listed_images import Picture
+from stages.acquisition.retries import Manners
+from stages.acquisition.transfer import Limits
 
 HASTY = Manners(at_once=8, per_host=4, tries=2, first_wait_s=0.001, longest_wait_s=0.01)
 JPEG = encoded(noise(40, 30))
@@ -20,10 +20,10 @@ def site():
         yield serving_site
 
 
-def bring(site, tmp_path, wanted: dict[str, list[str]], limits: Limits = pictures.LIMITS) -> dict[str, str]:
+def bring(site, tmp_path, wanted: dict[str, list[str]], limits: Limits = listed_images.LIMITS) -> dict[str, str]:
     """Reason by name of those that are not there."""
     listed = [Picture(name, tuple(f"{site.url}/{path}" for path in paths)) for name, paths in wanted.items()]
-    results = list(pictures.bring(listed, tmp_path / "release", tmp_path / "journal.jsonl", HASTY, limits))
+    results = list(listed_images.bring(listed, tmp_path / "release", tmp_path / "journal.jsonl", HASTY, limits))
     assert len(results) == len(listed)
     assert {path.name for path in (tmp_path / "release").rglob(".*")} == set()
     return {reject.key: reject.reason for reject in results if reject}

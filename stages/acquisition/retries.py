@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import tenacity
 
-from stages.hosts import server
-from stages.transfer import SlowError, TransferError
+from stages.acquisition.hosts import server
+from stages.acquisition.transfer import SlowError, TransferError
 
 T = TypeVar("T")
 

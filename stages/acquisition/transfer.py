@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from stages.hosts import server, shown
+from stages.acquisition.hosts import server, shown
 
 CONNECT_S = 20.0
 STALL_S = 60.0  # without a single byte

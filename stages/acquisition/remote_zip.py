@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from stages import patience, transfer
-from stages.download import MANNERS, Source
+from stages.acquisition import retries, transfer
+from stages.acquisition.download import MANNERS, Source
 from stages.releases.joined import Joined
 from stages.runtime import progress
 from stages.runtime.errors import UserError
@@ -26,7 +26,7 @@ def joined_parts(client: httpx.Client, sources: Sequence[Source]) -> Joined:
     def read(part: int, start: int, count: int) -> tuple[bytes, int]:
         address, login = sources[part]
         attempt = partial(transfer.read_range, client, address, start, count, login)
-        return patience.repeated(attempt, Path("none"), MANNERS, threading.Event())
+        return retries.repeated(attempt, Path("none"), MANNERS, threading.Event())
 
     sizes = [read(part, 0, 1)[1] for part in range(len(sources))]
     return Joined(sizes, lambda part, start, count: read(part, start, count)[0])

@@ -1,7 +1,7 @@
 import pytest
 
-from stages import hosts
-from stages.hosts import Host
+from stages.acquisition import hosts
+from stages.acquisition.hosts import Host
 from stages.runtime.errors import UserError
 
 KEYED = {"FABNET_VOXCELEB_URL": "https://owner.example/download/voxceleb", "FABNET_VOXCELEB_KEY": "k&y"}
