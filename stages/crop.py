@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from fabnet.images import scale_pad_centre
-from stages import contact_sheets
-from stages.packing import Job, Picture, pack, picture
+from stages.preparation import contact_sheets
+from stages.preparation.packing import Job, Picture, pack, picture
 from stages.releases.readers import Clip, Frames, Reject, Track, manifest_bytes
 from stages.runtime import command, plugins
 from stages.runtime.config import CropParams, GeometryParams

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from fabnet.boxes import Box, PixelBox, area, clamp, follow, whole
 from fabnet.images import cut, resize
-from stages import contact_sheets, packing
-from stages.packing import Finish, Picture
+from stages.preparation import contact_sheets, packing
+from stages.preparation.packing import Finish, Picture
 from stages.releases.readers import Face, Reject, manifest_bytes
 from stages.runtime import plugins, tables
 from stages.runtime.config import DetectParams, IndexParams, Section

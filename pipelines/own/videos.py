@@ -1,7 +1,7 @@
 """Frames of a user's own video, one at a time: upright, with their time in seconds, as far as they can be decoded.
 
-Unlike `stages.storage.media`, which refuses a clip that breaks off, what decodes is handed out and the end tells the rest:
-nobody wants to lose an hour of video for its last second.
+Unlike `stages.storage.media`, which refuses a clip that breaks off, what decodes is handed out and the end reports the
+rest: nobody wants to lose an hour of video for its last second.
 """
 
 import re

@@ -1,8 +1,8 @@
 """What a release consists of: `data/registry/<dataset>.txt`, one file per line, and how much of it is there.
 
 A line holds four words: name, size in bytes, digest as `<algorithm>:<hex>`, and the host that hands the file out
-(see stages/acquisition/hosts.py). `-` stands for a size or digest that the owner does not publish: it is recorded when the file
-is first downloaded, and checked from then on. Blanks and the like in a name are written as in an address (`%20`).
+(see stages/acquisition/hosts.py). `-` stands for a size or digest that the owner does not publish: it is recorded when
+the file is first downloaded, and checked from then on. Blanks and the like in a name are written as in a URL (`%20`).
 `#` begins a comment.
 """
 

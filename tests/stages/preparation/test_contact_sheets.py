@@ -6,8 +6,8 @@ import pyarrow as pa
 from media_samples import encoded, noise
 from releases import put
 
-from stages import contact_sheets
-from stages.contact_sheets import MARK, TILE_PX
+from stages.preparation import contact_sheets
+from stages.preparation.contact_sheets import MARK, TILE_PX
 from stages.releases.readers import Reject
 from stages.runtime import tables
 from stages.storage.shards import Mark, ShardWriter

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from stages import packing
+from stages.preparation import packing
 from stages.releases.readers import Face, Reject, Release
 from stages.runtime import tables
 from stages.runtime.errors import Rejected
