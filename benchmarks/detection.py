@@ -20,7 +20,8 @@ from pathlib import Path
 
 import cv2
 
-from stages import detect, detection
+from stages import detect
+from stages.faces import detection
 from stages.releases.readers import MANIFEST, Face
 from stages.runtime import plugins
 from stages.runtime.errors import Rejected

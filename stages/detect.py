@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as pa
 
 from fabnet.boxes import Box, choose_face, square
-from stages import detection
-from stages.detection import Detector
-from stages.faces import NoFace, pack_faces
+from stages.faces import detection
+from stages.faces.cutting import NoFace, pack_faces
+from stages.faces.detection import Detector
 from stages.releases.readers import Face, Reject
 from stages.runtime import command, tables
 from stages.runtime.config import DetectParams

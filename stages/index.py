@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fabnet.boxes import Box, expand
-from stages.faces import pack_faces
+from stages.faces.cutting import pack_faces
 from stages.releases.readers import Face
 from stages.runtime import command
 from stages.runtime.config import BoxParams, IndexParams

@@ -16,8 +16,8 @@ import numpy as np
 from fabnet.boxes import Box, PixelBox, area, clamp, expand, square, whole
 from fabnet.images import cut, resize
 from pipelines.own import sources, videos
-from stages import detection
 from stages.detect import MAX_ENLARGED_PX
+from stages.faces import detection
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from pipelines.own.looking import Search
-from stages import detection
+from stages.faces import detection
 from stages.runtime.config import DetectParams
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest

@@ -6,7 +6,7 @@ from typing import Any
 import dlib
 import numpy as np
 
-from stages.detection import Detector, Found, around
+from stages.faces.detection import Detector, Found, around
 from stages.storage.media import Image
 
 WEIGHTS = ""

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from fabnet.images import resize
-from stages.detection import Detector, Found
+from stages.faces.detection import Detector, Found
 from stages.runtime.errors import UserError
 from stages.storage.media import Image
 

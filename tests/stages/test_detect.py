@@ -6,8 +6,8 @@ from releases import affectnet, bring
 from fabnet.boxes import overlap
 from stages import detect
 from stages.datasets.affectnet import LABELS
-from stages.detection import Found
-from stages.faces import NoFace
+from stages.faces.cutting import NoFace
+from stages.faces.detection import Found
 from stages.releases.readers import Face
 from stages.runtime import tables
 from stages.runtime.config import DetectParams

@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 import fabnet as library
 from fabnet import boxes, images, model_file
 from pipelines.own import tabulate
-from stages import detect, detection
+from stages import detect
+from stages.faces import detection
 from stages.runtime import tables, workers
 from stages.storage.shards import Shards
 

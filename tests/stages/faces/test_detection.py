@@ -6,8 +6,8 @@ import pytest
 from media_samples import drawn_faces, noise
 from toy_yunet import network
 
-from stages import detection
 from stages.detectors import dlib_cnn, dlib_hog, yunet
+from stages.faces import detection
 from stages.runtime.config import DetectParams
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
