@@ -13,9 +13,9 @@ import torch
 from packaging.requirements import Requirement
 
 from pipelines import graph, prerequisites
-from stages import models
 from stages.runtime import config
 from stages.runtime.errors import UserError
+from stages.training import models
 
 SHOWN = ("torch", "opencv-python", "dlib", "av", "dvc", "prefect", "fastapi", "pandas", "pyarrow", "numpy", "pydantic")
 LOW_DISK_GB = 5.0

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from fabnet import crops
-from stages import models
 from stages.runtime import command, config, progress, tables
 from stages.runtime.errors import Rejected
 from stages.storage import journals, media
 from stages.storage.shards import Shards
+from stages.training import models
 
 log = logging.getLogger(__name__)
 

@@ -22,12 +22,13 @@ from torch import Tensor
 
 from fabnet import crops, pairs, retrieval
 from fabnet.model import FAbNet, Mix
-from stages import figures, models
+from stages import figures
 from stages.runtime import command, config, tables
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
 from stages.storage.shards import Shards
-from stages.trackset import TrackSet
+from stages.training import models
+from stages.training.trackset import TrackSet
 
 log = logging.getLogger(__name__)
 

@@ -23,11 +23,12 @@ from fabnet import model_file
 from fabnet.loading import BROUGHT
 from fabnet.method import Method
 from fabnet.model_file import Crop, Description, Head
-from stages import model_card, models, results
+from stages import model_card, results
 from stages.runtime import command, config, tables
 from stages.runtime.config import DetectParams, Params
 from stages.runtime.errors import UserError
 from stages.storage import journals
+from stages.training import models
 
 log = logging.getLogger(__name__)
 

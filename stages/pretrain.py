@@ -11,9 +11,9 @@ weights as one that was not: bit for bit on a CPU, up to the order in which a GP
 from pathlib import Path
 from typing import Any
 
-from stages import training
 from stages.runtime import command
 from stages.runtime.config import PretrainParams
+from stages.training import loop
 
 SECTIONS = {"datasets": "tracks", "params": "pretrain", "method_params": "method.{method}"}
 
@@ -31,7 +31,7 @@ def run(
     journal: Path = Path(".journal"),
 ) -> None:
     """Train `method` from `seed` and write its model folder `out`."""
-    training.make(
+    loop.make(
         stage="pretrain",
         method=method,
         seed=seed,

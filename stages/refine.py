@@ -8,9 +8,9 @@ Params: tracks, pretrain, refine, method.<method>.
 from pathlib import Path
 from typing import Any
 
-from stages import training
 from stages.runtime import command
 from stages.runtime.config import PretrainParams, RefineParams
+from stages.training import loop
 
 SECTIONS = {
     "datasets": "tracks",
@@ -35,7 +35,7 @@ def run(
     journal: Path = Path(".journal"),
 ) -> None:
     """Train `method` on from the model folder `start` and write its own model folder `out`."""
-    training.make(
+    loop.make(
         stage="refine",
         method=method,
         seed=seed,

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from fabnet import train
 from fabnet.encoder import Encoder
 from fabnet.method import Method
-from stages import models
 from stages.runtime import config, plugins
+from stages.training import models
 
 NAMES = plugins.names("fabnet.pretext")
 SIZES = [32, 64]

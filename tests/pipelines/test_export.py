@@ -14,8 +14,8 @@ from fabnet.network import Network
 from fabnet.pretext import fabnet as single
 from fabnet.pretext import own, pca
 from pipelines import export
-from stages import models
 from stages.runtime.errors import UserError
+from stages.training import models
 
 FACES = np.random.default_rng(1).random((7, 3, 32, 32), np.float32)
 

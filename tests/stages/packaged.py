@@ -11,10 +11,11 @@ import torch
 from probe_samples import mean_face
 
 from fabnet.method import Method
-from stages import embed, models, package, probe
+from stages import embed, package, probe
 from stages.runtime import config, tables
 from stages.runtime.config import Params
 from stages.storage import media, shards
+from stages.training import models
 
 ROOT = Path(__file__).parents[2]
 SIZE_PX, CROP_PX = 32, 64

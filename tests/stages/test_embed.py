@@ -11,10 +11,11 @@ from torch import nn
 
 from fabnet import crops
 from fabnet.pretext import random
-from stages import embed, models
+from stages import embed
 from stages.runtime import config, tables
 from stages.runtime.errors import UserError
 from stages.storage import media, shards
+from stages.training import models
 
 SIZE_PX = 32
 

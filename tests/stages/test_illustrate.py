@@ -8,10 +8,11 @@ import torch
 from track_samples import METHOD_PARAMS, PARAMS, write_tracks
 
 from fabnet.pretext import fabnet, fabnet_sources
-from stages import figures, illustrate, models
+from stages import figures, illustrate
 from stages.runtime import config, tables
 from stages.runtime.errors import UserError
 from stages.storage import media, shards
+from stages.training import models
 
 SIZE_PX, COUNT, DIMS = 32, 9, 4
 METHODS = ["fabnet", "fabnet_sources", "random"]

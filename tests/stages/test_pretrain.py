@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from track_samples import METHOD_PARAMS, PARAMS, params, write_tracks
 
 from fabnet.pretext import fabnet
-from stages import models, pretrain, training
+from stages import pretrain
 from stages.runtime import tables
 from stages.runtime.errors import UserError
+from stages.training import loop, models
 
 ROOT = Path(__file__).parents[2]
 FILES = (
@@ -139,7 +140,7 @@ def test_a_run_that_stopped_goes_on_after_its_last_epoch(tmp_path: Path, monkeyp
     write_tracks(tmp_path)
     whole = run(tmp_path, "whole")
     asked: list[tuple[int, ...]] = []
-    draw, record = training.np.random.default_rng, training.record
+    draw, record = loop.np.random.default_rng, loop.record
 
     def noted(state: tuple[int, ...]) -> Any:
         asked.append(state)
@@ -150,12 +151,12 @@ def test_a_run_that_stopped_goes_on_after_its_last_epoch(tmp_path: Path, monkeyp
         if trainer.epoch == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "record", dying)
+    monkeypatch.setattr(loop, "record", dying)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(training, "record", record)
-    monkeypatch.setattr(training.np.random, "default_rng", noted)
+    monkeypatch.setattr(loop, "record", record)
+    monkeypatch.setattr(loop.np.random, "default_rng", noted)
     assert contents(run(tmp_path)) == contents(whole)
     assert asked == [(0,), (0, 3)]  # validation, third epoch
 
@@ -164,16 +165,16 @@ def test_other_settings_do_not_go_on_from_the_journal(tmp_path: Path, monkeypatc
     write_tracks(tmp_path)
     changed = params(lr=5e-3)
     expected = contents(run(tmp_path, "expected", params=changed))
-    record = training.record
+    record = loop.record
 
     def dying(*rest: Any) -> None:
         record(*rest)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "record", dying)
+    monkeypatch.setattr(loop, "record", dying)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
-    monkeypatch.setattr(training, "record", record)
+    monkeypatch.setattr(loop, "record", record)
     assert contents(run(tmp_path, params=changed)) == expected
 
 

@@ -9,10 +9,11 @@ from track_samples import METHOD_PARAMS, params, write_tracks
 
 from fabnet import train
 from fabnet.pretext import fabnet_sources
-from stages import models, pretrain, refine
+from stages import pretrain, refine
 from stages.runtime import tables
 from stages.runtime.config import RefineParams
 from stages.runtime.errors import UserError
+from stages.training import models
 
 SOURCES = {**METHOD_PARAMS, "sources": 2}
 

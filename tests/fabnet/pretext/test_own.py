@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.pretext import own
-from stages import models
+from stages.training import models
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.1]
 FRAMES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -16,10 +16,11 @@ from track_samples import params
 
 from fabnet import crops
 from fabnet.model import FAbNet
-from stages import embed, models, pretrain
+from stages import embed, pretrain
 from stages.runtime import config, tables
 from stages.runtime.errors import UserError
 from stages.storage import media
+from stages.training import models
 
 OURS = {"encoder": "encoder", "sampler": "decoder", "confidence": "mask"}
 

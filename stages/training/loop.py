@@ -14,12 +14,12 @@ from torch import Tensor
 
 from fabnet import pairs, train
 from fabnet.method import Method
-from stages import models
 from stages.runtime import plugins, progress, tables
 from stages.runtime.config import PretrainParams
 from stages.runtime.errors import UserError
 from stages.storage import journals
-from stages.trackset import TrackSet
+from stages.training import models
+from stages.training.trackset import TrackSet
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fabnet.pretext import fabnet, random
-from stages import models
 from stages.runtime.errors import UserError
+from stages.training import models
 
 SETTINGS = {"width": 4, "embedding": 6}
 CARD = models.ModelCard("fabnet", 3, 32, SETTINGS, ["voxceleb1"], 12)

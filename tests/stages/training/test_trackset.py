@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from track_samples import PARTS, SIDE_PX, frame_image, write_tracks
 
-from stages import trackset
 from stages.runtime import tables
 from stages.runtime.errors import UserError
-from stages.trackset import TrackSet
+from stages.training import trackset
+from stages.training.trackset import TrackSet
 
 JITTER = {"voxceleb1": (36, 40), "voxceleb2": (32, 34)}
 
