@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from stages import scores
-from stages.scores import METRICS
+from stages.evaluation import scores
+from stages.evaluation.scores import METRICS
 
 Row = Mapping[str, Any]  # of tables.METRICS
 Verdict = Literal["same", "open", "better", "worse", "apart", "added", "removed"]

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from pipelines.changes import KEY, Change, Row, compared, is_headline, order
-from stages.scores import MEAN, METRICS, axis
+from stages.evaluation.scores import MEAN, METRICS, axis
 
 MARKS = {"better": "better", "worse": "worse", "apart": "apart", "added": "new", "removed": "gone"}
 COLOURS = {"better": "green", "worse": "red", "apart": "yellow"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.changes import is_headline
-from stages import scores
+from stages.evaluation import scores
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.evaluation.scores import METRICS, axis
 from stages.plots import CONTROL
-from stages.scores import METRICS, axis
 
 Row = Mapping[str, Any]  # of DIFFERENCES
 

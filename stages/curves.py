@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages import scores
+from stages.evaluation import scores
 from stages.plots import CONTROL, INK, colours, png, tidy
 
 Array = NDArray[np.float64]

@@ -19,10 +19,10 @@ import numpy as np
 from safetensors.torch import save_file
 
 from fabnet.probe_head import Probe
-from stages import identities, labelled, scores
-from stages.labelled import Images, Task, TaskName
+from stages.evaluation import identities, labelled, scores
+from stages.evaluation.labelled import Images, Task, TaskName
+from stages.evaluation.scores import Bootstrap, Predictions, Score
 from stages.runtime import command, config, plugins, tables
-from stages.scores import Bootstrap, Predictions, Score
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from stages import curves, effort, inventory, page, plots, results, revision, scores
+from stages import curves, effort, inventory, page, plots, results, revision
+from stages.evaluation import scores
 from stages.plots import Curve
 from stages.results import Tested
 from stages.runtime import command, config, stopwatch, tables

@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fabnet import metrics
-from stages import curves, scores
+from stages import curves
 from stages.curves import LEVELS, Trade
+from stages.evaluation import scores
+from stages.evaluation.scores import Array, Bootstrap, Predictions
 from stages.runtime import tables
 from stages.runtime.config import Params
 from stages.runtime.errors import UserError
-from stages.scores import Array, Bootstrap, Predictions
 
 CONTROLS = ("random", "fabnet")  # what every method is compared with in pairs: the untrained encoder, and FAb-Net
 

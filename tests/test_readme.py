@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import readme
-from stages import scores
+from stages.evaluation import scores
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from stages import scores
+from stages.evaluation import scores
+from stages.evaluation.scores import Bootstrap, Predictions
 from stages.runtime import config
 from stages.runtime.errors import UserError
-from stages.scores import Bootstrap, Predictions
 
 NAMES = ("neutral", "happy", "sad")
 BOOTSTRAP = Bootstrap(resamples=500, confidence=0.95, seed=7)

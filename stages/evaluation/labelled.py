@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from fabnet.probe_head import Crops, Probe, Samples, Settings
+from stages.evaluation.scores import Predictions
 from stages.runtime import config, tables
 from stages.runtime.errors import UserError
-from stages.scores import Predictions
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fabnet import retrieval
-from stages.scores import Predictions
+from stages.evaluation.scores import Predictions
 
 
 def leakage(embeddings: pa.Table) -> tuple[list[str], Predictions]:
