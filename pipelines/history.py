@@ -16,7 +16,7 @@ from rich.console import Console
 from pipelines import revisions
 from pipelines.changes import CHANGES, ESTIMATE, KEY, compared, rows
 from pipelines.changes_view import Report, table, view
-from stages import page
+from stages.reporting import page
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from fabnet import crops, pairs, retrieval
 from fabnet.model import FAbNet, Mix
-from stages import figures
+from stages.reporting import figures
 from stages.runtime import command, config, tables
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media

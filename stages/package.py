@@ -23,7 +23,7 @@ from fabnet import model_file
 from fabnet.loading import BROUGHT
 from fabnet.method import Method
 from fabnet.model_file import Crop, Description, Head
-from stages import model_card, results
+from stages.reporting import model_card, results
 from stages.runtime import command, config, tables
 from stages.runtime.config import DetectParams, Params
 from stages.runtime.errors import UserError

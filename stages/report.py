@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from stages import curves, effort, inventory, page, plots, results, revision
 from stages.evaluation import scores
-from stages.plots import Curve
-from stages.results import Tested
+from stages.reporting import curves, effort, inventory, page, plots, results, revision
+from stages.reporting.plots import Curve
+from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch, tables
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from fabnet.images import cut, resize
 from pipelines.own import looking, outputs, sources, videos
 from pipelines.own.embed import rgb
 from pipelines.own.options import Count, Flag, Options, about, network, search
-from stages import figures
+from stages.reporting import figures
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.files import replace_bytes

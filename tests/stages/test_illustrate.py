@@ -8,7 +8,8 @@ import torch
 from track_samples import METHOD_PARAMS, PARAMS, write_tracks
 
 from fabnet.pretext import fabnet, fabnet_sources
-from stages import figures, illustrate
+from stages import illustrate
+from stages.reporting import figures
 from stages.runtime import config, tables
 from stages.runtime.errors import UserError
 from stages.storage import media, shards

@@ -13,8 +13,8 @@ import pytest
 from report_samples import parameters, run, write_inputs
 from ruamel.yaml import YAML
 
-from stages import curves, inventory, results
 from stages.evaluation import scores
+from stages.reporting import curves, inventory, results
 from stages.runtime import config, stopwatch, tables
 from stages.runtime.errors import UserError
 

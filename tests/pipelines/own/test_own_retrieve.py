@@ -3,7 +3,7 @@ import pytest
 from media_samples import drawn_faces
 from own_samples import FACE, fabnet, moving, picture, video
 
-from stages import figures
+from stages.reporting import figures
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from stages import effort
+from stages.reporting import effort
 from stages.runtime import config
 from stages.runtime.stopwatch import Timing
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def timing(wall_s: float, device: str = "cpu") -> Timing:

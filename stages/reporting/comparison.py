@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.evaluation.scores import METRICS, axis
-from stages.plots import CONTROL
+from stages.reporting.plots import CONTROL
 
 Row = Mapping[str, Any]  # of DIFFERENCES
 

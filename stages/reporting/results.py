@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fabnet import metrics
-from stages import curves
-from stages.curves import LEVELS, Trade
 from stages.evaluation import scores
 from stages.evaluation.scores import Array, Bootstrap, Predictions
+from stages.reporting import curves
+from stages.reporting.curves import LEVELS, Trade
 from stages.runtime import tables
 from stages.runtime.config import Params
 from stages.runtime.errors import UserError

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.revision import code_rev
+from stages.reporting.revision import code_rev
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages import plots
+from stages.reporting import plots
 
 METHODS = ["fabnet", "random", "split_brain", "jigsaw", "rotation"]
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from stages.evaluation import scores
-from stages.plots import CONTROL, INK, colours, png, tidy
+from stages.reporting.plots import CONTROL, INK, colours, png, tidy
 
 Array = NDArray[np.float64]
 

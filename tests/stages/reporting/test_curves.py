@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages import curves
+from stages.reporting import curves
 
 METHODS = [*(f"method{number}" for number in range(9)), "random"]
 

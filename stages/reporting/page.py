@@ -9,10 +9,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from stages import comparison
 from stages.evaluation import scores
 from stages.evaluation.scores import METRICS, axis
-from stages.results import CONTROLS, Tested
+from stages.reporting import comparison
+from stages.reporting.results import CONTROLS, Tested
 from stages.runtime.config import Params
 
 Row = Mapping[str, Any]  # of METRICS

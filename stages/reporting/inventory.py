@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from stages import supplement
-from stages.curves import Learning
-from stages.plots import Curve
-from stages.results import Run
+from stages.reporting import supplement
+from stages.reporting.curves import Learning
+from stages.reporting.plots import Curve
+from stages.reporting.results import Run
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media

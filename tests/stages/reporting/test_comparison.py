@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from stages import comparison
+from stages.reporting import comparison
 
 
 def row(method: str, low: float, high: float, *, control: str = "random", **more: Any) -> dict[str, Any]:
