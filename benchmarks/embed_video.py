@@ -24,9 +24,9 @@ import numpy as np
 from pipelines.own import looking, options
 from pipelines.own.embed import embed
 from pipelines.own.options import Options
-from stages.sample.studio import clip, identity
-from stages.sample.studio.camera import Camera
-from stages.sample.studio.seeds import generator
+from stages.synthetic.studio import clip, identity
+from stages.synthetic.studio.camera import Camera
+from stages.synthetic.studio.seeds import generator
 
 WIDTH_PX, HEIGHT_PX, FPS, RENDERED = 1280, 720, 25, 50
 LEAST_RATIO, MOST_GB = 0.8, 1.5

@@ -8,8 +8,8 @@ import numpy as np
 
 from pipelines.own.attributes import Values
 from pipelines.own.looking import Face
-from stages.sample.studio.camera import Pose
 from stages.storage.media import Image
+from stages.synthetic.studio.camera import Pose
 
 if TYPE_CHECKING:
     from fabnet.network import Network

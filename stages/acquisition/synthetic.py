@@ -20,7 +20,7 @@ def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any]
     Raises:
         UserError: the data set has no publisher, or its settings are wrong.
     """
-    module = plugins.load("stages.sample", dataset)
+    module = plugins.load("stages.synthetic", dataset)
     params = plugins.settings(module, settings, f"dataset.{dataset}.sample")
     ingredients = json.dumps([dataset, dict(settings), seed], sort_keys=True)
     folder = journals.folder(journal, stage, dataset, ingredients)

@@ -169,7 +169,7 @@ class TaskParams(Section):
 
 class DatasetParams(Section):
     fetch: FetchParams
-    sample: dict[str, Any]  # settings of stages/sample/<dataset>.py, checked by that module
+    sample: dict[str, Any]  # settings of stages/synthetic/<dataset>.py, checked by that module
     crop: GeometryParams | None = None  # track data sets only
     index: BoxParams | None = None  # data sets with annotated boxes only
     tasks: dict[Name, TaskParams] = {}
@@ -332,8 +332,8 @@ def check_plugins(params: Params) -> Params:
 
 def _check_sample(name: str, dataset: DatasetParams) -> None:
     """A data set without a publisher of a sample is fine, as long as it comes from elsewhere."""
-    if dataset.fetch.source == "sample" or name in plugins.names("stages.sample"):
-        plugins.settings(plugins.load("stages.sample", name), dataset.sample, f"dataset.{name}.sample")
+    if dataset.fetch.source == "sample" or name in plugins.names("stages.synthetic"):
+        plugins.settings(plugins.load("stages.synthetic", name), dataset.sample, f"dataset.{name}.sample")
 
 
 def _check_method(name: str, params: Params) -> None:

@@ -78,7 +78,7 @@ def run(name: str, release: Path, work: Path) -> tuple[set[str], list[dict[str, 
     return set(packed["track_id" if stage is crop else "sample_id"].to_pylist()), rejects
 
 
-@pytest.fixture(scope="module", params=plugins.names("stages.sample"))
+@pytest.fixture(scope="module", params=plugins.names("stages.synthetic"))
 def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A release, with what is packed and rejected of it before it is spoilt."""
     name = request.param
@@ -86,7 +86,7 @@ def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "available", lambda: 1)
         (folder / "release").mkdir()
-        publisher = plugins.load("stages.sample", name)
+        publisher = plugins.load("stages.synthetic", name)
         settings = TINY.get(name, PARAMS.dataset[name].sample)
         publisher.publish(folder / "release", publisher.Params(**settings), seed=3)
         kept, rejects = run(name, folder / "release", folder / "work")

@@ -6,7 +6,7 @@ import pytest
 from releases import bring, put
 
 import stages.datasets
-import stages.sample
+import stages.synthetic
 from stages import fetch
 from stages.acquisition import digests
 from stages.runtime import plugins, tables
@@ -153,7 +153,7 @@ def publish(folder, params, *, seed):
 """,
     )
     put(tmp_path / "readers" / "made.py", 'EXPECTED, OWNER = "words", "somebody"')
-    for package, folder in ((stages.sample, "modules"), (stages.datasets, "readers")):
+    for package, folder in ((stages.synthetic, "modules"), (stages.datasets, "readers")):
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
         monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
     plugins.load("stages.datasets", "made")  # all code that is loaded counts for what is rendered

@@ -188,7 +188,7 @@ def test_a_dropped_file_with_another_digest_than_the_owners_is_one_sentence(tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", plugins.names("stages.datasets"))
 def test_the_served_sample_arrives_as_it_was_published(dataset, tmp_path, monkeypatch):
-    module = plugins.load("stages.sample", dataset)
+    module = plugins.load("stages.synthetic", dataset)
     published = tmp_path / "published"
     published.mkdir()
     module.publish(published, module.Params(**TINY[dataset]), seed=1)
