@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fabnet import model_file, probe_head
-from fabnet.method import Method
 from fabnet.model_file import Description, Head
+from fabnet.modules.method import Method
 from fabnet.network import Network, Reader
 from fabnet.probe_head import FittedHead
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from torch import Tensor, nn
 
-from fabnet import weights
+from fabnet.modules import weights
 
 FORMAT = 1  # raised when the file changes in a way that older readers misunderstand
 NAME = "model.safetensors"

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabnet import pictures
-from fabnet.method import Method
-from fabnet.model import FAbNet
 from fabnet.model_file import Crop, Description, Head
+from fabnet.modules.method import Method
+from fabnet.modules.model import FAbNet
 from fabnet.pictures import Pictures
 from fabnet.probe_head import Crops, FittedHead
 

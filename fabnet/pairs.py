@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabnet.crops import crop_and_resize, draw_squares
+from fabnet.modules.crops import crop_and_resize, draw_squares
 
 # identity -> video -> track -> frames; a frame is a row number of the frame table
 Tracks = Mapping[str, Mapping[str, Mapping[str, NDArray[np.int64]]]]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabnet import crops
+from fabnet.modules import crops
 
 Picture = NDArray[Any] | Tensor
 Pictures = Picture | Sequence[Picture]

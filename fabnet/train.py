@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fabnet.method import Method
+from fabnet.modules.method import Method
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Two programs, both for any number B of pictures:
 
 - `<out>`, the encoder: `pictures` (B, 3, S, S) float32 RGB in [0, 1] -> `embedding` (B, D) float32. Resizing to S is up
-  to the caller: bilinear and anti-aliased, as `fabnet.crops.resize` does it.
+  to the caller: bilinear and anti-aliased, as `fabnet.modules.crops.resize` does it.
 - `<out>-attributes`, if probes have heads: `embedding` (B, D) float32 -> one float32 output for each attribute, in the
   order of their names. Classes and action units are probabilities (B, K); angles are radians (B, 3); points are x, y
   (B, 2 P) in [-1, 1] between the outer edges of the picture.

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from fabnet import crops
+from fabnet.modules import crops
 from stages.runtime import command, config, progress, tables
 from stages.runtime.errors import Rejected
 from stages.storage import journals, media

@@ -20,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabnet import crops, pairs, retrieval
-from fabnet.model import FAbNet, Mix
+from fabnet import pairs, retrieval
+from fabnet.modules import crops
+from fabnet.modules.model import FAbNet, Mix
 from stages.reporting import figures
 from stages.runtime import command, config, tables
 from stages.runtime.errors import Rejected, UserError

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from fabnet import model_file
 from fabnet.loading import BROUGHT
-from fabnet.method import Method
 from fabnet.model_file import Crop, Description, Head
+from fabnet.modules.method import Method
 from stages.reporting import model_card, results
 from stages.runtime import command, config, tables
 from stages.runtime.config import DetectParams, Params

@@ -12,7 +12,7 @@ LINT = Path(sys.executable).with_name("lint-imports")
 
 PLANTED = {
     "pipelines, then stages, then fabnet": ("stages/split.py", "import pipelines.graph"),
-    "fabnet needs nothing but torch": ("fabnet/warp.py", "import pathlib"),
+    "fabnet needs nothing but torch": ("fabnet/modules/warp.py", "import pathlib"),
     "stages know neither DVC nor Prefect": ("stages/storage/media.py", "import dvc.api"),
     "stage modules meet in files only": ("stages/embed.py", "import stages.probe"),
     "data sets do not import each other": ("stages/datasets/w300.py", "import stages.datasets.affectnet"),

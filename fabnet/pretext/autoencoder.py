@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fabnet.decoder import Decoder
-from fabnet.encoder import Encoder
-from fabnet.losses import photometric
-from fabnet.method import Method
+from fabnet.modules.decoder import Decoder
+from fabnet.modules.encoder import Encoder
+from fabnet.modules.losses import photometric
+from fabnet.modules.method import Method
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from fabnet.method import Fixed, Method
+from fabnet.modules.method import Fixed, Method
 
 
 @dataclass(frozen=True)

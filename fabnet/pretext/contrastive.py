@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fabnet.method import Method
-from fabnet.projector import TwoViews
+from fabnet.modules.method import Method
+from fabnet.modules.projector import TwoViews
 
 
 @dataclass(frozen=True)

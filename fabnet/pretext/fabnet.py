@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fabnet.losses import photometric
-from fabnet.method import Method
-from fabnet.model import FAbNet
+from fabnet.modules.losses import photometric
+from fabnet.modules.method import Method
+from fabnet.modules.model import FAbNet
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Self
 
 from torch import Tensor
 
-from fabnet.losses import photometric
-from fabnet.method import Method
-from fabnet.model import FAbNet
+from fabnet.modules.losses import photometric
+from fabnet.modules.method import Method
+from fabnet.modules.model import FAbNet
 
 CONTINUES = True
 

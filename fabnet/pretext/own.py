@@ -26,8 +26,8 @@ from typing import Any, BinaryIO, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from fabnet import weights
-from fabnet.method import Fixed, Method
+from fabnet.modules import weights
+from fabnet.modules.method import Fixed, Method
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from fabnet.method import Method
+from fabnet.modules.method import Method
 
 TINY = 1e-12  # variances below this share of the largest are rounding errors
 

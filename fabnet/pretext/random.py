@@ -5,8 +5,8 @@ Objective: none; its BN layers keep their initial statistics.
 
 from dataclasses import dataclass
 
-from fabnet.encoder import Encoder
-from fabnet.method import Fixed, Method
+from fabnet.modules.encoder import Encoder
+from fabnet.modules.method import Fixed, Method
 
 
 @dataclass(frozen=True)

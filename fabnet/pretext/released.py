@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from fabnet import weights
-from fabnet.method import Fixed, Method
-from fabnet.model import FAbNet, from_released
+from fabnet.modules import weights
+from fabnet.modules.method import Fixed, Method
+from fabnet.modules.model import FAbNet, from_released
 
 
 @dataclass(frozen=True)

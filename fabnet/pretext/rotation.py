@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fabnet.encoder import Encoder
-from fabnet.method import Method
+from fabnet.modules.encoder import Encoder
+from fabnet.modules.method import Method
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.colours import to_lab
-from fabnet.decoder import Decoder
-from fabnet.encoder import Encoder
-from fabnet.method import Method
+from fabnet.modules.decoder import Decoder
+from fabnet.modules.encoder import Encoder
+from fabnet.modules.method import Method
 
 L_CLASSES = 100  # intervals of 1
 AB_CLASSES = 22  # intervals of 10 for a and as many for b, from -110 to 110

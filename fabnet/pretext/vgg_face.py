@@ -20,8 +20,8 @@ from typing import BinaryIO, Literal
 import torch
 from torch import Tensor, nn
 
-from fabnet import weights
-from fabnet.method import Fixed, Method
+from fabnet.modules import weights
+from fabnet.modules.method import Fixed, Method
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions between two poolings
 MEAN_RGB = (129.1863, 104.7624, 93.5940)  # published, of pixels in 0..255

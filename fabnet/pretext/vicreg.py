@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fabnet.method import Method
-from fabnet.projector import TwoViews
+from fabnet.modules.method import Method
+from fabnet.modules.projector import TwoViews
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fabnet import pairs, train
-from fabnet.method import Method
+from fabnet.modules.method import Method
 from stages.runtime import plugins, progress, tables
 from stages.runtime.config import PretrainParams
 from stages.runtime.errors import UserError

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fabnet.method import Method
+from fabnet.modules.method import Method
 from stages.runtime import plugins, supplied
 from stages.runtime.errors import UserError
 

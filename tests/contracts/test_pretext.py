@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fabnet import train
-from fabnet.encoder import Encoder
-from fabnet.method import Method
+from fabnet.modules.encoder import Encoder
+from fabnet.modules.method import Method
 from stages.runtime import config, plugins
 from stages.training import models
 

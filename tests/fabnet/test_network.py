@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 import fabnet
 from fabnet import model_file, pictures
-from fabnet.method import Method
 from fabnet.model_file import Crop, Description, Head
+from fabnet.modules.method import Method
 from fabnet.pretext import autoencoder, contrastive, fabnet_sources, pca, released, rotation, split_brain
 from fabnet.pretext import fabnet as single
 

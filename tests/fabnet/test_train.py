@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fabnet import train
-from fabnet.method import Method
+from fabnet.modules.method import Method
 from fabnet.pretext import fabnet
 
 CPU = torch.device("cpu")

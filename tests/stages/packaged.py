@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from probe_samples import mean_face
 
-from fabnet.method import Method
+from fabnet.modules.method import Method
 from stages import embed, package, probe
 from stages.runtime import config, tables
 from stages.runtime.config import Params

@@ -9,7 +9,7 @@ from face_samples import COUNT, picture, write_faces
 from PIL import Image
 from torch import nn
 
-from fabnet import crops
+from fabnet.modules import crops
 from fabnet.pretext import random
 from stages import embed
 from stages.runtime import config, tables

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fabnet.method import Method
+from fabnet.modules.method import Method
 from fabnet.pretext.contrastive import Contrastive, Params, build, matched
 
 

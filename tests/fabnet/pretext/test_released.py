@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fabnet.model import FAbNet
+from fabnet.modules.model import FAbNet
 from fabnet.pretext import released
 
 PARAMS = released.Params("", "", 32, 4, 6)

@@ -14,8 +14,8 @@ from face_samples import COUNT, picture, write_faces
 from torch import Tensor, nn
 from track_samples import params
 
-from fabnet import crops
-from fabnet.model import FAbNet
+from fabnet.modules import crops
+from fabnet.modules.model import FAbNet
 from stages import embed, pretrain
 from stages.runtime import config, tables
 from stages.runtime.errors import UserError

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from fabnet import weights
+from fabnet.modules import weights
 
 STATE = {
     "a": torch.arange(6.0).reshape(2, 3),

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fabnet.encoder import Encoder, depth
+from fabnet.modules.encoder import Encoder, depth
 
 SIZES = [32, 64, 128, 256]
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fabnet.model import FAbNet, from_released
-from fabnet.warp import warp
+from fabnet.modules.model import FAbNet, from_released
+from fabnet.modules.warp import warp
 
 # Layout of the released network: position -> channels out, channels in (a convolution) or channels (its BN).
 ENCODER = {0: (32, 3), 2: (64, 32), 5: (128, 64), 8: (256, 128), 11: (256, 256), 14: (256, 256), 17: (256, 256),

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from fabnet.encoder import Encoder
-from fabnet.method import Method
+from fabnet.modules.encoder import Encoder
+from fabnet.modules.method import Method
 
 
 class Projector(nn.Sequential):

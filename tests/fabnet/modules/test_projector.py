@@ -1,6 +1,6 @@
 import torch
 
-from fabnet.projector import Projector
+from fabnet.modules.projector import Projector
 
 
 def test_agrees_with_the_layers_written_out():

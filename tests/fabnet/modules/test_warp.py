@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fabnet.warp import identity_grid, warp
+from fabnet.modules.warp import identity_grid, warp
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

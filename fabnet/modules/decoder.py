@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from fabnet.encoder import depth
+from fabnet.modules.encoder import depth
 
 
 class Decoder(nn.Sequential):

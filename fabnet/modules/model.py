@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fabnet.decoder import Decoder
-from fabnet.encoder import Encoder
-from fabnet.warp import warp
+from fabnet.modules.decoder import Decoder
+from fabnet.modules.encoder import Encoder
+from fabnet.modules.warp import warp
 
 
 @dataclass(frozen=True)

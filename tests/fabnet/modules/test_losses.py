@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fabnet.losses import photometric
+from fabnet.modules.losses import photometric
 
 
 def test_the_loss_of_a_sample_is_its_mean_distance():

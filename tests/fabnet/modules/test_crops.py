@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fabnet.crops import crop_and_resize, draw_squares, resize
+from fabnet.modules.crops import crop_and_resize, draw_squares, resize
 from fabnet.pairs import stack
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fabnet.decoder import Decoder
+from fabnet.modules.decoder import Decoder
 
 SIZES = [32, 64, 128, 256]
 
