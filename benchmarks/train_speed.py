@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabnet import pairs, train
 from fabnet.pretext import fabnet
+from fabnet.training import pairs, train
 
 IDENTITIES, FRAMES, SIDE_PX = 64, 8, 224
 WARM_UP = 3  # steps that are not timed

@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabnet import pairs, retrieval
+from fabnet import retrieval
 from fabnet.modules import crops
 from fabnet.modules.model import FAbNet, Mix
+from fabnet.training import pairs
 from stages.reporting import figures
 from stages.runtime import command, config, tables
 from stages.runtime.errors import Rejected, UserError

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fabnet import pairs, train
 from fabnet.modules.method import Method
+from fabnet.training import pairs, train
 from stages.runtime import plugins, progress, tables
 from stages.runtime.config import PretrainParams
 from stages.runtime.errors import UserError

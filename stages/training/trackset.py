@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fabnet.pairs import Tracks
+from fabnet.training.pairs import Tracks
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
@@ -25,7 +25,7 @@ TRACK = ("part", "identity_id", "video_id", "dataset", "track_id")  # columns th
 class TrackSet:
     """Row numbers point into `frames`, `sizes` and `jitter_px`."""
 
-    tracks: dict[str, Tracks]  # part -> see fabnet.pairs
+    tracks: dict[str, Tracks]  # part -> see fabnet.training.pairs
     frames: pa.Table  # where every frame lies: dataset, shard, offset, size, sample_id
     shards: Mapping[str, Shards]  # by data set
     sizes: NDArray[np.int64]  # (rows, 2) width and height, px

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fabnet import train
 from fabnet.modules.encoder import Encoder
 from fabnet.modules.method import Method
+from fabnet.training import train
 from stages.runtime import config, plugins
 from stages.training import models
 

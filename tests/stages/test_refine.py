@@ -7,8 +7,8 @@ import pytest
 import torch
 from track_samples import METHOD_PARAMS, params, write_tracks
 
-from fabnet import train
 from fabnet.pretext import fabnet_sources
+from fabnet.training import train
 from stages import pretrain, refine
 from stages.runtime import tables
 from stages.runtime.config import RefineParams

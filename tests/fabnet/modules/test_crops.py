@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from fabnet.modules.crops import crop_and_resize, draw_squares, resize
-from fabnet.pairs import stack
+from fabnet.training.pairs import stack
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:

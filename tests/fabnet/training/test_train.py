@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fabnet import train
 from fabnet.modules.method import Method
 from fabnet.pretext import fabnet
+from fabnet.training import train
 
 CPU = torch.device("cpu")
 SETTINGS = train.Settings(

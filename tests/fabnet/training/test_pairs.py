@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from fabnet import pairs
 from fabnet.modules.crops import crop_and_resize
+from fabnet.training import pairs
 
 TRACKS = {
     "b": {"v2": {"t3": np.arange(6, 9)}, "v1": {"t1": np.arange(3), "t2": np.arange(3, 6)}},
