@@ -1,6 +1,6 @@
 """FAb-Net and its relatives in plain PyTorch: frames in, embeddings out.
 
-`load` brings a trained network into use. Nothing but `fabnet.model_file` opens a file.
+`load` brings a trained network into use. Nothing but `fabnet.inference.model_file` opens a file.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fabnet.network import Network
+    from fabnet.inference.network import Network
 
 
 def load(path: "str | Path", device: Literal["auto", "cpu", "cuda"] = "auto") -> "Network":
-    """A trained network, ready to use: `embed`, `attributes`, `warp`, see `fabnet.network`.
+    """A trained network, ready to use: `embed`, `attributes`, `warp`, see `fabnet.inference.network`.
 
     Args:
         path: a model file that the stage `package` wrote, or its folder.
@@ -23,6 +23,6 @@ def load(path: "str | Path", device: Literal["auto", "cpu", "cuda"] = "auto") ->
     """
     from pathlib import Path  # noqa: PLC0415  whoever imports one module of fabnet does not pay for this one
 
-    from fabnet import loading  # noqa: PLC0415
+    from fabnet.inference import loading  # noqa: PLC0415
 
     return loading.load(Path(path), device)

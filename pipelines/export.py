@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import fabnet
-from fabnet.network import Network
+from fabnet.inference.network import Network
 from pipelines.own import outputs
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_bytes

@@ -1,7 +1,7 @@
 """Pack every trained method with its fitted probes into one file, and write its model card beside it.
 
 Reads: models, what the probes wrote, splits.
-Writes: <method>-<seed>/model.safetensors (`fabnet.model_file`), <method>-<seed>/README.md, and a rejects table.
+Writes: <method>-<seed>/model.safetensors (`fabnet.inference.model_file`), <method>-<seed>/README.md, and a rejects table.
 Params: all, because the configuration's digest stands in every file.
 
 Probes without a head, which ask neighbours in the training part, stay behind. An encoder of the user's own (`own`) is a
@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fabnet import model_file
-from fabnet.loading import BROUGHT
-from fabnet.model_file import Crop, Description, Head
+from fabnet.inference import model_file
+from fabnet.inference.loading import BROUGHT
+from fabnet.inference.model_file import Crop, Description, Head
 from fabnet.modules.method import Method
 from stages.reporting import model_card, results
 from stages.runtime import command, config, tables

@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from fabnet.loading import BROUGHT
+from fabnet.inference.loading import BROUGHT
 from stages.runtime import plugins
 from stages.runtime.config import Params
 

@@ -20,7 +20,7 @@ from stages.runtime.errors import UserError
 from stages.storage.media import Image
 
 if TYPE_CHECKING:
-    from fabnet.network import Network
+    from fabnet.inference.network import Network
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pipelines.own.tabulate import tabulate
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from fabnet.network import Network
+    from fabnet.inference.network import Network
 
 Values = Mapping[str, np.ndarray]  # attribute -> (N, K), or points (N, P, 2)
 

@@ -12,7 +12,7 @@ from stages.storage.media import Image
 from stages.synthetic.studio.camera import Pose
 
 if TYPE_CHECKING:
-    from fabnet.network import Network
+    from fabnet.inference.network import Network
 
 BOX, POINT, TEXT = (230, 230, 230), (120, 255, 120), (255, 255, 255)  # blue, green, red
 AXES = ((60, 60, 255), (60, 220, 60), (255, 120, 60))  # to the picture's right, up, and where the nose points

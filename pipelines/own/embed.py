@@ -12,7 +12,7 @@ from pipelines.own.options import Fps, Options
 from pipelines.own.tabulate import tabulate
 
 if TYPE_CHECKING:
-    from fabnet.network import Network
+    from fabnet.inference.network import Network
 
 
 def embed(*files: Path, out: Path = Path("faces.parquet"), fps: Fps = None, options: Options | None = None) -> None:

@@ -15,7 +15,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
 
 if TYPE_CHECKING:
-    from fabnet.network import Network
+    from fabnet.inference.network import Network
 
 MODEL = Path("data/packages/fabnet-0")  # of the first seed, as the stage `package` leaves it
 
@@ -64,7 +64,7 @@ def network(options: Options) -> "Network":
 
 def about(net: "Network", model: Path) -> dict[str, str]:
     """What a table says about the network behind it."""
-    from fabnet import model_file  # noqa: PLC0415  as above
+    from fabnet.inference import model_file  # noqa: PLC0415  as above
 
     described = net.description
     path = model / model_file.NAME if model.is_dir() else model

@@ -17,7 +17,7 @@ from stages.runtime import progress
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from fabnet.network import Network
+    from fabnet.inference.network import Network
 
 log = logging.getLogger(__name__)
 

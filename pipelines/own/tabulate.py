@@ -29,7 +29,7 @@ from stages.runtime.files import file_identity
 from stages.storage import journals
 
 if TYPE_CHECKING:
-    from fabnet.network import Network
+    from fabnet.inference.network import Network
 
 log = logging.getLogger(__name__)
 

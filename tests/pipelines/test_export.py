@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import fabnet
-from fabnet.network import Network
+from fabnet.inference.network import Network
 from fabnet.pretext import fabnet as single
 from fabnet.pretext import own, pca
 from pipelines import export

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from torch import nn
 
 import fabnet
-from fabnet import model_file
-from fabnet.network import Network
+from fabnet.inference import model_file
+from fabnet.inference.network import Network
 from fabnet.pretext import constant, fabnet_curriculum, fabnet_sources, own, pca
 from fabnet.pretext import fabnet as single
 from stages.runtime import tables

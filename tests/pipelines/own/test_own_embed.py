@@ -18,7 +18,8 @@ from own_samples import CLOCKWISE, FACE, TWO, fabnet, moving, picture, sound, tu
 from safetensors.torch import load_file, save_file
 
 import fabnet as library
-from fabnet import boxes, images, model_file
+from fabnet import boxes, images
+from fabnet.inference import model_file
 from pipelines.own import tabulate
 from stages import detect
 from stages.faces import detection

@@ -1,6 +1,6 @@
 """A trained network that is ready to use: pictures of faces in, embeddings, attributes and warped frames out.
 
-Pictures are face crops, cut as `Network.crop` says, in any of the forms of `fabnet.pictures`.
+Pictures are face crops, cut as `Network.crop` says, in any of the forms of `fabnet.inference.batches`.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabnet import pictures
-from fabnet.model_file import Crop, Description, Head
+from fabnet.inference import batches
+from fabnet.inference.batches import Pictures
+from fabnet.inference.model_file import Crop, Description, Head
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet
-from fabnet.pictures import Pictures
 from fabnet.probe_head import Crops, FittedHead
 
 Floats = NDArray[np.float32]
@@ -65,7 +65,7 @@ class Network:
         Raises:
             ValueError: no pictures in any of the forms.
         """
-        frames = pictures.batches(images, self.description.size_px, batch)
+        frames = batches.batches(images, self.description.size_px, batch)
         with torch.inference_mode():
             found = [self.method.encoder(some.to(self.device)).flatten(1).cpu().numpy() for some in frames]
         return np.concatenate([np.zeros((0, self.description.dims), np.float32), *found])
@@ -76,7 +76,7 @@ class Network:
         Raises:
             ValueError: no pictures in any of the forms.
         """
-        return self.attributes_of(self.embed(images, batch=batch), pictures.sizes_px(images))
+        return self.attributes_of(self.embed(images, batch=batch), batches.sizes_px(images))
 
     def attributes_of(self, embeddings: Floats, sizes_px: NDArray[np.float64]) -> dict[str, Floats]:
         """What the probes tell of embeddings, by attribute.
@@ -108,13 +108,13 @@ class Network:
         net, size_px = getattr(self.method, "net", None), self.description.size_px
         if not isinstance(net, FAbNet):
             raise ValueError(f"{self.description.method} has no sampler, so it warps nothing: take fabnet")
-        found = list(pictures.batches(source, size_px, batch))
+        found = list(batches.batches(source, size_px, batch))
         if not found or (len(source) > 1 and net.confidence is None):
             raise ValueError(f"expected one source picture for {self.description.method}, found {len(source)}")
         sources = torch.cat(found).to(self.device)
         made = [np.zeros((0, size_px, size_px, 3), np.uint8)]
         with torch.inference_mode():
-            for targets in pictures.batches(driving, size_px, batch):
+            for targets in batches.batches(driving, size_px, batch):
                 mixed = net(sources.expand(len(targets), *sources.shape), targets.to(self.device))
                 made.append((mixed * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
         return np.concatenate(made)

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fabnet import model_file, probe_head
-from fabnet.model_file import Description, Head
+from fabnet import probe_head
+from fabnet.inference import model_file
+from fabnet.inference.model_file import Description, Head
+from fabnet.inference.network import Network, Reader
 from fabnet.modules.method import Method
-from fabnet.network import Network, Reader
 from fabnet.probe_head import FittedHead
 
 BROUGHT = "own"  # its weights may be a program: a file that comes from elsewhere is not to bring one along

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import fabnet
-from fabnet import model_file, pictures
-from fabnet.model_file import Crop, Description, Head
+from fabnet.inference import batches, model_file
+from fabnet.inference.model_file import Crop, Description, Head
 from fabnet.modules.method import Method
 from fabnet.pretext import autoencoder, contrastive, fabnet_sources, pca, released, rotation, split_brain
 from fabnet.pretext import fabnet as single
@@ -151,7 +151,7 @@ def test_points_follow_the_size_of_each_picture(tmp_path: Path):
 def test_a_driving_face_warps_the_source_like_the_network_itself(tmp_path: Path):
     method = write(tmp_path)
     warped = fabnet.load(tmp_path, "cpu").warp(FACES[:1], FACES[1:], batch=3)
-    source, *targets = torch.cat(list(pictures.batches(FACES, SIZE_PX, 5)))
+    source, *targets = torch.cat(list(batches.batches(FACES, SIZE_PX, 5)))
     with torch.no_grad():
         expected = method.get_submodule("net")(source.expand(4, 1, *source.shape), torch.stack(targets))
     assert warped.dtype == np.uint8
