@@ -13,10 +13,11 @@ from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 from prefect.variables import Variable
 
-from pipelines import graph, pages
-from pipelines.embed_videos import embed_videos
-from pipelines.evaluate import evaluate
-from pipelines.fetch import fetch
+from pipelines import graph
+from pipelines.flows import pages
+from pipelines.flows.embed_videos import embed_videos
+from pipelines.flows.evaluate_encoder import evaluate
+from pipelines.flows.fetch import fetch
 from pipelines.reproduce import reproduce
 from stages.runtime.errors import UserError
 

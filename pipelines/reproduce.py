@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from pipelines.forms import UNCHANGED, DataSet, Method, Parallel, Profile, Seed
-from pipelines.stage_tasks import RUNNER, run_stages
-from stages.choices import Choice
+from pipelines.flows.choices import Choice
+from pipelines.flows.forms import UNCHANGED, DataSet, Method, Parallel, Profile, Seed
+from pipelines.flows.stage_tasks import RUNNER, run_stages
 
 
 @flow(task_runner=RUNNER)

@@ -1,4 +1,4 @@
-from pipelines import summary
+from pipelines.flows import summary
 from stages.runtime import tables
 
 

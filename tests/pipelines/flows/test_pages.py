@@ -1,7 +1,7 @@
 import httpx
 import pytest
 
-from pipelines import pages
+from pipelines.flows import pages
 
 
 def test_a_page_is_served_by_name_and_nothing_else_is(tmp_path):

@@ -3,7 +3,7 @@ import base64
 import cv2
 import numpy as np
 
-from pipelines import artifacts
+from pipelines.flows import artifacts
 
 
 def test_pictures_are_found_in_files_and_folders(tmp_path):

@@ -9,8 +9,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.variables import Variable
 
 from fabnet import images
-from pipelines import graph, groups, summary
-from pipelines.pages import ADDRESS
+from pipelines import graph
+from pipelines.flows import groups, summary
+from pipelines.flows.pages import ADDRESS
 
 WIDTH_PX = 1100  # of a figure in the UI: about 100 kB in the server's database, once for every run
 JPEG_QUALITY = 85

@@ -6,8 +6,8 @@ from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from pipelines import stage_progress
-from pipelines.stage_progress import StageProgress
+from pipelines.flows import stage_progress
+from pipelines.flows.stage_progress import StageProgress
 from stages.runtime import progress
 
 

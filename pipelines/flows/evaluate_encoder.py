@@ -7,9 +7,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 from pydantic import Field
 
-from pipelines.forms import Parallel
-from pipelines.stage_tasks import RUNNER, run_stages
-from stages.choices import Choice
+from pipelines.flows.choices import Choice
+from pipelines.flows.forms import Parallel
+from pipelines.flows.stage_tasks import RUNNER, run_stages
 from stages.runtime import supplied
 from stages.runtime.errors import UserError
 

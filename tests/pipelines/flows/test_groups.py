@@ -1,4 +1,5 @@
-from pipelines import graph, groups
+from pipelines import graph
+from pipelines.flows import groups
 from stages.runtime import plugins
 
 

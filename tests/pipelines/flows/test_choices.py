@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from stages import choices
-from stages.choices import Choice
+from pipelines.flows import choices
+from pipelines.flows.choices import Choice
 from stages.runtime import config
 from stages.runtime.errors import UserError
 
-PROFILES = Path(__file__).parents[2] / "profiles"
+PROFILES = Path(__file__).parents[3] / "profiles"
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from pipelines.flows.stage_log import StageLog
+from pipelines.flows.stage_progress import StageProgress
 from pipelines.processes import Processes
-from pipelines.stage_log import StageLog
-from pipelines.stage_progress import StageProgress
 
 
 @flow(name="embed videos")

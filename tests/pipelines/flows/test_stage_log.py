@@ -1,7 +1,7 @@
 import threading
 
-from pipelines import stage_log
-from pipelines.stage_log import StageLog
+from pipelines.flows import stage_log
+from pipelines.flows.stage_log import StageLog
 
 
 def test_the_file_has_every_line_and_the_listener_few_bundles(tmp_path):

@@ -8,7 +8,7 @@ from media_samples import drawn_faces
 from own_samples import FACE, picture
 from prefect.client.schemas.objects import State
 
-from pipelines.embed_videos import embed_videos
+from pipelines.flows.embed_videos import embed_videos
 
 ROOT = Path(__file__).parents[3]
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from pipelines.forms import DataSet, Parallel
-from pipelines.stage_tasks import RUNNER, run_stages
+from pipelines.flows.forms import DataSet, Parallel
+from pipelines.flows.stage_tasks import RUNNER, run_stages
 
 
 @flow(task_runner=RUNNER)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.stage_tasks import PROFILES
+from pipelines.flows.stage_tasks import PROFILES
 from stages.runtime import plugins
 
 UNCHANGED = "as in params.yaml"

@@ -19,14 +19,14 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from pipelines import artifacts, graph, groups
+from pipelines import graph
+from pipelines.flows import artifacts, choices, groups
+from pipelines.flows.choices import NOTHING, Choice
+from pipelines.flows.stage_log import StageLog
+from pipelines.flows.stage_progress import StageProgress
 from pipelines.gpus import Gpus
 from pipelines.processes import Processes, StoppedError
-from pipelines.stage_log import StageLog
-from pipelines.stage_progress import StageProgress
 from pipelines.turns import turn
-from stages import choices
-from stages.choices import NOTHING, Choice
 from stages.runtime.errors import UserError
 
 PROFILES = Path(__file__).parents[1] / "profiles"
