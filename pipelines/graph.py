@@ -16,7 +16,7 @@ import networkx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from pipelines.processes import Processes, StoppedError
+from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
 
 # Waiting for the lock that another DVC holds is better than failing after three seconds.

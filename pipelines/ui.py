@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from pipelines.processes import GUARD, end_group
+from pipelines.running.processes import GUARD, end_group
 from stages.runtime.errors import UserError
 
 HOST = "127.0.0.1"

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 
 from pipelines.flows.stage_log import StageLog
 from pipelines.flows.stage_progress import StageProgress
-from pipelines.processes import Processes
+from pipelines.running.processes import Processes
 
 
 @flow(name="embed videos")

@@ -24,9 +24,9 @@ from pipelines.flows import artifacts, choices, groups
 from pipelines.flows.choices import NOTHING, Choice
 from pipelines.flows.stage_log import StageLog
 from pipelines.flows.stage_progress import StageProgress
-from pipelines.gpus import Gpus
-from pipelines.processes import Processes, StoppedError
-from pipelines.turns import turn
+from pipelines.running.gpus import Gpus
+from pipelines.running.lock import turn
+from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
 
 PROFILES = Path(__file__).parents[1] / "profiles"

@@ -1,7 +1,7 @@
 import pytest
 
 from pipelines import graph
-from pipelines.processes import Processes
+from pipelines.running.processes import Processes
 from stages.runtime.errors import UserError
 
 EDGES = {

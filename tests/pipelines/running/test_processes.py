@@ -8,8 +8,8 @@ import psutil
 import pytest
 from waiting import sleepers, until
 
-from pipelines import processes
-from pipelines.processes import Processes, StoppedError
+from pipelines.running import processes
+from pipelines.running.processes import Processes, StoppedError
 
 FAMILY = "sleep 456789 & echo ready; sleep 456789"  # a shell, a child in its foreground and one in its background
 
@@ -62,7 +62,7 @@ def test_what_a_failed_command_left_behind_ends_with_it(tmp_path, end, status):
 def test_what_runs_ends_when_its_owner_is_killed(tmp_path):
     program = f"""
 from pathlib import Path
-from pipelines.processes import Processes
+from pipelines.running.processes import Processes
 with Processes(1).lines(["sh", "-c", {FAMILY!r}], Path(), {{}}) as process:
     print(process.stdout.readline(), flush=True)
     process.wait()

@@ -1,8 +1,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from pipelines import gpus
-from pipelines.gpus import Gpus
+from pipelines.running import gpus
+from pipelines.running.gpus import Gpus
 
 
 def greatest_number_at_a_time(several: Gpus, workers: int) -> tuple[int, set[str]]:

@@ -2,7 +2,7 @@ import subprocess
 import sys
 import threading
 
-from pipelines.turns import turn
+from pipelines.running.lock import turn
 
 
 def test_the_second_run_is_told_to_wait_and_starts_when_the_first_has_ended(tmp_path):
@@ -25,7 +25,7 @@ def test_a_run_that_was_killed_has_lost_its_turn(tmp_path):
     program = f"""
 import os, signal
 from pathlib import Path
-from pipelines.turns import turn
+from pipelines.running.lock import turn
 with turn(Path({str(tmp_path)!r}), print):
     os.kill(os.getpid(), signal.SIGKILL)
 """
