@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 from prefect.variables import Variable
 
-from pipelines import graph
+from pipelines.dvc import graph
 from pipelines.flows import pages
 from pipelines.flows.embed_videos import embed_videos
 from pipelines.flows.evaluate_encoder import evaluate

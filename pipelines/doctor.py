@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
-from pipelines import graph, prerequisites
+from pipelines import prerequisites
+from pipelines.dvc import graph
 from stages.runtime import config
 from stages.runtime.errors import UserError
 from stages.training import models

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dvc_render.html import PAGE_HTML
 
-from pipelines import graph
+from pipelines.dvc import graph
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 

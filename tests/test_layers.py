@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LINT = Path(sys.executable).with_name("lint-imports")
 
 PLANTED = {
-    "pipelines, then stages, then fabnet": ("stages/split.py", "import pipelines.graph"),
+    "pipelines, then stages, then fabnet": ("stages/split.py", "import pipelines.dvc.graph"),
     "fabnet needs nothing but torch": ("fabnet/modules/warp.py", "import pathlib"),
     "stages know neither DVC nor Prefect": ("stages/storage/media.py", "import dvc.api"),
     "stage modules meet in files only": ("stages/embed.py", "import stages.probe"),

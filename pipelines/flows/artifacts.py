@@ -9,7 +9,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.variables import Variable
 
 from fabnet import images
-from pipelines import graph
+from pipelines.dvc import graph
 from pipelines.flows import groups, summary
 from pipelines.flows.pages import ADDRESS
 

@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from pipelines import graph
+from pipelines.dvc import graph
 from pipelines.flows import artifacts, choices, groups
 from pipelines.flows.choices import NOTHING, Choice
 from pipelines.flows.stage_log import StageLog

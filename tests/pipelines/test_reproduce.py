@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 from tiny_repository import ROOT, dvc
 from waiting import sleepers, until
 
-from pipelines import graph, reproduce
+from pipelines import reproduce
+from pipelines.dvc import graph
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 

@@ -1,4 +1,4 @@
-from pipelines import graph
+from pipelines.dvc import graph
 from pipelines.flows import groups
 from stages.runtime import plugins
 

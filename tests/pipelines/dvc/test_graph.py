@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines import graph
+from pipelines.dvc import graph
 from pipelines.running.processes import Processes
 from stages.runtime.errors import UserError
 

@@ -7,7 +7,7 @@ from dvc.exceptions import DvcException, OutputNotFoundError
 from dvc.repo import Repo
 from dvc.scm import RevError
 
-from pipelines import graph
+from pipelines.dvc import graph
 from stages.runtime.errors import UserError
 
 WORKSPACE = "workspace"  # DVC's name for the files as they lie there now
