@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from pipelines.changes import CHANGES, ESTIMATE, KEY, compared, rows
-from pipelines.changes_view import Report, table, view
+from pipelines.changes.rows import CHANGES, ESTIMATE, KEY, compared, rows
+from pipelines.changes.view import Report, table, view
 from pipelines.dvc import revisions
 from stages.reporting import page
 from stages.runtime import tables

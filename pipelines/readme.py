@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.changes import is_headline
+from pipelines.changes.rows import is_headline
 from stages.evaluation import scores
 from stages.runtime import tables
 from stages.runtime.errors import UserError

@@ -9,7 +9,7 @@ import report_repository
 from report_repository import REPORT, reproduce
 
 from pipelines import history
-from pipelines.changes import CHANGES
+from pipelines.changes.rows import CHANGES
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from pipelines.changes import KEY, Change, Row, compared, is_headline, order
+from pipelines.changes.rows import KEY, Change, Row, compared, is_headline, order
 from stages.evaluation.scores import MEAN, METRICS, axis
 
 MARKS = {"better": "better", "worse": "worse", "apart": "apart", "added": "new", "removed": "gone"}
