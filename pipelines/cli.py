@@ -85,7 +85,7 @@ def export(out: Path, *, model: Path = Path("data/packages/fabnet-0")) -> None:
         out: The file: *.onnx, or *.pt2 for torch.export.
         model: Model file that the stage `package` wrote, or its folder.
     """
-    from pipelines import export as exporting  # noqa: PLC0415
+    from pipelines.own import export as exporting  # noqa: PLC0415
 
     print(f"{out}: outputs differ by at most {exporting.export(model, out):.1e}")
 

@@ -145,10 +145,10 @@ def _onnx() -> tuple[Pack, Start]:
         UserError: the packages are not installed.
     """
     try:
-        from pipelines import onnx_programs  # noqa: PLC0415
+        from pipelines.own import onnx  # noqa: PLC0415
     except ImportError as error:
         raise UserError(
             f"ONNX needs the package {error.name}, which is not installed: "
             "run `pip install -c constraints.txt -e '.[export]'`"
         ) from None
-    return onnx_programs.pack, onnx_programs.start
+    return onnx.pack, onnx.start

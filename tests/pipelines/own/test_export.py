@@ -13,7 +13,7 @@ import fabnet
 from fabnet.inference.network import Network
 from fabnet.pretext import fabnet as single
 from fabnet.pretext import own, pca
-from pipelines import export
+from pipelines.own import export
 from stages.runtime.errors import UserError
 from stages.training import models
 
@@ -103,8 +103,8 @@ def test_a_program_that_differs_is_not_written(model: Path, tmp_path: Path, monk
 
 
 def test_a_missing_package_is_told_in_one_sentence(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delitem(sys.modules, "pipelines.onnx_programs", raising=False)
-    monkeypatch.delattr("pipelines.onnx_programs", raising=False)
+    monkeypatch.delitem(sys.modules, "pipelines.own.onnx", raising=False)
+    monkeypatch.delattr("pipelines.own.onnx", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r"ONNX needs the package onnx, .*: run `pip install -c constraints.txt"):
         export.export(model, tmp_path / "fabnet.onnx")
