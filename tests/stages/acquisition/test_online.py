@@ -11,7 +11,8 @@ from media_samples import encoded, noise
 from releases import frame_members, in_parts, put, tar_gz, voxceleb1, voxceleb2, zip_bytes
 from test_serve_sample import serving as serving_sample
 
-from stages import fetch, serve_sample
+from pipelines import serve_synthetic
+from stages import fetch
 from stages.releases import archives
 from stages.releases.readers import Track
 from stages.runtime import plugins, tables
@@ -192,7 +193,7 @@ def test_the_served_sample_arrives_as_it_was_published(dataset, tmp_path, monkey
     published = tmp_path / "published"
     published.mkdir()
     module.publish(published, module.Params(**TINY[dataset]), seed=1)
-    with serving_sample(serve_sample.shelf(dataset, published, tmp_path / "memory.json")) as root:
+    with serving_sample(serve_synthetic.shelf(dataset, published, tmp_path / "memory.json")) as root:
         monkeypatch.setenv("FABNET_MIRROR", root)
         over_http = bring(dataset, tmp_path)
     (tmp_path / "release").rename(tmp_path / "fetched")
@@ -205,7 +206,7 @@ def test_some_identities_come_without_the_rest_of_the_archive(tmp_path, monkeypa
     clips = {f"dev/mp4/id{k}/v/1.mp4": bytes([k]) * 5000 for k in range(9)}
     in_parts(tmp_path / "published", "vox2_dev_mp4", zip_bytes(clips), 3)
     put(tmp_path / "published" / "vox2_meta.csv", b"meta")
-    with serving_sample(serve_sample.shelf("voxceleb2", tmp_path / "published", tmp_path / "memory.json")) as root:
+    with serving_sample(serve_synthetic.shelf("voxceleb2", tmp_path / "published", tmp_path / "memory.json")) as root:
         monkeypatch.setenv("FABNET_MIRROR", root)
         assert set(bring("voxceleb2", tmp_path, identities=["id3"])) == {"id3.zip", "vox2_meta.csv"}
         with pytest.raises(UserError, match="identity 'id77' should have members"):

@@ -5,7 +5,7 @@ import pytest
 from releases import in_parts, zip_bytes
 from test_serve_sample import serving
 
-from stages import serve_sample
+from pipelines import serve_synthetic
 from stages.acquisition import remote_zip
 from stages.acquisition.download import Source
 from stages.runtime.errors import UserError
@@ -18,7 +18,7 @@ MEMBERS = {
 @pytest.fixture
 def sources(tmp_path):
     in_parts(tmp_path / "release", "vox2_dev_mp4", zip_bytes(MEMBERS), 4)
-    with serving(serve_sample.shelf("voxceleb2", tmp_path / "release", tmp_path / "memory.json")) as root:
+    with serving(serve_synthetic.shelf("voxceleb2", tmp_path / "release", tmp_path / "memory.json")) as root:
         yield [Source(f"{root}/voxceleb2/vox2_dev_mp4_parta{letter}") for letter in "abcd"]
 
 

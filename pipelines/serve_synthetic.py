@@ -1,6 +1,6 @@
 """The sample's releases handed out over HTTP on this machine, so that `source: http` can be tried from end to end.
 
-`python -m stages.serve_sample` renders what is not rendered yet, then serves http://127.0.0.1:8765/<dataset>/<file>,
+`python -m pipelines.serve_synthetic` renders what is not rendered yet, then serves http://127.0.0.1:8765/<dataset>/<file>,
 with a registry.txt for each data set, until it is stopped. FABNET_MIRROR=http://127.0.0.1:8765 makes `fetch` use it.
 Nobody outside this machine can reach it. Pictures that a release lists by address are served and not in the registry.
 """

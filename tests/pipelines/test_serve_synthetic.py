@@ -6,16 +6,16 @@ import httpx
 import pytest
 from releases import put
 
-from stages import serve_sample
+from pipelines import serve_synthetic
 from stages.acquisition import registry
 
 
 @contextmanager
 def serving(items) -> Iterator[str]:
-    with serve_sample.listening(items, 0) as server:
+    with serve_synthetic.listening(items, 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
-        yield serve_sample.address(server)
+        yield serve_synthetic.address(server)
         server.shutdown()
         thread.join()
 
@@ -24,7 +24,7 @@ def serving(items) -> Iterator[str]:
 def shelf(tmp_path):
     put(tmp_path / "release" / "ibug" / "image_092 _01.pts", b"0123456789")
     put(tmp_path / "release" / "empty", b"")
-    return serve_sample.shelf("w300", tmp_path / "release", tmp_path / "memory.json")
+    return serve_synthetic.shelf("w300", tmp_path / "release", tmp_path / "memory.json")
 
 
 def test_every_file_is_served_and_listed_with_its_digest(shelf):
