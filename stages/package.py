@@ -1,7 +1,7 @@
 """Pack every trained method with its fitted probes into one file, and write its model card beside it.
 
 Reads: models, what the probes wrote, splits.
-Writes: <method>-<seed>/model.safetensors (`fabnet.inference.model_file`), <method>-<seed>/README.md, and a rejects table.
+Writes: <method>-<seed>/model.safetensors (see `fabnet.inference.model_file`), <method>-<seed>/README.md, rejects.
 Params: all, because the configuration's digest stands in every file.
 
 Probes without a head, which ask neighbours in the training part, stay behind. An encoder of the user's own (`own`) is a

@@ -2,17 +2,19 @@
 
 Objective: mean L1 distance of the samples inside the curriculum's window; validation is over all samples, so the two
 curves are not comparable.
-Departures: those of `fabnet`, and the learning-rate rule named in `fabnet.curriculum`.
+Departures: those of `fabnet`, and the learning-rate rule named in `Curriculum.observe`.
 """
 
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from fabnet.curriculum import WINDOWS, Curriculum
 from fabnet.modules.losses import photometric
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet
+
+WINDOWS = ((0.0, 0.5), (0.1, 0.6), (0.2, 0.7), (0.3, 0.8), (0.4, 0.9))  # shares of a batch, easiest first
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,63 @@ class Params:
     embedding: int  # dimensions of the embedding; the original 256
     patience: int  # epochs without a better validation loss before the window moves; the original 15
     batch: int  # samples per step; the original 32, four times as many as without the curriculum
+
+
+def keep_quantiles(per_sample: Tensor, low: float, high: float) -> Tensor:
+    """The losses (B,) between two shares of the batch, ascending: places `int(low * B)` up to `int(high * B)`.
+
+    Raises:
+        ValueError: no sample lies between them.
+    """
+    count = len(per_sample)
+    kept = per_sample.sort().values[int(low * count) : int(high * count)]
+    if not len(kept):
+        raise ValueError(f"no sample of a batch of {count} lies between the shares {low} and {high}")
+    return kept
+
+
+class Curriculum(nn.Module):
+    """The window that trains, moved to harder samples whenever the validation loss stands still.
+
+    It starts with the easier half of every batch and ends without its easiest 40 % and hardest 10 %. All state is
+    in buffers, so it is saved and restored with the weights that it belongs to; the original recorded the window
+    after its checkpoint, one epoch late.
+    """
+
+    window: Tensor  # place in WINDOWS
+    best: Tensor  # lowest validation loss since the window moved
+    stale: Tensor  # epochs since then
+
+    def __init__(self, patience: int) -> None:
+        """`patience`: epochs without a better validation loss that are borne, 15 in the original."""
+        super().__init__()
+        self.patience = patience
+        self.register_buffer("window", torch.zeros((), dtype=torch.long))
+        self.register_buffer("best", torch.full((), torch.inf, dtype=torch.float64))
+        self.register_buffer("stale", torch.zeros((), dtype=torch.long))
+
+    def forward(self, per_sample: Tensor) -> Tensor:
+        """Losses (B,) -> those of the window while training, all of them in evaluation mode."""
+        return keep_quantiles(per_sample, *WINDOWS[int(self.window)]) if self.training else per_sample
+
+    def observe(self, val_loss: float) -> bool:
+        """Move the window if it is time to; False once it had reached its end before.
+
+        Departure: from then on the learning rate follows the validation loss of every epoch. In the original it
+        did so only once in 16 stale epochs.
+        """
+        if int(self.window) == len(WINDOWS) - 1:
+            return False
+        if val_loss < float(self.best):
+            self.best.fill_(val_loss)
+            self.stale.zero_()
+        else:
+            self.stale += 1
+        if int(self.stale) > self.patience:
+            self.window += 1
+            self.best.fill_(torch.inf)
+            self.stale.zero_()
+        return True
 
 
 class EasyToHard(Method):

@@ -29,7 +29,7 @@ from pipelines.running.lock import turn
 from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
 
-PROFILES = Path(__file__).parents[1] / "profiles"
+PROFILES = Path(__file__).parents[2] / "profiles"
 # Tasks that wait for their upstreams hold a thread; `parallel` limits what really runs.
 RUNNER = ThreadPoolTaskRunner(max_workers=256)
 OUTCOMES = {"Completed": "ran", "Cached": "cached", "Failed": "failed", "Lost": "failed"}  # any other state: held back

@@ -14,15 +14,18 @@ place, as users of release 1.2 do.
 import hashlib
 import logging
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from xml.etree.ElementTree import ParseError
 
+import openpyxl
 import pyarrow as pa
+from openpyxl.utils.exceptions import InvalidFileException
 
 from stages.releases.readers import Face, Reject, Release, cells, nearest, number, printable, sha256_by_name, text_lines
 from stages.runtime.errors import UserError
-from stages.workbooks import workbook_rows
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ IMAGES = "images/"
 STAND_IN = "dataFile_1000.txt"  # is the test list where there is no manual list
 UNITS = 60
 UNKNOWN = 999
+MAX_UNPACKED_BYTES = 2**30  # of a workbook
+ENCRYPTED = b"\xd0\xcf\x11\xe0"  # an OLE file: what a workbook becomes under a password
 _AUTOMATIC = re.compile(r"(?:.*/)?dataFile_\d+\.txt")
 _MANUAL = re.compile(r"(?:.*/)?EmotioNet_FACS\w*\.(?:csv|xlsx)")
 _NAME = re.compile(r"(?P<folder>N_\d+)_\d+\.jpg")
@@ -99,7 +104,7 @@ def rows(path: Path) -> Iterator[Row | Reject]:
         UserError: a workbook that cannot be read.
     """
     if path.suffix == ".xlsx":
-        lines = workbook_rows(path)
+        lines = _workbook_rows(path)
     else:
         delimiter = "\t" if path.suffix == ".txt" else ","
         lines = ([cell.strip("' ") for cell in cells(line, delimiter)] for line in text_lines(path))
@@ -174,3 +179,33 @@ def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str
                 yield Reject(row.name, "no such picture: the list names it, the release does not hold it")
             else:
                 yield Face(row.name, images + row.name, part, "", labels={"action_units": list(row.units)})
+
+
+def _workbook_rows(path: Path) -> Iterator[list[str]]:
+    """Cells of the first sheet, row by row, stripped of blanks and single quotes; an empty cell is an empty text.
+
+    Raises:
+        UserError: under a password, no workbook, damaged, or far larger than a list is.
+    """
+    _check_workbook(path)
+    try:
+        book: Any = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        for row in book.worksheets[0].iter_rows(values_only=True):
+            if any(cell is not None for cell in row):
+                yield ["" if cell is None else str(cell).strip("' ") for cell in row]
+        book.close()
+    except (zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, IndexError, EOFError) as error:
+        raise UserError(f"{path} is no readable workbook ({error}): fetch it again, or export it as csv") from None
+
+
+def _check_workbook(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(ENCRYPTED)) == ENCRYPTED:
+            raise UserError(f"{path} is locked by a password: open it and save it without one, or export it as csv")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except zipfile.BadZipFile:
+        raise UserError(f"{path} is no workbook, or is cut short: fetch it again, or export it as csv") from None
+    if unpacked > MAX_UNPACKED_BYTES:
+        raise UserError(f"{path} unpacks to {unpacked} bytes, expected at most {MAX_UNPACKED_BYTES}: it is no list")

@@ -45,8 +45,8 @@ def test_the_order_of_rows_does_not_matter():
 
 
 def test_a_change_is_one_row_with_both_sides():
-    rows = list(rows.rows(compared([row(0.5)], [row(0.75), row(0.6, method="vicreg")]), "v1", "v2"))
-    found = pa.Table.from_pylist(rows, schema=CHANGES).to_pylist()
+    changes = list(rows.rows(compared([row(0.5)], [row(0.75), row(0.6, method="vicreg")]), "v1", "v2"))
+    found = pa.Table.from_pylist(changes, schema=CHANGES).to_pylist()
     assert found[0]["difference"] == pytest.approx(0.25)
     assert (found[0]["old_revision"], found[0]["new_revision"], found[0]["verdict"]) == ("v1", "v2", "better")
     assert (found[1]["old_value"], found[1]["old_n"], found[1]["new_n"]) == (None, None, 9)

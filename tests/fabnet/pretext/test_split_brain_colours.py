@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fabnet.colours import to_lab
+from fabnet.pretext.split_brain import to_lab
 
 # IEC 61966-2-1, with the six digits that OpenCV documents
 SRGB = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]

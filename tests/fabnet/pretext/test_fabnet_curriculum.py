@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fabnet.curriculum import WINDOWS, Curriculum, keep_quantiles
 from fabnet.pretext import fabnet_curriculum
+from fabnet.pretext.fabnet_curriculum import WINDOWS, Curriculum, keep_quantiles
 
 
 def kept_slowly(per_sample: Tensor, low: float, high: float) -> list[float]:
