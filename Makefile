@@ -17,11 +17,11 @@ help:  ## list these commands
 	@awk -F ':[^#]*## *' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|small|paper chooses the parameters
-	@$(BIN)/python -m stages.runtime.config $(if $(PROFILE),use $(PROFILE),check)
+	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),use $(PROFILE),check)
 	@$(BIN)/dvc repro
 
 flow: $(STAMP)  ## the same as a Prefect flow: independent stages in parallel, logs and tables in its UI
-	@$(BIN)/python -m stages.runtime.config $(if $(PROFILE),use $(PROFILE),check)
+	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),use $(PROFILE),check)
 	@$(BIN)/python -m pipelines.reproduce
 
 ui: $(STAMP)  ## Prefect's UI on loopback: start, watch and cancel runs in a browser; PORT=4200

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipelines.changes.rows import CHANGES, ESTIMATE, KEY, compared, rows
-from pipelines.changes.view import Report, table, view
+from pipelines.changes.view import Report, html, table, view
 from pipelines.dvc import revisions
-from stages.reporting import page
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str], root: Path = Path()) -> int:
     if chosen.parquet:
         _write_parquet(chosen.parquet, reports, is_complete=chosen.all)
     if chosen.html:
-        replace_text(chosen.html, page.template("history.html", Path(__file__).parent).render(shown))
+        replace_text(chosen.html, html(shown))
     return 0
 
 

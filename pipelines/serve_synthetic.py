@@ -17,7 +17,7 @@ from stages.acquisition import digests, links, online, synthetic
 from stages.acquisition.digests import Memory
 from stages.acquisition.registry import Entry
 from stages.runtime import command, plugins
-from stages.runtime.config import Params
+from stages.runtime.params import Params
 
 log = logging.getLogger(__name__)
 

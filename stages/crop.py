@@ -14,8 +14,8 @@ from stages.preparation import contact_sheets
 from stages.preparation.packing import Job, Picture, pack, picture
 from stages.releases.readers import Clip, Frames, Reject, Track, manifest_bytes
 from stages.runtime import command, plugins
-from stages.runtime.config import CropParams, GeometryParams
 from stages.runtime.errors import Rejected
+from stages.runtime.params import CropParams, GeometryParams
 from stages.runtime.tables import TRACK_FRAMES
 from stages.storage import journals, media
 

@@ -24,7 +24,7 @@ from stages.faces.cutting import NoFace, pack_faces
 from stages.faces.detection import Detector
 from stages.releases.readers import Face, Reject
 from stages.runtime import command, tables
-from stages.runtime.config import DetectParams
+from stages.runtime.params import DetectParams
 from stages.storage.media import Image
 
 SECTIONS = {"detect": "detect"}

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.modules import crops
-from stages.runtime import command, config, progress, tables
+from stages.runtime import command, progress, tables
 from stages.runtime.errors import Rejected
+from stages.runtime.params import EmbedParams
 from stages.storage import journals, media
 from stages.storage.shards import Shards
 from stages.training import models
@@ -80,7 +81,7 @@ def run(
     detected: list[str],
     boxed: list[str],
     datasets: list[str],
-    params: config.EmbedParams,
+    params: EmbedParams,
 ) -> None:
     """Write the embeddings of each data set in the order of `sample_id`; finished units survive a stop.
 
@@ -139,7 +140,7 @@ def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
 
 
 def _embed_all(
-    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: config.EmbedParams
+    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: EmbedParams
 ) -> list[dict[str, str]]:
     """Write the encoder's table of every source; returns the rejects."""
     encoder.net.to(encoder.device)

@@ -21,9 +21,9 @@ from stages.acquisition.digests import Memory
 from stages.acquisition.listed_images import Picture
 from stages.releases.readers import MANIFEST, Reject
 from stages.runtime import command, plugins, tables
-from stages.runtime.config import FetchParams, SampleParams
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
+from stages.runtime.params import FetchParams, SampleParams
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,9 @@ from fabnet.modules import crops
 from fabnet.modules.model import FAbNet, Mix
 from fabnet.training import pairs
 from stages.reporting import figures
-from stages.runtime import command, config, tables
+from stages.runtime import command, tables
 from stages.runtime.errors import Rejected, UserError
+from stages.runtime.params import IllustrateParams
 from stages.storage import media
 from stages.storage.shards import Shards
 from stages.training import models
@@ -74,7 +75,7 @@ def run(
     detected: list[str],
     boxed: list[str],
     jitter_px: Mapping[str, tuple[int, int]],
-    params: config.IllustrateParams,
+    params: IllustrateParams,
 ) -> None:
     """Write the figures whose methods are among `methods`.
 
@@ -114,7 +115,7 @@ def _write(out: Path, pictures: Mapping[str, bytes], rejects: Sequence[Reject]) 
 
 
 def _rebuild(
-    model: Path, sources: Sources, params: config.IllustrateParams, rejects: list[Reject], figure: str
+    model: Path, sources: Sources, params: IllustrateParams, rejects: list[Reject], figure: str
 ) -> tuple[Tensor, Mix] | None:
     """Frames (R, F, 3, S, S) of test tracks, target first, and what the network makes of them; None without tracks."""
     method, card = models.load_method(model)
@@ -139,9 +140,7 @@ def _rebuild(
         return samples, network.mix(samples[:, 1:], samples[:, 0])
 
 
-def _samples(
-    frames: TrackSet, tracks: pairs.Tracks, count: int, size_px: int, params: config.IllustrateParams
-) -> Tensor:
+def _samples(frames: TrackSet, tracks: pairs.Tracks, count: int, size_px: int, params: IllustrateParams) -> Tensor:
     """Random frames (R, F, 3, S, S) of random tracks, cut to the central square; identities repeat if they are few."""
     drawn = pairs.draw(
         tracks,
@@ -185,7 +184,7 @@ def _pictures(images: Tensor) -> NDArray[np.float32]:
 
 
 def _neighbours(
-    faces: Path, splits: Path, folders: Mapping[str, Path], params: config.IllustrateParams, rejects: list[Reject]
+    faces: Path, splits: Path, folders: Mapping[str, Path], params: IllustrateParams, rejects: list[Reject]
 ) -> list[figures.Retrieved]:
     """Random pictures of the test part, and those of the same part that lie nearest to them for each method."""
     dataset = faces.name
@@ -224,7 +223,7 @@ def cosines(vectors: NDArray[np.floating[Any]], queries: NDArray[np.int64]) -> N
 
 
 def _nearest(
-    similarity: NDArray[np.float64], query: int, pictures: "_Pictures", params: config.IllustrateParams
+    similarity: NDArray[np.float64], query: int, pictures: "_Pictures", params: IllustrateParams
 ) -> Iterator[tuple[NDArray[np.float32], float]]:
     """The pictures of highest similarity (N,) to the query, which is left out; ties by place."""
     order = [int(place) for place in np.argsort(-similarity, kind="stable") if place != query]

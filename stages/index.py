@@ -16,8 +16,8 @@ from fabnet.boxes import Box, expand
 from stages.faces.cutting import pack_faces
 from stages.releases.readers import Face
 from stages.runtime import command
-from stages.runtime.config import BoxParams, IndexParams
 from stages.runtime.errors import Rejected
+from stages.runtime.params import BoxParams, IndexParams
 from stages.storage.media import Image
 
 SECTIONS = {"index": "index", "box": "dataset.{dataset}.index"}

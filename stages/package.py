@@ -25,8 +25,8 @@ from fabnet.inference.model_file import Crop, Description, Head
 from fabnet.modules.method import Method
 from stages.reporting import model_card, results
 from stages.runtime import command, config, tables
-from stages.runtime.config import DetectParams, Params
 from stages.runtime.errors import UserError
+from stages.runtime.params import DetectParams, Params
 from stages.storage import journals
 from stages.training import models
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.runtime import command
-from stages.runtime.config import PretrainParams
+from stages.runtime.params import PretrainParams
 from stages.training import loop
 
 SECTIONS = {"datasets": "tracks", "params": "pretrain", "method_params": "method.{method}"}

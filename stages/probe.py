@@ -22,7 +22,8 @@ from fabnet.probe_head import Probe
 from stages.evaluation import identities, labelled, scores
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
-from stages.runtime import command, config, plugins, tables
+from stages.runtime import command, plugins, tables
+from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,8 @@ def run(
     boxed: list[str],
     tracks: list[str],
     followed: list[str],
-    params: config.ProbeParams,
-    settings: dict[str, config.DatasetParams],
+    params: ProbeParams,
+    settings: dict[str, DatasetParams],
 ) -> None:
     """Probe every task of every still-image data set, and the identities of every track data set.
 
@@ -92,14 +93,14 @@ def run(
     _write(out, findings)
 
 
-def _tasks(dataset: str, settings: config.DatasetParams) -> list[Task]:
+def _tasks(dataset: str, settings: DatasetParams) -> list[Task]:
     return [
         Task(dataset, name, params, plugins.load("fabnet.probes", params.probe))
         for name, params in sorted(settings.tasks.items())
     ]
 
 
-def _record_sweep(probe: Probe, task: Task, params: config.ProbeParams, findings: Findings) -> None:
+def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findings) -> None:
     findings.sweeps += [
         {"dataset": task.dataset, "task": task.name, "l2": l2, "val_loss": loss, "is_chosen": l2 == probe.l2}
         for l2, loss in probe.val_losses.items()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.runtime import command
-from stages.runtime.config import PretrainParams, RefineParams
+from stages.runtime.params import PretrainParams, RefineParams
 from stages.training import loop
 
 SECTIONS = {

@@ -26,6 +26,7 @@ from stages.reporting import curves, effort, inventory, page, plots, results, re
 from stages.reporting.plots import Curve
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch, tables
+from stages.runtime.params import Params
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def run(
     figures: Path,
     out: Path,
     timings: Path = stopwatch.FOLDER,
-    params: config.Params,
+    params: Params,
 ) -> None:
     """Write the report, or stop before anything is written.
 

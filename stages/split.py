@@ -17,8 +17,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from stages.runtime import command, tables
-from stages.runtime.config import FaceSplitParams, SplitParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import FaceSplitParams, SplitParams
 
 log = logging.getLogger(__name__)
 

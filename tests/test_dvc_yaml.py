@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from fabnet.inference.loading import BROUGHT
 from stages.runtime import plugins
-from stages.runtime.config import Params
+from stages.runtime.params import Params
 
 ROOT = Path(__file__).parents[1]
 

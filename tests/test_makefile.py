@@ -80,12 +80,12 @@ def test_make_alone_lists_every_target():
 
 def test_repro_checks_the_parameters_before_dvc_starts():
     commands = make("--dry-run", "repro").stdout
-    assert commands.index("stages.runtime.config check") < commands.index("dvc repro")
+    assert commands.index("pipelines.profile check") < commands.index("dvc repro")
 
 
 def test_a_profile_is_chosen_before_dvc_starts():
     commands = make("--dry-run", "repro", "PROFILE=small").stdout
-    assert commands.index("stages.runtime.config use small") < commands.index("dvc repro")
+    assert commands.index("pipelines.profile use small") < commands.index("dvc repro")
 
 
 def test_a_failed_installation_is_tried_again(tmp_path):

@@ -97,7 +97,7 @@ def test_a_page_adds_one_new_file_and_parameters(kind):
 
 @pytest.mark.slow
 def test_the_parameters_of_the_pages_are_accepted(project: Path):
-    assert "params.yaml is complete" in run(project, "python", "-m", "stages.runtime.config", "check")
+    assert "params.yaml is complete" in run(project, "python", "-m", "pipelines.profile", "check")
 
 
 @pytest.mark.slow

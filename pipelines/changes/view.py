@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from pipelines.changes.rows import KEY, Change, Row, compared, is_headline, order
 from stages.evaluation.scores import MEAN, METRICS, axis
+from stages.reporting import page
 
 MARKS = {"better": "better", "worse": "worse", "apart": "apart", "added": "new", "removed": "gone"}
 COLOURS = {"better": "green", "worse": "red", "apart": "yellow"}
@@ -51,6 +53,11 @@ def view(reports: Sequence[Report], *, is_detailed: bool, is_complete: bool) -> 
         "summary": _summary(list(shown.values()), len(by_key), reports),
         "note": NOTE,
     }
+
+
+def html(shown: dict[str, Any]) -> str:
+    """What `view` returns, as a page of one file."""
+    return page.template("history.html", Path(__file__).parent).render(shown)
 
 
 def _line(key: tuple[Any, ...], changes: Sequence[Change]) -> dict[str, Any]:

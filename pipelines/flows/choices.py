@@ -15,9 +15,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
+from pipelines.profile import profile_file
 from stages.runtime import config
-from stages.runtime.config import Params
 from stages.runtime.errors import UserError
+from stages.runtime.params import Params
 
 NAME = re.compile(r"(?!true$|false$|null$)[a-z][a-z0-9_]*")  # YAML takes it for the text that it is
 KINDS = ("tracks", "detected", "boxed")
@@ -47,7 +48,7 @@ def write(choice: Choice, params: Path, profiles: Path) -> str:
     if not any(vars(choice).values()):
         return ""
     before = params.read_text(encoding="utf-8") if params.exists() else ""
-    source = config.profile_file(choice.profile, profiles) if choice.profile else params
+    source = profile_file(choice.profile, profiles) if choice.profile else params
     text = chosen(choice, config.load(source), source.read_text(encoding="utf-8"), _all(profiles))
     config.check_plugins(config.parsed(text, params.name))
     if text == before:

@@ -13,8 +13,7 @@ Both carry the description of the model file: in the metadata of ONNX, as `fabne
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,26 +22,11 @@ from torch import Tensor, nn
 import fabnet
 from fabnet.inference.network import Network
 from pipelines.own import outputs
+from pipelines.own.programs import BATCHES, Pack, Program, Running, Start, example
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_bytes
 
-Pack = Callable[["Program", Mapping[str, str]], bytes]  # with metadata
-Running = Callable[[Tensor], Sequence[Tensor]]
-Start = Callable[[bytes], Running]
-
 TOLERANCE = 1e-4  # of an output, in units of its largest value if that is above 1
-BATCHES = (2, 5)  # that are tried
-
-
-@dataclass(frozen=True)
-class Program:
-    """What becomes one file."""
-
-    name: str  # after that of the file
-    module: nn.Module
-    shape: tuple[int, ...]  # of the input, without the number of pictures
-    input: str
-    outputs: list[str]
 
 
 class Attributes(nn.Module):
@@ -118,11 +102,6 @@ def _difference(program: Program, running: Running, batch: int) -> float:
 
 def _listed(outputs: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
     return [outputs] if isinstance(outputs, Tensor) else outputs
-
-
-def example(program: Program) -> Tensor:
-    """An input to trace the program with."""
-    return torch.zeros(BATCHES[0], *program.shape)
 
 
 def _pack_torch(program: Program, metadata: Mapping[str, str]) -> bytes:

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import torch
 
-from pipelines.own.export import Program, Running, example
+from pipelines.own.programs import Program, Running, example
 
 importlib.import_module("onnxscript")  # torch.onnx asks for it
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, whose operators nobody here needs

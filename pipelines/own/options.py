@@ -10,9 +10,9 @@ from cyclopts.validators import Number
 
 from pipelines.own.looking import Search
 from stages.faces import detection
-from stages.runtime.config import DetectParams
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
+from stages.runtime.params import DetectParams
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from fabnet.probe_head import Crops, Probe, Samples, Settings
 from stages.evaluation.scores import Predictions
-from stages.runtime import config, tables
+from stages.runtime import tables
 from stages.runtime.errors import UserError
+from stages.runtime.params import ProbeParams, TaskParams
 
 Array = NDArray[np.float64]
 
@@ -33,7 +34,7 @@ class TaskName:
 
 @dataclass(frozen=True)
 class Task(TaskName):
-    settings: config.TaskParams
+    settings: TaskParams
     module: ModuleType  # of fabnet.probes
 
 
@@ -118,7 +119,7 @@ def usable(joined: pa.Table, task: Task) -> tuple[Images, list[dict[str, str]]]:
     ), rejects
 
 
-def fit(images: Images, task: Task, params: config.ProbeParams) -> Probe:
+def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
     """The task's probe, from the training and the validation part.
 
     Raises:

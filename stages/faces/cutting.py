@@ -16,8 +16,8 @@ from stages.preparation import contact_sheets, packing
 from stages.preparation.packing import Finish, Picture
 from stages.releases.readers import Face, Reject, manifest_bytes
 from stages.runtime import plugins, tables
-from stages.runtime.config import DetectParams, IndexParams, Section
 from stages.runtime.errors import Rejected
+from stages.runtime.params import DetectParams, IndexParams, Section
 from stages.storage import journals, media
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from fabnet.boxes import Box
 from stages.runtime import plugins, supplied
-from stages.runtime.config import DetectParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import DetectParams
 from stages.storage.media import Image
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.runtime.config import Params
+from stages.runtime.params import Params
 from stages.runtime.stopwatch import CPU, Timing
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from fabnet.inference.model_file import Description
 from stages.evaluation import scores
 from stages.runtime import plugins, tables
-from stages.runtime.config import Params
+from stages.runtime.params import Params
 
 SHARED = ("optimiser", "lr", "momentum", "weight_decay", "batch")  # settings of training that all methods share
 

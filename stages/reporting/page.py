@@ -13,7 +13,7 @@ from stages.evaluation import scores
 from stages.evaluation.scores import METRICS, axis
 from stages.reporting import comparison
 from stages.reporting.results import CONTROLS, Tested
-from stages.runtime.config import Params
+from stages.runtime.params import Params
 
 Row = Mapping[str, Any]  # of METRICS
 

@@ -16,8 +16,8 @@ from stages.evaluation.scores import Array, Bootstrap, Predictions
 from stages.reporting import curves
 from stages.reporting.curves import LEVELS, Trade
 from stages.runtime import tables
-from stages.runtime.config import Params
 from stages.runtime.errors import UserError
+from stages.runtime.params import Params
 
 CONTROLS = ("random", "fabnet")  # what every method is compared with in pairs: the untrained encoder, and FAb-Net
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from fabnet.modules.method import Method
 from fabnet.training import pairs, train
 from stages.runtime import plugins, progress, tables
-from stages.runtime.config import PretrainParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import PretrainParams
 from stages.storage import journals
 from stages.training import models
 from stages.training.trackset import TrackSet

@@ -13,7 +13,7 @@ from probe_samples import mean_face
 from fabnet.modules.method import Method
 from stages import embed, package, probe
 from stages.runtime import config, tables
-from stages.runtime.config import Params
+from stages.runtime.params import Params
 from stages.storage import media, shards
 from stages.training import models
 

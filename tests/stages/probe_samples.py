@@ -7,32 +7,31 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.runtime import config, tables
+from stages.runtime import tables
+from stages.runtime.params import DatasetParams, FetchParams, ProbeParams, TaskParams
 
 CLASSES = ["neutral", "happy", "sad"]
 COUNTS = {"train": 120, "val": 40, "test": 60}
 DIMS = 12
 STEPS = 900  # of the encoder behind the embeddings
 TRACKS = ["voxceleb1", "voxceleb2"]
-PARAMS = config.ProbeParams(l2=[1e-4, 1e-2, 1.0], max_iter=100, neighbours=5, bootstrap=200, confidence=0.95)
-FETCH = config.FetchParams(source="sample", folder="data/releases")
+PARAMS = ProbeParams(l2=[1e-4, 1e-2, 1.0], max_iter=100, neighbours=5, bootstrap=200, confidence=0.95)
+FETCH = FetchParams(source="sample", folder="data/releases")
 SETTINGS = {
-    "affectnet": config.DatasetParams(
+    "affectnet": DatasetParams(
         fetch=FETCH,
         sample={},
         tasks={
-            "expression": config.TaskParams(
-                probe="classes", label="expression", metrics=["auc", "accuracy"], classes=CLASSES
-            ),
-            "retrieval": config.TaskParams(
+            "expression": TaskParams(probe="classes", label="expression", metrics=["auc", "accuracy"], classes=CLASSES),
+            "retrieval": TaskParams(
                 probe="neighbours", label="expression", metrics=["neighbour_recall"], classes=CLASSES
             ),
         },
     ),
-    "w300": config.DatasetParams(
+    "w300": DatasetParams(
         fetch=FETCH,
         sample={},
-        tasks={"landmarks": config.TaskParams(probe="points", label="landmarks", metrics=["interocular_percent"])},
+        tasks={"landmarks": TaskParams(probe="points", label="landmarks", metrics=["interocular_percent"])},
     ),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 from media_samples import encoded, noise
 
 from stages import fetch
-from stages.runtime.config import FetchParams, SampleParams
+from stages.runtime.params import FetchParams, SampleParams
 
 VOX1_HEADER = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"
 VOX2_HEADER = "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set "

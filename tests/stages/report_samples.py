@@ -8,13 +8,14 @@ from releases import put
 
 from stages import probe, report
 from stages.runtime import config, tables
+from stages.runtime.params import Params
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [0, 1]
 METHODS = ["fabnet", "random"]
 
 
-def parameters(**changes: object) -> config.Params:
+def parameters(**changes: object) -> Params:
     """The sample profile with the small tasks of `probe_samples`."""
     sample = config.load(ROOT / "profiles" / "sample.yaml")
     dataset = {**sample.dataset, **probe_samples.SETTINGS}
@@ -30,7 +31,7 @@ def parameters(**changes: object) -> config.Params:
     return sample.model_copy(update=small | {"method": method} | changes)
 
 
-def write_inputs(root: Path, params: config.Params) -> None:
+def write_inputs(root: Path, params: Params) -> None:
     """Everything that `report` reads; `random` is worse than `fabnet`."""
     for method in params.methods:
         for seed in params.seeds:
@@ -84,7 +85,7 @@ def write_inputs(root: Path, params: config.Params) -> None:
         tables.write_rejects(root / "splits" / kind / "rejects.parquet", [])
 
 
-def run(root: Path, params: config.Params, out: str = "reports", timings: str = ".timings") -> Path:
+def run(root: Path, params: Params, out: str = "reports", timings: str = ".timings") -> Path:
     names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
     report.run(**{name: root / name for name in names}, out=root / out, timings=root / timings, params=params)
     return root / out

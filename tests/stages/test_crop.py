@@ -14,8 +14,8 @@ from releases import VOX1_HEADER, bring, frame_members, put, tar_gz, voxceleb1, 
 from fabnet.images import scale_pad_centre
 from stages import crop
 from stages.runtime import tables
-from stages.runtime.config import CropParams, GeometryParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import CropParams, GeometryParams
 from stages.storage import media
 from stages.storage.shards import Shards
 

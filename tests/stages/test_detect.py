@@ -10,8 +10,8 @@ from stages.faces.cutting import NoFace
 from stages.faces.detection import Found
 from stages.releases.readers import Face
 from stages.runtime import tables
-from stages.runtime.config import DetectParams
 from stages.runtime.errors import Rejected, UserError
+from stages.runtime.params import DetectParams
 from stages.storage import media
 from stages.storage.shards import Shards
 

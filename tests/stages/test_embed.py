@@ -12,8 +12,9 @@ from torch import nn
 from fabnet.modules import crops
 from fabnet.pretext import random
 from stages import embed
-from stages.runtime import config, tables
+from stages.runtime import tables
 from stages.runtime.errors import UserError
+from stages.runtime.params import EmbedParams
 from stages.storage import media, shards
 from stages.training import models
 
@@ -49,7 +50,7 @@ def run(root: Path, out: str = "out", *, batch: int = 3, datasets: list[str] | N
         detected=["affectnet"],
         boxed=[],
         datasets=datasets or [],
-        params=config.EmbedParams(batch=batch, device="cpu", followed=["affectnet"], frames_per_track=3),
+        params=EmbedParams(batch=batch, device="cpu", followed=["affectnet"], frames_per_track=3),
     )
     return embeddings(root / out / "affectnet.parquet")
 

@@ -10,8 +10,8 @@ import stages.synthetic
 from stages import fetch
 from stages.acquisition import digests
 from stages.runtime import plugins, tables
-from stages.runtime.config import FetchParams, SampleParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import FetchParams, SampleParams
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from track_samples import METHOD_PARAMS, PARAMS, write_tracks
 from fabnet.pretext import fabnet, fabnet_sources
 from stages import illustrate
 from stages.reporting import figures
-from stages.runtime import config, tables
+from stages.runtime import tables
 from stages.runtime.errors import UserError
+from stages.runtime.params import IllustrateParams
 from stages.storage import media, shards
 from stages.training import models
 
@@ -65,7 +66,7 @@ def run(root: Path, out: str = "out", *, seed: int = 1, **changes: Any) -> Path:
         "detected": ["affectnet"],
         "boxed": [],
         "jitter_px": PARAMS["jitter_px"],
-        "params": config.IllustrateParams(seed=seed, **SHOWN),
+        "params": IllustrateParams(seed=seed, **SHOWN),
     }
     names = ("tracks", "faces", "splits", "models", "embeddings")
     illustrate.run(**{name: root / name for name in names}, out=root / out, **{**settings, **changes})
@@ -147,7 +148,7 @@ def test_a_damaged_picture_is_told_in_one_sentence(tmp_path: Path):
         run(root)
 
 
-def retrieved(root: Path, params: config.IllustrateParams) -> list[figures.Retrieved]:
+def retrieved(root: Path, params: IllustrateParams) -> list[figures.Retrieved]:
     folders = {method: root / "embeddings" / f"{method}-3" for method in ("fabnet", "random")}
     splits = root / "splits" / "faces" / "affectnet.parquet"
     return illustrate._neighbours(root / "faces" / "affectnet", splits, folders, params, [])
@@ -158,7 +159,7 @@ def level(picture: np.ndarray) -> int:
 
 
 def test_neighbours_on_a_circle_are_those_beside_the_query(inputs: Path):
-    for row in retrieved(inputs, config.IllustrateParams(seed=1, rows=COUNT, neighbours=2)):
+    for row in retrieved(inputs, IllustrateParams(seed=1, rows=COUNT, neighbours=2)):
         at = level(row.query)
         for found in row.nearest.values():
             assert {level(picture) for picture, _ in found} == {(at - 1) % COUNT, (at + 1) % COUNT}
@@ -168,7 +169,7 @@ def test_neighbours_on_a_circle_are_those_beside_the_query(inputs: Path):
 def test_neighbours_come_from_the_test_part_alone(tmp_path: Path):
     root = write_inputs(tmp_path)
     write_faces(root, test=4)
-    rows = retrieved(root, config.IllustrateParams(seed=1, rows=4, neighbours=3))
+    rows = retrieved(root, IllustrateParams(seed=1, rows=4, neighbours=3))
     assert all({level(picture) for picture, _ in row.nearest["fabnet"]} < {0, 1, 2, 3} for row in rows)
     assert all(level(row.query) not in {level(picture) for picture, _ in row.nearest["fabnet"]} for row in rows)
 
@@ -187,7 +188,7 @@ def test_the_square_of_a_frame_is_central_and_of_the_mean_side():
 
 def test_the_network_gets_the_target_first_and_the_other_frames_as_sources(inputs: Path):
     sources = illustrate.Sources(inputs / "tracks", inputs / "splits" / "tracks", ["voxceleb1"], PARAMS["jitter_px"])
-    params = config.IllustrateParams(seed=1, **SHOWN)
+    params = IllustrateParams(seed=1, **SHOWN)
     rebuilt = illustrate._rebuild(inputs / "models" / "fabnet_sources-3", sources, params, [], "confidence.png")
     assert rebuilt is not None
     samples, mix = rebuilt

@@ -6,7 +6,7 @@ from releases import bring, face_points, points_text, put, w300
 from stages import index
 from stages.datasets.w300 import LABELS
 from stages.runtime import tables
-from stages.runtime.config import BoxParams, IndexParams
+from stages.runtime.params import BoxParams, IndexParams
 from stages.storage import media
 from stages.storage.shards import Shards
 

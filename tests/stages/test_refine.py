@@ -11,8 +11,8 @@ from fabnet.pretext import fabnet_sources
 from fabnet.training import train
 from stages import pretrain, refine
 from stages.runtime import tables
-from stages.runtime.config import RefineParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import RefineParams
 from stages.training import models
 
 SOURCES = {**METHOD_PARAMS, "sources": 2}

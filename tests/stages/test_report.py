@@ -17,6 +17,7 @@ from stages.evaluation import scores
 from stages.reporting import curves, inventory, results
 from stages.runtime import config, stopwatch, tables
 from stages.runtime.errors import UserError
+from stages.runtime.params import Params
 
 ROOT = Path(__file__).parents[2]
 
@@ -321,7 +322,7 @@ def test_identities_are_shown_beside_the_tasks_and_may_be_missing(inputs: Path, 
 
 def test_the_stage_depends_on_every_parameter():
     stage = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
-    assert sorted(stage["params"]) == sorted(config.Params.model_fields)
+    assert sorted(stage["params"]) == sorted(Params.model_fields)
     assert scores.MEAN == "mean"
 
 

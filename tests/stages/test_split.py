@@ -5,8 +5,8 @@ import pytest
 
 from stages import split
 from stages.runtime import tables
-from stages.runtime.config import FaceSplitParams, SplitParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import FaceSplitParams, SplitParams
 
 STILL = FaceSplitParams(val=0.2, test=0.0)
 SHARES = SplitParams(track_val=0.15, track_test=0.1, faces={"still": STILL})

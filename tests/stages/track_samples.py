@@ -6,7 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.runtime import config, tables
+from stages.runtime import tables
+from stages.runtime.params import PretrainParams
 from stages.storage import media, shards
 
 PARTS = {"id1": "train", "id2": "train", "id3": "train", "id4": "val", "id5": "val", "id6": "test"}
@@ -19,8 +20,8 @@ PARAMS: dict[str, Any] = {
 METHOD_PARAMS = {"width": 4, "embedding": 6}
 
 
-def params(**changes: Any) -> config.PretrainParams:
-    return config.PretrainParams(**{**PARAMS, **changes})
+def params(**changes: Any) -> PretrainParams:
+    return PretrainParams(**{**PARAMS, **changes})
 
 
 def frame_image(track: str, frame: int) -> np.ndarray:

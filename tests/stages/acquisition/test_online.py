@@ -16,8 +16,8 @@ from stages import fetch
 from stages.releases import archives
 from stages.releases.readers import Track
 from stages.runtime import plugins, tables
-from stages.runtime.config import FetchParams, SampleParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import FetchParams, SampleParams
 
 TINY = {
     "affectnet": {"training": 10, "validation": 8},

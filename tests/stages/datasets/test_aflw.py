@@ -11,8 +11,8 @@ from stages import index, split
 from stages.datasets.aflw import read, wrap
 from stages.releases.readers import Face, Reject
 from stages.runtime import tables
-from stages.runtime.config import BoxParams, FaceSplitParams, IndexParams
 from stages.runtime.errors import Rejected, UserError
+from stages.runtime.params import BoxParams, FaceSplitParams, IndexParams
 
 DEMO = (0.050194, -0.111076, -0.692357)  # the authors' example: roll, pitch, yaw
 SCHEMA = """

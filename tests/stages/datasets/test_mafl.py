@@ -7,8 +7,8 @@ from stages import index
 from stages.datasets.mafl import read
 from stages.releases.readers import Face, Reject
 from stages.runtime import tables
-from stages.runtime.config import BoxParams, IndexParams
 from stages.runtime.errors import UserError
+from stages.runtime.params import BoxParams, IndexParams
 
 COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
 POINTS = "  69  109  106  113   77  142   73  152  108  154"

@@ -7,8 +7,8 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from stages.evaluation import scores
 from stages.evaluation.scores import Bootstrap, Predictions
-from stages.runtime import config
 from stages.runtime.errors import UserError
+from stages.runtime.params import Metric
 
 NAMES = ("neutral", "happy", "sad")
 BOOTSTRAP = Bootstrap(resamples=500, confidence=0.95, seed=7)
@@ -25,7 +25,7 @@ def by_target(metric: str, *runs: Predictions, bootstrap: Bootstrap = BOOTSTRAP)
 
 
 def test_every_metric_but_that_of_identities_may_be_named_in_the_parameters():
-    assert sorted(scores.METRICS) == sorted([*get_args(config.Metric), scores.IDENTITY_METRIC])
+    assert sorted(scores.METRICS) == sorted([*get_args(Metric), scores.IDENTITY_METRIC])
 
 
 def test_classes_agree_with_scikit_learn():

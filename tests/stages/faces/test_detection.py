@@ -8,9 +8,9 @@ from toy_yunet import network
 
 from stages.detectors import dlib_cnn, dlib_hog, yunet
 from stages.faces import detection
-from stages.runtime.config import DetectParams
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
+from stages.runtime.params import DetectParams
 
 HOG = DetectParams(
     detector="dlib_hog", weights="", weights_sha256="", upsample=[0, 1], min_score=0.0,

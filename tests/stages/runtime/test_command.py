@@ -14,7 +14,7 @@ import errno
 from pathlib import Path
 
 from stages import command
-from stages.runtime.config import GeometryParams
+from stages.runtime.params import GeometryParams
 from stages.runtime.errors import UserError
 
 SECTIONS = {"geometry": "dataset.{dataset}.crop", "seed": "seed"}

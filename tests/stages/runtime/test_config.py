@@ -9,6 +9,7 @@ import pytest
 
 from stages.runtime import config
 from stages.runtime.errors import UserError
+from stages.runtime.params import Params
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = (ROOT / "profiles" / "study.yaml").read_text(encoding="utf-8")  # every method
@@ -63,7 +64,7 @@ WRONG = {
 
 
 def check(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stages.runtime.config", "check"]
+    command = [sys.executable, "-m", "pipelines.profile", "check"]
     env = {"PYTHONPATH": str(ROOT), "PATH": ""}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
@@ -126,23 +127,8 @@ def test_a_section_that_is_not_there_is_named(tmp_path):
 
 
 def test_the_digest_ignores_the_order_of_keys_and_notices_a_value():
-    params = config.Params.model_validate_json(json.dumps(config.load(ROOT / "params.yaml").model_dump(mode="json")))
+    params = Params.model_validate_json(json.dumps(config.load(ROOT / "params.yaml").model_dump(mode="json")))
     turned = dict(reversed(list(params.model_dump(mode="json").items())))
-    assert config.digest(config.Params.model_validate_json(json.dumps(turned))) == config.digest(params)
+    assert config.digest(Params.model_validate_json(json.dumps(turned))) == config.digest(params)
     other = params.model_copy(update={"seed": params.seed + 1})
     assert config.digest(other) != config.digest(params)
-
-
-def test_choosing_a_profile_copies_it_and_leaves_an_equal_file_alone(tmp_path):
-    target = tmp_path / "params.yaml"
-    config.use_profile("small", ROOT / "profiles", target)
-    assert target.read_bytes() == (ROOT / "profiles" / "small.yaml").read_bytes()
-    before = target.stat().st_mtime_ns
-    config.use_profile("small", ROOT / "profiles", target)
-    assert target.stat().st_mtime_ns == before
-
-
-def test_an_unknown_profile_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(UserError, match="no profile 'large': expected one of paper, sample, small"):
-        config.use_profile("large", ROOT / "profiles", tmp_path / "params.yaml")
-    assert not (tmp_path / "params.yaml").exists()

@@ -17,8 +17,9 @@ from track_samples import params
 from fabnet.modules import crops
 from fabnet.modules.model import FAbNet
 from stages import embed, pretrain
-from stages.runtime import config, tables
+from stages.runtime import tables
 from stages.runtime.errors import UserError
+from stages.runtime.params import EmbedParams
 from stages.storage import media
 from stages.training import models
 
@@ -86,7 +87,7 @@ def embeddings(root: Path) -> dict[str, list[float]]:
     embed.run(
         model=root / "model", faces=root / "faces", out=root / "out", journal=root / "journal", detected=["affectnet"],
         boxed=[], datasets=[], tracks=root / "tracks", track_splits=root / "splits",
-        params=config.EmbedParams(batch=3, device="cpu", followed=[], frames_per_track=3),
+        params=EmbedParams(batch=3, device="cpu", followed=[], frames_per_track=3),
     )  # fmt: skip
     rows = tables.read(root / "out" / "affectnet.parquet", tables.EMBEDDINGS).to_pylist()
     return {row["sample_id"]: row["embedding"] for row in rows}

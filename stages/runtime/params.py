@@ -1,0 +1,266 @@
+"""The shape of params.yaml: typed, frozen, strict sections.
+
+A field's comment gives its unit. Validators compare fields; none of them reads a file.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stages.runtime import plugins
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Pixels = Annotated[int, Field(gt=0, le=4096)]
+Count = Annotated[int, Field(gt=0)]
+Metric = Literal[
+    "auc", "accuracy", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg", "interocular_percent"
+]
+NAMED = {"auc", "accuracy", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg"}  # one value for each class
+JpegQuality = Annotated[int, Field(ge=1, le=100)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FetchParams(Section):
+    source: Literal["sample", "folder", "http"]
+    folder: str  # release folder: read when source is `folder`, filled when it is `http`
+    parts: Annotated[int, Field(ge=0)] = 0  # http: only the first parts of an archive that is cut up; 0: all
+    identities: list[str] = []  # http: only these, each as an archive of its own; empty: all
+
+
+class CropParams(Section):
+    fps: Annotated[float, Field(gt=0, le=25)]  # frames kept per second of a 25 fps clip
+    jpeg_quality: JpegQuality
+    tracks_per_unit: Count  # tracks that one worker packs before it records them as done
+    shard_mb: Count  # a shard is closed once it is larger
+
+
+class GeometryParams(Section):
+    scale_px: Pixels  # the frame is first scaled to this side
+    pad_ltrb_px: tuple[int, int, int, int]  # then padded with black: left, top, right, bottom
+    centre_px: Pixels  # then cut to this side around the centre
+
+    @model_validator(mode="after")
+    def fits(self) -> Self:
+        left, top, right, bottom = self.pad_ltrb_px
+        room = self.scale_px + min(left + right, top + bottom)
+        if min(self.pad_ltrb_px) < 0 or self.centre_px > room:
+            raise ValueError(f"centre_px should fit into the padded frame of {room} px, found {self.centre_px}")
+        return self
+
+
+class DetectParams(Section):
+    detector: Name  # module in stages/detectors
+    weights: str  # path of the detector's weight file, empty for a detector without one
+    weights_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # of that file
+    upsample: Annotated[list[Annotated[int, Field(ge=0, le=2)]], Field(min_length=1)]  # doublings before each pass
+    min_score: float  # below which a box is ignored, in the detector's own scale
+    crop_px: Pixels  # side of the stored crop
+    jpeg_quality: JpegQuality
+    images_per_unit: Count
+    shard_mb: Count
+
+    @model_validator(mode="after")
+    def passes_rise(self) -> Self:
+        if self.upsample != sorted(set(self.upsample)):
+            raise ValueError(f"upsample should rise from pass to pass, found {self.upsample}")
+        return self
+
+
+class BoxParams(Section):
+    margin_frac: Annotated[float, Field(ge=0, le=1)]  # growth of the box on each side, as a fraction of the side
+
+
+class IndexParams(Section):
+    crop_px: Pixels
+    jpeg_quality: JpegQuality
+    images_per_unit: Count
+    shard_mb: Count
+
+
+class FaceSplitParams(Section):
+    val: Fraction  # share of what is not test, in expectation
+    test: Annotated[float, Field(ge=0, lt=1)]  # share of a data set whose owner names no test part, else 0
+
+
+class SplitParams(Section):
+    track_val: Fraction  # share of identities, in expectation
+    track_test: Fraction
+    faces: dict[Name, FaceSplitParams]  # by still-image data set
+
+    @model_validator(mode="after")
+    def leaves_a_training_part(self) -> Self:
+        if self.track_val + self.track_test >= 1:
+            raise ValueError("track_val + track_test should be below 1, so that some identities train")
+        return self
+
+
+class PretrainParams(Section):
+    size_px: Literal[32, 64, 128, 256]  # side of the network's input
+    batch: Count  # samples per step; a sample is a target frame and its source frames
+    optimiser: Literal["adam", "sgd"]
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]  # used by sgd
+    weight_decay: Annotated[float, Field(ge=0)]
+    epochs: Count
+    draws_per_identity: Count  # samples that an epoch draws from each identity
+    plateau_factor: Fraction  # the learning rate is multiplied by this ...
+    plateau_patience: Count  # ... after more than this many epochs without a better validation loss
+    checkpoint_epochs: Count  # the encoder is kept after every so many epochs, for the learning curves
+    val_samples: Count  # drawn once, the same in every epoch
+    jitter_px: dict[Name, tuple[Count, Count]]  # per track data set: range of the random square crop's side
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    amp: bool  # float16 autocast, cuda only
+
+
+class RefineParams(Section):
+    start: Name  # method whose weights the refined ones start from
+    epochs: Count
+
+
+class EmbedParams(Section):
+    batch: Count
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    followed: list[Name]  # still-image data sets that every checkpoint embeds too, for the learning curves
+    frames_per_track: Count  # of the test part, evenly spread; what the identity leakage is measured on
+
+
+class ProbeParams(Section):
+    l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
+    max_iter: Count  # L-BFGS iterations
+    neighbours: Count  # nearest training images that retrieval looks at
+    bootstrap: Count  # resamples of the test images behind every interval
+    confidence: Fraction
+
+
+class IllustrateParams(Section):
+    seed: Annotated[int, Field(ge=0)]  # of what is shown
+    rows: Annotated[int, Field(gt=0, le=12)]  # samples in each figure
+    neighbours: Annotated[int, Field(gt=0, le=12)]  # pictures beside each query
+
+
+class TaskParams(Section):
+    probe: Name  # module in fabnet/probes
+    label: Name  # column of the data set's index
+    metrics: Annotated[list[Metric], Field(min_length=1)]  # the first one is the headline
+    classes: list[str] = []  # names of the codes 0, 1, ... in the label column, or of the values in each label
+
+    @model_validator(mode="after")
+    def classes_are_named(self) -> Self:
+        if NAMED & set(self.metrics) and len(self.classes) < 2:
+            raise ValueError(f"classes should name at least two classes for {', '.join(self.metrics)}")
+        if len(set(self.classes)) != len(self.classes) or "mean" in self.classes:
+            raise ValueError("classes should differ from each other and from `mean`")
+        return self
+
+
+class DatasetParams(Section):
+    fetch: FetchParams
+    sample: dict[str, Any]  # settings of stages/synthetic/<dataset>.py, checked by that module
+    crop: GeometryParams | None = None  # track data sets only
+    index: BoxParams | None = None  # data sets with annotated boxes only
+    tasks: dict[Name, TaskParams] = {}
+
+
+class SampleParams(Section):
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Params(Section):
+    profile: Name
+    seed: Annotated[int, Field(ge=0)]  # of splits and probes
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]  # one pre-training each
+    datasets: Annotated[list[Name], Field(min_length=1)]
+    tracks: Annotated[list[Name], Field(min_length=1)]  # of `datasets`: face tracks to pre-train on
+    detected: list[Name]  # of `datasets`: still images whose face is found by a detector
+    boxed: list[Name]  # of `datasets`: still images whose face box is annotated
+    methods: Annotated[list[Name], Field(min_length=1)]  # what the report compares, in its order
+    pretrained: Annotated[list[Name], Field(min_length=1)]  # of `methods`: from initial or supplied weights
+    refined: list[Name]  # of `methods`: from the weights of `refine.start`
+    sample: SampleParams
+    crop: CropParams
+    detect: DetectParams
+    index: IndexParams
+    split: SplitParams
+    pretrain: PretrainParams
+    refine: RefineParams
+    embed: EmbedParams
+    probe: ProbeParams
+    illustrate: IllustrateParams
+    method: dict[Name, dict[str, Any]]
+    dataset: dict[Name, DatasetParams]
+
+    @property
+    def faces(self) -> list[str]:
+        """Still-image data sets, sorted: those that are probed."""
+        return sorted(self.detected + self.boxed)
+
+    @model_validator(mode="after")
+    def lists_agree(self) -> Self:
+        kinds = self.tracks + self.detected + self.boxed
+        if sorted(kinds) != sorted(self.datasets) or len(set(kinds)) != len(kinds):
+            raise ValueError(
+                "tracks, detected and boxed together should name each of `datasets` once; "
+                f"datasets: {self.datasets}, tracks + detected + boxed: {kinds}"
+            )
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds should differ from each other, found {self.seeds}")
+        if not self.detected + self.boxed:
+            raise ValueError("detected and boxed are both empty: at least one data set of still images is needed")
+        for what, listed, mapped, package in (
+            ("dataset", self.datasets, self.dataset, "stages.datasets"),
+            ("method", self.methods, self.method, "fabnet.pretext"),
+            ("pretrain.jitter_px", self.tracks, self.pretrain.jitter_px, ""),
+            ("split.faces", self.faces, self.split.faces, ""),
+        ):
+            name = next((name for name in listed if name not in mapped), None)
+            known = plugins.names(package) if name and package else []
+            if known and name not in known:
+                raise ValueError(f"no {what} {name!r}: expected one of {', '.join(known)}")
+            if name:
+                raise ValueError(f"{what}.{name} is missing: every entry that is listed needs its settings")
+        return self
+
+    @model_validator(mode="after")
+    def followed_are_faces(self) -> Self:
+        if not set(self.embed.followed) <= set(self.faces) or len(set(self.embed.followed)) < len(self.embed.followed):
+            raise ValueError(
+                f"embed.followed should name data sets of still images {self.faces}, each once; "
+                f"found {self.embed.followed}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def methods_agree(self) -> Self:
+        both = self.pretrained + self.refined
+        if sorted(both) != sorted(self.methods) or len(set(both)) != len(both):
+            raise ValueError(
+                "pretrained and refined together should name each of `methods` once; "
+                f"methods: {self.methods}, pretrained + refined: {both}"
+            )
+        if self.refined and self.refine.start not in self.pretrained:
+            raise ValueError(f"refine.start should be one of `pretrained` {self.pretrained}, found {self.refine.start}")
+        return self
+
+    @model_validator(mode="after")
+    def boxes_have_margins(self) -> Self:
+        missing = [name for name in self.boxed if self.dataset[name].index is None]
+        if missing:
+            raise ValueError(f"dataset.{missing[0]}.index is missing: {missing[0]} is listed under boxed")
+        return self
+
+    @model_validator(mode="after")
+    def crops_fit(self) -> Self:
+        for name in self.tracks:
+            crop, (low, high) = self.dataset[name].crop, self.pretrain.jitter_px[name]
+            if crop is None:
+                raise ValueError(f"dataset.{name}.crop is missing: {name} is listed under tracks")
+            if not low <= high <= crop.centre_px:
+                raise ValueError(
+                    f"pretrain.jitter_px.{name} should be a rising range up to the frame side "
+                    f"{crop.centre_px}, found [{low}, {high}]"
+                )
+        return self
