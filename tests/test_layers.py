@@ -14,9 +14,14 @@ PLANTED = {
     "pipelines, then stages, then fabnet": ("stages/split.py", "import pipelines.dvc.graph"),
     "fabnet needs nothing but torch": ("fabnet/modules/warp.py", "import pathlib"),
     "stages know neither DVC nor Prefect": ("stages/storage/media.py", "import dvc.api"),
-    "stage modules meet in files only": ("stages/embed.py", "import stages.probe"),
+    "a stage stands on its rooms": ("stages/embed.py", "import stages.probe"),
+    "a room on those below it": ("stages/storage/media.py", "import stages.releases.readers"),
+    "a front door stands on the rooms of pipelines": ("pipelines/running/gpus.py", "import pipelines.flows.groups"),
+    "only pipelines.dvc calls DVC": ("pipelines/doctor.py", "import dvc.api"),
+    "fabnet in layers": ("fabnet/modules/warp.py", "import fabnet.training.train"),
     "data sets do not import each other": ("stages/datasets/w300.py", "import stages.datasets.affectnet"),
 }
+CONTRACTS = 8
 
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
@@ -32,7 +37,7 @@ def copy_of_the_code(target: Path) -> None:
 def test_every_contract_is_kept():
     done = lint(ROOT)
     assert done.returncode == 0, done.stdout
-    assert f"Contracts: {len(PLANTED)} kept, 0 broken" in done.stdout
+    assert f"Contracts: {CONTRACTS} kept, 0 broken" in done.stdout
 
 
 @pytest.mark.parametrize("contract", PLANTED)
@@ -44,4 +49,4 @@ def test_a_planted_violation_breaks_its_contract(contract, tmp_path):
     done = lint(tmp_path)
     broken = [text for text in done.stdout.splitlines() if " BROKEN" in text]
     assert done.returncode == 1
-    assert any(text.startswith(contract) for text in broken), done.stdout
+    assert any(contract in text for text in broken), done.stdout

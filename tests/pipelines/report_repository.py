@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from stages import tables
+from stages.runtime import tables
 
 shift = YAML(typ="safe").load(Path("params.yaml"))["shift"]
 rows = []

@@ -13,7 +13,7 @@ STAGE = '''
 import errno
 from pathlib import Path
 
-from stages import command
+from stages.runtime import command
 from stages.runtime.params import GeometryParams
 from stages.runtime.errors import UserError
 
