@@ -2,7 +2,7 @@
 
 The head is an affine map, so it is fitted as one, a convex problem, and then rewritten exactly in the layout of
 the released heads. Departures: the paper names neither optimiser nor regulariser; here full-batch L-BFGS in
-float64 minimises the mean loss plus L2, whose strength the validation part chooses.
+float64 minimises the mean loss plus L2, whose strength the validation split chooses.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -125,7 +125,7 @@ def fit(
     """
     norm = nn.BatchNorm1d(train.x.shape[1]).double().eval()
     norm.running_mean = train.x.mean(0)
-    norm.running_var = train.x.var(0, correction=0)  # of the training part, as one full batch would leave it
+    norm.running_var = train.x.var(0, correction=0)  # of the training split, as one full batch would leave it
     norm.weight.data = _undamped(norm.running_var, norm.eps)
     with torch.no_grad():
         z = norm(train.x)

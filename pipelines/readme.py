@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 
 def headline_rows(metrics: Path) -> list[Row]:
-    """The rows of the whole test part, mean over targets and seeds."""
+    """The rows of the whole test split, mean over targets and seeds."""
     return list(filter(is_headline, tables.read(metrics, tables.METRICS).to_pylist()))
 
 

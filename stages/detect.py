@@ -87,21 +87,23 @@ def find_face(
 
 
 def finish(folder: Path, index: pa.Table, rejects: Sequence[Reject], *, passes: Sequence[int]) -> None:
-    """Write what each pass found in each part."""
-    found = Counter(zip(index["part"].to_pylist(), index["upsample"].to_pylist(), strict=True))
-    missed = Counter(reject.part for reject in rejects if reject.part is not None)
-    tables.write(folder / "yield.parquet", tables.YIELDS, yields(found, missed, passes), key=["part", "upsample"])
+    """Write what each pass found in each split."""
+    found = Counter(zip(index["owner_split"].to_pylist(), index["upsample"].to_pylist(), strict=True))
+    missed = Counter(reject.owner_split for reject in rejects if reject.owner_split is not None)
+    tables.write(
+        folder / "yield.parquet", tables.YIELDS, yields(found, missed, passes), key=["owner_split", "upsample"]
+    )
 
 
 def yields(
     found: Mapping[tuple[str, int], int], missed: Mapping[str, int], passes: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of YIELDS from faces found by part and pass, and pictures without a face by part."""
-    for part in sorted({part for part, _ in found} | set(missed)):
-        left = missed.get(part, 0) + sum(found.get((part, upsample), 0) for upsample in passes)
+    """Rows of YIELDS from faces found by split and pass, and pictures without a face by split."""
+    for split in sorted({split for split, _ in found} | set(missed)):
+        left = missed.get(split, 0) + sum(found.get((split, upsample), 0) for upsample in passes)
         for upsample in passes:
-            detected = found.get((part, upsample), 0)
-            yield {"part": part, "upsample": upsample, "images": left, "detected": detected}
+            detected = found.get((split, upsample), 0)
+            yield {"owner_split": split, "upsample": upsample, "images": left, "detected": detected}
             left -= detected
 
 

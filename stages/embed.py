@@ -124,9 +124,9 @@ def _pictures(folder: Path) -> Source:
 
 
 def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
-    """Up to `per_track` evenly spread frames of every track in the test part."""
+    """Up to `per_track` evenly spread frames of every track in the test split."""
     index = tables.read(folder / "index.parquet", tables.TRACK_FRAMES)
-    tested = tables.read(splits, tables.SPLITS).filter(pc.field("part") == "test")
+    tested = tables.read(splits, tables.SPLITS).filter(pc.field("split") == "test")
     frames = index.filter(pc.field("sample_id").isin(tested["sample_id"].combine_chunks()))
     frames = frames.sort_by([("track_id", "ascending"), ("frame", "ascending")])
     chosen: list[int] = []

@@ -1,4 +1,4 @@
-"""Show what the networks do on the test part: warped frames, confidence maps and nearest neighbours.
+"""Show what the networks do on the test split: warped frames, confidence maps and nearest neighbours.
 
 Reads: tracks, faces, splits, models and embeddings of the first seed.
 Writes: pictures/{warp,confidence,neighbours}.png, as far as their methods are compared, and a rejects table.
@@ -131,7 +131,7 @@ def _rebuild(
     )
     test = frames.tracks.get("test", {})
     there = {name.split("/")[0] for videos in test.values() for found in videos.values() for name in found}
-    reason = f"too few tracks: the test part has none of {method.frames} frames or more"
+    reason = f"too few tracks: the test split has none of {method.frames} frames or more"
     rejects += [_reject(dataset, figure, reason) for dataset in sources.datasets if dataset not in there]
     if not test:
         return None
@@ -186,14 +186,14 @@ def _pictures(images: Tensor) -> NDArray[np.float32]:
 def _neighbours(
     faces: Path, splits: Path, folders: Mapping[str, Path], params: IllustrateParams, rejects: list[Reject]
 ) -> list[figures.Retrieved]:
-    """Random pictures of the test part, and those of the same part that lie nearest to them for each method."""
+    """Random pictures of the test split, and those of the same split that lie nearest to them for each method."""
     dataset = faces.name
-    parts = tables.read(splits, tables.SPLITS)
+    assigned = tables.read(splits, tables.SPLITS)
     vectors = {method: _embeddings(folder / f"{dataset}.parquet") for method, folder in folders.items()}
-    in_test = set(parts.filter(pc.field("part") == "test")["sample_id"].to_pylist())
+    in_test = set(assigned.filter(pc.field("split") == "test")["sample_id"].to_pylist())
     ids = sorted(in_test.intersection(*vectors.values()))
     if len(ids) <= params.neighbours:
-        reason = f"too few pictures: the test part has {len(ids)} for {params.neighbours} neighbours and the query"
+        reason = f"too few pictures: the test split has {len(ids)} for {params.neighbours} neighbours and the query"
         rejects.append(_reject(dataset, "neighbours.png", reason))
         return []
     queries = np.random.default_rng(params.seed).choice(len(ids), min(params.rows, len(ids)), replace=False)

@@ -4,8 +4,8 @@ Reads: models, what the probes wrote, splits.
 Writes: <method>-<seed>/model.safetensors (see `fabnet.inference.model_file`), <method>-<seed>/README.md, rejects.
 Params: all, because the configuration's digest stands in every file.
 
-Probes without a head, which ask neighbours in the training part, stay behind. An encoder of the user's own (`own`) is a
-reject: it may be a program, which nobody should get by loading a model file.
+Probes without a head, which ask neighbours in the training split, stay behind. An encoder of the user's own (`own`) is
+a reject: it may be a program, which nobody should get by loading a model file.
 """
 
 import logging

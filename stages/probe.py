@@ -1,7 +1,7 @@
-"""Fit the probes of every still-image data set on one method's embeddings and score them on the test part.
+"""Fit the probes of every still-image data set on one method's embeddings and score them on the test split.
 
 The embeddings of face tracks are asked how well they tell identities apart. Learning curves come from the encoders
-kept during training, each with probes of its own, and from the validation part alone.
+kept during training, each with probes of its own, and from the validation split alone.
 
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, curves.parquet,
@@ -67,7 +67,7 @@ def run(
     """Probe every task of every still-image data set, and the identities of every track data set.
 
     Raises:
-        UserError: a part of a task has no usable image, or an index lacks the task's label.
+        UserError: a split of a task has no usable image, or an index lacks the task's label.
     """
     findings = Findings()
     bootstrap = Bootstrap(params.bootstrap, params.confidence, seed)
@@ -113,24 +113,24 @@ def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findi
 
 
 def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap, findings: Findings) -> None:
-    """Predict the test part, once, and score it: as a whole, and by the owner's subsets where there are several."""
+    """Predict the test split, once, and score it: as a whole, and by the owner's subsets where there are several."""
     tested = labelled.predict(probe, images, "test", task)
-    chosen = images.part == "test"
+    chosen = images.split == "test"
     subset = images.subset[chosen]
     _record_predictions(tested, images.ids[chosen].tolist(), subset.tolist(), task, findings)
-    for part, members in scores.parts(subset):
+    for split, members in scores.splits(subset):
         for metric in task.settings.metrics:
             for score in scores.score(metric, [tested[members]], bootstrap):
-                _record_score(score, part, task, findings)
+                _record_score(score, split, task, findings)
 
 
 def _record_validation(probe: Probe, images: Images, task: Task, steps: int, findings: Findings) -> None:
-    """One point of the learning curve: the headline on the validation part after `steps` steps."""
+    """One point of the learning curve: the headline on the validation split after `steps` steps."""
     metric = task.settings.metrics[0]
     validated = labelled.predict(probe, images, "val", task)
     value = scores.mean(metric, validated)
     if np.isnan(value):
-        findings.rejects.append(task.reject(f"val/{steps:08d}", f"{metric} is undefined on the validation part"))
+        findings.rejects.append(task.reject(f"val/{steps:08d}", f"{metric} is undefined on the validation split"))
         return
     row = {"dataset": task.dataset, "task": task.name, "metric": metric, "step": steps, "value": value}
     findings.curves.append({**row, "n": len(validated.truth)})
@@ -142,7 +142,7 @@ def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, fin
     task = TaskName(dataset, scores.IDENTITY)
     names, found = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.EMBEDDINGS))
     if not names:
-        reason = "the test part has one identity, or none with embedded frames of two videos"
+        reason = "the test split has one identity, or none with embedded frames of two videos"
         findings.rejects.append(task.reject("test", reason))
         return
     _record_predictions(found, names, [""] * len(names), task, findings)
@@ -153,19 +153,19 @@ def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, fin
 def _record_predictions(
     tested: Predictions, ids: Sequence[str], subset: Sequence[str], task: TaskName, findings: Findings
 ) -> None:
-    for sample_id, part, truth, prediction in zip(ids, subset, tested.truth, tested.prediction, strict=True):
-        of = {"dataset": task.dataset, "task": task.name, "sample_id": sample_id, "subset": part}
+    for sample_id, split, truth, prediction in zip(ids, subset, tested.truth, tested.prediction, strict=True):
+        of = {"dataset": task.dataset, "task": task.name, "sample_id": sample_id, "subset": split}
         findings.predictions.append({**of, "truth": truth, "prediction": prediction})
 
 
-def _record_score(score: Score, part: str, task: TaskName, findings: Findings) -> None:
+def _record_score(score: Score, split: str, task: TaskName, findings: Findings) -> None:
     if np.isnan(score.value):
-        reason = f"{score.metric} is undefined: the images of the part are all of this class, or none is"
-        findings.rejects.append(task.reject(f"{part}/{score.target}", reason))
+        reason = f"{score.metric} is undefined: the images of the split are all of this class, or none is"
+        findings.rejects.append(task.reject(f"{split}/{score.target}", reason))
         return
-    findings.scores.append({"dataset": task.dataset, "task": task.name, "part": part, **asdict(score)})
+    findings.scores.append({"dataset": task.dataset, "task": task.name, "split": split, **asdict(score)})
     if score.target == scores.MEAN:
-        log.info("%s: %s %s %.4g [%.4g, %.4g]", task, part, score.metric, score.value, score.ci_low, score.ci_high)
+        log.info("%s: %s %s %.4g [%.4g, %.4g]", task, split, score.metric, score.value, score.ci_low, score.ci_high)
 
 
 def _write(out: Path, findings: Findings) -> None:
@@ -174,7 +174,7 @@ def _write(out: Path, findings: Findings) -> None:
         if weights := probe.state():
             save_file(weights, out / "heads" / f"{name}.safetensors")
     of_task = ["dataset", "task"]
-    tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=[*of_task, "part", "metric", "target"])
+    tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=[*of_task, "split", "metric", "target"])
     tables.write(out / "predictions.parquet", tables.PREDICTIONS, findings.predictions, key=[*of_task, "sample_id"])
     tables.write(out / "sweeps.parquet", tables.SWEEPS, findings.sweeps, key=[*of_task, "l2"])
     tables.write(out / "curves.parquet", tables.CURVES, findings.curves, key=[*of_task, "step"])

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 SECTIONS = {"params": "*"}
 
-# Values of the paper that a row of the profile `paper` may be compared with: (method, dataset, task, part, target,
+# Values of the paper that a row of the profile `paper` may be compared with: (method, dataset, task, split, target,
 # metric). The 76.4 of AffectNet is left out: its source does not say which metric it is.
 PUBLISHED = {
     ("fabnet", "aflw", "pose", "test", scores.MEAN, "angle_error_deg"): 7.65,
@@ -122,7 +122,7 @@ def run(
 
 def _complete(row: Row, source: Mapping[str, str]) -> Row:
     """A METRICS row: scores with where they come from and what the paper says."""
-    key = tuple(row[name] for name in ("method", "dataset", "task", "part", "target", "metric"))
+    key = tuple(row[name] for name in ("method", "dataset", "task", "split", "target", "metric"))
     return {**row, **source, "published": PUBLISHED.get(key) if source["profile"] == "paper" else None}
 
 
@@ -135,7 +135,9 @@ def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Pane
     for task in tasks:
         metric = task.metrics[0]
         key = (task.dataset, task.task, metric, "test", scores.MEAN)
-        of_task = [row for row in rows if tuple(row[n] for n in ("dataset", "task", "metric", "part", "target")) == key]
+        of_task = [
+            row for row in rows if tuple(row[n] for n in ("dataset", "task", "metric", "split", "target")) == key
+        ]
         bars = [plots.Bar(row["method"], row["value"], row["ci_low"], row["ci_high"]) for row in of_task]
         published = next((row["published"] for row in of_task if row["published"] is not None), None)
         traits = scores.METRICS[metric]
@@ -143,7 +145,7 @@ def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Pane
 
 
 def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Mapping[str, str]) -> None:
-    key = ["dataset", "task", "method", "seed", "part", "metric", "target"]
+    key = ["dataset", "task", "method", "seed", "split", "metric", "target"]
     tables.write(out / "metrics.parquet", tables.METRICS, rows, key=key, metadata=provenance)
     key = ["dataset", "task", "metric", "control", "method"]
     path = out / "differences.parquet"
@@ -184,20 +186,20 @@ def _empty(folder: Path) -> Path:
 
 
 def _headlines(rows: Sequence[page.Row]) -> Row:
-    """Values by method -> data set -> task -> metric, on the whole test part, mean over seeds."""
+    """Values by method -> data set -> task -> metric, on the whole test split, mean over seeds."""
     nested: Row = {}
     for row in rows:
-        if row["part"] == "test" and row["target"] == scores.MEAN:
+        if row["split"] == "test" and row["target"] == scores.MEAN:
             of_task = nested.setdefault(row["method"], {}).setdefault(row["dataset"], {}).setdefault(row["task"], {})
             of_task[row["metric"]] = round(row["value"], 6)
     return nested
 
 
 def _yields(rows: Sequence[page.Row]) -> Row:
-    """Share of pictures whose face was found, by data set -> part; `all` where the owner has no parts."""
+    """Share of pictures whose face was found, by data set -> split; `all` where the owner has no splits."""
     nested: Row = {}
     for row in rows:
-        nested.setdefault(row["dataset"], {})[row["part"] or "all"] = round(row["share"], 6)
+        nested.setdefault(row["dataset"], {})[row["owner_split"] or "all"] = round(row["share"], 6)
     return nested
 
 
@@ -206,7 +208,7 @@ def _loss_csv(losses: Sequence[Curve]) -> str:
     lines: list[list[Any]] = [["epoch", "train_loss", "val_loss"]]
     for epoch in sorted({epoch for curve in losses for epoch in curve.epochs}):
         reached = [(curve, list(curve.epochs).index(epoch)) for curve in losses if epoch in curve.epochs]
-        means = [np.mean([curve.losses[part][place] for curve, place in reached]) for part in ("train", "val")]
+        means = [np.mean([curve.losses[split][place] for curve, place in reached]) for split in ("train", "val")]
         lines.append([epoch, *(f"{mean:.8g}" for mean in means)])
     return _csv(lines)
 

@@ -1,11 +1,11 @@
-"""Training, validation and test parts: tracks by identity, faces as their owners published them or by group.
+"""Training, validation and test splits: tracks by identity, faces as their owners published them or by group.
 
 Reads: the indices of all track and face data sets. Writes: one SPLITS table per data set, rejects (none). Params:
 seed, tracks, detected, boxed, split.
 
-A part follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of
-rows, stays when rows are added, and an identity that two data sets share is in one part. Shares hold in
-expectation: a small data set can leave a part empty, which is an error that says what to do.
+A split follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of
+rows, stays when rows are added, and an identity that two data sets share is in one split. Shares hold in
+expectation: a small data set can leave a split empty, which is an error that says what to do.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ SECTIONS = {
     "split": "split",
 }
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 
 def run(
@@ -45,18 +45,18 @@ def run(
     boxed: list[str],
     split: SplitParams,
 ) -> None:
-    """Assign every indexed frame and face to a part.
+    """Assign every indexed frame and face to a split.
 
     Raises:
-        UserError: an index is missing, or a part would be empty.
+        UserError: an index is missing, or a split would be empty.
     """
     of_tracks = {name: split_tracks(_index(tracks, name), split, seed=seed) for name in sorted(track_names)}
     of_faces = {
         name: split_faces(_index(faces, name), split.faces[name], seed=seed) for name in sorted([*detected, *boxed])
     }
-    _check_parts("the face tracks", list(of_tracks.values()), "split.track_val, split.track_test")
+    _check_splits("the face tracks", list(of_tracks.values()), "split.track_val, split.track_test")
     for name, table in of_faces.items():
-        _check_parts(name, [table], f"split.faces.{name}")
+        _check_splits(name, [table], f"split.faces.{name}")
     for folder, splits in ((track_splits, of_tracks), (face_splits, of_faces)):
         for name, table in splits.items():
             tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
@@ -67,26 +67,26 @@ def run(
 def split_tracks(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:
     """SPLITS of a TRACK_FRAMES index: whole identities, which are the groups."""
     identities = index["identity_id"].to_pylist()
-    part_of = {name: _track_part(position(seed, name), split) for name in set(identities)}
-    return _splits(index["sample_id"].to_pylist(), identities, [part_of[name] for name in identities])
+    split_of = {name: _track_split(position(seed, name), split) for name in set(identities)}
+    return _splits(index["sample_id"].to_pylist(), identities, [split_of[name] for name in identities])
 
 
 def split_faces(index: pa.Table, shares: FaceSplitParams, *, seed: int) -> pa.Table:
-    """SPLITS of a FACES index: the owner's parts, with a share of the training part as validation.
+    """SPLITS of a FACES index: the owner's splits, with a share of the training split as validation.
 
-    Where the owner has a validation part, that one is taken as well. Where the owner has no parts, a share of the
-    groups is the test part and a share of the others validation.
+    Where the owner has a validation split, that one is taken as well. Where the owner has no splits, a share of the
+    groups is the test split and a share of the others validation.
 
     Raises:
-        UserError: a share for a test part that the owner has already.
+        UserError: a share for a test split that the owner has already.
     """
-    parts = index["part"].to_pylist()
-    if shares.test and "test" in parts:
+    splits = index["owner_split"].to_pylist()
+    if shares.test and "test" in splits:
         raise UserError(
-            f"split.faces: a test share of {shares.test:g} for a data set that has a test part, set it to 0"
+            f"split.faces: a test share of {shares.test:g} for a data set that has a test split, set it to 0"
         )
     groups = index["group_id"].to_pylist()
-    assigned = [_face_part(part, position(seed, group), shares) for part, group in zip(parts, groups, strict=True)]
+    assigned = [_face_split(split, position(seed, group), shares) for split, group in zip(splits, groups, strict=True)]
     return _splits(index["sample_id"].to_pylist(), groups, assigned)
 
 
@@ -96,43 +96,43 @@ def position(seed: int, name: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _track_part(at: float, split: SplitParams) -> str:
+def _track_split(at: float, split: SplitParams) -> str:
     if at < split.track_test:
         return "test"
     return "val" if at < split.track_test + split.track_val else "train"
 
 
-def _face_part(part: str, at: float, shares: FaceSplitParams) -> str:
-    if part in ("val", "test"):
-        return part
+def _face_split(split: str, at: float, shares: FaceSplitParams) -> str:
+    if split in ("val", "test"):
+        return split
     if at < shares.test:
         return "test"
     return "val" if at < shares.test + shares.val * (1 - shares.test) else "train"
 
 
-def _splits(names: Sequence[str], groups: Sequence[str], parts: Sequence[str]) -> pa.Table:
-    return pa.table({"sample_id": names, "group_id": groups, "part": parts}, schema=tables.SPLITS)
+def _splits(names: Sequence[str], groups: Sequence[str], splits: Sequence[str]) -> pa.Table:
+    return pa.table({"sample_id": names, "group_id": groups, "split": splits}, schema=tables.SPLITS)
 
 
 def _index(folder: Path, name: str) -> pa.Table:
     return tables.read(folder / name / "index.parquet")
 
 
-def _check_parts(what: str, splits: Sequence[pa.Table], shares: str) -> None:
-    parts = Counter(part for table in splits for part in table["part"].to_pylist())
-    groups = len({group for table in splits for group in table["group_id"].to_pylist()})
-    for part in PARTS:
-        if not parts[part]:
+def _check_splits(what: str, assigned: Sequence[pa.Table], shares: str) -> None:
+    counts = Counter(split for table in assigned for split in table["split"].to_pylist())
+    groups = len({group for table in assigned for group in table["group_id"].to_pylist()})
+    for split in SPLITS:
+        if not counts[split]:
             raise UserError(
-                f"the {part} part of {what} is empty, with {groups} groups to divide: expected at least one, "
+                f"the {split} split of {what} is empty, with {groups} groups to divide: expected at least one, "
                 f"use a larger release, raise {shares} or choose another seed in params.yaml"
             )
 
 
 def _tell(name: str, table: pa.Table) -> None:
-    parts = Counter(table["part"].to_pylist())
-    groups = Counter(dict(zip(table["group_id"].to_pylist(), table["part"].to_pylist(), strict=True)).values())
-    told = ", ".join(f"{part} {parts[part]} ({groups[part]} groups)" for part in PARTS)
+    splits = Counter(table["split"].to_pylist())
+    groups = Counter(dict(zip(table["group_id"].to_pylist(), table["split"].to_pylist(), strict=True)).values())
+    told = ", ".join(f"{split} {splits[split]} ({groups[split]} groups)" for split in SPLITS)
     log.info("split %s: %s, 0 rejects", name, told)
 
 

@@ -1,4 +1,4 @@
-"""Retrieval of head pose: the share of each bin of yaw among the nearest images of the training part.
+"""Retrieval of head pose: the share of each bin of yaw among the nearest images of the training split.
 
 Bins are `BIN_DEG` wide, the middle one lies around a face that looks into the camera, the outer two are open. Five
 bins part at 45, 15, -15 and -45 degrees. They are named from the left edge of the picture to the right one; positive

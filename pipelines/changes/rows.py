@@ -13,7 +13,7 @@ from stages.evaluation.scores import METRICS
 Row = Mapping[str, Any]  # of tables.METRICS
 Verdict = Literal["same", "open", "better", "worse", "apart", "added", "removed"]
 
-KEY = ("dataset", "task", "metric", "method", "seed", "part", "target")
+KEY = ("dataset", "task", "metric", "method", "seed", "split", "target")
 ESTIMATE = ("value", "ci_low", "ci_high", "n")
 SAME = 1e-6  # what metrics.json rounds to; below it lies the noise of another machine's last digits
 
@@ -64,13 +64,13 @@ def compared(old: Iterable[Row], new: Iterable[Row]) -> list[Change]:
 
 
 def order(key: tuple[Any, ...]) -> list[tuple[bool, Any]]:
-    """What keys are sorted by: part by part, pooled rows (no seed) before those of a seed."""
-    return [(part is not None, part) for part in key]
+    """What keys are sorted by: split by split, pooled rows (no seed) before those of a seed."""
+    return [(split is not None, split) for split in key]
 
 
 def is_headline(row: Row) -> bool:
-    """Whether it is the mean over targets and seeds on the whole test part."""
-    return row["seed"] is None and row["part"] == "test" and row["target"] == scores.MEAN
+    """Whether it is the mean over targets and seeds on the whole test split."""
+    return row["seed"] is None and row["split"] == "test" and row["target"] == scores.MEAN
 
 
 def rows(changes: Sequence[Change], old_revision: str, new_revision: str) -> Iterator[dict[str, Any]]:

@@ -62,7 +62,7 @@ def html(shown: dict[str, Any]) -> str:
 
 def _line(key: tuple[Any, ...], changes: Sequence[Change]) -> dict[str, Any]:
     of = dict(zip(KEY, key, strict=True))
-    more = [of["part"]] * (of["part"] != "test") + [of["target"]] * (of["target"] != MEAN)
+    more = [of["split"]] * (of["split"] != "test") + [of["target"]] * (of["target"] != MEAN)
     more += [f"seed {of['seed']}"] * (of["seed"] is not None)
     known = of["metric"] in METRICS
     return {

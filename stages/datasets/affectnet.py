@@ -1,4 +1,4 @@
-"""AffectNet, manually annotated part, in either release: unpacked picture folders with two csv lists, or .npy files.
+"""AffectNet, manually annotated split, in either release: unpacked picture folders with two csv lists, or .npy files.
 
 The full release: `Manually_Annotated_Images/<folder>/<hash>.<ext>`, `training.csv` and `validation.csv` (mostly under
 `Manually_Annotated_file_lists/`). Columns: path, face_x, face_y, face_width, face_height (sizes, not a corner),
@@ -8,7 +8,7 @@ The small release: `train_set/` and `val_set/`, each with `images/<n>.jpg` and `
 the expression's code as a text. It has neither face boxes nor the names of the full release, which is read where both
 are there.
 
-The owners' validation list is the test part; their test set was never released.
+The owners' validation list is the test split; their test set was never released.
 """
 
 from collections.abc import Iterable, Iterator
@@ -65,11 +65,11 @@ def read(raw: Path) -> Release[Face]:
     """
     digests = sha256_by_name(raw)
     if nearest(digests, IMAGES) is None and any(nearest(digests, f"{name}/") for name in SMALL.values()):
-        faces = chain.from_iterable(_small(raw, digests, part) for part in SMALL)
+        faces = chain.from_iterable(_small(raw, digests, split) for split in SMALL)
         return Release(_first_of_each(faces, digests), None)
     images = _nearest(raw, digests, IMAGES)
-    lines = [(part, line) for part, name in LISTS.items() for line in _list(raw / _nearest(raw, digests, name))]
-    faces = (_face(line, part, images) for part, line in lines)
+    lines = [(split, line) for split, name in LISTS.items() for line in _list(raw / _nearest(raw, digests, name))]
+    faces = (_face(line, split, images) for split, line in lines)
     return Release(_first_of_each(faces, digests), len(lines))
 
 
@@ -100,13 +100,13 @@ def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> I
             yield item
 
 
-def _face(line: str, part: str, images: str) -> Face | Reject:
+def _face(line: str, split: str, images: str) -> Face | Reject:
     row = cells(line)
     if len(row) not in COLUMNS:
         return Reject(printable(line[:80]), f"row of another length: {len(row)} columns, expected {COLUMNS}")
     name = printable(row[0])
     try:
-        return Face(inside(row[0]), images + name, part, "", _box(row[1:5]), labels={"expression": _code(row[-3])})
+        return Face(inside(row[0]), images + name, split, "", _box(row[1:5]), labels={"expression": _code(row[-3])})
     except Rejected as error:
         return Reject(name, str(error))
 
@@ -125,9 +125,9 @@ def _code(text: str) -> int:
     return int(code)
 
 
-def _small(raw: Path, digests: dict[str, str], part: str) -> Iterator[Face | Reject]:
+def _small(raw: Path, digests: dict[str, str], split: str) -> Iterator[Face | Reject]:
     """One set of the small release, sorted by picture; codes without a picture come last, as rejects."""
-    folder = SMALL[part]
+    folder = SMALL[split]
     images = _nearest(raw, digests, f"{folder}/images/")
     annotations = f"{images.removesuffix('images/')}annotations/"
     codes = {name for name in digests if name.startswith(annotations) and name.endswith(CODE_FILE)}
@@ -137,7 +137,7 @@ def _small(raw: Path, digests: dict[str, str], part: str) -> Iterator[Face | Rej
         try:
             if of_picture not in digests:
                 raise Rejected(f"no annotation: a picture without its {CODE_FILE} file")
-            yield Face(key, image, part, "", labels={"expression": _code(_text(raw / of_picture))})
+            yield Face(key, image, split, "", labels={"expression": _code(_text(raw / of_picture))})
         except Rejected as error:
             yield Reject(key, str(error))
         codes.discard(of_picture)

@@ -4,7 +4,7 @@ Faces.face_id joins FacePose and FaceRect, Faces.file_id joins FaceImages. Roll,
 owners' signs: positive yaw turns the face to the left edge of the picture, positive pitch lifts it, positive roll
 turns it clockwise. The face box is the annotated rectangle as it is; it may leave the picture.
 
-The owners have no parts. All faces of one picture are one group, so that a split cannot divide them. The table
+The owners have no splits. All faces of one picture are one group, so that a split cannot divide them. The table
 NearDuplicates lists faces that are there nearly twice, but not which resembles which: all pictures that hold one of
 them are one group together.
 """
@@ -134,7 +134,7 @@ def _face(annotations: Annotations, face_id: Any, picture: str, pictures: str, n
     return Face(
         sample_id=f"{name}/{_text(face_id)}",
         image=pictures + name,
-        part="",
+        owner_split="",
         subset="",
         box_xyxy_px=_box(rect),
         labels={"pose_rad": [wrap(angle) for angle in pose]},

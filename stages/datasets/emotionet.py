@@ -66,13 +66,13 @@ def read(raw: Path) -> Release[Face]:
     lists = lists_of(names)
     if images is None or not lists:
         raise UserError(f"{raw} should hold {EXPECTED}: found no {'list' if images else IMAGES}")
-    if len({part for _, part in lists}) < 2:
-        log.info("emotionet: only %s was found, one of training and test part is empty", lists[0][0])
+    if len({split for _, split in lists}) < 2:
+        log.info("emotionet: only %s was found, one of training and test split is empty", lists[0][0])
     return Release(_items(raw, lists, images, names), None)
 
 
 def lists_of(names: Sequence[str] | dict[str, str]) -> list[tuple[str, str]]:
-    """Lists of a release and their part, test first. Of several manual lists the longest name, csv before xlsx."""
+    """Lists of a release and their split, test first. Of several manual lists the longest name, csv before xlsx."""
     automatic = sorted(name for name in names if _AUTOMATIC.fullmatch(name))
     manual = sorted((name for name in names if _MANUAL.fullmatch(name)), key=_rank)
     if not manual and len(automatic) > 1:
@@ -171,14 +171,14 @@ def _labelled(name: str, addresses: tuple[str, ...], codes: Mapping[int, str]) -
 
 
 def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str, str]) -> Iterator[Face | Reject]:
-    for list_name, part in lists:
+    for list_name, split in lists:
         for row in rows(raw / list_name):
             if isinstance(row, Reject):
                 yield row
             elif images + row.name not in names:
                 yield Reject(row.name, "no such picture: the list names it, the release does not hold it")
             else:
-                yield Face(row.name, images + row.name, part, "", labels={"action_units": list(row.units)})
+                yield Face(row.name, images + row.name, split, "", labels={"action_units": list(row.units)})
 
 
 def _workbook_rows(path: Path) -> Iterator[list[str]]:

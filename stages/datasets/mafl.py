@@ -1,8 +1,8 @@
-"""MAFL: the pictures and five points of CelebA's aligned part, by MAFL's two lists of names.
+"""MAFL: the pictures and five points of CelebA's aligned split, by MAFL's two lists of names.
 
 `img_align_celeba/<number>.jpg` (178x218), `list_landmarks_align_celeba.txt` (a count, the column names, then a name
 and ten whole numbers between runs of blanks) of CelebA; `training.txt` and `testing.txt` of MAFL, a name per line.
-All of MAFL's pictures belong to CelebA's own training part: an encoder that learns from CelebA must leave them out.
+All of MAFL's pictures belong to CelebA's own training split: an encoder that learns from CelebA must leave them out.
 Where `list_eval_partition.txt` of CelebA is there, that is checked and told.
 The face box is that of the FAb-Net demo: 35 rows less at the top, then 35 px less on each side of the centre.
 """
@@ -65,14 +65,14 @@ def read(raw: Path) -> Release[Face]:
             repeated.append(Reject(printable(name), f"repeated: {LANDMARKS} holds another row of that name"))
         points.setdefault(name, of_picture)
     listed: list[tuple[str, str]] = []
-    for part, name in LISTS.items():
-        of_part = text_lines(raw / _nearest(raw, names, name))
-        if not of_part:
+    for split, name in LISTS.items():
+        of_split = text_lines(raw / _nearest(raw, names, name))
+        if not of_split:
             raise UserError(f"{raw / name} should list pictures, one a line, found none: fetch it again")
-        listed += [(part, line.strip()) for line in of_part]
+        listed += [(split, line.strip()) for line in of_split]
     if (partition := nearest(names, PARTITION)) is not None:
         _check_partition(raw / partition, {name for _, name in listed})
-    faces = (_face(part, name, images, names, points) for part, name in listed)
+    faces = (_face(split, name, images, names, points) for split, name in listed)
     return Release(chain(repeated, faces), len(repeated) + len(listed))
 
 
@@ -90,12 +90,12 @@ def _check_partition(path: Path, listed: Iterable[str]) -> None:
     elsewhere = sorted(set(listed) - training)
     if elsewhere:
         log.warning(
-            "mafl: %d pictures are not in CelebA's training part by %s, such as %s: check that the lists are MAFL's, "
+            "mafl: %d pictures are not in CelebA's training split by %s, such as %s: check that the lists are MAFL's, "
             "and leave these pictures out wherever you train on CelebA",
             *(len(elsewhere), path.name, printable(elsewhere[0])),
         )
     else:
-        log.info("mafl: all pictures are in CelebA's training part: leave them out wherever you train on CelebA")
+        log.info("mafl: all pictures are in CelebA's training split: leave them out wherever you train on CelebA")
 
 
 def _points(line: str) -> tuple[str, NDArray[np.float64] | None] | None:
@@ -108,7 +108,7 @@ def _points(line: str) -> tuple[str, NDArray[np.float64] | None] | None:
 
 
 def _face(
-    part: str, name: str, images: str, names: dict[str, str], points: dict[str, NDArray[np.float64] | None]
+    split: str, name: str, images: str, names: dict[str, str], points: dict[str, NDArray[np.float64] | None]
 ) -> Face | Reject:
     try:
         inside(name)
@@ -121,4 +121,4 @@ def _face(
     of_face = points[name]
     if of_face is None:
         return Reject(name, f"points are damaged: expected {POINTS} pairs of numbers")
-    return Face(name, images + name, part, "", BOX_XYXY_PX, of_face, size_px=SIZE_PX)
+    return Face(name, images + name, split, "", BOX_XYXY_PX, of_face, size_px=SIZE_PX)

@@ -31,7 +31,7 @@ UNPACK_ARCHIVES = True
 POINTS = 68
 LABELS: dict[str, pa.DataType] = {"landmarks": pa.list_(pa.float32(), 2 * POINTS)}  # x0, y0, x1, ... px of the crop
 
-FOLDERS = {  # folder -> owner's part, subset
+FOLDERS = {  # folder -> owner's split, subset
     "afw": ("train", "afw"),
     "helen/trainset": ("train", "helen"),
     "lfpw/trainset": ("train", "lfpw"),
@@ -107,11 +107,11 @@ def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, B
     if not images:
         raise Rejected("no such picture: points without their picture")
     points = parse_points(read_file(raw / f"{stem}.pts"))
-    part, subset = FOLDERS[folder]
+    split, subset = FOLDERS[folder]
     box = boxes.get(PurePosixPath(images[0]).name, around(points))
     if box is None:
         raise Rejected("box is damaged: its corners are no numbers, or turned inside out")
-    return Face(f"{folder}/{PurePosixPath(stem).name}", images[0], part, subset, box, points)
+    return Face(f"{folder}/{PurePosixPath(stem).name}", images[0], split, subset, box, points)
 
 
 def _pictures(stem: str, names: set[str]) -> list[str]:

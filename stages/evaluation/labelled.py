@@ -1,4 +1,4 @@
-"""The images of one task: embedding, part and label of each, in the form that a probe is fitted to."""
+"""The images of one task: embedding, split and label of each, in the form that a probe is fitted to."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -43,15 +43,15 @@ class Images:
     """The usable images of one task, sorted by `sample_id`."""
 
     ids: NDArray[np.str_]  # (N,)
-    subset: NDArray[np.str_]  # (N,) the owner's subset of the part, may be empty
-    part: NDArray[np.str_]  # (N,) train, val or test
+    subset: NDArray[np.str_]  # (N,) the owner's subset of the split, may be empty
+    split: NDArray[np.str_]  # (N,) train, val or test
     x: Array  # (N, D) embeddings
     y: Array  # (N, K) targets as the probe is fitted to them
     crops: Crops
 
-    def samples(self, part: str) -> Samples:
+    def samples(self, split: str) -> Samples:
         """What a probe is fitted to."""
-        chosen = self.part == part
+        chosen = self.split == split
         return Samples(torch.from_numpy(self.x[chosen]), torch.from_numpy(self.y[chosen]))
 
 
@@ -61,7 +61,7 @@ def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:
     Columns `split` and `embedding` are added. A row that lacks one of them stands in the rejects of the stage that
     gave it none.
     """
-    split_of = dict(zip(splits["sample_id"].to_pylist(), splits["part"].to_pylist(), strict=True))
+    split_of = dict(zip(splits["sample_id"].to_pylist(), splits["split"].to_pylist(), strict=True))
     row_of = {sample_id: row for row, sample_id in enumerate(embeddings["sample_id"].to_pylist())}
     index = index.sort_by("sample_id")
     kept = [
@@ -112,7 +112,7 @@ def usable(joined: pa.Table, task: Task) -> tuple[Images, list[dict[str, str]]]:
     return Images(
         ids=np.array(kept["sample_id"].to_pylist(), str),
         subset=np.array(kept["subset"].fill_null("").to_pylist(), str),
-        part=np.array(kept["split"].to_pylist(), str),
+        split=np.array(kept["split"].to_pylist(), str),
         x=np.stack(kept["embedding"].to_numpy()).astype(np.float64),
         y=task.module.encode(np.array(kept[column].to_pylist()), crops, classes),
         crops=crops,
@@ -120,22 +120,22 @@ def usable(joined: pa.Table, task: Task) -> tuple[Images, list[dict[str, str]]]:
 
 
 def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
-    """The task's probe, from the training and the validation part.
+    """The task's probe, from the training and the validation split.
 
     Raises:
-        UserError: a part is empty.
+        UserError: a split is empty.
     """
-    counts = Counter(images.part.tolist())
-    missing = [part for part in ("train", "val", "test") if not counts[part]]
+    counts = Counter(images.split.tolist())
+    missing = [split for split in ("train", "val", "test") if not counts[split]]
     if missing:
-        raise UserError(f"{task}: no usable image in the part {missing[0]}; see the rejects tables and `split`")
+        raise UserError(f"{task}: no usable image in the split {missing[0]}; see the rejects tables and `split`")
     settings = Settings(params.l2, params.max_iter, params.neighbours)
     return task.module.fit(images.samples("train"), images.samples("val"), settings)
 
 
-def predict(probe: Probe, images: Images, part: str, task: Task) -> Predictions:
-    """Truth and prediction of every image of one part, in the units of the report, float32 as they are stored."""
-    chosen = images.part == part
+def predict(probe: Probe, images: Images, split: str, task: Task) -> Predictions:
+    """Truth and prediction of every image of one split, in the units of the report, float32 as they are stored."""
+    chosen = images.split == split
     crops = images.crops[chosen]
     raw = probe.predict(torch.from_numpy(images.x[chosen])).numpy()
     truth, prediction = (task.module.decode(y, crops).astype(np.float32) for y in (images.y[chosen], raw))

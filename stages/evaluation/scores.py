@@ -82,8 +82,8 @@ def label_accuracy(images: Predictions) -> dict[str, Statistic]:
 def neighbour_recall(images: Predictions) -> dict[str, Statistic]:
     """Share of the nearest neighbours that are of the image's own class: mean over all images, and over each class."""
     share = (images.truth * images.prediction).sum(1)
-    parts = {name: _mean_of(share, images.truth[:, k] > 0.5) for k, name in enumerate(images.classes)}
-    return {**parts, MEAN: _mean_of(share)}
+    splits = {name: _mean_of(share, images.truth[:, k] > 0.5) for k, name in enumerate(images.classes)}
+    return {**splits, MEAN: _mean_of(share)}
 
 
 def identity_recall(images: Predictions) -> dict[str, Statistic]:
@@ -186,8 +186,8 @@ def compare(
     return Score(MEAN, metric, float((ours(once) - theirs(once))[0]), low, high, _count(runs[0], MEAN))
 
 
-def parts(subset: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Names of the parts that are scored and which of the N test images belong to each.
+def splits(subset: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Names of the splits that are scored and which of the N test images belong to each.
 
     All of them are `test`; where the owner names several subsets, each is `test/<subset>` as well.
     """
@@ -236,10 +236,10 @@ def _count(images: Predictions, target: str) -> int:
     return int(np.isfinite(images.truth).any(axis=1).sum())
 
 
-def _with_mean(images: Predictions, parts: dict[str, Statistic]) -> dict[str, Statistic]:
-    """`parts` and their mean over those that are defined on these images."""
-    present = [part for part in parts.values() if np.isfinite(part(_once(images)))[0]]
-    return {**parts, MEAN: _average(present)} if present else parts
+def _with_mean(images: Predictions, splits: dict[str, Statistic]) -> dict[str, Statistic]:
+    """`splits` and their mean over those that are defined on these images."""
+    present = [split for split in splits.values() if np.isfinite(split(_once(images)))[0]]
+    return {**splits, MEAN: _average(present)} if present else splits
 
 
 def _of_class(measure: Callable[..., Array], images: Predictions, column: int) -> Statistic:
@@ -251,11 +251,11 @@ def _of_class(measure: Callable[..., Array], images: Predictions, column: int) -
 
 def _by_column(images: Predictions, values: Array) -> dict[str, Statistic]:
     """Mean of each column of `values` (N, K) over the images whose truth is known, and the mean over the columns."""
-    parts: dict[str, Statistic] = {}
+    splits: dict[str, Statistic] = {}
     for column, name in enumerate(images.classes):
         known = images.known(column)
-        parts[name] = _mean_of(values[:, column], known)
-    return _with_mean(images, parts)
+        splits[name] = _mean_of(values[:, column], known)
+    return _with_mean(images, splits)
 
 
 def _mean_of(values: Array, known: NDArray[np.bool_] | None = None) -> Statistic:

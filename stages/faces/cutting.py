@@ -88,8 +88,8 @@ def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality
     try:
         yield _cut(face, media.read_file(raw / face.image), box_of, crop_px, jpeg_quality)
     except Rejected as error:
-        part = face.part if isinstance(error, NoFace) else None
-        yield Reject(face.sample_id, str(error), face.image, face.box_xyxy_px, part)
+        owner_split = face.owner_split if isinstance(error, NoFace) else None
+        yield Reject(face.sample_id, str(error), face.image, face.box_xyxy_px, owner_split)
 
 
 def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Picture:
@@ -101,7 +101,7 @@ def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int
     row: dict[str, Any] = {
         "sample_id": face.sample_id,
         "group_id": face.group_id or face.sample_id,
-        "part": face.part,
+        "owner_split": face.owner_split,
         "subset": face.subset,
         "crop_xyxy_px": box,
         **face.labels,

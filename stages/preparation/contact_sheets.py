@@ -111,7 +111,7 @@ def _kept(row: Mapping[str, Any], shards: Shards) -> Tile:
         cv2.circle(image, (round(x), round(y)), 1, MARK, -1)
     if "track_id" in row:
         return Tile(image, [_end(row["identity_id"]), _end(row["video_id"]), f"frame {row['frame']}"])
-    where = ", ".join(name for name in (row["part"], row["subset"]) if name)
+    where = ", ".join(name for name in (row["owner_split"], row["subset"]) if name)
     labels = [f"{name} {value}" for name, value in row.items() if name in ("expression",) and value is not None]
     score = [f"score {row['detector_score']:.2f}, x{2 ** row['upsample']}"] if "detector_score" in row else []
     return Tile(image, [_end(row["sample_id"]), ", ".join([where, *labels]), *score])

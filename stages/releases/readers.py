@@ -29,7 +29,9 @@ class Reject:
     reason: str
     image: str = ""  # the picture within the release, where one is meant
     box_xyxy_px: Box | None = None  # annotated in that picture
-    part: str | None = None  # of a picture without a face: the owner's part; None: it was rejected for something else
+    owner_split: str | None = (
+        None  # of a picture without a face: the owner's split; None: it was rejected for something else
+    )
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,13 @@ class Face:
 
     sample_id: str
     image: str  # path within the release
-    part: str  # the owner's part: train, val or test; empty where the owner has no parts
+    owner_split: str  # the owner's split: train, val or test; empty where the owner has no splits
     subset: str
     box_xyxy_px: Box | None = None  # annotated box, continuous edges
     points_px: NDArray[np.float64] | None = None  # (N, 2) at pixel centres, first pixel 0; stored as `landmarks`
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
     size_px: tuple[int, int] | None = None  # width and height that box and points belong to, where the owner says so
-    group_id: str | None = None  # faces of one group stay in one part of a split; None: a group of its own
+    group_id: str | None = None  # faces of one group stay in one split; None: a group of its own
 
     @property
     def key(self) -> str:

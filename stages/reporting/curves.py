@@ -21,7 +21,7 @@ LEVELS = np.linspace(0, 1, 201)  # false positive rates, and recalls
 
 @dataclass(frozen=True)
 class Learning:
-    """The headline metric of one task on the validation part over training, mean over seeds."""
+    """The headline metric of one task on the validation split over training, mean over seeds."""
 
     dataset: str
     task: str
@@ -78,11 +78,11 @@ def roc_pr(classes: Sequence[Trade], methods: Sequence[str]) -> bytes:
         (above, "ROC", "false positive rate", "true positive rate"),
         (below, "precision and recall", "recall", "precision"),
     )
-    for part, title, x_name, y_name in kinds:
-        grid = part.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for panel, title, x_name, y_name in kinds:
+        grid = panel.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, trade in zip(grid.ravel(), classes, strict=False):
-            lines = trade.roc if part is above else trade.precision
-            chance = ([0, 1], [0, 1] if part is above else [trade.share] * 2)
+            lines = trade.roc if panel is above else trade.precision
+            chance = ([0, 1], [0, 1] if panel is above else [trade.share] * 2)
             axes.plot(*chance, ls=":", lw=1.0, color=INK)
             for method in shown(methods):
                 axes.plot(LEVELS, lines[method], lw=1.3, color=of_method[method], label=method)
@@ -94,9 +94,9 @@ def roc_pr(classes: Sequence[Trade], methods: Sequence[str]) -> bytes:
             tidy(axes, grid="y")
         for axes in grid.ravel()[len(classes) :]:
             axes.set_axis_off()
-        part.suptitle(f"{title}; dotted: chance", x=0.01, ha="left", fontsize=10, color=INK)
-        part.supxlabel(x_name, fontsize=9)
-        part.supylabel(y_name, fontsize=9)
+        panel.suptitle(f"{title}; dotted: chance", x=0.01, ha="left", fontsize=10, color=INK)
+        panel.supxlabel(x_name, fontsize=9)
+        panel.supylabel(y_name, fontsize=9)
     _legend(figure, above.axes[:1])
     return png(figure)
 

@@ -1,4 +1,4 @@
-"""Counts for the report: images by part, what was rejected, how training went."""
+"""Counts for the report: images by split, what was rejected, how training went."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,9 +15,9 @@ from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
-# Pictures in which the supplement found a face, of those that its list holds: (data set, part).
+# Pictures in which the supplement found a face, of those that its list holds: (data set, split).
 PUBLISHED_YIELD = {("affectnet", "test"): (3989, 4000)}
 
 SHEET_QUALITY = 75  # about 150 kB for each contact sheet
@@ -25,31 +25,31 @@ FIGURE_QUALITY = 88  # small letters stay clean
 
 
 def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Images and groups of every data set and part, and the images that the paper's supplement counts."""
+    """Images and groups of every data set and split, and the images that the paper's supplement counts."""
     for dataset in sorted(datasets):
         table = tables.read(splits / f"{dataset}.parquet", tables.SPLITS)
-        for part in PARTS:
-            of_part = table.filter(pc.field("part") == part)
-            groups = len(of_part["group_id"].unique())
-            row = {"dataset": dataset, "kind": kind, "part": part, "images": len(of_part), "groups": groups}
-            yield {**row, "supplement": supplement.COUNTS.get((dataset, part))}
+        for split in SPLITS:
+            of_split = table.filter(pc.field("split") == split)
+            groups = len(of_split["group_id"].unique())
+            row = {"dataset": dataset, "kind": kind, "split": split, "images": len(of_split), "groups": groups}
+            yield {**row, "supplement": supplement.COUNTS.get((dataset, split))}
 
 
 def yields(faces: Path, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Pictures that could be read, and those in which the detector found the face, by data set and part."""
+    """Pictures that could be read, and those in which the detector found the face, by data set and split."""
     for dataset in sorted(datasets):
         table = tables.read(faces / dataset / "yield.parquet", tables.YIELDS).to_pylist()
-        for part in sorted({row["part"] for row in table}):
-            passes = [row for row in table if row["part"] == part]
+        for split in sorted({row["owner_split"] for row in table}):
+            passes = [row for row in table if row["owner_split"] == split]
             detected = sum(row["detected"] for row in passes)
             yield {
                 "dataset": dataset,
-                "part": part,
+                "owner_split": split,
                 "images": passes[0]["images"],
                 "detected": detected,
                 "share": detected / max(passes[0]["images"], 1),
                 "passes": ", ".join(f"{row['detected']:,} at x{2 ** row['upsample']}" for row in passes),
-                "published": PUBLISHED_YIELD.get((dataset, part)),
+                "published": PUBLISHED_YIELD.get((dataset, split)),
             }
 
 
@@ -106,11 +106,13 @@ def curves(models: Path, runs: Iterable[Run]) -> list[Curve]:
     found: list[Curve] = []
     for run in runs:
         rows = tables.read(models / run.folder / "history.parquet", tables.HISTORY).to_pylist()
-        losses = {(row["epoch"], row["part"]): row["value"] for row in rows if row["metric"] == "loss"}
+        losses = {(row["epoch"], row["split"]): row["value"] for row in rows if row["metric"] == "loss"}
         epochs = sorted({epoch for epoch, _ in losses})
         if epochs:
-            of_part = {part: [losses.get((epoch, part), float("nan")) for epoch in epochs] for part in ("train", "val")}
-            found.append(Curve(run.method, run.seed, epochs, of_part))
+            of_split = {
+                split: [losses.get((epoch, split), float("nan")) for epoch in epochs] for split in ("train", "val")
+            }
+            found.append(Curve(run.method, run.seed, epochs, of_split))
     return found
 
 

@@ -48,22 +48,22 @@ def _settings(description: Description, params: Params) -> list[tuple[str, Any]]
 
 
 def _data(description: Description, params: Params, splits: Path) -> Iterator[dict[str, Any]]:
-    """The data sets that the model saw, with images of each part and whom they come from."""
+    """The data sets that the model saw, with images of each split and whom they come from."""
     uses = dict.fromkeys(description.trained_on, ("pre-training", splits / "tracks"))
     uses |= dict.fromkeys(sorted({head.dataset for head in description.heads}), ("probes", splits / "faces"))
     for name, (use, folder) in uses.items():
-        parts = Counter(tables.read(folder / f"{name}.parquet", tables.SPLITS)["part"].to_pylist())
+        images = Counter(tables.read(folder / f"{name}.parquet", tables.SPLITS)["split"].to_pylist())
         is_rendered = params.dataset[name].fetch.source == "sample"
         owner = plugins.load("stages.datasets", name).OWNER
         origin = "rendered by this project in its owner's format" if is_rendered else owner
-        counts = {part: f"{parts[part]:,}" for part in ("train", "val", "test")}
+        counts = {split: f"{images[split]:,}" for split in ("train", "val", "test")}
         yield {"dataset": name, "use": use, "counts": counts, "origin": origin, "is_rendered": is_rendered}
 
 
 def _metrics(metrics: Path) -> Iterator[dict[str, Any]]:
     """The value of every metric for the whole of each task, printed."""
     for row in tables.read(metrics / "metrics.parquet", tables.SCORES).to_pylist():
-        if row["part"] == "test" and row["target"] == scores.MEAN:
+        if row["split"] == "test" and row["target"] == scores.MEAN:
             places = scores.METRICS[row["metric"]].decimals
             value, low, high = (f"{row[name]:.{places}f}" for name in ("value", "ci_low", "ci_high"))
             interval = "undefined" if "nan" in (low, high) else f"{low} to {high}"

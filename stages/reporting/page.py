@@ -92,7 +92,7 @@ def _base64(data: bytes) -> str:
 
 
 def _headline(content: Content) -> dict[str, Any]:
-    """One line per method, one column per task and metric: the mean target on the whole test part."""
+    """One line per method, one column per task and metric: the mean target on the whole test split."""
     keys = [(task, metric) for task in content.tasks for metric in task.metrics]
     found = [_by_method(content, task, metric, "test", scores.MEAN) for task, metric in keys]
     columns: list[dict[str, Any]] = []
@@ -138,19 +138,19 @@ def _best(rows: Mapping[str, Row], higher_is_better: bool) -> str | None:
 
 
 def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
-    """Every target on the whole test part and the mean on the owner's subsets, one column per method."""
+    """Every target on the whole test split and the mean on the owner's subsets, one column per method."""
     lines = {
-        (row["part"], row["target"]): row["n"]
+        (row["split"], row["target"]): row["n"]
         for row in content.rows
         if (row["dataset"], row["task"], row["metric"]) == (task.dataset, task.task, metric)
-        and (row["part"] == "test" or row["target"] == scores.MEAN)
+        and (row["split"] == "test" or row["target"] == scores.MEAN)
     }
     order = [scores.MEAN, *task.classes]
     rows: list[dict[str, Any]] = []
-    for part, target in sorted(lines, key=lambda line: (line[0], _place(order, line[1]), line[1])):
-        found = _by_method(content, task, metric, part, target)
+    for split, target in sorted(lines, key=lambda line: (line[0], _place(order, line[1]), line[1])):
+        found = _by_method(content, task, metric, split, target)
         cells = [_cell(found.get(method), metric) for method in content.params.methods]
-        rows.append({"part": part, "target": target, "n": lines[part, target], "cells": cells})
+        rows.append({"split": split, "target": target, "n": lines[split, target], "cells": cells})
     name = f"detail-{task.dataset}-{task.task}-{metric}"
     return {"id": name, "title": title(task), "axis": axis(metric), "rows": rows}
 
@@ -159,9 +159,9 @@ def _place(order: Sequence[str], target: str) -> int:
     return order.index(target) if target in order else len(order)
 
 
-def _by_method(content: Content, task: Tested, metric: str, part: str, target: str) -> dict[str, Row]:
-    wanted = (task.dataset, task.task, metric, part, target)
-    names = ("dataset", "task", "metric", "part", "target")
+def _by_method(content: Content, task: Tested, metric: str, split: str, target: str) -> dict[str, Row]:
+    wanted = (task.dataset, task.task, metric, split, target)
+    names = ("dataset", "task", "metric", "split", "target")
     return {row["method"]: row for row in content.rows if tuple(row[name] for name in names) == wanted}
 
 
@@ -169,7 +169,7 @@ def _with_spread(cell: dict[str, Any] | None, content: Content, row: Row | None)
     """The cell with the lowest and the highest value of a seed, where there are several."""
     if cell is None or row is None or len(content.params.seeds) == 1:
         return cell
-    names = ("method", "dataset", "task", "part", "metric", "target")
+    names = ("method", "dataset", "task", "split", "metric", "target")
     values = [each["value"] for each in content.seed_rows if all(each[name] == row[name] for name in names)]
     low, high = (f"{value:.{METRICS[row['metric']].decimals}f}" for value in (min(values), max(values)))
     return {**cell, "seeds": f"{low} to {high}"}

@@ -85,9 +85,9 @@ def training(curves: Sequence[Curve], methods: Sequence[str]) -> bytes:
     of_method = colours(methods)
     for axes, method in zip(grid, trained, strict=False):
         for place, curve in enumerate(curve for curve in curves if curve.method == method):
-            for part, style, name in (("train", "--", "training part"), ("val", "-", "validation part")):
+            for split, style, name in (("train", "--", "training split"), ("val", "-", "validation split")):
                 label = name if place == 0 else None  # one entry for all seeds
-                axes.plot(curve.epochs, curve.losses[part], style, color=of_method[method], lw=1.6, label=label)
+                axes.plot(curve.epochs, curve.losses[split], style, color=of_method[method], lw=1.6, label=label)
         axes.set_title(f"{method}: pretext loss", loc="left", fontsize=10, color=INK)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -56,7 +56,7 @@ def expected_runs(params: Params) -> list[Run]:
 
 
 def identity_tasks(params: Params) -> list[tuple[str, str]]:
-    """Data sets of tracks with the task that may be there: their test part may have no identity with two videos."""
+    """Data sets of tracks with the task that may be there: their test split may have no identity with two videos."""
     return [(dataset, scores.IDENTITY) for dataset in sorted(params.tracks)]
 
 
@@ -122,15 +122,15 @@ def _joined(
 
 
 def pooled_rows(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, Any]]:
-    """Rows averaged over seeds (`seed` is null), for every method, part, metric and target that is defined."""
+    """Rows averaged over seeds (`seed` is null), for every method, split, metric and target that is defined."""
     for task in tasks:
         for method in params.methods:
             runs = task.of_method(method)
-            for part, members in scores.parts(task.subset):
+            for split, members in scores.splits(task.subset):
                 for metric in task.metrics:
                     for score in scores.score(metric, [run[members] for run in runs], bootstrap(params)):
                         if not np.isnan(score.value):
-                            of = {"dataset": task.dataset, "task": task.task, "part": part}
+                            of = {"dataset": task.dataset, "task": task.task, "split": split}
                             yield {"method": method, "seed": None, **of, **vars(score)}
 
 

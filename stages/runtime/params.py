@@ -83,7 +83,7 @@ class IndexParams(Section):
 
 class FaceSplitParams(Section):
     val: Fraction  # share of what is not test, in expectation
-    test: Annotated[float, Field(ge=0, lt=1)]  # share of a data set whose owner names no test part, else 0
+    test: Annotated[float, Field(ge=0, lt=1)]  # share of a data set whose owner names no test split, else 0
 
 
 class SplitParams(Section):
@@ -125,7 +125,7 @@ class EmbedParams(Section):
     batch: Count
     device: Literal["auto", "cpu", "cuda", "mps"]
     followed: list[Name]  # still-image data sets that every checkpoint embeds too, for the learning curves
-    frames_per_track: Count  # of the test part, evenly spread; what the identity leakage is measured on
+    frames_per_track: Count  # of the test split, evenly spread; what the identity leakage is measured on
 
 
 class ProbeParams(Section):

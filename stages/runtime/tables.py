@@ -36,9 +36,9 @@ TRACK_FRAMES = pa.schema([
 # One still image, cut to the face. Label columns of the data set follow (see `faces_schema`).
 FACES = pa.schema([
     ("sample_id", pa.string()),
-    ("group_id", pa.string()),  # faces of one group stay in one part of a split; mostly the sample itself
-    ("part", pa.string()),  # the owner's part: train, val or test; empty where the owner has no parts
-    ("subset", pa.string()),  # the owner's name for a subset of the part
+    ("group_id", pa.string()),  # faces of one group stay in one split; mostly the sample itself
+    ("owner_split", pa.string()),  # train, val or test; empty where the owner has none
+    ("subset", pa.string()),  # the owner's name for a subset of the split
     ("crop_xyxy_px", pa.list_(pa.float32(), 4)),  # the crop in the source image, may leave it
     *_PACKED,
 ])  # fmt: skip
@@ -46,15 +46,17 @@ FACES = pa.schema([
 # What `detect` adds to the index: which pass of the detector found the face, and how sure it was.
 DETECTION = pa.schema([("detector_score", pa.float32()), ("upsample", pa.int8())])
 
-# One pass of the detector over one part: pictures that no earlier pass found a face in, and faces found in them.
-YIELDS = pa.schema([("part", pa.string()), ("upsample", pa.int8()), ("images", pa.int64()), ("detected", pa.int64())])
+# One pass of the detector: images in which no earlier pass found a face, and faces found in them.
+YIELDS = pa.schema(
+    [("owner_split", pa.string()), ("upsample", pa.int8()), ("images", pa.int64()), ("detected", pa.int64())]
+)
 
-SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("part", pa.string())])
+SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("split", pa.string())])
 
 HISTORY = pa.schema([
     ("epoch", pa.int32()),
     ("step", pa.int64()),
-    ("part", pa.string()),
+    ("split", pa.string()),
     ("metric", pa.string()),
     ("value", pa.float64()),
 ])  # fmt: skip
@@ -72,7 +74,7 @@ PREDICTIONS = pa.schema([
     ("prediction", pa.list_(pa.float32())),
 ])  # fmt: skip
 
-# The sweep behind one probe: loss on the validation part for every strength of L2.
+# The sweep behind one probe: loss on the validation split for every strength of L2.
 SWEEPS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
@@ -81,7 +83,7 @@ SWEEPS = pa.schema([
     ("is_chosen", pa.bool_()),
 ])  # fmt: skip
 
-# Learning curves: the headline metric of every followed task on the validation part, for the encoder as it was after
+# Learning curves: the headline metric of every followed task on the validation split, for the encoder as it was after
 # each number of steps; the last one is the encoder that is used, and an untrained one has step 0 alone.
 CURVES = pa.schema([
     ("dataset", pa.string()),
@@ -96,7 +98,7 @@ CURVES = pa.schema([
 SCORES = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
-    ("part", pa.string()),  # test, or test/<subset>
+    ("split", pa.string()),  # test, or test/<subset>
     ("target", pa.string()),
     ("metric", pa.string()),
     ("value", pa.float64()),
@@ -111,7 +113,7 @@ METRICS = pa.schema([
     ("task", pa.string()),
     ("method", pa.string()),
     ("seed", pa.int32()),  # null: pooled over all seeds
-    ("part", pa.string()),
+    ("split", pa.string()),
     ("target", pa.string()),
     ("metric", pa.string()),
     ("value", pa.float64()),

@@ -50,7 +50,7 @@ class Params:
 class Sitting:
     """Pictures of one person, one for each code."""
 
-    part: str
+    split: str
     person: int
     codes: tuple[int, ...]
 
@@ -66,14 +66,14 @@ class Shot:
 def publish(folder: Path, params: Params, *, seed: int) -> None:
     """Write the release into the empty `folder`."""
     codes = {"training": training_codes(params.training), "validation": validation_codes(params.validation)}
-    sittings = [sitting for part in codes for sitting in _sittings(part, codes[part], seed)]
-    shots: dict[str, list[Shot]] = {part: [] for part in codes}
+    sittings = [sitting for split in codes for sitting in _sittings(split, codes[split], seed)]
+    shots: dict[str, list[Shot]] = {split: [] for split in codes}
     rendered = crew.render_all(partial(_portray, seed=seed), sittings, "sample affectnet")
     for sitting, of_person in zip(sittings, rendered, strict=True):
-        shots[sitting.part] += of_person
+        shots[sitting.split] += of_person
     shots["training"] += _spoilt(shots["training"], params.training, seed)
-    for part, header in (("training", [HEADER]), ("validation", [])):
-        _write_list(folder, part, shots[part], header, seed)
+    for split, header in (("training", [HEADER]), ("validation", [])):
+        _write_list(folder, split, shots[split], header, seed)
 
 
 def training_codes(total: int) -> list[int]:
@@ -93,14 +93,14 @@ def _unusable(total: int) -> list[int]:
     return [code for code, share in UNUSABLE.items() for _ in range(max(1, round(share * total)))]
 
 
-def _sittings(part: str, codes: list[int], seed: int) -> Iterator[Sitting]:
-    mixed = generator(seed, "affectnet", part, "codes").permutation(codes).tolist()
+def _sittings(split: str, codes: list[int], seed: int) -> Iterator[Sitting]:
+    mixed = generator(seed, "affectnet", split, "codes").permutation(codes).tolist()
     for person, at in enumerate(range(0, len(mixed), PICTURES_PER_PERSON)):
-        yield Sitting(part, person, tuple(mixed[at : at + PICTURES_PER_PERSON]))
+        yield Sitting(split, person, tuple(mixed[at : at + PICTURES_PER_PERSON]))
 
 
 def _portray(sitting: Sitting, seed: int) -> list[Shot]:
-    key = (seed, "affectnet", sitting.part, sitting.person)
+    key = (seed, "affectnet", sitting.split, sitting.person)
     who = identity.draw(generator(*key))
     return [_shoot(who, code, generator(*key, number)) for number, code in enumerate(sitting.codes)]
 
@@ -136,14 +136,14 @@ def _spoilt(shots: list[Shot], total: int, seed: int) -> Iterator[Shot]:
         yield replace(whole, picture=whole.picture[: len(whole.picture) // 2])
 
 
-def _write_list(folder: Path, part: str, shots: list[Shot], header: list[str], seed: int) -> None:
+def _write_list(folder: Path, split: str, shots: list[Shot], header: list[str], seed: int) -> None:
     rows: list[str] = []
     for number, shot in enumerate(shots):
-        name = files.digest(seed, "affectnet", part, number)
+        name = files.digest(seed, "affectnet", split, number)
         place = f"{int(name[:8], 16) % FOLDERS + 1}/{name}.jpg"
         files.write(folder / "Manually_Annotated_Images" / place, shot.picture)
         rows.append(",".join((place, *_where(shot.landmarks), str(shot.code), *shot.valence_arousal)))
-    files.write_lines(folder / "Manually_Annotated_file_lists" / f"{part}.csv", header + sorted(rows))
+    files.write_lines(folder / "Manually_Annotated_file_lists" / f"{split}.csv", header + sorted(rows))
 
 
 def _where(landmarks: Array | None) -> tuple[str, ...]:

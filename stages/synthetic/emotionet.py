@@ -49,7 +49,7 @@ class Params:
 class Sitting:
     """Pictures of one person, who has a folder of their own."""
 
-    part: str
+    split: str
     person: int
     count: int
 
@@ -59,20 +59,20 @@ Shot = tuple[str, bytes, list[int]]  # name below the folders, picture, 60 units
 
 def publish(folder: Path, params: Params, *, seed: int) -> None:
     """Write the release into the empty `folder`."""
-    for part, count in (("automatic", params.automatic), ("manual", params.manual)):
+    for split, count in (("automatic", params.automatic), ("manual", params.manual)):
         sittings = [
-            Sitting(part, person, min(PICTURES_PER_PERSON, count - at))
+            Sitting(split, person, min(PICTURES_PER_PERSON, count - at))
             for person, at in enumerate(range(0, count, PICTURES_PER_PERSON))
         ]
-        rendered = crew.render_all(partial(_portray, seed=seed), sittings, f"sample emotionet, {part}")
+        rendered = crew.render_all(partial(_portray, seed=seed), sittings, f"sample emotionet, {split}")
         shots = [shot for some in rendered for shot in some]
         gone = set(
-            generator(seed, "emotionet", part, "gone").permutation(count)[: max(1, round(GONE * count))].tolist()
+            generator(seed, "emotionet", split, "gone").permutation(count)[: max(1, round(GONE * count))].tolist()
         )
         for number, (name, picture, _) in enumerate(shots):
             if number not in gone:
                 files.write(folder / "images" / name, picture)
-        if part == "manual":
+        if split == "manual":
             files.write(folder / MANUAL, _workbook(shots))
         else:
             _write_lists(folder, shots)
@@ -96,9 +96,9 @@ def draw_units(rng: np.random.Generator) -> ActionUnits:
 
 
 def _portray(sitting: Sitting, seed: int) -> list[Shot]:
-    key = (seed, "emotionet", sitting.part, sitting.person)
+    key = (seed, "emotionet", sitting.split, sitting.person)
     who = identity.draw(generator(*key))
-    place = f"N_{FIRST_FOLDER[sitting.part] + sitting.person:010d}"
+    place = f"N_{FIRST_FOLDER[sitting.split] + sitting.person:010d}"
     shots: list[Shot] = []
     for number in range(sitting.count):
         rng = generator(*key, number)

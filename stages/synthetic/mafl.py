@@ -1,7 +1,7 @@
 """The sample's MAFL: aligned faces of 178x218 px with five points, and the lists of CelebA and MAFL.
 
 Writes `img_align_celeba/<number>.jpg`, `list_landmarks_align_celeba.txt` and `list_eval_partition.txt` as CelebA has
-them, and MAFL's `training.txt` and `testing.txt`, whose last lines do not end. CelebA's validation and test parts
+them, and MAFL's `training.txt` and `testing.txt`, whose last lines do not end. CelebA's validation and test splits
 hold some further pictures, which MAFL leaves aside.
 """
 
@@ -19,7 +19,7 @@ from stages.synthetic.studio.portrait import Turn
 from stages.synthetic.studio.seeds import generator
 
 COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
-OTHERS = 6  # pictures of CelebA's validation and test parts
+OTHERS = 6  # pictures of CelebA's validation and test splits
 PARTITION = {"training": 0, "testing": 0, "others": 1}
 SIZE_PX = (178, 218)
 EYES_XY = (0.5, 0.515)  # middle of the eyes, as shares of the picture
@@ -38,14 +38,14 @@ class Params:
 
 @dataclass(frozen=True)
 class Sitting:
-    """Pictures of one person; nobody is in two of CelebA's or MAFL's parts."""
+    """Pictures of one person; nobody is in two of CelebA's or MAFL's splits."""
 
-    part: str
+    split: str
     person: int
     count: int
 
 
-Shot = tuple[str, bytes, Array]  # part, picture, five points (5, 2)
+Shot = tuple[str, bytes, Array]  # split, picture, five points (5, 2)
 
 
 def publish(folder: Path, params: Params, *, seed: int) -> None:
@@ -61,9 +61,9 @@ def publish(folder: Path, params: Params, *, seed: int) -> None:
     files.write_lines(folder / "list_landmarks_align_celeba.txt", [str(len(points)), f"{COLUMNS} ", *points])
     partition = [f"{name} {PARTITION[shot[0]]}" for name, shot in zip(names, mixed, strict=True)]
     files.write_lines(folder / "list_eval_partition.txt", partition)
-    for part in ("training", "testing"):
-        of_part = [name for name, shot in zip(names, mixed, strict=True) if shot[0] == part]
-        files.write(folder / f"{part}.txt", "\n".join(of_part).encode())
+    for split in ("training", "testing"):
+        of_split = [name for name, shot in zip(names, mixed, strict=True) if shot[0] == split]
+        files.write(folder / f"{split}.txt", "\n".join(of_split).encode())
 
 
 def five_points(landmarks: Array) -> Array:
@@ -74,22 +74,22 @@ def five_points(landmarks: Array) -> Array:
 
 def _sittings(counts: dict[str, int]) -> list[Sitting]:
     return [
-        Sitting(part, person, min(PICTURES_PER_PERSON, count - at))
-        for part, count in counts.items()
+        Sitting(split, person, min(PICTURES_PER_PERSON, count - at))
+        for split, count in counts.items()
         for person, at in enumerate(range(0, count, PICTURES_PER_PERSON))
     ]
 
 
 def _portray(sitting: Sitting, seed: int) -> list[Shot]:
-    key = (seed, "mafl", sitting.part, sitting.person)
+    key = (seed, "mafl", sitting.split, sitting.person)
     who = identity.draw(generator(*key))
-    return [_shoot(who, sitting.part, generator(*key, number)) for number in range(sitting.count)]
+    return [_shoot(who, sitting.split, generator(*key, number)) for number in range(sitting.count)]
 
 
-def _shoot(who: identity.Identity, part: str, rng: np.random.Generator) -> Shot:
+def _shoot(who: identity.Identity, split: str, rng: np.random.Generator) -> Shot:
     au = expression.draw(rng, str(rng.choice(list(EMOTIONS))), (0.2, 1.0))
     frame = portrait.shoot(who, rng, au=au, pose=TURN.draw(rng), camera=_aligned(rng))
-    return part, files.jpeg(frame.image), five_points(frame.landmarks)
+    return split, files.jpeg(frame.image), five_points(frame.landmarks)
 
 
 def _aligned(rng: np.random.Generator) -> Camera:

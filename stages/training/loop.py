@@ -33,7 +33,7 @@ class Batches:
         """`per_sample`: frames of a track in each sample.
 
         Raises:
-            UserError: an epoch or the validation part does not fill a batch.
+            UserError: an epoch or the validation split does not fill a batch.
         """
         self._frames, self._per_sample, self._params = frames, per_sample, params
         self._device = models.device(params.device)
@@ -58,9 +58,9 @@ class Batches:
         """The same batches at every call and in every run."""
         return self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0)
 
-    def _draw(self, part: str, draws: int, *random_state: int) -> Iterator[Tensor]:
+    def _draw(self, split: str, draws: int, *random_state: int) -> Iterator[Tensor]:
         drawn = pairs.draw(
-            self._frames.tracks[part],
+            self._frames.tracks[split],
             self._frames.sizes,
             self._frames.jitter_px,
             frames=self._per_sample,
@@ -134,7 +134,7 @@ def make(
         steps=before + max((row["step"] for row in history), default=0),
     )
     models.save(work / "whole", card, net)
-    tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "part", "metric"])
+    tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
     tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
     journals.move_into_place(work / "whole", out)
     journals.forget(work)
@@ -196,8 +196,8 @@ def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
     """HISTORY rows of one epoch."""
     values = {"train": {**epoch.train, "lr": epoch.lr}, "val": epoch.val}
     return [
-        {"epoch": epoch.number, "step": epoch.steps, "part": part, "metric": metric, "value": value}
-        for part, metrics in values.items()
+        {"epoch": epoch.number, "step": epoch.steps, "split": split, "metric": metric, "value": value}
+        for split, metrics in values.items()
         for metric, value in metrics.items()
     ]
 

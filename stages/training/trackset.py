@@ -1,4 +1,4 @@
-"""Frames of all track data sets as one table in memory, by part, identity, video and track; pixels on demand."""
+"""Frames of all track data sets as one table in memory, by split, identity, video and track; pixels on demand."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from stages.storage import media
 from stages.storage.shards import Shards
 
 CACHE_BYTES = 2**30  # decoded frames that are kept
-TRACK = ("part", "identity_id", "video_id", "dataset", "track_id")  # columns that tell tracks apart
+TRACK = ("split", "identity_id", "video_id", "dataset", "track_id")  # columns that tell tracks apart
 
 
 @dataclass
 class TrackSet:
     """Row numbers point into `frames`, `sizes` and `jitter_px`."""
 
-    tracks: dict[str, Tracks]  # part -> see fabnet.training.pairs
+    tracks: dict[str, Tracks]  # split -> see fabnet.training.pairs
     frames: pa.Table  # where every frame lies: dataset, shard, offset, size, sample_id
     shards: Mapping[str, Shards]  # by data set
     sizes: NDArray[np.int64]  # (rows, 2) width and height, px
@@ -50,14 +50,14 @@ class TrackSet:
         """All tracks of `datasets` that have at least `frames` frames; shorter ones become rejects of `stage`.
 
         Raises:
-            UserError: a table is missing, or one of the `needed` parts has no track.
+            UserError: a table is missing, or one of the `needed` splits has no track.
         """
         rows = pa.concat_tables([_rows(folder, splits, name) for name in sorted(datasets)])
         rows = rows.sort_by([(name, "ascending") for name in (*TRACK, "frame")]).combine_chunks()
         tracks, rejects = _group(rows, frames, stage)
-        for part in needed:
-            if not tracks.get(part):
-                raise UserError(f"no track of at least {frames} frames in the {part} part: use a larger release")
+        for split in needed:
+            if not tracks.get(split):
+                raise UserError(f"no track of at least {frames} frames in the {split} split: use a larger release")
         return cls(
             tracks,
             rows.select(["dataset", "shard", "offset", "size", "sample_id"]),
@@ -96,27 +96,27 @@ class TrackSet:
 
 
 def _rows(folder: Path, splits: Path, dataset: str) -> pa.Table:
-    """TRACK_FRAMES of one data set with the columns `part` and `dataset`."""
+    """TRACK_FRAMES of one data set with the columns `split` and `dataset`."""
     index = tables.read(folder / dataset / "index.parquet", tables.TRACK_FRAMES)
-    parts = tables.read(splits / f"{dataset}.parquet", tables.SPLITS).select(["sample_id", "part"])
-    rows = index.drop_columns("sha256").join(parts, "sample_id", join_type="inner")
+    split_of = tables.read(splits / f"{dataset}.parquet", tables.SPLITS).select(["sample_id", "split"])
+    rows = index.drop_columns("sha256").join(split_of, "sample_id", join_type="inner")
     if rows.num_rows != index.num_rows:
         raise UserError(f"{splits / dataset}.parquet does not cover every frame of {dataset}: run `dvc repro split`")
     return rows.append_column("dataset", pa.array([dataset] * rows.num_rows, pa.string()))
 
 
 def _group(rows: pa.Table, frames: int, stage: str) -> tuple[dict[str, Tracks], list[dict[str, str]]]:
-    """Row numbers by part, identity, video and track, and the tracks that are too short; `rows` sorted by TRACK."""
+    """Row numbers by split, identity, video and track, and the tracks that are too short; `rows` sorted by TRACK."""
     runs = rows.group_by(list(TRACK), use_threads=False).aggregate([([], "count_all")])  # in order of appearance
     tracks: dict[str, Any] = {}
     rejects: list[dict[str, str]] = []
     start = 0
-    for part, identity, video, dataset, track, count in zip(*runs.to_pydict().values(), strict=True):
+    for split, identity, video, dataset, track, count in zip(*runs.to_pydict().values(), strict=True):
         if count < frames:
             reason = f"too few frames: a sample needs {frames}, found {count}"
             rejects.append({"dataset": dataset, "key": track, "stage": stage, "reason": reason})
         else:
-            videos = tracks.setdefault(part, {}).setdefault(identity, {})
+            videos = tracks.setdefault(split, {}).setdefault(identity, {})
             videos.setdefault(video, {})[f"{dataset}/{track}"] = np.arange(start, start + count)
         start += count
     return tracks, rejects

@@ -33,7 +33,7 @@ for line in Path("scores.txt").read_text().splitlines():
     estimate = {"value": value, "ci_low": value - half, "ci_high": value + half, "n": int(n), "published": None}
     of = {"profile": "sample", "dataset": "w300", "task": "landmarks", "method": method, "metric": metric, **estimate}
     for seed, target in ((None, "mean"), (0, "mean"), (None, "nose")):
-        where = {"seed": seed, "target": target, "part": "test"}
+        where = {"seed": seed, "target": target, "split": "test"}
         rows.append(of | where | {"config_hash": f"c{shift}", "code_rev": "abc"})
 tables.write(Path("data/reports/metrics.parquet"), tables.METRICS, rows, key=["method", "metric", "seed", "target"])
 """

@@ -27,8 +27,8 @@ def write_faces(folder: Path, *, broken: tuple[int, ...] = ()) -> None:
         writer.begin_group()
         shard, offset = writer.add(f"{number}.jpg", data)
         packed.append({
-            "sample_id": f"{number}", "part": "test", "subset": "", "crop_xyxy_px": [0, 0, 256, 256], "shard": shard,
-            "offset": offset, "size": len(data), "sha256": "", "width_px": 256, "height_px": 256,
+            "sample_id": f"{number}", "owner_split": "test", "subset": "", "crop_xyxy_px": [0, 0, 256, 256],
+            "shard": shard, "offset": offset, "size": len(data), "sha256": "", "width_px": 256, "height_px": 256,
         })  # fmt: skip
     writer.close()
     tables.write(folder / "index.parquet", tables.FACES, packed, key=["sample_id"])

@@ -19,7 +19,7 @@ from stages.training import models
 
 ROOT = Path(__file__).parents[2]
 SIZE_PX, CROP_PX = 32, 64
-PARTS = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
+SPLITS = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
 KINDS: dict[str, tuple[str, pa.DataType]] = {
     "affectnet": ("expression", pa.int8()),
     "aflw": ("pose_rad", pa.list_(pa.float32(), 3)),
@@ -41,11 +41,11 @@ def params(method: str, settings: dict[str, Any], **changes: Any) -> Params:
 def labels(dataset: str) -> list[Any]:
     rng = np.random.default_rng(4)
     drawn: dict[str, Any] = {
-        "affectnet": np.arange(len(PARTS)) % 8,
-        "aflw": rng.normal(scale=0.3, size=(len(PARTS), 3)),
-        "emotionet": rng.integers(0, 2, (len(PARTS), 11)),
-        "mafl": rng.uniform(8, 56, (len(PARTS), 10)),
-        "w300": mean_face() / 4 + rng.normal(size=(len(PARTS), 136)),
+        "affectnet": np.arange(len(SPLITS)) % 8,
+        "aflw": rng.normal(scale=0.3, size=(len(SPLITS), 3)),
+        "emotionet": rng.integers(0, 2, (len(SPLITS), 11)),
+        "mafl": rng.uniform(8, 56, (len(SPLITS), 10)),
+        "w300": mean_face() / 4 + rng.normal(size=(len(SPLITS), 136)),
     }
     return drawn[dataset].tolist()
 
@@ -134,18 +134,18 @@ def make(root: Path, module: ModuleType, settings: dict[str, Any]) -> Path:
 def _write_faces(folder: Path, kinds: dict[str, pa.DataType], of_label: list[Any]) -> None:
     writer = shards.ShardWriter(folder, limit_bytes=50_000)
     rows: list[dict[str, Any]] = []
-    for number, part in enumerate(PARTS):
+    for number, split in enumerate(SPLITS):
         data = media.encode_jpeg(picture(number), 95)
         writer.begin_group()
         shard, offset = writer.add(f"{number}.jpg", data)
         crop = [0.0, 0.0, float(CROP_PX), float(CROP_PX)]  # stored as it was: source pixels are those of the crop
         packed = {"shard": shard, "offset": offset, "size": len(data), "width_px": CROP_PX, "height_px": CROP_PX}
-        of = {"sample_id": f"{number:02d}", "part": part, "subset": "", "crop_xyxy_px": crop, "sha256": ""}
+        of = {"sample_id": f"{number:02d}", "owner_split": split, "subset": "", "crop_xyxy_px": crop, "sha256": ""}
         rows.append({**of, **packed, next(iter(kinds)): of_label[number]})
     writer.close()
     tables.write(folder / "index.parquet", tables.faces_schema(kinds), rows, key=["sample_id"])
 
 
 def _write_splits(path: Path) -> None:
-    rows = [{"sample_id": f"{n:02d}", "group_id": f"{n:02d}", "part": part} for n, part in enumerate(PARTS)]
+    rows = [{"sample_id": f"{n:02d}", "group_id": f"{n:02d}", "split": split} for n, split in enumerate(SPLITS)]
     tables.write(path, tables.SPLITS, rows, key=["sample_id"])

@@ -79,7 +79,7 @@ def write_embeddings(path: Path, ids: Sequence[str], x: np.ndarray, *, steps: in
 
 
 def _ids() -> list[str]:
-    return [f"{part}/{number:04d}" for part, count in COUNTS.items() for number in range(count)]
+    return [f"{split}/{number:04d}" for split, count in COUNTS.items() for number in range(count)]
 
 
 def _write_dataset(root: Path, dataset: str, kinds: dict[str, pa.DataType], labels: dict[str, list[Any]]) -> None:
@@ -87,11 +87,13 @@ def _write_dataset(root: Path, dataset: str, kinds: dict[str, pa.DataType], labe
     rows: list[dict[str, Any]] = []
     splits: list[dict[str, Any]] = []
     for number, sample_id in enumerate(_ids()):
-        part = sample_id.split("/")[0]
-        subset = ("common", "challenging")[number % 4 == 0] if part == "test" and dataset == "w300" else ""
+        split = sample_id.split("/")[0]
+        subset = ("common", "challenging")[number % 4 == 0] if split == "test" and dataset == "w300" else ""
         values = {name: column[number] for name, column in labels.items()}
         crop = [10.0, 20.0, 10.0 + 512, 20.0 + 256]  # stored at half its width
-        rows.append({"sample_id": sample_id, "part": part, "subset": subset, "crop_xyxy_px": crop, **packed, **values})
-        splits.append({"sample_id": sample_id, "group_id": sample_id, "part": part})
+        rows.append(
+            {"sample_id": sample_id, "owner_split": split, "subset": subset, "crop_xyxy_px": crop, **packed, **values}
+        )
+        splits.append({"sample_id": sample_id, "group_id": sample_id, "split": split})
     tables.write(root / "faces" / dataset / "index.parquet", tables.faces_schema(kinds), rows, key=["sample_id"])
     tables.write(root / "splits" / "faces" / f"{dataset}.parquet", tables.SPLITS, splits, key=["sample_id"])

@@ -50,11 +50,11 @@ def write_inputs(root: Path, params: Params) -> None:
                 settings=params.dataset,
             )
             history = [
-                {"epoch": epoch, "step": 10 * epoch, "part": part, "metric": "loss", "value": (1 + seed) / epoch}
+                {"epoch": epoch, "step": 10 * epoch, "split": split, "metric": "loss", "value": (1 + seed) / epoch}
                 for epoch in (range(1, 6) if learnable else ())
-                for part in ("train", "val")
+                for split in ("train", "val")
             ]
-            tables.write(root / "models" / name / "history.parquet", tables.HISTORY, history, key=["epoch", "part"])
+            tables.write(root / "models" / name / "history.parquet", tables.HISTORY, history, key=["epoch", "split"])
             points = [(10, 0.6 + seed / 10), (20, 0.7), (50, 0.8 + seed / 10)] if learnable else [(0, 0.5)]
             curve = [
                 {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
@@ -64,7 +64,7 @@ def write_inputs(root: Path, params: Params) -> None:
             tables.write_rejects(root / "models" / name / "rejects.parquet", [])
             tables.write_rejects(root / "embeddings" / name / "rejects.parquet", [])
     for dataset in params.tracks:
-        rows = [{"sample_id": f"id{n}/v/t/{n}", "group_id": f"id{n // 2}", "part": "train"} for n in range(6)]
+        rows = [{"sample_id": f"id{n}/v/t/{n}", "group_id": f"id{n // 2}", "split": "train"} for n in range(6)]
         tables.write(root / "splits" / "tracks" / f"{dataset}.parquet", tables.SPLITS, rows, key=["sample_id"])
         reject = {"dataset": dataset, "stage": "crop"}
         lost = [reject | {"key": f"<b>{n}", "reason": f"clip is damaged or cut short: {n}"} for n in range(3)]
@@ -72,9 +72,9 @@ def write_inputs(root: Path, params: Params) -> None:
     for dataset in params.faces:
         tables.write_rejects(root / "faces" / dataset / "rejects.parquet", [])
     for dataset in params.detected:
-        rows = [{"part": "test", "upsample": 0, "images": 4000, "detected": 3900}]
-        rows += [{"part": "test", "upsample": 1, "images": 100, "detected": 60}]
-        tables.write(root / "faces" / dataset / "yield.parquet", tables.YIELDS, rows, key=["part", "upsample"])
+        rows = [{"owner_split": "test", "upsample": 0, "images": 4000, "detected": 3900}]
+        rows += [{"owner_split": "test", "upsample": 1, "images": 100, "detected": 60}]
+        tables.write(root / "faces" / dataset / "yield.parquet", tables.YIELDS, rows, key=["owner_split", "upsample"])
     for dataset in params.datasets:
         for kind in ("accepted", "rejected"):
             put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))

@@ -162,12 +162,12 @@ def test_evenly_spread_frames_of_the_test_tracks_are_embedded(tmp_path: Path):
     assert found["id6/v2/00001/000020"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_track_data_set_without_a_test_part_gives_an_empty_table(tmp_path: Path):
+def test_a_track_data_set_without_a_test_split_gives_an_empty_table(tmp_path: Path):
     write_model(tmp_path / "model")
     write_faces(tmp_path / "faces" / "affectnet")
     track_samples.write_tracks(tmp_path)
     path = tmp_path / "splits" / "voxceleb1.parquet"
-    rows = [row for row in tables.read(path).to_pylist() if row["part"] != "test"]
+    rows = [row for row in tables.read(path).to_pylist() if row["split"] != "test"]
     tables.write(path, tables.SPLITS, rows, key=["sample_id"])
     run(tmp_path, datasets=["voxceleb1"])
     assert embeddings(tmp_path / "out" / "voxceleb1.parquet") == {}

@@ -29,7 +29,7 @@ def write_model(folder: Path, module: Any, **more: Any) -> None:
 
 
 def write_faces(root: Path, dataset: str = "affectnet", test: int = COUNT) -> None:
-    """Pictures of one grey level each, `test` of them in the test part; the embedding turns with their number."""
+    """Pictures of one grey level each, `test` of them in the test split; the embedding turns with their number."""
     writer = shards.ShardWriter(root / "faces" / dataset, limit_bytes=50_000)
     rows: list[dict[str, Any]] = []
     for number in range(COUNT):
@@ -38,8 +38,8 @@ def write_faces(root: Path, dataset: str = "affectnet", test: int = COUNT) -> No
         rows.append({"sample_id": f"{number}", "shard": shard, "offset": offset, "size": len(data)})
     writer.close()
     tables.write(root / "faces" / dataset / "index.parquet", tables.FACES, rows, key=["sample_id"])
-    parts = [{"sample_id": f"{n}", "group_id": f"{n}", "part": "test" if n < test else "train"} for n in range(COUNT)]
-    tables.write(root / "splits" / "faces" / f"{dataset}.parquet", tables.SPLITS, parts, key=["sample_id"])
+    splits = [{"sample_id": f"{n}", "group_id": f"{n}", "split": "test" if n < test else "train"} for n in range(COUNT)]
+    tables.write(root / "splits" / "faces" / f"{dataset}.parquet", tables.SPLITS, splits, key=["sample_id"])
     for method in ("fabnet", "random"):
         angle = np.linspace(0, 2 * np.pi, COUNT, endpoint=False)
         vectors = 5 + np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
@@ -166,7 +166,7 @@ def test_neighbours_on_a_circle_are_those_beside_the_query(inputs: Path):
             assert [cosine for _, cosine in found] == pytest.approx([np.cos(2 * np.pi / COUNT)] * 2, abs=1e-5)
 
 
-def test_neighbours_come_from_the_test_part_alone(tmp_path: Path):
+def test_neighbours_come_from_the_test_split_alone(tmp_path: Path):
     root = write_inputs(tmp_path)
     write_faces(root, test=4)
     rows = retrieved(root, IllustrateParams(seed=1, rows=4, neighbours=3))

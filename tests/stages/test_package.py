@@ -47,22 +47,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def crops(root: Path, dataset: str, part: str = "test") -> list[np.ndarray]:
-    """The stored crops of one part, RGB, in the order of `sample_id`."""
+def crops(root: Path, dataset: str, split: str = "test") -> list[np.ndarray]:
+    """The stored crops of one split, RGB, in the order of `sample_id`."""
     index = tables.read(root / "faces" / dataset / "index.parquet").sort_by("sample_id").to_pylist()
     with Shards(root / "faces" / dataset) as shards:
-        rows = [row for row, of in zip(index, packaged.PARTS, strict=True) if of == part]
+        rows = [row for row, of in zip(index, packaged.SPLITS, strict=True) if of == split]
         return [media.decode_image(shards.read(r["shard"], r["offset"], r["size"]))[..., ::-1] for r in rows]
 
 
 def embedded(root: Path, run: str, dataset: str) -> np.ndarray:
-    """What the embed stage wrote for the test part."""
+    """What the embed stage wrote for the test split."""
     rows = tables.read(root / "embeddings" / run / f"{dataset}.parquet", tables.EMBEDDINGS).to_pylist()
-    return np.array([row["embedding"] for row, part in zip(rows, packaged.PARTS, strict=True) if part == "test"])
+    return np.array([row["embedding"] for row, split in zip(rows, packaged.SPLITS, strict=True) if split == "test"])
 
 
 def predicted(root: Path, run: str, dataset: str, task: str) -> np.ndarray:
-    """What the probe stage wrote for the test part."""
+    """What the probe stage wrote for the test split."""
     rows = tables.read(root / "metrics" / run / "predictions.parquet", tables.PREDICTIONS).to_pylist()
     return np.array([row["prediction"] for row in rows if (row["dataset"], row["task"]) == (dataset, task)])
 

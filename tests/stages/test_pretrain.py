@@ -74,14 +74,14 @@ def test_a_trained_model_has_all_its_files_and_leaves_no_journal(tmp_path: Path)
     assert not list((tmp_path / "journal").rglob("*.*"))
 
 
-def test_history_has_a_row_per_epoch_part_and_metric(tmp_path: Path):
+def test_history_has_a_row_per_epoch_split_and_metric(tmp_path: Path):
     write_tracks(tmp_path)
     rows = history(run(tmp_path))
-    assert {(row["part"], row["metric"]) for row in rows} == {
+    assert {(row["split"], row["metric"]) for row in rows} == {
         ("train", "loss"), ("train", "copy"), ("train", "lr"), ("val", "loss"), ("val", "copy")
     }  # fmt: skip
     assert [(row["epoch"], row["step"]) for row in rows if row["metric"] == "lr"] == [(1, 3), (2, 6), (3, 9)]
-    assert len({row["value"] for row in rows if (row["part"], row["metric"]) == ("val", "copy")}) == 1
+    assert len({row["value"] for row in rows if (row["split"], row["metric"]) == ("val", "copy")}) == 1
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):

@@ -27,9 +27,9 @@ def run(paths: dict[str, Path], out: Path, **changes: Any) -> None:
     probe.run(**paths, out=out, **(arguments | changes))
 
 
-def values(out: Path, part: str = "test") -> dict[tuple[str, str], float]:
+def values(out: Path, split: str = "test") -> dict[tuple[str, str], float]:
     rows = tables.read(out / "metrics.parquet", tables.SCORES).to_pylist()
-    return {(row["metric"], row["target"]): row["value"] for row in rows if row["part"] == part}
+    return {(row["metric"], row["target"]): row["value"] for row in rows if row["split"] == split}
 
 
 def relabel(path: Path, column: str, change: dict[int, Any]) -> None:
@@ -86,10 +86,10 @@ def test_the_owners_subsets_and_the_regions_get_rows(tmp_path: Path):
     run(probe_samples.write_tree(tmp_path), tmp_path / "out")
     rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
     landmarks = [row for row in rows if row["task"] == "landmarks"]
-    counts = {row["part"]: row["n"] for row in landmarks}
+    counts = {row["split"]: row["n"] for row in landmarks}
     assert counts == {"test": 60, "test/common": 45, "test/challenging": 15}
     assert {row["target"] for row in landmarks} == {"mean", "jaw", "brows", "nose", "eyes", "mouth"}
-    assert {row["part"] for row in rows if row["task"] == "expression"} == {"test"}
+    assert {row["split"] for row in rows if row["task"] == "expression"} == {"test"}
 
 
 def test_test_labels_change_neither_heads_nor_sweeps(tmp_path: Path):
@@ -186,7 +186,7 @@ def test_a_method_without_checkpoints_has_one_point(tmp_path: Path):
     assert list(curve(tmp_path / "out")) == [probe_samples.STEPS]
 
 
-def test_the_learning_curve_never_looks_at_the_test_part(tmp_path: Path):
+def test_the_learning_curve_never_looks_at_the_test_split(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     probe_samples.write_checkpoint(tmp_path, 300, noise=1.0)
     run(paths, tmp_path / "first")
@@ -199,7 +199,7 @@ def test_the_learning_curve_never_looks_at_the_test_part(tmp_path: Path):
     assert values(tmp_path / "first") != values(tmp_path / "second")
 
 
-def test_the_learning_curve_is_measured_on_the_validation_part(tmp_path: Path):
+def test_the_learning_curve_is_measured_on_the_validation_split(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     run(paths, tmp_path / "first")
     index = paths["faces"] / "w300" / "index.parquet"
@@ -240,7 +240,7 @@ def test_an_embedding_that_tells_identities_apart_leaks_them(tmp_path: Path):
         ]
         for name in ("good", "bad")
     )
-    assert [(row["dataset"], row["part"], row["target"], row["n"]) for row in leaks] == [
+    assert [(row["dataset"], row["split"], row["target"], row["n"]) for row in leaks] == [
         (dataset, "test", "mean", 8) for dataset in probe_samples.TRACKS
     ]
     assert all(row["value"] == row["ci_low"] == row["ci_high"] == 1 for row in leaks)
@@ -262,9 +262,9 @@ def test_tracks_that_cannot_show_leakage_become_a_reject(frames: list[str], tmp_
 def test_a_task_without_validation_images_is_told_in_one_sentence(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     path = paths["splits"] / "affectnet.parquet"
-    rows = [row | {"part": row["part"].replace("val", "train")} for row in tables.read(path).to_pylist()]
+    rows = [row | {"split": row["split"].replace("val", "train")} for row in tables.read(path).to_pylist()]
     tables.write(path, tables.SPLITS, rows, key=["sample_id"])
-    with pytest.raises(UserError, match="affectnet expression: no usable image in the part val"):
+    with pytest.raises(UserError, match="affectnet expression: no usable image in the split val"):
         run(paths, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -17,55 +17,55 @@ def frames(identities: list[str], per_identity: int = 3) -> list[dict]:
 
 
 def faces(train: int, test: int) -> list[dict]:
-    parts = ["train"] * train + ["test"] * test
-    return [{"sample_id": f"f{k}", "group_id": f"f{k}", "part": part} for k, part in enumerate(parts)]
+    splits = ["train"] * train + ["test"] * test
+    return [{"sample_id": f"f{k}", "group_id": f"f{k}", "owner_split": split} for k, split in enumerate(splits)]
 
 
-def parts_of(table: pa.Table) -> dict[str, str]:
-    return dict(zip(table["sample_id"].to_pylist(), table["part"].to_pylist(), strict=True))
+def splits_of(table: pa.Table) -> dict[str, str]:
+    return dict(zip(table["sample_id"].to_pylist(), table["split"].to_pylist(), strict=True))
 
 
 IDENTITIES = [f"id{k:05d}" for k in range(400)]
 
 
-def test_no_identity_is_in_two_parts():
+def test_no_identity_is_in_two_splits():
     table = split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES)), SHARES, seed=1)
     by_identity: dict[str, set[str]] = {}
-    for group, part in zip(table["group_id"].to_pylist(), table["part"].to_pylist(), strict=True):
-        by_identity.setdefault(group, set()).add(part)
+    for group, assigned in zip(table["group_id"].to_pylist(), table["split"].to_pylist(), strict=True):
+        by_identity.setdefault(group, set()).add(assigned)
     assert set(by_identity) == set(IDENTITIES)
-    assert {len(parts) for parts in by_identity.values()} == {1}
+    assert {len(splits) for splits in by_identity.values()} == {1}
 
 
 def test_shares_hold_in_expectation():
-    parts = list(parts_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES, 1)), SHARES, seed=1)).values())
-    assert abs(parts.count("val") / 400 - 0.15) < 0.05
-    assert abs(parts.count("test") / 400 - 0.1) < 0.05
+    splits = list(splits_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES, 1)), SHARES, seed=1)).values())
+    assert abs(splits.count("val") / 400 - 0.15) < 0.05
+    assert abs(splits.count("test") / 400 - 0.1) < 0.05
 
 
-def test_parts_do_not_depend_on_the_order_of_rows():
+def test_splits_do_not_depend_on_the_order_of_rows():
     rows = frames(IDENTITIES)
     shuffled = random.Random(0).sample(rows, len(rows))
     one, other = (split.split_tracks(pa.Table.from_pylist(some), SHARES, seed=1) for some in (rows, shuffled))
-    assert parts_of(one) == parts_of(other)
+    assert splits_of(one) == splits_of(other)
 
 
-def test_parts_stay_when_rows_are_added():
-    few = parts_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES[:50])), SHARES, seed=1))
-    many = parts_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES, 9)), SHARES, seed=1))
+def test_splits_stay_when_rows_are_added():
+    few = splits_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES[:50])), SHARES, seed=1))
+    many = splits_of(split.split_tracks(pa.Table.from_pylist(frames(IDENTITIES, 9)), SHARES, seed=1))
     assert few.items() <= many.items()
-    few_faces = parts_of(split.split_faces(pa.Table.from_pylist(faces(50, 0)), STILL, seed=1))
-    many_faces = parts_of(split.split_faces(pa.Table.from_pylist(faces(400, 0)), STILL, seed=1))
+    few_faces = splits_of(split.split_faces(pa.Table.from_pylist(faces(50, 0)), STILL, seed=1))
+    many_faces = splits_of(split.split_faces(pa.Table.from_pylist(faces(400, 0)), STILL, seed=1))
     assert few_faces.items() <= many_faces.items()
 
 
 def test_another_seed_gives_another_split():
     table = pa.Table.from_pylist(frames(IDENTITIES))
-    assert parts_of(split.split_tracks(table, SHARES, seed=1)) != parts_of(split.split_tracks(table, SHARES, seed=2))
+    assert splits_of(split.split_tracks(table, SHARES, seed=1)) != splits_of(split.split_tracks(table, SHARES, seed=2))
 
 
-def test_the_owners_test_part_stays_and_validation_comes_from_training():
-    table = parts_of(split.split_faces(pa.Table.from_pylist(faces(300, 100)), STILL, seed=1))
+def test_the_owners_test_split_stays_and_validation_comes_from_training():
+    table = splits_of(split.split_faces(pa.Table.from_pylist(faces(300, 100)), STILL, seed=1))
     assert {table[f"f{k}"] for k in range(300, 400)} == {"test"}
     training = [table[f"f{k}"] for k in range(300)]
     assert set(training) == {"train", "val"}
@@ -73,28 +73,28 @@ def test_the_owners_test_part_stays_and_validation_comes_from_training():
 
 
 def ungrouped(pictures: int) -> pa.Table:
-    """Faces of a data set whose owner has no parts, two in every third picture."""
+    """Faces of a data set whose owner has no splits, two in every third picture."""
     rows = [
-        {"sample_id": f"p{k}/{face}", "group_id": f"p{k}", "part": ""}
+        {"sample_id": f"p{k}/{face}", "group_id": f"p{k}", "owner_split": ""}
         for k in range(pictures)
         for face in range(2 if k % 3 == 0 else 1)
     ]
     return pa.Table.from_pylist(rows)
 
 
-def test_without_the_owners_parts_whole_groups_are_dealt():
+def test_without_the_owners_splits_whole_groups_are_dealt():
     table = split.split_faces(ungrouped(600), FaceSplitParams(val=0.2, test=0.25), seed=1)
     by_group: dict[str, set[str]] = {}
-    for group, part in zip(table["group_id"].to_pylist(), table["part"].to_pylist(), strict=True):
-        by_group.setdefault(group, set()).add(part)
-    assert {len(parts) for parts in by_group.values()} == {1}
-    parts = [part for (part,) in by_group.values()]
-    assert abs(parts.count("test") / 600 - 0.25) < 0.05
-    assert abs(parts.count("val") / 600 - 0.2 * 0.75) < 0.05
+    for group, assigned in zip(table["group_id"].to_pylist(), table["split"].to_pylist(), strict=True):
+        by_group.setdefault(group, set()).add(assigned)
+    assert {len(splits) for splits in by_group.values()} == {1}
+    splits = [split for (split,) in by_group.values()]
+    assert abs(splits.count("test") / 600 - 0.25) < 0.05
+    assert abs(splits.count("val") / 600 - 0.2 * 0.75) < 0.05
 
 
-def test_a_test_share_beside_the_owners_test_part_is_refused():
-    with pytest.raises(UserError, match="has a test part, set it to 0"):
+def test_a_test_share_beside_the_owners_test_split_is_refused():
+    with pytest.raises(UserError, match="has a test split, set it to 0"):
         split.split_faces(pa.Table.from_pylist(faces(10, 2)), FaceSplitParams(val=0.2, test=0.1), seed=1)
 
 
@@ -122,13 +122,13 @@ def run(tmp_path, identities: list[str], still: list[dict]) -> None:
     )
 
 
-def test_an_identity_that_two_data_sets_share_is_in_one_part(tmp_path):
+def test_an_identity_that_two_data_sets_share_is_in_one_split(tmp_path):
     run(tmp_path, IDENTITIES, faces(100, 10))
     one, two = (
         tables.read(tmp_path / "splits" / "tracks" / f"{name}.parquet", tables.SPLITS) for name in ("one", "two")
     )
-    shared = parts_of(one).items() & parts_of(two).items()
-    assert {name for name, _ in shared} == set(parts_of(one)) & set(parts_of(two)) != set()
+    shared = splits_of(one).items() & splits_of(two).items()
+    assert {name for name, _ in shared} == set(splits_of(one)) & set(splits_of(two)) != set()
 
 
 def test_the_tables_are_the_same_bytes_on_a_second_run(tmp_path):
@@ -139,10 +139,10 @@ def test_the_tables_are_the_same_bytes_on_a_second_run(tmp_path):
     assert all(path.read_bytes() == data for path, data in first.items())
 
 
-def test_an_empty_part_is_a_user_error_that_says_what_to_do(tmp_path):
-    with pytest.raises(UserError, match=r"part of the face tracks is empty, with 2 groups .* another seed"):
+def test_an_empty_split_is_a_user_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match=r"split of the face tracks is empty, with 2 groups .* another seed"):
         run(tmp_path, IDENTITIES[:2], faces(100, 10))
-    with pytest.raises(UserError, match=r"test part of still is empty"):
+    with pytest.raises(UserError, match=r"test split of still is empty"):
         run(tmp_path, IDENTITIES, faces(100, 0))
 
 

@@ -10,7 +10,7 @@ from stages.runtime import tables
 from stages.runtime.params import PretrainParams
 from stages.storage import media, shards
 
-PARTS = {"id1": "train", "id2": "train", "id3": "train", "id4": "val", "id5": "val", "id6": "test"}
+SPLITS = {"id1": "train", "id2": "train", "id3": "train", "id4": "val", "id5": "val", "id6": "test"}
 SIDE_PX = 48
 PARAMS: dict[str, Any] = {
     "size_px": 32, "batch": 4, "optimiser": "adam", "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0, "epochs": 3,
@@ -34,7 +34,7 @@ def write_tracks(root: Path, dataset: str = "voxceleb1", *, frames: int = 4, sho
     """Two tracks of `frames` frames for every identity; the first track of identity `short` has one frame."""
     writer = shards.ShardWriter(root / "tracks" / dataset, limit_bytes=40_000)
     index: list[dict[str, Any]] = []
-    for identity in PARTS:
+    for identity in SPLITS:
         for number in (1, 2):
             track = f"{identity}/v{number}/00001"
             writer.begin_group()
@@ -47,7 +47,7 @@ def write_tracks(root: Path, dataset: str = "voxceleb1", *, frames: int = 4, sho
 
 def write_splits(root: Path, dataset: str, index: list[dict[str, Any]]) -> None:
     rows = [
-        {"sample_id": row["sample_id"], "group_id": row["identity_id"], "part": PARTS[row["identity_id"]]}
+        {"sample_id": row["sample_id"], "group_id": row["identity_id"], "split": SPLITS[row["identity_id"]]}
         for row in index
     ]
     tables.write(root / "splits" / f"{dataset}.parquet", tables.SPLITS, rows, key=["sample_id"])

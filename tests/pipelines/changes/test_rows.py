@@ -8,7 +8,7 @@ from pipelines.changes.rows import CHANGES, KEY, compared
 def row(
     value: float, half: float = 0.1, *, metric: str = "auc", method: str = "fabnet", seed: int | None = None, n: int = 9
 ):
-    of = {"dataset": "w300", "task": "t", "metric": metric, "method": method, "seed": seed, "part": "test"}
+    of = {"dataset": "w300", "task": "t", "metric": metric, "method": method, "seed": seed, "split": "test"}
     estimate = {"value": value, "ci_low": value - half, "ci_high": value + half, "n": n}
     return of | {"target": "mean", "config_hash": "c", "code_rev": "r"} | estimate
 

@@ -9,7 +9,7 @@ import pytest
 from faulty_server import FINE, Fault, Site, serving
 from media_samples import encoded, noise
 from releases import frame_members, in_parts, put, tar_gz, voxceleb1, voxceleb2, zip_bytes
-from test_serve_sample import serving as serving_sample
+from test_serve_synthetic import serving as serving_sample
 
 from pipelines import serve_synthetic
 from stages import fetch

@@ -3,7 +3,7 @@ import zipfile
 
 import pytest
 from releases import in_parts, zip_bytes
-from test_serve_sample import serving
+from test_serve_synthetic import serving
 
 from pipelines import serve_synthetic
 from stages.acquisition import remote_zip

@@ -24,9 +24,9 @@ def items(tmp_path, training: list[str], validation: list[str], images: dict[str
 PICTURES = {f"{k}/p{k}.jpg": encoded(noise(60, 60, k)) for k in range(6)}
 
 
-def test_the_validation_list_is_the_test_part_and_codes_are_labels(tmp_path):
+def test_the_validation_list_is_the_test_split_and_codes_are_labels(tmp_path):
     found = items(tmp_path, [row("1/p1.jpg", 7)], [row("0/p0.jpg", 0)], PICTURES)
-    assert [(face.sample_id, face.part, dict(face.labels)) for face in found if isinstance(face, Face)] == [
+    assert [(face.sample_id, face.owner_split, dict(face.labels)) for face in found if isinstance(face, Face)] == [
         ("0/p0.jpg", "test", {"expression": 0}),
         ("1/p1.jpg", "train", {"expression": 7}),
     ]
@@ -117,7 +117,9 @@ def test_the_small_release_is_read_from_its_annotation_files(tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={3: 7}, train_set={0: 0, 10: 1, 2: 6})
     found = small(tmp_path, release)
     assert all(isinstance(face, Face) and face.box_xyxy_px is None for face in found)
-    assert [(face.key, face.image, face.part, dict(face.labels)) for face in found if isinstance(face, Face)] == [
+    assert [
+        (face.key, face.image, face.owner_split, dict(face.labels)) for face in found if isinstance(face, Face)
+    ] == [
         ("val_set/images/3.jpg", "val_set/images/3.jpg", "test", {"expression": 7}),
         ("train_set/images/0.jpg", "train_set/images/0.jpg", "train", {"expression": 0}),
         ("train_set/images/10.jpg", "train_set/images/10.jpg", "train", {"expression": 1}),

@@ -53,7 +53,7 @@ def test_the_demo_row_becomes_the_demo_crop_and_pose_in_radians(tmp_path):
     assert face.box_xyxy_px == (237, 228, 332, 323)
     assert face.labels["pose_rad"] == pytest.approx(DEMO)
     assert [math.degrees(angle) for angle in face.labels["pose_rad"]] == pytest.approx([2.88, -6.36, -39.67], abs=0.01)
-    assert face.part == ""
+    assert face.owner_split == ""
 
 
 def test_faces_of_one_picture_are_one_group(tmp_path):
@@ -65,7 +65,7 @@ def test_faces_of_one_picture_are_one_group(tmp_path):
     ]  # fmt: skip
 
 
-def test_near_duplicates_stay_in_one_part_with_all_faces_of_their_pictures(tmp_path):
+def test_near_duplicates_stay_in_one_split_with_all_faces_of_their_pictures(tmp_path):
     rect = (10, 10, 90, 91)
     names = [f"p{number:02d}" for number in range(12)]
     folder = release(tmp_path / "r", [(name, rect, DEMO) for name in names] + [("p03", rect, DEMO)])
@@ -78,10 +78,10 @@ def test_near_duplicates_stay_in_one_part_with_all_faces_of_their_pictures(tmp_p
     together = {"2/p01.jpg/2", "2/p03.jpg/4", "2/p03.jpg/13", "2/p08.jpg/9"}
     assert {name for name, group in groups.items() if group == "near duplicates"} == together
     assert len(set(groups.values())) == 10
-    found = pa.table({"sample_id": list(groups), "group_id": list(groups.values()), "part": [""] * len(groups)})
+    found = pa.table({"sample_id": list(groups), "group_id": list(groups.values()), "owner_split": [""] * len(groups)})
     for seed in range(20):
         splits = split.split_faces(found, FaceSplitParams(val=0.3, test=0.3), seed=seed).to_pylist()
-        assert len({row["part"] for row in splits if row["sample_id"] in together}) == 1
+        assert len({row["split"] for row in splits if row["sample_id"] in together}) == 1
 
 
 def test_a_near_duplicates_table_without_its_column_is_one_sentence(tmp_path):

@@ -44,7 +44,9 @@ def items(release, raw, pictures=range(1, 10)) -> list[Face | Reject]:
 
 def faces(found: list[Face | Reject]) -> dict[int, tuple[str, list[int | None]]]:
     return {
-        int(face.sample_id[-9:-4]): (face.part, face.labels["action_units"]) for face in found if isinstance(face, Face)
+        int(face.sample_id[-9:-4]): (face.owner_split, face.labels["action_units"])
+        for face in found
+        if isinstance(face, Face)
     }
 
 
@@ -63,7 +65,7 @@ def test_999_is_unknown_and_never_absent(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["xlsx", "csv", "older csv"])
-def test_the_manual_list_of_every_generation_is_the_test_part(kind, tmp_path):
+def test_the_manual_list_of_every_generation_is_the_test_split(kind, tmp_path):
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1), cells(2)))
     lines = [quoted(cells(number, (12,), (25,))) for number in (3, 4)]
     if kind == "xlsx":
@@ -75,7 +77,7 @@ def test_the_manual_list_of_every_generation_is_the_test_part(kind, tmp_path):
         text = "\r\n".join(",".join(cells(number, (12,), (25,), addresses=1)) for number in (3, 4))
         put(tmp_path / "r" / "EmotioNet_FACS.csv", text)
     found = items(tmp_path / "r", tmp_path / "raw")
-    assert {number: part for number, (part, _) in faces(found).items()} == {
+    assert {number: split for number, (split, _) in faces(found).items()} == {
         1: "train",
         2: "train",
         3: "test",
@@ -90,7 +92,7 @@ def test_without_a_manual_list_the_first_automatic_file_of_release_1_2_is_the_te
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1)))
     put(tmp_path / "r" / "dataFile_1001.txt", automatic(cells(2)))
     found = faces(items(tmp_path / "r", tmp_path / "raw"))
-    assert {number: part for number, (part, _) in found.items()} == {1: "test", 2: "train"}
+    assert {number: split for number, (split, _) in found.items()} == {1: "test", 2: "train"}
 
 
 def test_of_several_manual_lists_the_newest_is_read_and_its_export_first():
@@ -105,7 +107,10 @@ def test_a_picture_of_both_lists_is_handed_out_as_test_first(tmp_path):
     put(tmp_path / "r" / "dataFile_1001.txt", automatic(cells(3)))
     put(tmp_path / "r" / "EmotioNet_FACS.csv", ",".join(cells(3, (1,), addresses=1)))
     found = items(tmp_path / "r", tmp_path / "raw")
-    assert [face.part for face in found if isinstance(face, Face)] == ["test", "train"]  # packing rejects the second
+    assert [face.owner_split for face in found if isinstance(face, Face)] == [
+        "test",
+        "train",
+    ]  # packing rejects the second
 
 
 def test_what_is_wrong_in_a_list_is_a_reject(tmp_path):
@@ -148,7 +153,7 @@ def test_pictures_of_older_releases_are_named_after_their_address(tmp_path):
     for number, name in enumerate(names[:2]):
         put(tmp_path / "r" / "images" / name, encoded(noise(40, 40, number)))
     found = items(tmp_path / "r", tmp_path / "raw", pictures=[4])
-    assert [(item.sample_id, item.part) for item in found if isinstance(item, Face)] == [
+    assert [(item.sample_id, item.owner_split) for item in found if isinstance(item, Face)] == [
         (names[0], "test"),  # the second list's row of the same picture is rejected when it is packed
         (names[0], "train"),
         (names[1], "train"),

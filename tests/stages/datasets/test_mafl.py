@@ -33,7 +33,7 @@ LINES = [f"{number:06d}.jpg{POINTS}" for number in range(1, 7)]
 def test_lists_without_a_newline_at_the_end_keep_their_last_name(tmp_path):
     folder = release(tmp_path / "r", LINES, "000001.jpg\n000002.jpg", "000003.jpg\n000004.jpg")
     found = items(folder, tmp_path / "raw")
-    assert [(face.sample_id, face.part) for face in found if isinstance(face, Face)] == [
+    assert [(face.sample_id, face.owner_split) for face in found if isinstance(face, Face)] == [
         ("000003.jpg", "test"), ("000004.jpg", "test"), ("000001.jpg", "train"), ("000002.jpg", "train"),
     ]  # fmt: skip
 
@@ -52,11 +52,11 @@ def test_celeba_pictures_that_mafl_does_not_list_are_not_used(tmp_path):
 
 
 PARTITIONS = {
-    "all in training": ("000001.jpg 0\r\n000002.jpg 0\r\n000003.jpg 1", "all pictures are in CelebA's training part"),
-    "one in validation": ("000001.jpg 0\n000002.jpg 1\n", "1 pictures are not in CelebA's training part"),
-    "one cut off": ("000001.jpg 0\n0000", "1 pictures are not in CelebA's training part"),
-    "an empty file": ("", "2 pictures are not in CelebA's training part"),
-    "another format": (b"\x89PNG\r\n\x1a\n\xff\xfe", "2 pictures are not in CelebA's training part"),
+    "all in training": ("000001.jpg 0\r\n000002.jpg 0\r\n000003.jpg 1", "all pictures are in CelebA's training split"),
+    "one in validation": ("000001.jpg 0\n000002.jpg 1\n", "1 pictures are not in CelebA's training split"),
+    "one cut off": ("000001.jpg 0\n0000", "1 pictures are not in CelebA's training split"),
+    "an empty file": ("", "2 pictures are not in CelebA's training split"),
+    "another format": (b"\x89PNG\r\n\x1a\n\xff\xfe", "2 pictures are not in CelebA's training split"),
 }
 
 

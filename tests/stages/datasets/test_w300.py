@@ -28,9 +28,9 @@ def boxes_mat(path, boxes: dict[str, list[float]]) -> None:
     savemat(path, {"bounding_boxes": cells})
 
 
-def test_folders_give_part_and_subset(tmp_path):
+def test_folders_give_split_and_subset(tmp_path):
     found = items(w300(tmp_path / "r", {f"{name}/image_1": face_points(0) for name in FOLDERS}), tmp_path / "raw")
-    assert [(face.key, face.part, face.subset) for face in found.values() if isinstance(face, Face)] == [
+    assert [(face.key, face.owner_split, face.subset) for face in found.values() if isinstance(face, Face)] == [
         ("afw/image_1", "train", "afw"),
         ("helen/testset/image_1", "test", "common"),
         ("helen/trainset/image_1", "train", "helen"),

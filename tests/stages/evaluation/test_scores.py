@@ -92,8 +92,8 @@ def test_landmark_metric_needs_5_or_68_points():
 
 
 def test_one_subset_alone_gets_no_row_of_its_own():
-    assert [name for name, _ in scores.parts(np.array(["", "a"]))] == ["test"]
-    names = dict(scores.parts(np.array(["b", "a", "b"])))
+    assert [name for name, _ in scores.splits(np.array(["", "a"]))] == ["test"]
+    names = dict(scores.splits(np.array(["b", "a", "b"])))
     assert list(names) == ["test", "test/a", "test/b"]
     assert names["test/b"].tolist() == [True, False, True]
 

@@ -23,7 +23,7 @@ def packed(folder: Path, count: int) -> pa.Table:
         shard, offset = writer.add(f"{number}.jpg", data)
         place = {"shard": shard, "offset": offset, "size": len(data), "sha256": "", "width_px": 256, "height_px": 256}
         rows.append({
-            "sample_id": f"folder/picture-{number:03d}", "group_id": "", "part": "train", "subset": "",
+            "sample_id": f"folder/picture-{number:03d}", "group_id": "", "owner_split": "train", "subset": "",
             "crop_xyxy_px": [0, 0, 9, 9], "landmarks": [64.0, 128.0, 64.0, 128.0], "detector_score": 1.5,
             "upsample": 0, **place,
         })  # fmt: skip

@@ -31,7 +31,7 @@ def paint(face: Face) -> Iterator[packing.Picture | Reject]:
     number = int(face.sample_id[1:])
     if number % 5 == 4:
         raise Rejected("odd: as planned")
-    row = {"sample_id": face.sample_id, "part": face.part, "subset": "", "crop_xyxy_px": [0, 0, 8, 8]}
+    row = {"sample_id": face.sample_id, "owner_split": face.owner_split, "subset": "", "crop_xyxy_px": [0, 0, 8, 8]}
     yield packing.picture(row, np.full((8, 8, 3), number, np.uint8), 95)
 
 

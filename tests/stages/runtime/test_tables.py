@@ -7,7 +7,7 @@ import pytest
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 
-ROWS = [{"sample_id": f"s{k}", "group_id": f"g{k % 2}", "part": "train"} for k in range(5)]
+ROWS = [{"sample_id": f"s{k}", "group_id": f"g{k % 2}", "split": "train"} for k in range(5)]
 
 
 def test_rows_come_back_sorted_by_key(tmp_path):
@@ -28,7 +28,7 @@ def test_a_file_carries_the_schema_version_and_what_it_is_given(tmp_path):
     assert metadata[b"profile"] == b"sample"
 
 
-@pytest.mark.parametrize("rows", [ROWS + ROWS[:1], [{"sample_id": 1.5, "group_id": "g", "part": "train"}]])
+@pytest.mark.parametrize("rows", [ROWS + ROWS[:1], [{"sample_id": 1.5, "group_id": "g", "split": "train"}]])
 def test_a_repeated_key_or_a_value_of_another_type_leaves_no_file(rows, tmp_path):
     with pytest.raises((ValueError, TypeError)):
         tables.write(tmp_path / "t", tables.SPLITS, rows, key=["sample_id"])
@@ -60,12 +60,12 @@ def test_a_missing_file_says_what_makes_it(tmp_path):
 
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path):
-    (tmp_path / "t").write_text("sample_id,part\n")
+    (tmp_path / "t").write_text("sample_id,split\n")
     with pytest.raises(UserError, match="is not a readable Parquet file"):
         tables.read(tmp_path / "t", tables.SPLITS)
 
 
-@pytest.mark.parametrize("wanted", [pa.schema([("more", pa.string())]), pa.schema([("part", pa.int32())])])
+@pytest.mark.parametrize("wanted", [pa.schema([("more", pa.string())]), pa.schema([("split", pa.int32())])])
 def test_a_missing_column_or_another_type_is_named(wanted, tmp_path):
     tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"])
     with pytest.raises(UserError, match=f"should have a column {wanted.names[0]}"):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from track_samples import PARTS, SIDE_PX, frame_image, write_tracks
+from track_samples import SIDE_PX, SPLITS, frame_image, write_tracks
 
 from stages.runtime import tables
 from stages.runtime.errors import UserError
@@ -18,10 +18,10 @@ def load(root: Path, *datasets: str, frames: int = 2) -> TrackSet:
     return TrackSet.load(root / "tracks", root / "splits", names, JITTER, frames=frames, stage="pretrain")
 
 
-def test_tracks_are_filed_by_part_identity_and_video(tmp_path: Path):
+def test_tracks_are_filed_by_split_identity_and_video(tmp_path: Path):
     write_tracks(tmp_path)
     found = load(tmp_path).tracks
-    assert {identity: part for part, identities in found.items() for identity in identities} == PARTS
+    assert {identity: split for split, identities in found.items() for identity in identities} == SPLITS
     assert list(found["train"]["id2"]) == ["v1", "v2"]
     assert list(found["train"]["id2"]["v1"]) == ["voxceleb1/id2/v1/00001"]
 
@@ -29,12 +29,12 @@ def test_tracks_are_filed_by_part_identity_and_video(tmp_path: Path):
 def test_rows_of_a_track_are_its_frames_in_order(tmp_path: Path):
     write_tracks(tmp_path)
     frames = load(tmp_path)
-    for part, identities in frames.tracks.items():
+    for split, identities in frames.tracks.items():
         for identity, videos in identities.items():
             for video, tracks in videos.items():
                 (rows,) = tracks.values()
                 names = [frames.frames["sample_id"][int(row)].as_py() for row in rows]
-                assert names == [f"{identity}/{video}/00001/{frame:06d}" for frame in (0, 5, 10, 15)], part
+                assert names == [f"{identity}/{video}/00001/{frame:06d}" for frame in (0, 5, 10, 15)], split
 
 
 def test_a_frame_is_the_stored_picture_in_rgb(tmp_path: Path):
@@ -87,13 +87,13 @@ def test_a_track_that_is_too_short_becomes_a_reject(tmp_path: Path):
     assert frames.frames["sample_id"][int(rows[0])].as_py() == "id2/v2/00001/000000"
 
 
-def test_a_part_without_a_long_enough_track_is_told_in_one_sentence(tmp_path: Path):
+def test_a_split_without_a_long_enough_track_is_told_in_one_sentence(tmp_path: Path):
     write_tracks(tmp_path)
-    with pytest.raises(UserError, match="no track of at least 5 frames in the train part: use a larger release"):
+    with pytest.raises(UserError, match="no track of at least 5 frames in the train split: use a larger release"):
         load(tmp_path, frames=5)
 
 
-def test_a_part_that_is_not_needed_may_be_empty(tmp_path: Path):
+def test_a_split_that_is_not_needed_may_be_empty(tmp_path: Path):
     write_tracks(tmp_path, frames=2)
     folders = (tmp_path / "tracks", tmp_path / "splits")
     assert TrackSet.load(*folders, ["voxceleb1"], JITTER, frames=5, stage="illustrate", needed=()).tracks == {}
@@ -123,7 +123,7 @@ def test_threads_that_share_a_track_set_get_the_same_frames(tmp_path: Path, monk
     assert sum(image.nbytes for image in shared._cache.values()) == shared._cached_bytes
 
 
-def test_frames_without_a_part_are_told_in_one_sentence(tmp_path: Path):
+def test_frames_without_a_split_are_told_in_one_sentence(tmp_path: Path):
     write_tracks(tmp_path)
     path = tmp_path / "splits" / "voxceleb1.parquet"
     tables.write(path, tables.SPLITS, tables.read(path).slice(1), key=["sample_id"])
