@@ -4,8 +4,6 @@ Reads: what the probes wrote, histories, splits, yields, contact sheets, figures
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics.json, report.html,
     summary.png, training.png, curves.png, roc_pr/<dataset>-<task>.png, training/<method>.csv per trained method and
     curves/<dataset>-<task>-<method>.csv per learning curve.
-Params: all, because the configuration's digest stands in every row.
-The page, and nothing else, also tells the times that lie in .timings: no results, so no inputs.
 """
 
 import csv
@@ -29,8 +27,6 @@ from stages.runtime import command, config, stopwatch, tables
 from stages.runtime.params import Params
 
 log = logging.getLogger(__name__)
-
-SECTIONS = {"params": "*"}
 
 # Values of the paper that a row of the profile `paper` may be compared with: (method, dataset, task, split, target,
 # metric). The 76.4 of AffectNet is left out: its source does not say which metric it is.
@@ -79,8 +75,8 @@ def run(
     learnt = inventory.learning(metrics, runs)
     compared = [{**row, **_without_profile(source)} for row in results.differences(tasks, params)]
     folders = [
-        *(tracks / dataset for dataset in params.tracks),
-        *(faces / dataset for dataset in params.faces),
+        *(tracks / dataset for dataset in params.track_sets),
+        *(faces / dataset for dataset in params.face_sets),
         *(splits / kind for kind in ("tracks", "faces")),
         *(folder / run.folder for folder in (models, embeddings, metrics) for run in runs),
         figures,
@@ -95,10 +91,10 @@ def run(
         tasks=tasks,
         differences=compared,
         counts=[
-            *inventory.counts(splits / "tracks", "face tracks", params.tracks),
-            *inventory.counts(splits / "faces", "still images", params.faces),
+            *inventory.counts(splits / "tracks", "face tracks", params.track_sets),
+            *inventory.counts(splits / "faces", "still images", params.face_sets),
         ],
-        yields=list(inventory.yields(faces, params.detected)),
+        yields=list(inventory.yields(faces, params.detected_sets)),
         sheets=list(inventory.sheets(sheets, params.datasets)),
         rejects=inventory.rejects(folders),
         sweeps=inventory.sweeps(metrics, runs),
@@ -225,4 +221,4 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

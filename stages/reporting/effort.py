@@ -9,7 +9,12 @@ from stages.runtime.stopwatch import CPU, Timing
 
 def stages(params: Params) -> list[str]:
     """All stages of the graph before `report`, as DVC names them, in the graph's order."""
-    lists = {"fetch": params.datasets, "crop": params.tracks, "detect": params.detected, "index": params.boxed}
+    lists = {
+        "fetch": params.datasets,
+        "crop": params.track_sets,
+        "detect": params.detected_sets,
+        "index": params.boxed_sets,
+    }
     runs = {"pretrain": params.pretrained, "refine": params.refined, "embed": params.methods, "probe": params.methods}
     return [
         *(f"{stage}@{dataset}" for stage, datasets in lists.items() for dataset in datasets),

@@ -1,7 +1,7 @@
 import pytest
 import tiny_repository
 
-from pipelines import doctor
+from pipelines import doctor, profile
 
 ROOT = tiny_repository.ROOT
 
@@ -40,7 +40,7 @@ def test_uncommitted_changes_are_counted(tiny):
 
 
 def test_a_release_that_is_not_there_is_a_problem(tmp_path):
-    (tmp_path / "params.yaml").write_bytes((ROOT / "profiles" / "small.yaml").read_bytes())
+    profile.use("small", ROOT / "profiles", tmp_path / "params.yaml")
     (tmp_path / "data" / "releases" / "voxceleb1").mkdir(parents=True)
     problems = {finding.topic: finding.problem for finding in doctor.parameters(tmp_path) if finding.problem}
     assert set(problems) == {"aflw", "affectnet", "emotionet", "voxceleb2", "w300"}
