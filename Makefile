@@ -51,6 +51,8 @@ clean:  ## remove caches, logs and Prefect's database; data, unfinished work and
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) pipelines/prerequisites.py
 	@$(PYTHON) -m venv $(VENV)
+	@# A dlib built here before and the prebuilt dlib-bin are the same module: both go before one of them is installed.
+	@! $(BIN)/python -m pip show --quiet dlib 2>/dev/null || $(BIN)/python -m pip uninstall --quiet --yes dlib dlib-bin
 	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	@test -e .git || $(BIN)/dvc config --local core.no_scm true
 	@touch $@

@@ -33,6 +33,7 @@ NOT_IMPORTED = {
     "pandas": "docs/reading-reports.md shows readers the tables with it",
     "fastapi": "Prefect's server needs it; Prefect does not bound its version",
     "onnxscript": "torch.onnx.export needs it",
+    "dlib-bin": "it brings the module dlib, but does not say so",
     "dvc-s3": "DVC loads it for a remote s3://",
     "dvc-ssh": "DVC loads it for a remote ssh://",
 }
@@ -80,7 +81,7 @@ def test_every_imported_package_is_declared_for_its_folder(folder):
 
 def test_every_declared_package_is_imported_or_has_a_reason():
     modules = imported("fabnet") | imported("stages") | imported("pipelines")
-    used = {name for module in modules for name in distributions(module)} | {"dlib", "dlib-bin"}
+    used = {name for module in modules for name in distributions(module)}
     assert declared([extra for extra in EXTRAS if extra != "dev"]) - used == set(NOT_IMPORTED)
 
 
