@@ -150,3 +150,12 @@ def test_a_failed_installation_is_tried_again(tmp_path):
         assert done.returncode != 0
         assert "error: cmake is missing" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_hook_refuses_a_file_that_is_not_formatted(tmp_path):
+    (tmp_path / "module.py").write_text("x  =  1\n")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["sh", ROOT / ".ci" / "pre-commit"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "module.py" in done.stdout
