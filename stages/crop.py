@@ -84,7 +84,7 @@ def crop_track(track: LoadedTrack, *, crop: CropParams, geometry: GeometryParams
             pictures += 1
             yield _picture(track, *frame, crop=crop, geometry=geometry)
     if pictures < FEWEST_FRAMES:
-        raise Rejected(f"too few frames: a pair needs {FEWEST_FRAMES}, found {pictures} at {crop.fps:g} fps")
+        raise Rejected("too few frames", f"a pair needs {FEWEST_FRAMES}, found {pictures} at {crop.fps:g} fps")
 
 
 def _frames(track: LoadedTrack, fps: float) -> Iterator[tuple[int, media.Image] | Reject]:
@@ -99,7 +99,7 @@ def _frames(track: LoadedTrack, fps: float) -> Iterator[tuple[int, media.Image] 
                 yield number, media.decode_image(data)
                 slot = media.grid_slot(number, fps)
             except Rejected as error:
-                yield Reject(_sample_id(track, number), str(error))
+                yield Reject(_sample_id(track, number), error.kind, error.detail)
 
 
 def _picture(

@@ -46,16 +46,15 @@ def run(
     results.check(metrics, params)
     work = journals.folder(journal, "package", out.name) / "whole"
     shutil.rmtree(work, ignore_errors=True)
-    rejects: list[dict[str, str]] = []
+    rejects = tables.Rejects("package")
     for each in results.expected_runs(params):
         if each.method == BROUGHT:
-            reason = "an encoder of your own may be a program: it is used from its own file"
-            rejects.append({"dataset": "", "key": each.folder, "stage": "package", "reason": reason})
+            rejects.add("", each.folder, "an encoder of your own may be a program", "it is used from its own file")
             continue
         description = _pack(models / each.folder, metrics / each.folder, work / each.folder, params)
         card = model_card.render(description, params, splits=splits, metrics=metrics / each.folder)
         (work / each.folder / "README.md").write_text(card, encoding="utf-8")
-    tables.write_rejects(work / "rejects.parquet", rejects)
+    rejects.write(work / "rejects.parquet")
     journals.move_into_place(work, out)
     journals.forget(work.parent)
     log.info("package: %d models, %d rejects", len(results.expected_runs(params)) - len(rejects), len(rejects))

@@ -108,7 +108,7 @@ def train(
     ingredients = [*source.track_sets, *source.table_bytes(), *(_weight_bytes(start) if start else [])]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
     history: list[dict[str, Any]] = []
-    rejects: list[dict[str, str]] = []
+    rejects = tables.Rejects(stage)
     if net.frames > 0:
         if params.batch < net.smallest_batch:
             raise UserError(
@@ -131,7 +131,7 @@ def train(
     )
     models.save(work / "whole", card, net)
     tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
-    tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
+    rejects.write(work / "whole" / "rejects.parquet")
     journals.move_into_place(work / "whole", out)
     journals.forget(work)
     log.info("%s %s: %d steps, %d rejects", stage, label, card.steps, len(rejects))

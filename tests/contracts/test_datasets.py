@@ -109,7 +109,7 @@ def check(intact: dict[str, Any], folder: Path, *, by_key: bool = False) -> None
 def check_rejects(intact: dict[str, Any], kept: set[str], rejects: list[dict[str, str]], *, by_key: bool) -> None:
     lost = intact["kept"] - kept
     further = [row for row in rejects if row not in intact["rejects"]]
-    assert all(row["reason"] for row in rejects)
+    assert all(row["kind"] for row in rejects)
     assert not lost or further, f"lost without a word: {sorted(lost)}"
     if by_key:
         assert lost

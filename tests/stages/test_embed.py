@@ -67,7 +67,7 @@ def embedded(encoder: nn.Module, bgr: np.ndarray) -> np.ndarray:
 
 
 def reasons(out: Path) -> dict[str, str]:
-    return {row["key"]: row["reason"] for row in tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()}
+    return {row["key"]: row["kind"] for row in tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()}
 
 
 def test_an_embedding_is_that_of_the_stored_crop_in_rgb(tmp_path: Path):

@@ -84,7 +84,7 @@ def pictures(out: Path) -> dict[str, bytes]:
 
 def rejects(out: Path) -> list[tuple[str, str, str]]:
     rows = tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()
-    return [(row["dataset"], row["key"], row["reason"].split(":")[0]) for row in rows]
+    return [(row["dataset"], row["key"], row["kind"]) for row in rows]
 
 
 def test_every_figure_is_a_png_and_a_second_run_gives_the_same_bytes(inputs: Path):

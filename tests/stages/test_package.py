@@ -155,7 +155,7 @@ def test_an_encoder_of_the_users_own_becomes_a_reject(tmp_path: Path):
     assert not packaged.make(tmp_path, own, settings).exists()
     rows = tables.read(tmp_path / "packages" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["stage"]) for row in rows] == [("own-3", "package")]
-    assert "may be a program" in rows[0]["reason"]
+    assert "may be a program" in rows[0]["kind"]
 
 
 def test_a_missing_probe_is_told_in_one_sentence(trained: Path, tmp_path: Path):

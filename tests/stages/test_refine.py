@@ -103,7 +103,7 @@ def test_a_track_that_is_too_short_for_its_sources_is_a_reject(tmp_path: Path):
     write_tracks(tmp_path, short="id1")
     rejects = tables.read(run(tmp_path) / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["stage"]) for row in rejects] == [("id1/v1/00001", "refine")]
-    assert rejects[0]["reason"] == "too few frames: a sample needs 3, found 1"
+    assert (rejects[0]["kind"], rejects[0]["detail"]) == ("too few frames", "a sample needs 3, found 1")
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,13 @@ def test_the_order_of_data_sets_does_not_matter(tmp_path: Path):
 def test_a_track_that_is_too_short_becomes_a_reject(tmp_path: Path):
     write_tracks(tmp_path, short="id2")
     frames = load(tmp_path)
-    assert frames.rejects == [
+    assert frames.rejects.rows == [
         {
             "dataset": "voxceleb1",
             "key": "id2/v1/00001",
             "stage": "pretrain",
-            "reason": "too few frames: a sample needs 2, found 1",
+            "kind": "too few frames",
+            "detail": "a sample needs 2, found 1",
         }
     ]
     assert list(frames.tracks["train"]["id2"]) == ["v2"]
