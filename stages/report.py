@@ -23,7 +23,7 @@ import numpy as np
 
 from stages.evaluation import scores
 from stages.reporting import curves, effort, inventory, page, plots, results, revision
-from stages.reporting.plots import Curve
+from stages.reporting.inventory import LearningCurves, LossCurve
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch, tables
 from stages.runtime.params import Params
@@ -75,8 +75,8 @@ def run(
     pooled = [_complete(row, source) for row in results.pooled_rows(tasks, params)]
     of_seeds = [_complete(row, source) for row in results.seed_rows(metrics, params)]
     rows = of_seeds + pooled
-    losses = inventory.curves(models, runs)
-    learnt = inventory.learning(metrics, runs)
+    loss_curves = inventory.loss_curves(models, runs)
+    learning_curves = inventory.learning_curves(metrics, runs)
     compared = [{**row, **_without_profile(source)} for row in results.differences(tasks, params)]
     folders = [
         *(tracks / dataset for dataset in params.tracks),
@@ -105,17 +105,17 @@ def run(
         effort=effort.table(effort.stages(params), stopwatch.kept(timings)),
         versions=versions,
         summary_png=plots.summary(list(_panels(tasks, pooled)), params.methods),
-        training_png=plots.training(losses, params.methods),
-        curves_png=curves.learning(learnt, params.methods),
+        training_png=plots.training(loss_curves, params.methods),
+        curves_png=curves.learning(learning_curves, params.methods),
         roc_pr_png={
             f"{task.dataset}-{task.task}": curves.roc_pr(classes, params.methods)
             for task in tasks
-            if (classes := results.trades(task, params.methods))
+            if (classes := results.class_curves(task, curves.shown(params.methods)))
         },
         figures=inventory.figures(figures / "pictures"),
     )
     _write(out, rows, content, {**source, **versions})
-    _write_curves(out, losses, learnt)
+    _write_curves(out, loss_curves, learning_curves)
     lost = sum(row["count"] for row in content.rejects)
     log.info("report: %d rows, %d items rejected in all stages; open %s", len(rows), lost, out / "report.html")
 
@@ -161,15 +161,15 @@ def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Ma
     (out / "report.html").write_text(page.render(content), encoding="utf-8")
 
 
-def _write_curves(out: Path, losses: Sequence[Curve], learnt: Sequence[curves.Learning]) -> None:
+def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[LearningCurves]) -> None:
     """One file for every line, as DVC draws them."""
     folder = _empty(out / "training")
     for method in sorted({curve.method for curve in losses}):
         text = _loss_csv([curve for curve in losses if curve.method == method])
         (folder / f"{method}.csv").write_text(text, encoding="utf-8")
     folder = _empty(out / "curves")
-    for panel in learnt:
-        untrained = panel.points.get(plots.CONTROL, [(0, float("nan"))])[-1][1]
+    for panel in learning:
+        untrained = panel.points.get(results.CONTROL, [(0, float("nan"))])[-1][1]
         for method, points in sorted(panel.points.items()):
             if points[-1][0] == 0:
                 continue
@@ -203,7 +203,7 @@ def _yields(rows: Sequence[page.Row]) -> Row:
     return nested
 
 
-def _loss_csv(losses: Sequence[Curve]) -> str:
+def _loss_csv(losses: Sequence[LossCurve]) -> str:
     """epoch, train_loss, val_loss, each the mean over the seeds that came so far."""
     lines: list[list[Any]] = [["epoch", "train_loss", "val_loss"]]
     for epoch in sorted({epoch for curve in losses for epoch in curve.epochs}):

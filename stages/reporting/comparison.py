@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.evaluation.scores import METRICS, axis
-from stages.reporting.plots import CONTROL
+from stages.reporting.results import CONTROL
 
 Row = Mapping[str, Any]  # of DIFFERENCES
 
@@ -27,6 +27,7 @@ def table(rows: Sequence[Row], control: str) -> dict[str, Any] | None:
         return None
     return {
         "control": control,
+        "is_untrained": control == CONTROL,
         "columns": [{"title": f"{dataset} · {task}", "axis": axis(metric)} for dataset, task, metric in tasks],
         "rows": [
             {"method": method, "cells": [_cell(found.get((method, *task[:2]))) for task in tasks]} for method in methods

@@ -14,7 +14,7 @@ from report_samples import parameters, run, write_inputs
 from ruamel.yaml import YAML
 
 from stages.evaluation import scores
-from stages.reporting import curves, inventory, results
+from stages.reporting import inventory, results
 from stages.runtime import config, stopwatch, tables
 from stages.runtime.errors import UserError
 
@@ -278,19 +278,19 @@ def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(wr
 
 def test_a_missing_table_of_learning_curves_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match=r"fabnet-0/curves\.parquet is missing"):
-        inventory.learning(tmp_path, [results.Run("fabnet", 0)])
+        inventory.learning_curves(tmp_path, [results.Run("fabnet", 0)])
 
 
 def test_classes_are_traded_off_as_their_auc_says(inputs: Path):
     params = parameters()
     tasks = {task.task: task for task in results.tested(inputs / "metrics", params)}
-    assert results.trades(tasks["landmarks"], params.methods) == []
-    classes = results.trades(tasks["expression"], params.methods)
+    assert results.class_curves(tasks["landmarks"], params.methods) == []
+    classes = results.class_curves(tasks["expression"], params.methods)
     assert [each.name for each in classes] == probe_samples.CLASSES
     rows = list(results.pooled_rows([tasks["expression"]], params))
     for each in classes:
         for method in params.methods:
-            area = np.trapezoid(each.roc[method], curves.LEVELS)
+            area = np.trapezoid(each.roc[method], results.LEVELS)
             auc = next(
                 r["value"] for r in rows if (r["method"], r["target"], r["metric"]) == (method, each.name, "auc")
             )
