@@ -5,7 +5,7 @@ Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCE
     summary.png, training.png, curves.png, roc_pr/<dataset>-<task>.png, training/<method>.csv per trained method and
     curves/<dataset>-<task>-<method>.csv per learning curve.
 Params: all, because the configuration's digest stands in every row.
-The page, and nothing else, also tells the times that lie in .timings: no results, so no inputs.
+None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 
 import csv
@@ -13,7 +13,6 @@ import importlib.metadata
 import io
 import json
 import logging
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from stages.evaluation import scores
-from stages.reporting import curves, effort, inventory, page, plots, results, revision
+from stages.reporting import curves, inventory, machine, page, plots, results, revision
 from stages.reporting.inventory import LearningCurves, LossCurve
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch, tables
@@ -31,6 +30,8 @@ from stages.runtime.params import Params
 log = logging.getLogger(__name__)
 
 SECTIONS = {"params": "*"}
+
+ROOT = Path(__file__).parents[1]  # of the code
 
 # Values of the paper that a row of the profile `paper` may be compared with: (method, dataset, task, split, target,
 # metric). The 76.4 of AffectNet is left out: its source does not say which metric it is.
@@ -70,7 +71,7 @@ def run(
     source = {
         "profile": params.profile,
         "config_hash": config.digest(params),
-        "code_rev": revision.code_rev(Path(__file__).parents[1]),
+        "code_hash": revision.code_hash(ROOT),
     }
     pooled = [_complete(row, source) for row in results.pooled_rows(tasks, params)]
     of_seeds = [_complete(row, source) for row in results.seed_rows(metrics, params)]
@@ -89,7 +90,7 @@ def run(
     content = page.Content(
         params=params,
         config_hash=source["config_hash"],
-        code_rev=source["code_rev"],
+        code_hash=source["code_hash"],
         rows=pooled,
         seed_rows=of_seeds,
         tasks=tasks,
@@ -102,7 +103,6 @@ def run(
         sheets=list(inventory.sheets(sheets, params.datasets)),
         rejects=inventory.rejects(folders),
         sweeps=inventory.sweeps(metrics, runs),
-        effort=effort.table(effort.stages(params), stopwatch.kept(timings)),
         versions=versions,
         summary_png=plots.summary(list(_panels(tasks, pooled)), params.methods),
         training_png=plots.training(loss_curves, params.methods),
@@ -116,6 +116,9 @@ def run(
     )
     _write(out, rows, content, {**source, **versions})
     _write_curves(out, loss_curves, learning_curves)
+    instances = {*params.datasets, *(run.folder for run in runs)}
+    text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
+    (out / machine.NAME).write_text(text, encoding="utf-8")
     lost = sum(row["count"] for row in content.rejects)
     log.info("report: %d rows, %d items rejected in all stages; open %s", len(rows), lost, out / "report.html")
 
@@ -127,7 +130,7 @@ def _complete(row: Row, source: Mapping[str, str]) -> Row:
 
 
 def _without_profile(source: Mapping[str, str]) -> Row:
-    return {name: source[name] for name in ("config_hash", "code_rev")}
+    return {name: source[name] for name in ("config_hash", "code_hash")}
 
 
 def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Panel]:
@@ -220,8 +223,8 @@ def _csv(lines: Sequence[Sequence[Any]]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    """Python and the packages that can change a number."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    """The packages that can change a number, without a label such as `+cpu` for where they were built."""
+    return {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES}
 
 
 if __name__ == "__main__":

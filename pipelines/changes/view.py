@@ -29,7 +29,7 @@ class Report:
     @property
     def source(self) -> str:
         """`main: profile sample, configuration b24504cdf119, code a84dd1a0c3f2`."""
-        facts = {"profile": "profile", "config_hash": "configuration", "code_rev": "code"}
+        facts = {"profile": "profile", "config_hash": "configuration", "code_hash": "code"}
         told = [f"{word} {' and '.join(sorted({row[name] for row in self.rows}))}" for name, word in facts.items()]
         return f"{self.revision}: {', '.join(told)}"
 

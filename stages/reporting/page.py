@@ -26,7 +26,7 @@ class Content:
 
     params: Params
     config_hash: str
-    code_rev: str
+    code_hash: str
     rows: Sequence[Row]  # pooled over seeds
     seed_rows: Sequence[Row]  # of every seed by itself
     tasks: Sequence[Tested]
@@ -36,7 +36,6 @@ class Content:
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
-    effort: Row  # of `effort.table`
     versions: Mapping[str, str]
     summary_png: bytes
     training_png: bytes
@@ -51,7 +50,7 @@ def render(content: Content) -> str:
     return template("page.html").render(
         profile=params.profile,
         config_hash=content.config_hash,
-        code_rev=content.code_rev,
+        code_hash=content.code_hash,
         seeds=sorted(params.seeds),
         methods=params.methods,
         confidence_percent=f"{100 * params.probe.confidence:g}",
@@ -64,7 +63,6 @@ def render(content: Content) -> str:
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=content.sweeps,
-        effort=content.effort,
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
         summary_png=_base64(content.summary_png),
