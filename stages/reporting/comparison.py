@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.evaluation.scores import METRICS, axis
+from stages.evaluation.scores import METRICS, axis, printed
 from stages.reporting.results import CONTROL
 
 Row = Mapping[str, Any]  # of DIFFERENCES
@@ -63,8 +63,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _cell(row: Row | None) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    decimals = METRICS[row["metric"]].decimals
-    value, low, high = (f"{row[name]:+.{decimals}f}" for name in ("value", "ci_low", "ci_high"))
-    return {"value": value, "interval": f"{low} to {high}", "verdict": verdict(row)}
+    return None if row is None else {**vars(printed(row, signed=True)), "verdict": verdict(row)}
