@@ -77,7 +77,8 @@ def test_every_stage_has_left_what_it_took_and_nothing_of_it_is_tracked(project,
     assert kept == set(run(project, "dvc", "stage", "list", "--name-only").split())
     changed = {line.split()[-1] for line in run(project, "git", "status", "--porcelain").splitlines()}
     assert changed <= {"params.yaml", "dvc.lock", "data/reports/metrics.json", "changes.parquet", "changes.html"}
-    assert "have no time here" not in (project / "data" / "reports" / "report.html").read_text(encoding="utf-8")
+    page = (project / "data" / "reports" / "machine.html").read_text(encoding="utf-8")
+    assert '<th scope="row">embed@fabnet-0</th>' in page
     assert "up to date" in run(project, "dvc", "repro")
 
 

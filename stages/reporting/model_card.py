@@ -64,7 +64,4 @@ def _metrics(metrics: Path) -> Iterator[dict[str, Any]]:
     """The value of every metric for the whole of each task, printed."""
     for row in tables.read(metrics / "metrics.parquet", tables.SCORES).to_pylist():
         if row["split"] == "test" and row["target"] == scores.MEAN:
-            places = scores.METRICS[row["metric"]].decimals
-            value, low, high = (f"{row[name]:.{places}f}" for name in ("value", "ci_low", "ci_high"))
-            interval = "undefined" if "nan" in (low, high) else f"{low} to {high}"
-            yield {**row, "metric": scores.axis(row["metric"]), "value": value, "interval": interval}
+            yield {**row, **vars(scores.printed(row)), "metric": scores.axis(row["metric"])}

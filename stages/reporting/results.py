@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from fabnet import metrics
 from stages.evaluation import scores
 from stages.evaluation.scores import Array, Bootstrap, Predictions
-from stages.reporting import curves
-from stages.reporting.curves import LEVELS, Trade
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import Params
 
-CONTROLS = ("random", "fabnet")  # what every method is compared with in pairs: the untrained encoder, and FAb-Net
+CONTROL = "random"  # the untrained encoder
+CONTROLS = (CONTROL, "fabnet")  # every method is compared with each of these in pairs
+
+LEVELS = np.linspace(0, 1, 201)  # false positive rates of ROC curves, and recalls of precision-recall curves
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class Tested:
     def of_method(self, method: str) -> list[Predictions]:
         """One element per seed."""
         return [predictions for run, predictions in self.of_run.items() if run.method == method]
+
+
+@dataclass(frozen=True)
+class ClassCurves:
+    """ROC and precision-recall of one class against the rest, at LEVELS, mean over seeds; NaN where undefined."""
+
+    name: str
+    share: float  # of the test images: the precision at chance level
+    roc: Mapping[str, Array]  # method -> true positive rate at each false positive rate
+    precision: Mapping[str, Array]  # method -> precision at each recall
 
 
 def expected_runs(params: Params) -> list[Run]:
@@ -146,24 +157,24 @@ def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
                     yield {**of, **{name: value for name, value in vars(score).items() if name != "target"}}
 
 
-def trades(task: Tested, methods: Sequence[str]) -> list[Trade]:
-    """How each class of a task is told from the rest; empty where the task has no classes to tell."""
+def class_curves(task: Tested, methods: Sequence[str]) -> list[ClassCurves]:
+    """The curves of `methods` for each class; empty for a task without AUC."""
     if "auc" not in task.metrics:
         return []
-    some = next(iter(task.of_run.values()))
-    return [_trade(task, column, name, curves.shown(methods)) for column, name in enumerate(some.classes)]
+    classes = next(iter(task.of_run.values())).classes
+    return [_class_curves(task, column, name, methods) for column, name in enumerate(classes)]
 
 
-def _trade(task: Tested, column: int, name: str, methods: Sequence[str]) -> Trade:
-    some = next(iter(task.of_run.values()))
-    known = some.known(column)
-    is_positive = some.truth[known, column] > 0.5
+def _class_curves(task: Tested, column: int, name: str, methods: Sequence[str]) -> ClassCurves:
+    images = next(iter(task.of_run.values()))
+    known = images.known(column)
+    is_positive = images.truth[known, column] > 0.5
 
     def mean(curve: Callable[..., Array], method: str) -> Array:
-        runs = [run.prediction[known, column] for run in task.of_method(method)]
-        return np.mean([curve(is_positive, scored, LEVELS) for scored in runs], axis=0)
+        scores = [run.prediction[known, column] for run in task.of_method(method)]
+        return np.mean([curve(is_positive, of_run, LEVELS) for of_run in scores], axis=0)
 
-    return Trade(
+    return ClassCurves(
         name,
         float(is_positive.mean()) if len(is_positive) else 0.0,
         {method: mean(metrics.roc, method) for method in methods},

@@ -87,7 +87,7 @@ def write_inputs(root: Path, params: Params) -> None:
         tables.Rejects("made").write(root / "splits" / kind / "rejects.parquet")
 
 
-def run(root: Path, params: Params, out: str = "reports", timings: str = ".timings") -> Path:
+def run(root: Path, params: Params, out: str = "reports") -> Path:
     names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
-    report.run(**{name: root / name for name in names}, out=root / out, timings=root / timings, params=params)
+    report.run(**{name: root / name for name in names}, out=root / out, timings=root / ".timings", params=params)
     return root / out
