@@ -1,31 +1,31 @@
-"""What a person looks like, drawn from a random stream: the head's shape, its colours and the light on it."""
+"""A random appearance: the head's shape, its colours and accessories, and the light on it."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from stages.synthetic.studio import layout
-from stages.synthetic.studio.head import Shape
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer import layout
+from stages.synthetic.renderer.head import Shape
+from stages.synthetic.renderer.layout import Array
 
 HAIR_STYLES = ("short", "long", "receding", "fringe")
 GLASSES = 0.12  # share of people
-SHAVEN = 0.6
+NO_BEARD = 0.6  # share of people
 
 LIGHT_SKIN, MEDIUM_SKIN, DARK_SKIN = (205, 220, 246), (160, 190, 230), (62, 84, 128)  # all colours are BGR, 0..255
 HAIR_COLOURS = ((25, 25, 30), (30, 45, 70), (45, 75, 115), (95, 150, 195), (40, 70, 140), (150, 150, 155))
-HAIR_OF_LIGHT = (0.3, 0.3, 0.15, 0.1, 0.07, 0.08)
-HAIR_OF_DARK = (0.75, 0.2, 0.0, 0.0, 0.0, 0.05)
+HAIR_OF_LIGHT_SKIN = (0.3, 0.3, 0.15, 0.1, 0.07, 0.08)  # weight of each hair colour
+HAIR_OF_DARK_SKIN = (0.75, 0.2, 0.0, 0.0, 0.0, 0.05)
 IRISES = ((45, 65, 95), (30, 45, 70), (130, 110, 70), (90, 120, 90), (25, 30, 40))
 
 
 @dataclass(frozen=True)
 class Light:
-    """Two lamps that stay with the camera, and light from everywhere."""
+    """Key and fill light, fixed relative to the camera, and ambient light."""
 
-    key: Array  # (3,) unit vector towards the lamp
-    fill: Array
+    key: Array  # (3,) unit vector towards the key light
+    fill: Array  # (3,) unit vector towards the fill light
     key_strength: float
     fill_strength: float
     ambient: float
@@ -34,10 +34,10 @@ class Light:
 
 
 @dataclass(frozen=True)
-class Looks:
-    """Colours and what is worn."""
+class Appearance:
+    """Colours (3,) BGR 0..255, hair, beard and accessories."""
 
-    tone: float  # 0 light to 1 dark
+    tone: float  # of the skin, 0 light to 1 dark
     skin: Array
     hair: Array
     brow: Array
@@ -54,7 +54,7 @@ class Looks:
 
 
 def bounded(rng: np.random.Generator, sigma: float) -> float:
-    """A normal deviate of spread `sigma`, cut off at two sigma."""
+    """A normal random number of standard deviation `sigma`, clipped at two sigma."""
     return float(np.clip(rng.normal(), -2, 2) * sigma)
 
 
@@ -80,7 +80,7 @@ def draw_shape(rng: np.random.Generator) -> Shape:
 
 
 def _eyes(points: Array, rng: np.random.Generator) -> tuple[Array, float, float]:
-    """Points with this person's eyes, the factor of the eyes' distance and their shift in y."""
+    """`points` with random eyes, the factor on the distance between the eyes and their shift in y."""
     gap, width, height = 1 + bounded(rng, 0.035), 1 + bounded(rng, 0.05), 1 + bounded(rng, 0.14)
     slant, shift = 2 * bounded(rng, 0.02), bounded(rng, 0.02)
     for eye, side in ((layout.RIGHT_EYE, -1), (layout.LEFT_EYE, 1)):
@@ -102,7 +102,7 @@ def _brows(points: Array, eye_gap: float, eye_y: float, rng: np.random.Generator
 
 
 def _mouth(points: Array, rng: np.random.Generator) -> Array:
-    """Widen and thicken the lips, and close them: the inner contours meet in a seam."""
+    """`points` with a random mouth, closed: the inner contours meet in a seam."""
     mouth = points[layout.MOUTH]
     corner_y = mouth[layout.RIGHT_CORNER, 1]
     shift = bounded(rng, 0.02) - 0.015
@@ -113,13 +113,13 @@ def _mouth(points: Array, rng: np.random.Generator) -> Array:
     return points
 
 
-def draw_looks(rng: np.random.Generator) -> Looks:
+def draw_appearance(rng: np.random.Generator) -> Appearance:
     tone = rng.uniform(0, 1)
     skin = np.array([np.interp(tone, (0, 0.5, 1), c) for c in zip(LIGHT_SKIN, MEDIUM_SKIN, DARK_SKIN, strict=True)])
     skin += rng.normal(0, 5, 3)
-    shares = np.array(HAIR_OF_LIGHT if tone < 0.6 else HAIR_OF_DARK)
+    shares = np.array(HAIR_OF_LIGHT_SKIN if tone < 0.6 else HAIR_OF_DARK_SKIN)
     hair = np.array(HAIR_COLOURS[rng.choice(len(shares), p=shares / shares.sum())]) * rng.uniform(0.8, 1.2)
-    return Looks(
+    return Appearance(
         tone=tone,
         skin=skin,
         hair=hair,
@@ -127,7 +127,7 @@ def draw_looks(rng: np.random.Generator) -> Looks:
         lip=skin * ((0.62, 0.58, 0.86) if rng.random() < 0.7 else (0.55, 0.45, 0.9)),
         iris=np.array(IRISES[rng.integers(len(IRISES))], float),
         cloth=rng.uniform(20, 220, 3),
-        beard=0.0 if rng.random() < SHAVEN else rng.uniform(0.1, 0.55),
+        beard=0.0 if rng.random() < NO_BEARD else rng.uniform(0.1, 0.55),
         brow_thickness=rng.uniform(0.028, 0.06),
         hair_style=HAIR_STYLES[rng.integers(len(HAIR_STYLES))],
         hairline_y=rng.uniform(-1.02, -0.86),
@@ -140,8 +140,8 @@ def draw_looks(rng: np.random.Generator) -> Looks:
 def draw_light(rng: np.random.Generator) -> Light:
     azimuth, elevation = math.radians(rng.uniform(-55, 55)), math.radians(rng.uniform(10, 55))
     return Light(
-        key=_towards(azimuth, elevation),
-        fill=_towards(-azimuth * rng.uniform(0.5, 1.2), rng.uniform(-0.1, 0.5)),
+        key=_direction(azimuth, elevation),
+        fill=_direction(-azimuth * rng.uniform(0.5, 1.2), rng.uniform(-0.1, 0.5)),
         key_strength=rng.uniform(0.45, 0.7),
         fill_strength=rng.uniform(0.1, 0.3),
         ambient=rng.uniform(0.28, 0.42),
@@ -150,6 +150,7 @@ def draw_light(rng: np.random.Generator) -> Light:
     )
 
 
-def _towards(azimuth_rad: float, elevation_rad: float) -> Array:
+def _direction(azimuth_rad: float, elevation_rad: float) -> Array:
+    """Unit vector (3,) in the head frame; azimuth 0 and elevation 0 point to the camera."""
     flat = math.cos(elevation_rad)
     return np.array([math.sin(azimuth_rad) * flat, -math.sin(elevation_rad), math.cos(azimuth_rad) * flat])

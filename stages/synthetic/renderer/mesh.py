@@ -1,7 +1,7 @@
-"""The head as a sheet of columns (angle around the vertical axis) and rows (height), coarse and fine.
+"""The head as a mesh of columns (angle around the vertical axis) and rows (height), coarse and fine.
 
 Angles run from -118 to 118 degrees, 0 faces forward; rows from the top of the skull to the chin, dense at both
-ends (equal steps give a V-shaped chin). Geometry is computed on the coarse sheet and interpolated to the fine one.
+ends (equal steps give a V-shaped chin). Geometry is computed on the coarse mesh and interpolated to the fine mesh.
 """
 
 import math
@@ -9,17 +9,17 @@ import math
 import cv2
 import numpy as np
 
-from stages.synthetic.studio.curves import gauss, smoothstep
-from stages.synthetic.studio.expression import ActionUnits, jaw_drop
-from stages.synthetic.studio.head import Shape, dome, outline, relief
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer.curves import gauss, smoothstep
+from stages.synthetic.renderer.expression import ActionUnits, jaw_drop
+from stages.synthetic.renderer.head import Shape, dome, outline, relief
+from stages.synthetic.renderer.layout import Array
 
 COARSE = (96, 136)  # columns, rows
-FINE = (520, 560)  # enough up to 95 pixels per unit; above, pinholes show on the far cheek
+FINE = (520, 560)  # dense enough up to 95 pixels per unit; above that, holes appear on the far cheek
 
 
 def angles(columns: int) -> Array:
-    """Angles in radians, denser in front."""
+    """Angles of `columns` columns, radians; denser in front."""
     u = np.linspace(-1, 1, columns)
     return math.radians(118) * (0.78 * u + 0.22 * u**3)
 
@@ -38,12 +38,12 @@ ARCH = dome(np.abs(SIN))
 
 
 def heights(shape: Shape, rows: Array, drop: float = 0.0) -> Array:
-    """Heights y of `rows`, in units; the jaw stretches the sheet by `drop`."""
+    """Heights y of `rows` (0..1), in units; the jaw stretches the mesh by `drop`."""
     return shape.top_y + (shape.chin_y + drop - shape.top_y) * rows
 
 
 def positions(shape: Shape, au: ActionUnits, hair_lift: Array) -> Array:
-    """Points (96, 136, 3) of the coarse sheet in the head frame, hair included."""
+    """Points (96, 136, 3) of the coarse mesh in the head frame, with hair."""
     drop = jaw_drop(au)
     y = heights(shape, COARSE_ROWS, drop)[None]
     width, side_z, height = outline(shape, y, drop)
@@ -62,20 +62,20 @@ def positions(shape: Shape, au: ActionUnits, hair_lift: Array) -> Array:
     )
 
 
-def painted_at(shape: Shape, drop: float) -> tuple[Array, Array]:
-    """(x, y) of the coarse sheet without hair: where in the texture its colour is found."""
+def texture_coordinates(shape: Shape, drop: float) -> tuple[Array, Array]:
+    """Texture coordinates x and y, each (96, 136), of the coarse mesh without hair; units."""
     y = heights(shape, COARSE_ROWS, drop)[None]
     x = outline(shape, y, drop)[0] * SIN
     return x, np.broadcast_to(y, x.shape)
 
 
 def refine(values: Array) -> Array:
-    """Values (96, 136) of the coarse sheet on the fine one (520, 560), float32."""
+    """Values (96, 136) of the coarse mesh, interpolated to the fine mesh (520, 560), float32."""
     return np.asarray(cv2.resize(values.astype(np.float32), FINE[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def occlusion(shape: Shape, points: Array, x: Array, y: Array, drop: float) -> Array:
-    """Share of ambient light that reaches the coarse sheet, 0.25..1: less in sockets, under nose and lip."""
+    """Share of ambient light that reaches the coarse mesh, 0.25..1: less in eye sockets, below nose and lip."""
     aside = np.abs(x)
     eye_x, eye_y = shape.eye
     base_y, lip_y = points[16, 1], points[40, 1]

@@ -4,26 +4,29 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.synthetic.studio import curves, expression, head, identity, portrait, render, scenery
-from stages.synthetic.studio.camera import Camera, Pose
-from stages.synthetic.studio.canvas import ONE_PX, Canvas, Image, point
-from stages.synthetic.studio.expression import EMOTIONS
-from stages.synthetic.studio.identity import Identity
-from stages.synthetic.studio.layout import INNER_FROM, Array
-from stages.synthetic.studio.seeds import generator
+from stages.synthetic.renderer import curves, expression, head, identity, photo, render
+from stages.synthetic.renderer.background import draw_background
+from stages.synthetic.renderer.camera import Camera, Pose
+from stages.synthetic.renderer.canvas import ONE_PX, Canvas, Image, point
+from stages.synthetic.renderer.expression import EMOTIONS
+from stages.synthetic.renderer.identity import Identity
+from stages.synthetic.renderer.layout import INNER_FROM, Array
+from stages.synthetic.renderer.seeds import generator
 
 CAMERA = Camera.square(256)
 NEUTRAL = expression.action_units({})
 
 
-def person(seed: int) -> Identity:
+def draw_person(seed: int) -> Identity:
     return identity.draw(generator("test", seed))
 
 
-def picture(who: Identity, emotion: str = "neutral", pose: Pose | None = None, camera: Camera = CAMERA) -> render.Frame:
+def rendered(
+    person: Identity, emotion: str = "neutral", pose: Pose | None = None, camera: Camera = CAMERA
+) -> render.Frame:
     rng = np.random.default_rng(0)
-    room = scenery.background(rng, camera.height_px, camera.width_px)
-    return render.frame(who, room, expression.action_units(EMOTIONS[emotion]), pose or Pose(), camera, rng=rng)
+    background = draw_background(rng, camera.height_px, camera.width_px)
+    return render.frame(person, background, expression.action_units(EMOTIONS[emotion]), pose or Pose(), camera, rng=rng)
 
 
 def dot_at(points: Array, index: int | None) -> Image:
@@ -34,21 +37,21 @@ def dot_at(points: Array, index: int | None) -> Image:
     return texture
 
 
-def dot_errors(who: Identity, emotion: str, pose: Pose) -> Array:
-    """Offsets (n, 2) in pixels between the rendered dot and the landmark, for the inner points that can be seen."""
+def dot_errors(person: Identity, emotion: str, pose: Pose) -> Array:
+    """Offsets (n, 2) in pixels between the rendered dot and the landmark, for the visible inner points."""
     au = expression.action_units(EMOTIONS[emotion])
-    points = expression.deform(who.shape.points, au)
-    landmarks = CAMERA.project(head.landmarks(who.shape, points, au), pose)[INNER_FROM:]
+    points = expression.deform(person.shape.points, au)
+    landmarks = CAMERA.project(head.landmarks(person.shape, points, au), pose)[INNER_FROM:]
     black = np.zeros((256, 256, 3), np.uint8)
 
-    def drawn(index: int | None) -> Array:
+    def rendered_dot(index: int | None) -> Array:
         texture = dot_at(points, index)
-        return render.lay_head(black, who, texture, points, au, pose=pose, camera=CAMERA).sum(axis=2)
+        return render.overlay_head(black, person, texture, points, au, pose=pose, camera=CAMERA).sum(axis=2)
 
-    blank, errors = drawn(None), []
+    blank, errors = rendered_dot(None), []
     for index, (x, y) in enumerate(landmarks):
         x0, y0 = round(x) - 5, round(y) - 5
-        weight = np.clip(blank - drawn(index), 0, None)[y0 : y0 + 11, x0 : x0 + 11]
+        weight = np.clip(blank - rendered_dot(index), 0, None)[y0 : y0 + 11, x0 : x0 + 11]
         if weight.sum() > 60:
             rows, columns = np.mgrid[0:11, 0:11]
             errors.append(
@@ -57,10 +60,10 @@ def dot_errors(who: Identity, emotion: str, pose: Pose) -> Array:
     return np.array(errors)
 
 
-def test_landmarks_lie_where_the_painted_points_appear():
+def test_landmarks_lie_on_the_rendered_points():
     poses = [Pose.degrees(20, 8, -8), Pose.degrees(-25, -10, 5), Pose.degrees(0, 0, 0)]
     cases = zip(range(3), ("fear", "happy", "surprise"), poses, strict=True)
-    errors = np.concatenate([dot_errors(person(seed), emotion, pose) for seed, emotion, pose in cases])
+    errors = np.concatenate([dot_errors(draw_person(seed), emotion, pose) for seed, emotion, pose in cases])
     distance = np.linalg.norm(errors, axis=1)
     assert len(errors) > 120
     assert np.abs(errors.mean(axis=0)).max() < 0.05
@@ -69,26 +72,30 @@ def test_landmarks_lie_where_the_painted_points_appear():
 
 
 def test_jaw_landmarks_lie_on_the_edge_of_a_frontal_face():
-    who = person(1)
-    frame = picture(who)
-    shape = who.shape
+    person = draw_person(1)
+    frame = rendered(person)
+    shape = person.shape
     expected = [CAMERA.project(np.array([0, shape.chin_y - 0.012, 0]), Pose())[0], frame.landmarks[8, 0]]
     assert expected[0] == pytest.approx(expected[1], abs=1e-6)
     assert (np.diff(frame.landmarks[:17, 0]) > 0).all()
     assert frame.landmarks[8, 1] == frame.landmarks[:17, 1].max()
 
 
-def test_equal_seeds_give_equal_pictures_and_other_seeds_others():
-    one, again, other = picture(person(3), "happy"), picture(person(3), "happy"), picture(person(4), "happy")
+def test_equal_seeds_give_equal_images_and_different_seeds_different_ones():
+    one, again, other = (
+        rendered(draw_person(3), "happy"),
+        rendered(draw_person(3), "happy"),
+        rendered(draw_person(4), "happy"),
+    )
     assert np.array_equal(one.image, again.image)
     assert np.array_equal(one.landmarks, again.landmarks)
     assert not np.array_equal(one.image, other.image)
 
 
 @pytest.mark.parametrize("emotion", list(EMOTIONS))
-def test_every_emotion_is_drawn_and_changes_the_face(emotion: str):
-    who = person(5)
-    shown, neutral = picture(who, emotion), picture(who)
+def test_every_emotion_but_neutral_changes_the_face(emotion: str):
+    person = draw_person(5)
+    shown, neutral = rendered(person, emotion), rendered(person)
     assert shown.image.shape == (256, 256, 3)
     changed = np.abs(shown.image.astype(int) - neutral.image).max(axis=2) > 25
     assert changed.sum() == 0 if emotion == "neutral" else changed.sum() > 150
@@ -97,8 +104,8 @@ def test_every_emotion_is_drawn_and_changes_the_face(emotion: str):
 
 @pytest.mark.parametrize("axis", ["yaw", "pitch", "roll"])
 def test_positive_angles_turn_right_lift_the_nose_and_turn_clockwise(axis: str):
-    who, tip, brow, chin = person(6), 30, 27, 8
-    before, after = (picture(who, pose=Pose.degrees(**{axis: angle})).landmarks for angle in (0, 15))
+    person, tip, brow, chin = draw_person(6), 30, 27, 8
+    before, after = (rendered(person, pose=Pose.degrees(**{axis: angle})).landmarks for angle in (0, 15))
     if axis == "yaw":
         assert after[tip, 0] > before[tip, 0] + 5
     elif axis == "pitch":
@@ -107,33 +114,33 @@ def test_positive_angles_turn_right_lift_the_nose_and_turn_clockwise(axis: str):
         assert (after[brow] - after[chin])[0] > 10
 
 
-def test_the_part_of_a_head_outside_the_picture_leaves_the_rest_alone():
-    who = person(7)
-    whole = picture(who, camera=CAMERA)
+def test_a_head_that_is_partly_outside_the_image_is_rendered_as_inside_it():
+    person = draw_person(7)
+    whole = rendered(person, camera=CAMERA)
     cut_camera = replace(CAMERA, width_px=140)
     rng = np.random.default_rng(0)
-    room = scenery.background(rng, 256, 256)
-    cut = render.frame(who, room[:, :140], NEUTRAL, Pose(), cut_camera, rng=rng, sensor=render.Sensor(noise=0))
-    full = render.frame(who, room, NEUTRAL, Pose(), CAMERA, rng=rng, sensor=render.Sensor(noise=0))
+    background = draw_background(rng, 256, 256)
+    cut = render.frame(person, background[:, :140], NEUTRAL, Pose(), cut_camera, rng=rng, sensor=render.Sensor(noise=0))
+    full = render.frame(person, background, NEUTRAL, Pose(), CAMERA, rng=rng, sensor=render.Sensor(noise=0))
     assert np.array_equal(cut.landmarks, whole.landmarks)
     difference = np.abs(cut.image[:, :137].astype(int) - full.image[:, :137])
     assert difference.max() <= 3  # the blur of the chin's shadow ends at the edge
     assert (difference == 0).mean() > 0.99
 
 
-def test_a_head_outside_the_picture_leaves_the_background():
+def test_a_head_outside_the_image_leaves_the_background_unchanged():
     away = replace(CAMERA, centre_xy_px=(-900.0, -900.0))
-    room = np.full((256, 256, 3), 90, np.uint8)
+    background = np.full((256, 256, 3), 90, np.uint8)
     frame = render.frame(
-        person(8), room, NEUTRAL, Pose(), away, rng=np.random.default_rng(0), sensor=render.Sensor(noise=0)
+        draw_person(8), background, NEUTRAL, Pose(), away, rng=np.random.default_rng(0), sensor=render.Sensor(noise=0)
     )
     assert (frame.image[:200] == 90).all()
 
 
-def test_a_portrait_holds_all_landmarks():
+def test_a_photo_contains_all_landmarks():
     for seed in range(12):
         rng = generator("portrait", seed)
-        frame = portrait.take(person(seed), rng, emotion="surprise", turn=portrait.Turn())
+        frame = photo.of_emotion(draw_person(seed), rng, emotion="surprise", poses=photo.PoseRange())
         height, width = frame.image.shape[:2]
         assert frame.landmarks.min() > 0
         assert (frame.landmarks < (width - 1, height - 1)).all()

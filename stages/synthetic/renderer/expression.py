@@ -1,15 +1,15 @@
-"""Facial action units: what the eight expressions are made of, and how they move the 51 inner points.
+"""Facial action units: those of the eight expressions, and how they move the 51 inner points.
 
 Intensities run from 0 to 1, displacements are in head units. "R" and "L" are the subject's sides.
-The amounts were set by eye against FACS descriptions: exact as inputs of the renderer, not as FACS levels.
+The displacements were set by eye from FACS descriptions: labels are exact for the renderer, but are not FACS levels.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stages.synthetic.studio import layout
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer import layout
+from stages.synthetic.renderer.layout import Array
 
 ActionUnits = dict[str, float]
 
@@ -31,8 +31,8 @@ EMOTIONS: dict[str, dict[str, float]] = {
 }
 
 JAW_DROP = 0.30  # of the chin, at full AU26
-SHUT_EYES = 0.05  # share of still pictures taken during a blink
-STRAY_UNIT = 0.12  # chance of each further action unit
+SHUT_EYES = 0.05  # share of images with closed eyes
+EXTRA_UNIT = 0.12  # probability of each action unit beyond those of the expression
 
 
 def action_units(active: Mapping[str, float], strength: float = 1.0) -> ActionUnits:
@@ -41,11 +41,11 @@ def action_units(active: Mapping[str, float], strength: float = 1.0) -> ActionUn
 
 
 def draw(rng: np.random.Generator, emotion: str, strength: tuple[float, float] = (0.5, 1.0)) -> ActionUnits:
-    """`emotion` as one person shows it once: varied strength, stray action units, now and then a blink."""
+    """Action units of one instance of `emotion`: random intensities, extra action units, sometimes closed eyes."""
     overall = rng.uniform(*strength)
     units = action_units({name: value * overall * rng.uniform(0.8, 1.1) for name, value in EMOTIONS[emotion].items()})
     for name in ACTION_UNITS:
-        if rng.random() < STRAY_UNIT:
+        if rng.random() < EXTRA_UNIT:
             units[name] = max(units[name], rng.uniform(0, 0.5))
     if rng.random() < SHUT_EYES:
         units["AU43"] = 1.0
@@ -53,12 +53,12 @@ def draw(rng: np.random.Generator, emotion: str, strength: tuple[float, float] =
 
 
 def smile(au: ActionUnits) -> float:
-    """AU12, both sides together."""
+    """AU12, mean of both sides."""
     return 0.5 * (au["AU12L"] + au["AU12R"])
 
 
 def jaw_drop(au: ActionUnits) -> float:
-    """How far the chin comes down, in units."""
+    """How far the chin moves down, in units."""
     return JAW_DROP * au["AU26"]
 
 
@@ -138,7 +138,7 @@ def _pull_corners(mouth: Array, side: Array, out: Array, au: ActionUnits) -> Non
 
 
 def _raise_lips(mouth: Array, out: Array, au: ActionUnits) -> None:
-    """Chin raiser and upper lip raisers; the inner lip follows less unless the lips are parted."""
+    """Chin raiser and upper lip raisers; the inner lip moves less unless the lips are parted."""
     by_chin = LOWER_LIP * 0.045 + UPPER_LIP * np.where(INNER_LIP, 0.042, 0.03)
     mouth[:, 1] -= by_chin * (1 - out) * au["AU17"]
     follow = np.where(INNER_LIP, 0.25 + 0.75 * min(1, 2 * au["AU25"]), 1.0)
@@ -146,7 +146,7 @@ def _raise_lips(mouth: Array, out: Array, au: ActionUnits) -> None:
 
 
 def _thin_lips(mouth: Array, thickness: float) -> None:
-    """Draw the outer contours towards the seam; `thickness` 1 leaves them."""
+    """Move the outer contours towards the seam; `thickness` 1 leaves them unchanged."""
     for outer, inner in ((layout.OUTER_UPPER, layout.INNER_UPPER), (layout.OUTER_LOWER, layout.INNER_LOWER)):
         between = outer[1:-1]
         seam = np.interp(mouth[between, 0], mouth[inner, 0], mouth[inner, 1])

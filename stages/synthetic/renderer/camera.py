@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer.layout import Array
 
 DISTANCE = 9.0  # of the camera, in units
 
@@ -39,12 +39,12 @@ class Pose:
 class Camera:
     width_px: int
     height_px: int
-    centre_xy_px: tuple[float, float]  # where the origin of the head frame appears
+    centre_xy_px: tuple[float, float]  # projection of the head frame's origin
     px_per_unit: float
 
     @staticmethod
     def square(side_px: int, scale: float = 0.30, centre: tuple[float, float] = (0.5, 0.54)) -> "Camera":
-        """A square picture; `scale` and `centre` as shares of its side."""
+        """The camera of a square image; `scale` and `centre` are shares of its side."""
         x, y = centre
         return Camera(side_px, side_px, (x * side_px - 0.25, y * side_px - 0.25), scale * side_px)
 

@@ -1,7 +1,7 @@
-"""Where the 68 landmarks of a neutral face lie, and which are which.
+"""The 68 landmarks of a neutral face: their positions and the indices of its parts.
 
 Head frame: x to the right of the image, y down, z towards the camera; one unit is about 9.4 cm.
-The face is painted and deformed in the frontal (x, y) plane. "Right" means the subject's right: image left.
+The face is painted and deformed in the frontal (x, y) plane. "Right" means the subject's right, the image's left.
 The 51 inner points are landmarks 17 to 67 of the iBUG scheme; indices in this module count from landmark 17.
 """
 
@@ -21,7 +21,7 @@ RIGHT_WING, SEPTUM, LEFT_WING = 14, 16, 18
 RIGHT_EYE, LEFT_EYE = slice(19, 25), slice(25, 31)
 MOUTH = slice(31, 51)
 
-# Inside one eye: corner, two points of the upper lid, corner, two of the lower lid against the upper ones.
+# Inside one eye: points of the upper lid, and the points of the lower lid below them.
 LID_UPPER, LID_LOWER = [1, 2], [5, 4]
 
 # Inside the mouth (20 points).
@@ -53,4 +53,4 @@ def _symmetric() -> Array:
     return points
 
 
-NEUTRAL = _symmetric()  # (51, 2) units; the mouth is slightly open here, `anatomy` closes it
+NEUTRAL = _symmetric()  # (51, 2) units; the mouth is slightly open here and closed in `appearance`

@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 
 from fabnet.boxes import Box
-from stages.synthetic.studio import expression, identity, portrait, render, scenery
-from stages.synthetic.studio.camera import Camera, Pose
-from stages.synthetic.studio.expression import EMOTIONS
-from stages.synthetic.studio.render import Frame
-from stages.synthetic.studio.seeds import generator
+from stages.synthetic.renderer import expression, identity, photo, render
+from stages.synthetic.renderer.background import draw_background
+from stages.synthetic.renderer.camera import Camera, Pose
+from stages.synthetic.renderer.expression import EMOTIONS
+from stages.synthetic.renderer.render import Frame
+from stages.synthetic.renderer.seeds import generator
 
 pytestmark = pytest.mark.slow
 
@@ -38,13 +39,15 @@ def test_dlib_finds_faces_turned_less_than_30_degrees(detector):
     hits = []
     for number in range(PEOPLE):
         rng = generator(FRESH, number)
-        who, room = identity.draw(rng), scenery.background(rng, 256, 256)
+        person, background = identity.draw(rng), draw_background(rng, 256, 256)
         for emotion in EMOTIONS:
             pose = Pose.degrees(rng.uniform(-30, 30), rng.uniform(-15, 15), rng.uniform(-12, 12))
             centre = (float(rng.uniform(0.45, 0.55)), float(rng.uniform(0.49, 0.57)))
             camera = Camera.square(256, float(rng.uniform(0.24, 0.32)), centre)
             hits.append(
-                is_found(detector, render.frame(who, room, expression.draw(rng, emotion), pose, camera, rng=rng))
+                is_found(
+                    detector, render.frame(person, background, expression.draw(rng, emotion), pose, camera, rng=rng)
+                )
             )
     assert np.mean(hits) >= 0.95
 
@@ -53,11 +56,14 @@ def test_dlib_finds_the_faces_of_still_pictures(detector):
     hits = []
     for number in range(PEOPLE):
         rng = generator(FRESH, "portrait", number)
-        who = identity.draw(rng)
-        hits += [is_found(detector, portrait.take(who, rng, emotion=name, turn=portrait.Turn())) for name in EMOTIONS]
+        person = identity.draw(rng)
+        hits += [
+            is_found(detector, photo.of_emotion(person, rng, emotion=name, poses=photo.PoseRange()))
+            for name in EMOTIONS
+        ]
     assert np.mean(hits) >= 0.95
 
 
 def test_dlib_finds_nobody_in_an_empty_room(detector):
-    rooms = [portrait.empty_room(generator(FRESH, "room", number)) for number in range(60)]
+    rooms = [photo.without_face(generator(FRESH, "room", number)) for number in range(60)]
     assert sum(len(detector(np.ascontiguousarray(room[..., ::-1]), 0)) for room in rooms) <= 1

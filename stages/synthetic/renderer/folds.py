@@ -1,6 +1,6 @@
-"""Wrinkles, folds and creases: how dark the skin is where, given the deformed points and the action units.
+"""Wrinkles and folds, which darken the skin depending on the deformed points and the action units.
 
-Much of an expression (AU4, AU6, AU7, AU9) shows in these lines rather than in the landmarks.
+Much of an expression (AU4, AU6, AU7, AU9) is visible in these lines rather than in the landmarks.
 """
 
 from typing import Any
@@ -8,21 +8,21 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.synthetic.studio import layout
-from stages.synthetic.studio.canvas import HEIGHT_PX, ORIGIN, PX_PER_UNIT, WIDTH_PX, Canvas, Image
-from stages.synthetic.studio.curves import THROUGH_3, THROUGH_4, THROUGH_5
-from stages.synthetic.studio.expression import ActionUnits
-from stages.synthetic.studio.head import Shape
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer import layout
+from stages.synthetic.renderer.canvas import HEIGHT_PX, ORIGIN, PX_PER_UNIT, WIDTH_PX, Canvas, Image
+from stages.synthetic.renderer.curves import THROUGH_3, THROUGH_4, THROUGH_5
+from stages.synthetic.renderer.expression import ActionUnits
+from stages.synthetic.renderer.head import Shape
+from stages.synthetic.renderer.layout import Array
 
-DARKEST = 0.62  # share of the light that a full fold takes
-FAINTEST = 3.0  # a fainter line is not drawn
+DARKEST = 0.62  # share of the light that the darkest fold absorbs
+FAINTEST = 3.0  # grey levels; a fainter line is not drawn
 LINE_BLUR_PX, FOLD_BLUR_PX = 2.2, 5.0
-NASOLABIAL_TOP = 0.25  # units above the nose base: no wide fold reaches higher
+NASOLABIAL_TOP = 0.25  # units above the nose base, the upper end of all wide folds
 
 
 def darken(texture: Image, shape: Shape, points: Array, au: ActionUnits) -> Image:
-    """The skin `texture` with every fold of this face rubbed in."""
+    """The skin `texture` (540, 400, 3) darkened by every fold of this face."""
     lines = Canvas(np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8))
     wide = lines.blank(0.0)
     for side, name in ((-1, "R"), (1, "L")):
@@ -36,7 +36,7 @@ def darken(texture: Image, shape: Shape, points: Array, au: ActionUnits) -> Imag
 
 
 class _Side:
-    """The points of one side, and its sign: -1 for the image's left."""
+    """The points of one side of the face; `side` is -1 for the image's left, 1 for its right."""
 
     def __init__(self, points: Array, side: int, name: str) -> None:
         self.side, self.name = side, name
@@ -48,7 +48,7 @@ class _Side:
         self.inner_brow = points[4 if is_right else 5]
 
     def at(self, start: Array, *offsets: tuple[float, float]) -> Array:
-        """Points at `offsets` from `start`, x counted away from the nose."""
+        """Points (n, 2) at `offsets` from `start`; positive x points away from the nose."""
         return start + np.array(offsets) * (self.side, 1)
 
 

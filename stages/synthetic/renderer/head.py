@@ -1,41 +1,41 @@
 """The head as a height field z(x, y) in closed form, and the landmarks that lie on it.
 
-The outline (half width over height) carries a dome in depth; Gaussian bumps model nose, brows, cheeks and chin.
-What is painted at (x, y) therefore has one position in space: landmarks are exact by construction.
+The outline (half width over height) bounds a dome in depth; Gaussian bumps model nose, brows, cheeks and chin.
+Every painted point (x, y) therefore has exactly one position in space: landmarks are exact by construction.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from stages.synthetic.studio import layout
-from stages.synthetic.studio.curves import gauss, smoothstep
-from stages.synthetic.studio.expression import ActionUnits, jaw_drop, smile
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer import layout
+from stages.synthetic.renderer.curves import gauss, smoothstep
+from stages.synthetic.renderer.expression import ActionUnits, jaw_drop, smile
+from stages.synthetic.renderer.layout import Array
 
 JAW_HEIGHTS = np.array([0, 0.17, 0.34, 0.51, 0.67, 0.81, 0.915, 0.978, 1.0])  # landmarks 0 to 8, eyes to chin
-JAW_INSET = 0.985  # of the half width, so that the jaw line lies on the front of the sheet
+JAW_INSET = 0.985  # of the half width, so that the jaw line lies on the front of the mesh
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One person's neutral head, in units (powers and `nose_width` without)."""
+    """One person's neutral head; lengths in units."""
 
-    points: Array  # (51, 2)
+    points: Array  # (51, 2) inner points
     half_width: float
     top_y: float
     widest_y: float
     chin_y: float
-    jaw_powers: tuple[float, float]
+    jaw_powers: tuple[float, float]  # exponents of the outline below `widest_y`
     depth: float
     chin_forward: float
     nose_height: float
-    nose_width: float  # factor
+    nose_width: float  # factor on the neutral nose
     bridge_width: float
 
     @property
     def eye(self) -> tuple[float, float]:
-        """Centre of the left eye, between its corners; the right one is its mirror image."""
+        """Centre (x, y) between the corners of the left eye; the right eye is its mirror image."""
         corners = self.points[[25, 28]].mean(axis=0)
         return float(abs(corners[0])), float(self.points[[19, 22], 1].mean())
 
@@ -48,12 +48,12 @@ class Shape:
         return float(self.points[layout.SEPTUM, 1])
 
     def mouth_y(self, index: int) -> float:
-        """Height y of a mouth point at rest."""
+        """Y of a mouth point of the neutral face."""
         return float(self.points[layout.MOUTH.start + index, 1])
 
 
 def outline(shape: Shape, y: Array, drop: float) -> tuple[Array, Array, Array]:
-    """Half width, depth of the side line and height of the dome over it, at `y`; the chin is `drop` lower."""
+    """Half width, depth of the side line and height of the dome above it, at `y`, if the chin is `drop` lower."""
     chin_y = shape.chin_y + drop
     above = np.clip((shape.widest_y - y) / (shape.widest_y - shape.top_y), 0, 1)
     below = np.clip((y - shape.widest_y) / (chin_y - shape.widest_y), 0, 1)
@@ -66,19 +66,19 @@ def outline(shape: Shape, y: Array, drop: float) -> tuple[Array, Array, Array]:
 
 
 def dome(across: Array) -> Array:
-    """Height of the front over its side line, at `across` in 0 (middle) to 1 (side)."""
+    """Height of the front above its side line, 0..1, at `across` from 0 (middle) to 1 (side)."""
     return np.sqrt(np.maximum(1 - across**2.4, 0))
 
 
 def surface(shape: Shape, x: Array, y: Array, au: ActionUnits) -> Array:
-    """Depth z of the front of the head at (x, y), which broadcast."""
+    """Depth z of the front of the head at (x, y); `x` and `y` broadcast."""
     width, side_z, height = outline(shape, y, jaw_drop(au))
     arch = dome(np.clip(np.abs(x / width), 0, 1))
     return side_z + height * arch + relief(shape, x, y, au) * np.minimum(1, 2 * arch)
 
 
 def relief(shape: Shape, x: Array, y: Array, au: ActionUnits) -> Array:
-    """Everything that rises above the dome or sinks into it."""
+    """Depth that nose, eyes, cheeks, mouth and chin add to the dome."""
     aside = np.abs(x)
     return _nose(shape, x, y, au) + _eyes_and_cheeks(shape, aside, y, au) + _mouth_and_chin(shape, x, y, au)
 

@@ -1,7 +1,7 @@
-"""The texture that carries the painted face: its frame and anti-aliased drawing in head units.
+"""Anti-aliased drawing on the face texture, in head units.
 
-The texture is the frontal (x, y) plane at 200 pixels per unit. Points are handed to OpenCV with four
-fractional bits, so that a moving face does not jump from pixel to pixel.
+The texture is the frontal (x, y) plane at 200 pixels per unit. OpenCV gets points with four fractional bits, so that
+a moving face does not jump from pixel to pixel.
 """
 
 from typing import Any, Self
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer.layout import Array
 
 Image = NDArray[np.uint8]
 
@@ -43,21 +43,21 @@ def point(xy_px: Array) -> tuple[int, int]:
 
 
 class Canvas:
-    """A view of the texture, or of a part of it, that is drawn on in units."""
+    """A view of the texture or a part of it, with drawing functions in units."""
 
     def __init__(self, image: Any, corner_px: tuple[int, int] = (0, 0)) -> None:
         self.image = image
         self.corner_px = corner_px
 
     def around(self, points: Array, margin: float) -> Self:
-        """The part that holds `points` and `margin` units around them."""
+        """The part of the texture that contains `points` with a margin of `margin` units."""
         low, high = ((edge - ORIGIN) * PX_PER_UNIT for edge in (points.min(0) - margin, points.max(0) + margin))
         x0, y0 = (max(int(edge), 0) for edge in low)
         x1, y1 = (int(edge) for edge in high)
         return type(self)(self.image[y0:y1, x0:x1], (x0, y0))
 
     def blank(self, fill: tuple[float, ...] | float) -> Self:
-        """An empty canvas of the same extent: a mask where `fill` is a number, else a colour image."""
+        """A canvas of the same extent: a mask if `fill` is a number, otherwise a colour image."""
         height, width = self.image.shape[:2]
         shape = (height, width, len(fill)) if isinstance(fill, tuple) else (height, width)
         image = np.empty(shape, np.uint8)
@@ -65,6 +65,7 @@ class Canvas:
         return type(self)(image, self.corner_px)
 
     def px(self, points: Array) -> Array:
+        """Pixel coordinates (..., 2) in this view of `points` (..., 2) in units."""
         return (np.asarray(points, float) - ORIGIN) * PX_PER_UNIT - self.corner_px
 
     def line(self, points: Array, value: tuple[float, ...] | float, width_px: int) -> None:
@@ -84,7 +85,7 @@ class Canvas:
         cv2.ellipse(self.image, where, axes, tilt_deg, 0, 360, value, width_px, cv2.LINE_AA, FRACTION_BITS)
 
     def blend(self, over: Image | Array, mask: Image) -> None:
-        """Lay an image, or one colour (3,), over this canvas with opacity `mask` / 255."""
+        """Blend an image, or one colour (3,), over this canvas with opacity `mask` / 255."""
         opacity = (mask.astype(np.float32) / 255)[..., None]
         self.image[:] = self.image * (1 - opacity) + np.asarray(over, np.float32) * opacity
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from stages.synthetic.studio import expression, layout
-from stages.synthetic.studio.expression import ACTION_UNITS, EMOTIONS
+from stages.synthetic.renderer import expression, layout
+from stages.synthetic.renderer.expression import ACTION_UNITS, EMOTIONS
 
 REST = layout.NEUTRAL
 RIGHT_BROW, RIGHT_EYE, MOUTH = (
@@ -17,17 +17,17 @@ def moved(**units: float) -> np.ndarray:
     return expression.deform(REST, expression.action_units(units)) - REST
 
 
-def movers(**units: float) -> set[int]:
+def moved_points(**units: float) -> set[int]:
     return set(np.flatnonzero(np.abs(moved(**units)).max(axis=1) > 1e-9).tolist())
 
 
-def test_no_action_unit_moves_nothing():
-    assert movers() == set()
+def test_without_action_units_no_point_moves():
+    assert moved_points() == set()
 
 
 @pytest.mark.parametrize(("name", "where"), [("AU1", range(10)), ("AU2", range(10)), ("AU43", range(19, 31))])
 def test_brow_and_lid_units_stay_in_their_region(name: str, where: range):
-    assert movers(**{name: 1.0}) <= set(where)
+    assert moved_points(**{name: 1.0}) <= set(where)
 
 
 def test_inner_and_outer_brow_raisers_lift_their_end_of_the_brow():
@@ -49,7 +49,7 @@ def test_a_blink_brings_upper_and_lower_lid_together():
         assert gap == pytest.approx([0.006, 0.006])
 
 
-def test_a_one_sided_smile_leaves_the_other_corner():
+def test_a_one_sided_smile_does_not_move_the_other_corner():
     shift = moved(AU12L=1.0)
     assert shift[LEFT_CORNER, 0] > 0.1
     assert shift[LEFT_CORNER, 1] < -0.1
@@ -57,7 +57,7 @@ def test_a_one_sided_smile_leaves_the_other_corner():
 
 
 def test_the_right_side_is_the_subject_s_right():
-    assert movers(AU14R=1.0) <= {index for index in MOUTH if REST[index, 0] < 0}
+    assert moved_points(AU14R=1.0) <= {index for index in MOUTH if REST[index, 0] < 0}
 
 
 def test_jaw_drop_opens_the_mouth_and_narrows_it():

@@ -1,4 +1,4 @@
-"""Files as owners release them, with the same bytes on every run: pictures, clips, archives in pieces, tables."""
+"""The files of a release, with the same bytes on every run: images, clips, archives in parts, text."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from stages.synthetic.studio.canvas import Image
+from stages.synthetic.renderer.canvas import Image
 
 FPS = 25
 # More threads, or x264's macroblock tree, make the bytes differ from process to process.
@@ -33,7 +33,7 @@ def png(image: Image) -> bytes:
 
 
 def mp4(images: Iterable[Image], side_px: int) -> bytes:
-    """Square BGR pictures as H.264 at 25 frames a second."""
+    """Square BGR images as an H.264 clip at 25 fps."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as clip:
         stream: Any = clip.add_stream("libx264", rate=FPS, options=H264)
@@ -47,7 +47,7 @@ def mp4(images: Iterable[Image], side_px: int) -> bytes:
 
 
 def write_tar_gz(path: Path, members: Iterable[Member]) -> None:
-    """A compressed tar of `members` in their order, without times or owners."""
+    """A gzip-compressed tar of `members` in their order, without times or owners."""
     with (
         path.open("wb") as file,
         gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as zipped,
@@ -63,7 +63,7 @@ def write_zip_parts(stem: Path, members: Iterable[Member], parts: int) -> None:
     """An uncompressed ZIP cut into `parts` files of about equal size: `<stem>_partaa`, `<stem>_partab`, ...
 
     Raises:
-        ValueError: more parts than two letters can name.
+        ValueError: there are more parts than two-letter suffixes.
     """
     if parts > len(ascii_lowercase) ** 2:
         raise ValueError(f"parts should be at most {len(ascii_lowercase) ** 2}, found {parts}")
@@ -85,7 +85,7 @@ def _suffixes(count: int) -> Iterator[str]:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """UTF-8 text, one LF after every line."""
+    """UTF-8 text with LF after every line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
@@ -96,5 +96,5 @@ def write(path: Path, data: bytes) -> None:
 
 
 def digest(*key: int | str) -> str:
-    """56 hex digits named by `key`, as in the file names of picture collections."""
+    """56 hex digits that `key` determines, for file names."""
     return hashlib.sha224("/".join(map(str, key)).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer.layout import Array
 
 CATMULL_ROM = 0.5 * np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
 
@@ -14,7 +14,7 @@ def smoothstep(start: float, end: float, x: Array) -> Array:
 
 
 def gauss(x: Array, centre: float, sigma: float) -> Array:
-    """exp(-((x - centre) / sigma)^2): no factor 2, as everywhere in this package."""
+    """exp(-((x - centre) / sigma)^2), without the usual factor 1/2, as everywhere in this package."""
     return np.exp(-(((x - centre) / sigma) ** 2))
 
 

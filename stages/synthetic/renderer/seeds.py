@@ -1,4 +1,4 @@
-"""Random streams by name, so that what one item looks like never depends on how many others were drawn."""
+"""Named random streams: one item's random numbers never depend on how many others were drawn."""
 
 import hashlib
 
