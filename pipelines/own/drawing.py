@@ -14,8 +14,8 @@ from stages.synthetic.studio.camera import Pose
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
-BOX, POINT, TEXT = (230, 230, 230), (120, 255, 120), (255, 255, 255)  # blue, green, red
-AXES = ((60, 60, 255), (60, 220, 60), (255, 120, 60))  # to the picture's right, up, and where the nose points
+BOX, POINT, TEXT = (230, 230, 230), (120, 255, 120), (255, 255, 255)  # RGB
+AXES = ((255, 60, 60), (60, 220, 60), (60, 120, 255))  # to the picture's right, up, and where the nose points
 SUB_PX = 4  # binary digits of a pixel that OpenCV draws to
 
 
