@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from fabnet.pose import Pose
 from pipelines.own.attributes import Values
 from pipelines.own.looking import Face
 from stages.storage.media import Image
-from stages.synthetic.studio.camera import Pose
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from fabnet.pose import Pose
 from stages.synthetic.studio import crew, expression, files, identity, portrait
-from stages.synthetic.studio.camera import Camera, Pose
+from stages.synthetic.studio.camera import Camera
 from stages.synthetic.studio.canvas import Image
 from stages.synthetic.studio.expression import EMOTIONS
 from stages.synthetic.studio.layout import Array

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fabnet.pose import Pose
 from stages.synthetic.studio import expression, render, scenery
-from stages.synthetic.studio.camera import Camera, Pose
+from stages.synthetic.studio.camera import Camera
 from stages.synthetic.studio.curves import smoothstep
 from stages.synthetic.studio.expression import ActionUnits
 from stages.synthetic.studio.identity import Identity

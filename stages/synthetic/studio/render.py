@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fabnet.pose import Pose
 from stages.synthetic.studio import expression, head, scenery, sheet, texture
-from stages.synthetic.studio.camera import Camera, Pose
+from stages.synthetic.studio.camera import Camera
 from stages.synthetic.studio.canvas import ORIGIN, PX_PER_UNIT, Image
 from stages.synthetic.studio.expression import ActionUnits
 from stages.synthetic.studio.identity import Identity

@@ -5,8 +5,9 @@ import math
 import cv2
 import numpy as np
 
+from fabnet.pose import Pose
 from stages.synthetic.studio import noise
-from stages.synthetic.studio.camera import Camera, Pose
+from stages.synthetic.studio.camera import Camera
 from stages.synthetic.studio.canvas import FRACTION_BITS, Image, colour, fixed
 from stages.synthetic.studio.identity import Identity
 from stages.synthetic.studio.layout import Array

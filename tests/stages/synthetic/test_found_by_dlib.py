@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from fabnet.boxes import Box
+from fabnet.pose import Pose
 from stages.synthetic.studio import expression, identity, portrait, render, scenery
-from stages.synthetic.studio.camera import Camera, Pose
+from stages.synthetic.studio.camera import Camera
 from stages.synthetic.studio.expression import EMOTIONS
 from stages.synthetic.studio.render import Frame
 from stages.synthetic.studio.seeds import generator

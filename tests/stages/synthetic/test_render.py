@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from fabnet.pose import Pose
 from stages.synthetic.studio import curves, expression, head, identity, portrait, render, scenery
-from stages.synthetic.studio.camera import Camera, Pose
+from stages.synthetic.studio.camera import Camera
 from stages.synthetic.studio.canvas import ONE_PX, Canvas, Image, point
 from stages.synthetic.studio.expression import EMOTIONS
 from stages.synthetic.studio.identity import Identity
