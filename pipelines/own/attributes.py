@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.own.embed import rgb
 from pipelines.own.looking import Face
 from pipelines.own.options import Fps, Options
 from pipelines.own.tabulate import tabulate
@@ -69,7 +68,7 @@ def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] 
 
 def measured(net: "Network", faces: Sequence[Face]) -> Values:
     """All attributes of the faces; points in px of the frames that the faces were cut from, pixel centres."""
-    values = net.attributes(rgb(faces))
+    values = net.attributes([face.crop for face in faces])
     return {name: _in_frames(some, faces) if some.ndim == 3 else some for name, some in values.items()}
 
 
