@@ -1,4 +1,4 @@
-"""`fabnet` runs where only PyTorch, NumPy and OpenCV are installed."""
+"""`fabnet` runs where only PyTorch, NumPy, OpenCV and safetensors are installed."""
 
 import subprocess
 import sys
@@ -65,8 +65,8 @@ def run_with(distributions: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_all_of_fabnet_runs_with_torch_numpy_and_opencv_alone():
-    done = run_with(["torch", "numpy", "opencv-python"])
+def test_all_of_fabnet_runs_with_torch_numpy_opencv_and_safetensors_alone():
+    done = run_with(["torch", "numpy", "opencv-python", "safetensors"])
     assert done.returncode == 0, done.stderr
     modules = {path.stem for path in (ROOT / "fabnet").rglob("*.py")} - {"__init__"}
     lines = [line.rsplit(".", 1)[-1] for line in done.stdout.splitlines()]
