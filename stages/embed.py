@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from fabnet.modules import crops
+from fabnet.modules import crops, model_file
 from stages.runtime import command, progress, tables
 from stages.runtime.errors import Rejected
 from stages.runtime.params import EmbedParams
@@ -90,7 +90,7 @@ def run(
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
-    net, card = models.load(model)
+    method, description = models.load(model)
     device = models.device(params.device)
     checkpoints = models.checkpoints(model)
     stills = sorted([*detected, *boxed])
@@ -98,7 +98,7 @@ def run(
     for name in sorted(datasets):
         sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", params.frames_per_track)
     read = [
-        *(model / name for name in ("model.json", "encoder.safetensors")),
+        model / model_file.NAME,
         *checkpoints.values(),
         *(faces / name / "index.parquet" for name in stills),
         *(tracks / name / "index.parquet" for name in datasets),
@@ -107,10 +107,12 @@ def run(
     work = journals.folder(
         journal, "embed", out.name, params.model_dump_json(), *datasets, *(path.read_bytes() for path in read)
     )
-    rejects = _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, params)
+    encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
+    rejects = _embed_all(encoder, sources, work, params)
     followed = {name: sources[name] for name in params.followed}
     for step, weights in checkpoints.items():
-        encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
+        net = models.load(model, weights)[0].encoder
+        encoder = Encoder(net, device, description.size_px, step, f"checkpoints/{step:08d}/")
         rejects += _embed_all(encoder, followed, work, params)
     tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
     journals.move_into_place(work / "whole", out)

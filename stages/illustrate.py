@@ -118,7 +118,7 @@ def _rebuild(
     model: Path, sources: Sources, params: IllustrateParams, rejects: list[Reject], figure: str
 ) -> tuple[Tensor, Mix] | None:
     """Frames (R, F, 3, S, S) of test tracks, target first, and what the network makes of them; None without tracks."""
-    method, card = models.load_method(model)
+    method, description = models.load(model)
     network = cast(FAbNet, method.get_submodule("net"))
     frames = TrackSet.load(
         sources.tracks,
@@ -135,7 +135,7 @@ def _rebuild(
     rejects += [_reject(dataset, figure, reason) for dataset in sources.datasets if dataset not in there]
     if not test:
         return None
-    samples = _samples(frames, test, method.frames, card.size_px, params)
+    samples = _samples(frames, test, method.frames, description.size_px, params)
     with torch.inference_mode():
         return samples, network.mix(samples[:, 1:], samples[:, 0])
 

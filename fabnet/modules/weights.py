@@ -40,7 +40,7 @@ def read(file: BinaryIO, allow: Sequence[type] = ()) -> Any:
 def _safetensors(data: bytes) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(data)
-    except (SafetensorError, KeyError):  # KeyError: a type of numbers that PyTorch does not have
+    except (SafetensorError, KeyError, RuntimeError):  # the last two: a type of numbers that PyTorch does not have
         raise ValueError("it is a damaged safetensors file") from None
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fabnet.modules import model_file
 from fabnet.modules.method import Method
+from fabnet.modules.model_file import Description
 from fabnet.training import pairs, train
 from stages.runtime import plugins, progress, tables
 from stages.runtime.errors import UserError
@@ -109,7 +111,10 @@ def make(
     net = models.build(module, settings, seed=seed, size_px=params.size_px)
     before = _start(net, start, method) if start is not None else 0
     label = f"{method}-{seed}"
-    ingredients = [*_index_bytes(tracks, splits, datasets), *(_weight_bytes(start) if start else [])]
+    ingredients = [
+        *_index_bytes(tracks, splits, datasets),
+        *([(start / model_file.NAME).read_bytes()] if start else []),
+    ]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(settings), *datasets, *ingredients)
     history: list[dict[str, Any]] = []
     rejects: list[dict[str, str]] = []
@@ -125,41 +130,38 @@ def make(
             net.solve(batches.train(seed, 1))
         else:
             history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}", before=before)
-    card = models.ModelCard(
+    description = Description(
         method=method,
-        seed=seed,
-        size_px=params.size_px,
         settings=method_params,
-        trained_on=datasets if net.frames > 0 else [],
+        size_px=params.size_px,
+        dims=models.embedding_dims(net.cpu(), params.size_px),
+        seed=seed,
         steps=before + max((row["step"] for row in history), default=0),
+        trained_on=tuple(datasets) if net.frames > 0 else (),
     )
-    models.save(work / "whole", card, net)
+    models.save(work / "whole", description, net)
     tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
     tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
     journals.move_into_place(work / "whole", out)
     journals.forget(work)
-    log.info("%s %s: %d steps, %d rejects", stage, label, card.steps, len(rejects))
+    log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
 
 
 def _start(net: Method, start: Path, method: str) -> int:
     """Take over the weights of the model in `start`; returns the steps that it was trained for."""
-    trained, card = models.load_method(start)
+    trained, description = models.load(start)
     try:
         net.start_from(trained)
     except (NotImplementedError, ValueError) as error:
         reason = str(error) or "it does not continue another method"
         raise UserError(f"{method} cannot go on from {start}: {reason}") from None
-    return card.steps
+    return description.steps
 
 
 def _index_bytes(tracks: Path, splits: Path, datasets: list[str]) -> list[bytes]:
     """What the tables say; they name every frame by its digest, so they stand for the shards."""
     paths = [tracks / name / "index.parquet" for name in datasets] + [splits / f"{name}.parquet" for name in datasets]
     return [path.read_bytes() for path in paths if path.exists()]
-
-
-def _weight_bytes(model: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(model.glob("*.safetensors"))]
 
 
 def fit(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from model_samples import described
 from torch import Tensor, nn
 
 from fabnet.modules.encoder import Encoder
@@ -103,11 +104,10 @@ def test_a_picture_has_the_same_embedding_whatever_is_beside_it(name: str, size_
 @each_built
 def test_a_stored_encoder_gives_the_same_embeddings(name: str, tmp_path: Path):
     net = build(name, 32)
-    card = models.ModelCard(name, 0, 32, asdict(settings(name)), [], 0)
-    models.save(tmp_path, card, net)
+    models.save(tmp_path, described(name, asdict(settings(name))), net)
     frames = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
-        assert torch.equal(models.load(tmp_path)[0](frames), net.encoder.eval()(frames))
+        assert torch.equal(models.load(tmp_path)[0].encoder(frames), net.encoder.eval()(frames))
 
 
 @each_built

@@ -51,9 +51,9 @@ def run(root: Path, out: str = "out", **changes: Any) -> Path:
 
 
 def test_the_encoder_moves_on_and_the_sampler_is_held_with_its_statistics(tmp_path: Path):
-    start, _ = models.load_method(trained(tmp_path))
-    ended, card = models.load_method(run(tmp_path))
-    assert (card.method, card.trained_on, card.steps) == ("fabnet_sources", ["voxceleb1"], 9 + 6)
+    start, _ = models.load(trained(tmp_path))
+    ended, description = models.load(run(tmp_path))
+    assert (description.method, description.trained_on, description.steps) == ("fabnet_sources", ("voxceleb1",), 15)
     for key, value in start.net.sampler.state_dict().items():
         assert torch.equal(ended.net.sampler.state_dict()[key], value), key
     assert not torch.equal(ended.encoder[0].weight, start.encoder[0].weight)
@@ -62,7 +62,7 @@ def test_the_encoder_moves_on_and_the_sampler_is_held_with_its_statistics(tmp_pa
 
 
 def test_before_its_first_step_it_is_the_network_that_it_starts_from(tmp_path: Path):
-    start, _ = models.load_method(trained(tmp_path))
+    start, _ = models.load(trained(tmp_path))
     net = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=5, size_px=32)
     net.start_from(start)
     frames = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -124,5 +124,5 @@ def test_a_start_that_does_not_fit_is_told_in_one_sentence(
 
 def test_a_missing_start_is_told_with_what_to_run(tmp_path: Path):
     write_tracks(tmp_path)
-    with pytest.raises(UserError, match=r"model\.json is missing: run `dvc repro pretrain`"):
+    with pytest.raises(UserError, match=r"model\.safetensors is missing: run `dvc repro pretrain`"):
         run(tmp_path)

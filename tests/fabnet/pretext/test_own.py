@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from model_samples import described
 from torch import Tensor, nn
 
 from fabnet.pretext import own
@@ -101,9 +102,8 @@ def test_a_program_comes_back_out_of_a_model_folder(tmp_path: Path, kind: str):
     data = packed(network(), kind)
     settings = params(data, kind)
     net = own.supplied(settings, io.BytesIO(data))
-    models.save(tmp_path, models.ModelCard("own", 0, 32, vars(settings), [], 0), net)
-    assert torch.equal(embed(models.load(tmp_path)[0]), embed(net.encoder))
-    assert torch.equal(embed(models.load_method(tmp_path)[0].encoder), embed(net.encoder))
+    models.save(tmp_path, described("own", vars(settings)), net)
+    assert torch.equal(embed(models.load(tmp_path)[0].encoder), embed(net.encoder))
 
 
 @pytest.mark.parametrize("kind", KINDS)
