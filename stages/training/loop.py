@@ -6,6 +6,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def make(
     settings = plugins.settings(module, method_params, f"method.{method}")
     params = params.model_copy(update={name: getattr(settings, name) for name in OWN if hasattr(settings, name)})
     net = models.build(module, settings, seed=seed, size_px=params.size_px)
-    before = _start(net, start, method) if start is not None else 0
+    before = _start(module, net, start) if start is not None else 0
     label = f"{method}-{seed}"
     ingredients = [
         *_index_bytes(tracks, splits, datasets),
@@ -147,14 +148,16 @@ def make(
     log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
 
 
-def _start(net: Method, start: Path, method: str) -> int:
-    """Take over the weights of the model in `start`; returns the steps that it was trained for."""
+def _start(module: ModuleType, net: Method, start: Path) -> int:
+    """Copy the weights of the model in `start` into `net`; returns the steps of its training."""
     trained, description = models.load(start)
     try:
-        net.start_from(trained)
-    except (NotImplementedError, ValueError) as error:
-        reason = str(error) or "it does not continue another method"
-        raise UserError(f"{method} cannot go on from {start}: {reason}") from None
+        if not hasattr(module, "start_from"):
+            raise ValueError("it does not continue another method")
+        module.start_from(net, trained)
+    except ValueError as error:
+        name = module.__name__.rsplit(".", 1)[-1]
+        raise UserError(f"{name} cannot continue {start}: {error}") from None
     return description.steps
 
 

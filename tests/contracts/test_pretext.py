@@ -85,12 +85,6 @@ def test_a_method_with_a_weight_file_knows_how_to_read_it(name: str):
 
 
 @each_built
-def test_a_method_says_whether_it_continues_another_one(name: str):
-    starts = type(BUILT[name]).start_from is not Method.start_from
-    assert getattr(module(name), "CONTINUES", False) == starts
-
-
-@each_built
 @pytest.mark.parametrize("size_px", SIZES)
 def test_a_picture_has_the_same_embedding_whatever_is_beside_it(name: str, size_px: int):
     encoder = build(name, size_px).encoder.eval()

@@ -64,7 +64,7 @@ def test_the_encoder_moves_on_and_the_sampler_is_held_with_its_statistics(tmp_pa
 def test_before_its_first_step_it_is_the_network_that_it_starts_from(tmp_path: Path):
     start, _ = models.load(trained(tmp_path))
     net = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=5, size_px=32)
-    net.start_from(start)
+    fabnet_sources.start_from(net, start)
     frames = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     net.eval()
     with torch.inference_mode():
@@ -109,7 +109,7 @@ def test_a_track_that_is_too_short_for_its_sources_is_a_reject(tmp_path: Path):
 @pytest.mark.parametrize(
     ("start", "changes", "sentence"),
     [
-        ("random", {}, "fabnet_sources cannot go on from .*: it should start from a FAb-Net with one source frame"),
+        ("random", {}, "fabnet_sources cannot continue .*: it should start from a FAb-Net with one source frame"),
         ("fabnet", {"method_params": {**SOURCES, "width": 8}}, "a network of the same size_px, width and embedding"),
         ("fabnet", {"method": "fabnet", "method_params": METHOD_PARAMS}, "it does not continue another method"),
     ],

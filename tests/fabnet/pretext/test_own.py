@@ -184,8 +184,9 @@ def test_a_fixed_batch_or_another_size_is_told_in_one_clause():
         ({"name": "resnet18"}, "name should be that of a timm model if kind is timm, else empty, found 'resnet18'"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(changes: dict[str, Any], clause: str):
-    assert complaint(packed(network(), "torchscript"), "torchscript", **changes).startswith(clause)
+def test_settings_that_contradict_each_other_are_a_problem(changes: dict[str, Any], clause: str):
+    assert own.problem(params(b"", "torchscript")) is None
+    assert str(own.problem(params(b"", "torchscript", **changes))).startswith(clause)
 
 
 def test_without_timm_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
