@@ -1,8 +1,7 @@
 """Add the fitted probe heads and the face crop to the model file of every method, and write its model card.
 
-Reads: models, the probes' outputs, splits.
+Reads: models, metrics and probe heads, splits.
 Writes: <method>-<seed>/model.safetensors (see `fabnet.modules.model_file`), <method>-<seed>/README.md, rejects.
-Params: all, because every file holds the digest of the configuration.
 
 Retrieval probes have no head and are left out. An encoder of the user's own (`own`) is a reject: it may contain
 executable code, which a model file must not bring along.
@@ -31,8 +30,6 @@ from stages.training import models
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"params": "*"}
-
 BOX = "the smallest square around the box, edges at the nearest whole pixels, black outside the image"
 SCALING = "to crop_px by the mean of areas where it shrinks, linear where it grows; then bilinear, anti-aliased"
 
@@ -48,17 +45,17 @@ def run(
     results.check(metrics, params)
     work = journals.folder(journal, "package", out.name) / "whole"
     shutil.rmtree(work, ignore_errors=True)
-    rejects: list[dict[str, str]] = []
+    rejects = tables.Rejects("package")
     runs = results.expected_runs(params)
     for run in runs:
         if run.method == EXECUTABLE:
-            reason = "an encoder of your own may contain executable code: it is used from its own file"
-            rejects.append({"dataset": "", "key": run.folder, "stage": "package", "reason": reason})
+            kind, detail = "an encoder of your own may contain executable code", "it is used from its own file"
+            rejects.add("", run.folder, kind, detail)
             continue
         description = _pack(models / run.folder, metrics / run.folder, work / run.folder, params)
         card = model_card.render(description, params, splits=splits, metrics=metrics / run.folder)
         (work / run.folder / "README.md").write_text(card, encoding="utf-8")
-    tables.write_rejects(work / "rejects.parquet", rejects)
+    rejects.write(work / "rejects.parquet")
     journals.move_into_place(work, out)
     journals.forget(work.parent)
     log.info("package: %d models, %d rejects", len(runs) - len(rejects), len(rejects))
@@ -91,7 +88,7 @@ def _crop(params: DetectParams) -> Crop:
 def _heads(metrics: Path, params: Params) -> Iterator[tuple[HeadDescription, dict[str, Tensor]]]:
     """Every fitted probe head of one run with its weights, under names that are unique."""
     l2 = _chosen_l2(metrics)
-    tasks = [(dataset, task) for dataset in params.faces for task in sorted(params.dataset[dataset].tasks)]
+    tasks = [(dataset, task) for dataset in params.face_sets for task in sorted(params.dataset[dataset].tasks)]
     tasks = [task for task in tasks if task in l2]
     count = Counter(task for _, task in tasks)
     for dataset, task in tasks:
@@ -120,4 +117,4 @@ def _coordinates(count: int) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)
