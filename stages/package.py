@@ -1,6 +1,6 @@
 """Add the fitted probe heads and the face crop to the model file of every method, and write its model card.
 
-Reads: models, the probes' outputs, splits.
+Reads: models, metrics and probe heads, splits.
 Writes: <method>-<seed>/model.safetensors (see `fabnet.modules.model_file`), <method>-<seed>/README.md, rejects.
 
 Retrieval probes have no head and are left out. An encoder of the user's own (`own`) is a reject: it may contain
@@ -49,8 +49,8 @@ def run(
     runs = results.expected_runs(params)
     for run in runs:
         if run.method == EXECUTABLE:
-            detail = "it is used from its own file"
-            rejects.add("", run.folder, "an encoder of your own may contain executable code", detail)
+            kind, detail = "an encoder of your own may contain executable code", "it is used from its own file"
+            rejects.add("", run.folder, kind, detail)
             continue
         description = _pack(models / run.folder, metrics / run.folder, work / run.folder, params)
         card = model_card.render(description, params, splits=splits, metrics=metrics / run.folder)
