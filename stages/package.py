@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fabnet.inference import model_file
+from fabnet.inference.crop import Crop
 from fabnet.inference.loading import BROUGHT
-from fabnet.inference.model_file import Crop, Description, Head
+from fabnet.inference.model_file import Description, Head
 from fabnet.modules.method import Method
 from stages.reporting import model_card, results
 from stages.runtime import command, config, tables
@@ -33,9 +34,6 @@ from stages.training import models
 log = logging.getLogger(__name__)
 
 SECTIONS = {"params": "*"}
-
-BOX = "the smallest square around the box, edges at the nearest whole pixels, black outside the picture"
-SCALING = "to crop_px by the mean of areas where it shrinks, linear where it grows; then bilinear, anti-aliased"
 
 
 def run(
@@ -100,8 +98,6 @@ def _crop(params: DetectParams) -> Crop:
         min_score=params.min_score,
         margin_frac=0.0,
         crop_px=params.crop_px,
-        box=BOX,
-        scaling=SCALING,
     )
 
 

@@ -13,25 +13,12 @@ from typing import Any, BinaryIO
 
 from torch import Tensor, nn
 
+from fabnet.inference.crop import Crop
 from fabnet.modules import weights
 
 FORMAT = 1  # raised when the file changes in a way that older readers misunderstand
 NAME = "model.safetensors"
 KEY = "fabnet"  # of the description in the metadata
-
-
-@dataclass(frozen=True)
-class Crop:
-    """How a face was cut out of its picture: what is embedded has to be cut alike."""
-
-    detector: str  # module of stages/detectors
-    weights_sha256: str  # of the detector's weight file; empty if it needs none
-    upsample: tuple[int, ...]  # doublings of the picture before each pass
-    min_score: float  # below which a box is ignored, in the detector's own scale
-    margin_frac: float  # growth of the box on each side, as a fraction of the side
-    crop_px: int  # side of the crop
-    box: str  # what becomes of the found box, in words
-    scaling: str  # how the cut becomes `crop_px` wide, and then the network's input
 
 
 @dataclass(frozen=True)

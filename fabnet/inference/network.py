@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fabnet.inference import batches
 from fabnet.inference.batches import Pictures
-from fabnet.inference.model_file import Crop, Description, Head
+from fabnet.inference.crop import Crop
+from fabnet.inference.model_file import Description, Head
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet
 from fabnet.probe_head import Crops, FittedHead

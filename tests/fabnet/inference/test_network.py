@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 import fabnet
 from fabnet.inference import batches, model_file
-from fabnet.inference.model_file import Crop, Description, Head
+from fabnet.inference.crop import Crop
+from fabnet.inference.model_file import Description, Head
 from fabnet.modules.method import Method
 from fabnet.pretext import autoencoder, contrastive, fabnet_sources, pca, released, rotation, split_brain
 from fabnet.pretext import fabnet as single
