@@ -1,6 +1,7 @@
 """What all commands on one's own faces ask for: the trained network, and how faces are found."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,11 +18,11 @@ from stages.runtime.files import file_digest
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
+MAX_FPS = 1000
 MODEL = Path("data/packages/fabnet-0")  # of the first seed, as the stage `package` leaves it
 
 Device = Literal["auto", "cpu", "cuda"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
-Fps = Annotated[float | None, Parameter(validator=Number(gt=0, lte=1000))]
 Count = Annotated[int, Parameter(validator=Number(gt=0))]
 
 
@@ -44,6 +45,16 @@ class Options:
     "Take the largest face of each picture or frame alone."
     crops: Flag = False
     "The pictures are face crops already: look for no faces."
+
+
+def check_fps(fps: float | None) -> None:
+    """Make sure that some frames of a second are asked for, or all (None).
+
+    Raises:
+        UserError: not a number above 0, or more than MAX_FPS.
+    """
+    if fps is not None and not 0 < fps <= MAX_FPS:
+        raise UserError(f"--fps should be above 0 and at most {MAX_FPS} frames a second, found {fps:g}")
 
 
 def network(options: Options) -> "Network":
@@ -102,4 +113,6 @@ def _crop(crop: Crop, options: Options) -> Crop:
                         f"{crop.weights_sha256}, with which the model's faces were found: "
                         f"found {path or 'none'}")  # fmt: skip
     min_score = crop.min_score if options.min_score is None else options.min_score
+    if not math.isfinite(min_score):
+        raise UserError(f"--min-score should be a finite number, found {min_score}")
     return replace(crop, detector=options.detector or crop.detector, weights_sha256=digest, min_score=min_score)
