@@ -58,7 +58,7 @@ FULL_TURN, OUT_OF_RANGE, WITHOUT_POSE = 3, 5, 7  # numbers of the faces with a d
 
 @dataclass(frozen=True)
 class Params:
-    pictures: int  # number of images
+    images: int
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ Photo = tuple[bytes, tuple[int, int], list[AnnotatedFace]]  # JPEG, its width an
 
 def publish(folder: Path, params: Params, *, seed: int) -> None:
     """Write the release into the empty `folder`."""
-    count = params.pictures
+    count = params.images
     sessions = [range(start, min(start + IMAGES_PER_PERSON, count)) for start in range(0, count, IMAGES_PER_PERSON)]
     rendered = parallel.render_all(partial(_render_session, seed=seed), sessions, "synthetic aflw")
     photos = list(chain.from_iterable(rendered))

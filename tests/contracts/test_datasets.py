@@ -22,6 +22,7 @@ import pytest
 from releases import bring, in_parts, tar_gz, zip_bytes
 
 import stages.detectors
+from pipelines import profile
 from stages import crop, detect, index
 from stages.preparation import contact_sheets
 from stages.runtime import config, plugins, tables, workers
@@ -33,7 +34,7 @@ NAMES = plugins.names("stages.datasets")
 PARAMS = config.load(ROOT / "profiles" / "sample.yaml")
 TINY: dict[str, dict[str, Any]] = {
     "affectnet": {"training": 6, "validation": 4},
-    "aflw": {"pictures": 10},
+    "aflw": {"images": 10},
     "emotionet": {"automatic": 6, "manual": 4},
     "mafl": {"training": 3, "testing": 3},
     "voxceleb1": {"identities": 2, "tracks_per_identity": 2, "seconds": 0.8},
@@ -61,15 +62,15 @@ def test_an_empty_release_is_a_user_error(name, tmp_path):
 
 
 def test_no_profile_trains_on_celeba_since_mafl_is_part_of_it():
-    for path in sorted((ROOT / "profiles").glob("*.yaml")):
-        trained_on = config.load(path).tracks
+    for of in profile.names(ROOT / "profiles"):
+        trained_on = config.parsed(profile.text(of, ROOT / "profiles"), of).track_sets
         assert set(trained_on) <= {"voxceleb1", "voxceleb2"}
         assert not any("elebA" in (ROOT / "stages" / "datasets" / f"{name}.py").read_text() for name in trained_on)
 
 
 def run(name: str, release: Path, work: Path) -> tuple[set[str], list[dict[str, str]]]:
     """Keys of the items that the data set's own stage packs (tracks where there are tracks), and its rejects."""
-    stage: ModuleType = crop if name in PARAMS.tracks else detect if name in PARAMS.detected else index
+    stage: ModuleType = crop if name in PARAMS.track_sets else detect if name in PARAMS.detected_sets else index
     shutil.rmtree(work, ignore_errors=True)
     settings = {
         "crop": {"crop": PARAMS.crop, "geometry": PARAMS.dataset[name].crop},
@@ -111,7 +112,7 @@ def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         patch.setattr(stages.detectors.__spec__, "submodule_search_locations", stages.detectors.__path__)
         (folder / "release").mkdir()
         publisher = plugins.load("stages.synthetic", name)
-        settings = TINY.get(name, PARAMS.dataset[name].sample)
+        settings = TINY.get(name, PARAMS.dataset[name].synthetic)
         publisher.publish(folder / "release", publisher.Params(**settings), seed=3)
         packed, rejects = run(name, folder / "release", folder / "work")
         yield Intact(name, folder / "release", packed, rejects)
@@ -135,7 +136,7 @@ def check(intact: Intact, damaged: Path, *, by_key: bool = False) -> None:
 def check_rejects(intact: Intact, packed: set[str], rejects: list[dict[str, str]], *, by_key: bool) -> None:
     lost = intact.packed - packed
     further = [row for row in rejects if row not in intact.rejects]
-    assert all(row["reason"] for row in rejects)
+    assert all(row["kind"] for row in rejects)
     assert not lost or further, f"lost without a reject: {sorted(lost)}"
     if by_key:
         assert lost
@@ -228,7 +229,7 @@ MEDIA: dict[str, Callable[[bytes], bytes | None]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("how", MEDIA)
 def test_a_damaged_image_or_clip_is_a_reject_of_its_own(how, intact, tmp_path):
-    if how == "missing" and intact.name in PARAMS.tracks:
+    if how == "missing" and intact.name in PARAMS.track_sets:
         pytest.skip("only the archive itself lists its tracks")
     damaged, damage = intact.copy(tmp_path), MEDIA[how]
     if intact.name == "voxceleb1":

@@ -23,7 +23,7 @@ from stages.synthetic.renderer.layout import Array
 SEED = 11
 SMALL = {
     "affectnet": affectnet.Params(training=30, validation=16),
-    "aflw": aflw.Params(pictures=12),
+    "aflw": aflw.Params(images=12),
     "emotionet": emotionet.Params(automatic=8, manual=6),
     "mafl": mafl.Params(training=5, testing=4),
     "voxceleb1": voxceleb1.Params(identities=2, tracks_per_identity=3, seconds=0.7),
@@ -79,7 +79,7 @@ def test_no_archive_or_table_contains_the_time_of_writing(releases: Path):
 def test_the_reader_of_the_data_set_finds_every_item(name: str, releases: Path, tmp_path: Path):
     bring(name, releases / name, tmp_path / "raw")
     items = list(plugins.load("stages.datasets", name).read(tmp_path / "raw").items)
-    rejects = Counter(item.reason.split(":")[0] for item in items if hasattr(item, "reason"))
+    rejects = Counter(item.kind for item in items if hasattr(item, "kind"))
     expected = {
         "affectnet": {
             "labelled none": 2,
