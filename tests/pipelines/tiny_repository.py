@@ -57,10 +57,10 @@ cp raw/y solid.txt
 """
 
 
-def environment() -> dict[str, str]:
-    """Ours, with this Python as the `python` of stages that need the project."""
+def environment(*folders: Path) -> dict[str, str]:
+    """Ours, with this Python as the `python` of stages that import the project or modules in `folders`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *folders)))}
 
 
 def dvc(root: Path, *arguments: str) -> str:
