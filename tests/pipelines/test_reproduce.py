@@ -176,7 +176,7 @@ def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny,
     with (tiny / "output").open("w") as output:
         flow = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output)
         try:
-            assert until(lambda: len(sleepers("345678", flow)) == 2, 600)
+            assert until(lambda: len(sleepers()) == 2, 600)
             started = flow.children(recursive=True)
             flow.send_signal(signum)
             assert flow.wait(timeout=300) == status
