@@ -36,7 +36,7 @@ def write_report(root: Path) -> None:
         of = {"profile": "sample", "dataset": "w300", "task": "landmarks", "method": method, "metric": metric}
         for seed, target in ((None, "mean"), (0, "mean"), (None, "nose")):
             where = {"seed": seed, "target": target, "split": "test"}
-            rows.append(of | estimate | where | {"config_hash": f"c{shift}", "code_rev": "abc"})
+            rows.append(of | estimate | where | {"config_hash": f"c{shift}", "code_hash": "abc"})
     (root / REPORT).parent.mkdir(parents=True, exist_ok=True)
     tables.write(root / REPORT, tables.METRICS, rows, key=["method", "metric", "seed", "target"])
 
