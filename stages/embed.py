@@ -5,7 +5,6 @@ The encoders kept during training embed the data sets that are followed as well.
 Reads: a model folder, faces, tracks and their splits.
 Writes: <dataset>.parquet for every data set, checkpoints/<step>/<dataset>.parquet for those that are followed, all
     EMBEDDINGS with the encoder's steps in the metadata, and a rejects table.
-Params: detected, boxed, tracks, embed.
 """
 
 import logging
@@ -34,13 +33,11 @@ from stages.training import models
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"detected": "detected", "boxed": "boxed", "datasets": "tracks", "params": "embed"}
-
 BATCHES_AHEAD = 2  # read and decoded while the network works on another
 BATCHES_PER_UNIT = 16  # embedded, then recorded as done
 
 # One image of a finished unit: its embedding, or why it has none.
-PARTS = pa.schema([*tables.EMBEDDINGS, ("reason", pa.string())])
+PARTS = pa.schema([*tables.EMBEDDINGS, ("kind", pa.string()), ("detail", pa.string())])
 
 
 @dataclass
@@ -50,7 +47,7 @@ class Batch:
     unit: int
     ids: list[str] = field(default_factory=list[str])
     images: list[Tensor] = field(default_factory=list[Tensor])  # each (3, S, S) float32 in [0, 1]
-    lost: dict[str, str] = field(default_factory=dict[str, str])  # `sample_id` -> reason
+    lost: dict[str, Rejected] = field(default_factory=dict[str, Rejected])  # by `sample_id`
 
 
 @dataclass(frozen=True)
@@ -78,41 +75,38 @@ def run(
     track_splits: Path,
     out: Path,
     journal: Path = Path(".journal"),
-    detected: list[str],
-    boxed: list[str],
-    datasets: list[str],
-    params: EmbedParams,
+    face_sets: list[str],
+    track_sets: list[str],
+    embed: EmbedParams,
 ) -> None:
     """Write the embeddings of each data set in the order of `sample_id`; finished units survive a stop.
-
-    `datasets` are those of face tracks.
 
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
     net, card = models.load(model)
-    device = models.device(params.device)
+    device = models.device(embed.device)
     checkpoints = models.checkpoints(model)
-    stills = sorted([*detected, *boxed])
-    sources = {name: _pictures(faces / name) for name in stills}
-    for name in sorted(datasets):
-        sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", params.frames_per_track)
+    sources = {name: _pictures(faces / name) for name in sorted(face_sets)}
+    for name in sorted(track_sets):
+        sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", embed.frames_per_track)
     read = [
         *(model / name for name in ("model.json", "encoder.safetensors")),
         *checkpoints.values(),
-        *(faces / name / "index.parquet" for name in stills),
-        *(tracks / name / "index.parquet" for name in datasets),
-        *(track_splits / f"{name}.parquet" for name in datasets),
+        *(faces / name / "index.parquet" for name in sorted(face_sets)),
+        *(tracks / name / "index.parquet" for name in track_sets),
+        *(track_splits / f"{name}.parquet" for name in track_sets),
     ]
     work = journals.folder(
-        journal, "embed", out.name, params.model_dump_json(), *datasets, *(path.read_bytes() for path in read)
+        journal, "embed", out.name, embed.model_dump_json(), *track_sets, *(path.read_bytes() for path in read)
     )
-    rejects = _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, params)
-    followed = {name: sources[name] for name in params.followed}
+    rejects = tables.Rejects("embed")
+    _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, embed, rejects)
+    followed = {name: sources[name] for name in embed.followed}
     for step, weights in checkpoints.items():
         encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
-        rejects += _embed_all(encoder, followed, work, params)
-    tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
+        _embed_all(encoder, followed, work, embed, rejects)
+    rejects.write(work / "whole" / "rejects.parquet")
     journals.move_into_place(work / "whole", out)
     journals.forget(work)
 
@@ -140,22 +134,21 @@ def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
 
 
 def _embed_all(
-    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: EmbedParams
-) -> list[dict[str, str]]:
-    """Write the encoder's table of every source; returns the rejects."""
+    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: EmbedParams, rejects: tables.Rejects
+) -> None:
+    """Write the encoder's table of every source; images without an embedding are added to `rejects`."""
     encoder.net.to(encoder.device)
-    place, rejects = encoder.place, list[dict[str, str]]()
+    place = encoder.place
     for dataset, source in sources.items():
         parts = _embed_source(encoder, source, work / "units" / place / dataset, params.batch)
-        embedded = [part for part in parts if part["reason"] is None]
-        lost = [{"dataset": dataset, "key": place + part["sample_id"], "stage": "embed", "reason": part["reason"]}
-                for part in parts if part["reason"] is not None]  # fmt: skip
+        embedded = [part for part in parts if part["kind"] is None]
+        lost = [part for part in parts if part["kind"] is not None]
+        for part in lost:
+            rejects.add(dataset, place + part["sample_id"], part["kind"], part["detail"])
         path = work / "whole" / place / f"{dataset}.parquet"
         steps = {tables.STEPS: str(encoder.steps)}
         tables.write(path, tables.EMBEDDINGS, embedded, key=["sample_id"], metadata=steps)
         log.info("embed %s%s: %d images, %d rejects", place, dataset, len(embedded), len(lost))
-        rejects += lost
-    return rejects
 
 
 def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> list[dict[str, Any]]:
@@ -200,23 +193,24 @@ def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
             batch.images.append(future.result())
             batch.ids.append(sample_id)
         except Rejected as rejected:
-            batch.lost[sample_id] = str(rejected)
+            batch.lost[sample_id] = rejected
     return batch
 
 
 def _embed(encoder: Encoder, batch: Batch) -> Iterator[dict[str, Any]]:
     """PARTS rows of one batch."""
-    for sample_id, reason in batch.lost.items():
-        yield {"sample_id": sample_id, "embedding": None, "reason": reason}
+    for sample_id, rejected in batch.lost.items():
+        yield {"sample_id": sample_id, "kind": rejected.kind, "detail": rejected.detail}
     if not batch.images:
         return
     with torch.inference_mode():
         vectors = encoder.net(torch.stack(batch.images).to(encoder.device)).flatten(1).cpu().numpy()  # (B, D)
     for sample_id, vector in zip(batch.ids, vectors, strict=True):
-        is_finite = np.isfinite(vector).all()
-        reason = None if is_finite else "the embedding is not finite"
-        yield {"sample_id": sample_id, "embedding": vector if is_finite else None, "reason": reason}
+        if np.isfinite(vector).all():
+            yield {"sample_id": sample_id, "embedding": vector}
+        else:
+            yield {"sample_id": sample_id, "kind": "the embedding is not finite", "detail": ""}
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

@@ -16,27 +16,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stages.acquisition import digests, download, links, online, registry, subset, synthetic, unpack
+from stages.acquisition import digests, download, links, online, registry, rendered, subset, unpack
 from stages.acquisition.digests import DigestCache
 from stages.acquisition.listed_images import ListedImage
 from stages.releases.readers import MANIFEST, Reject
 from stages.runtime import command, plugins, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
-from stages.runtime.params import FetchParams, SampleParams
+from stages.runtime.params import FetchParams, SyntheticParams
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"sample": "sample", "settings": "dataset.{dataset}.sample", "fetch": "dataset.{dataset}.fetch"}
+SECTIONS = {"settings": "dataset.{dataset}.synthetic", "fetch": "dataset.{dataset}.fetch"}
 
 
 def run(
-    *,
     dataset: str,
+    *,
     out: Path,
     registries: Path = Path("data/registry"),
     journal: Path = Path(".journal"),
-    sample: SampleParams,
+    synthetic: SyntheticParams,
     settings: Mapping[str, Any],
     fetch: FetchParams,
 ) -> None:
@@ -47,8 +47,9 @@ def run(
     """
     work = journal / "fetch"
     cache = DigestCache(work / f"{dataset}.json")
-    of_sample = fetch.source == "sample"
-    release = synthetic.release("fetch", dataset, journal, settings, sample.seed) if of_sample else Path(fetch.folder)
+    release = Path(fetch.folder)
+    if fetch.source == "synthetic":
+        release = rendered.release("fetch", dataset, journal, settings, synthetic.seed)
     links.check_apart(release, out)
     (out / MANIFEST).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -65,8 +66,10 @@ def run(
     links.link(files, out)
     names = sorted(files)
     hashes = digests.sha256_of_all({name: out / name for name in names}, cache, f"fetch {dataset}")
-    rows = [{"dataset": dataset, "key": each.key, "stage": "fetch", "reason": each.reason} for each in rejects]
-    tables.write_rejects(out / "rejects.parquet", rows)
+    table = tables.Rejects("fetch")
+    for reject in rejects:
+        table.add(dataset, reject.key, reject.kind, reject.detail)
+    table.write(out / "rejects.parquet")
     replace_text(out / MANIFEST, _manifest(dataset, fetch.source, out, hashes))
     log.info("fetch %s: %d files, %d rejects", dataset, len(files), len(rejects))
 
@@ -124,4 +127,4 @@ def _manifest(dataset: str, source: str, out: Path, hashes: Mapping[str, str]) -
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

@@ -2,7 +2,6 @@
 
 Reads: models, what the probes wrote, splits.
 Writes: <method>-<seed>/model.safetensors (see `fabnet.inference.model_file`), <method>-<seed>/README.md, rejects.
-Params: all, because the configuration's digest stands in every file.
 
 Probes without a head, which ask neighbours in the training split, stay behind. An encoder of the user's own (`own`) is
 a reject: it may be a program, which nobody should get by loading a model file.
@@ -32,8 +31,6 @@ from stages.training import models
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"params": "*"}
-
 BOX = "the smallest square around the box, edges at the nearest whole pixels, black outside the picture"
 SCALING = "to crop_px by the mean of areas where it shrinks, linear where it grows; then bilinear, anti-aliased"
 
@@ -49,16 +46,15 @@ def run(
     results.check(metrics, params)
     work = journals.folder(journal, "package", out.name) / "whole"
     shutil.rmtree(work, ignore_errors=True)
-    rejects: list[dict[str, str]] = []
+    rejects = tables.Rejects("package")
     for each in results.expected_runs(params):
         if each.method == BROUGHT:
-            reason = "an encoder of your own may be a program: it is used from its own file"
-            rejects.append({"dataset": "", "key": each.folder, "stage": "package", "reason": reason})
+            rejects.add("", each.folder, "an encoder of your own may be a program", "it is used from its own file")
             continue
         description = _pack(models / each.folder, metrics / each.folder, work / each.folder, params)
         card = model_card.render(description, params, splits=splits, metrics=metrics / each.folder)
         (work / each.folder / "README.md").write_text(card, encoding="utf-8")
-    tables.write_rejects(work / "rejects.parquet", rejects)
+    rejects.write(work / "rejects.parquet")
     journals.move_into_place(work, out)
     journals.forget(work.parent)
     log.info("package: %d models, %d rejects", len(results.expected_runs(params)) - len(rejects), len(rejects))
@@ -108,7 +104,7 @@ def _crop(params: DetectParams) -> Crop:
 def _heads(metrics: Path, params: Params) -> Iterator[tuple[Head, dict[str, Tensor]]]:
     """Every fitted probe of one run with its weights, named so that no two have the same name."""
     strengths = _strengths(metrics)
-    tasks = [(dataset, task) for dataset in params.faces for task in sorted(params.dataset[dataset].tasks)]
+    tasks = [(dataset, task) for dataset in params.face_sets for task in sorted(params.dataset[dataset].tasks)]
     tasks = [task for task in tasks if task in strengths]
     count = Counter(task for _, task in tasks)
     for dataset, task in tasks:
@@ -137,4 +133,4 @@ def _coordinates(count: int) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

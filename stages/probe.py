@@ -6,7 +6,6 @@ kept during training, each with probes of its own, and from the validation split
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, curves.parquet,
     heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
-Params: seed, detected, boxed, tracks, embed.followed, probe, dataset.
 """
 
 import logging
@@ -27,15 +26,7 @@ from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {
-    "seed": "seed",
-    "detected": "detected",
-    "boxed": "boxed",
-    "tracks": "tracks",
-    "followed": "embed.followed",
-    "params": "probe",
-    "settings": "dataset",
-}
+SECTIONS = {"followed": "embed.followed"}
 
 
 @dataclass
@@ -47,7 +38,7 @@ class Findings:
     predictions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    rejects: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    rejects: tables.Rejects = field(default_factory=lambda: tables.Rejects("probe"))
 
 
 def run(
@@ -57,12 +48,11 @@ def run(
     splits: Path,
     out: Path,
     seed: int,
-    detected: list[str],
-    boxed: list[str],
-    tracks: list[str],
+    face_sets: list[str],
+    track_sets: list[str],
     followed: list[str],
-    params: ProbeParams,
-    settings: dict[str, DatasetParams],
+    probe: ProbeParams,
+    dataset: dict[str, DatasetParams],
 ) -> None:
     """Probe every task of every still-image data set, and the identities of every track data set.
 
@@ -70,26 +60,25 @@ def run(
         UserError: a split of a task has no usable image, or an index lacks the task's label.
     """
     findings = Findings()
-    bootstrap = Bootstrap(params.bootstrap, params.confidence, seed)
-    for dataset in sorted([*detected, *boxed]):
-        joined, steps = labelled.load(faces, splits, embeddings, dataset)
-        for task in _tasks(dataset, settings[dataset]):
-            images, rejects = labelled.usable(joined, task)
-            findings.rejects += rejects
-            probe = labelled.fit(images, task, params)
-            _record_sweep(probe, task, params, findings)
-            _record_test(probe, images, task, bootstrap, findings)
-            if dataset in followed:
-                _record_validation(probe, images, task, steps, findings)
-            findings.heads[f"{dataset}.{task.name}"] = probe
+    bootstrap = Bootstrap(probe.bootstrap, probe.confidence, seed)
+    for name in sorted(face_sets):
+        joined, steps = labelled.load(faces, splits, embeddings, name)
+        for task in _tasks(name, dataset[name]):
+            images = labelled.usable(joined, task, findings.rejects)
+            fitted = labelled.fit(images, task, probe)
+            _record_sweep(fitted, task, probe, findings)
+            _record_test(fitted, images, task, bootstrap, findings)
+            if name in followed:
+                _record_validation(fitted, images, task, steps, findings)
+            findings.heads[f"{name}.{task.name}"] = fitted
     for folder in sorted((embeddings / "checkpoints").glob("*")):
-        for dataset in followed:
-            joined, steps = labelled.load(faces, splits, folder, dataset)
-            for task in _tasks(dataset, settings[dataset]):
-                images, _ = labelled.usable(joined, task)  # the same rejects as above
-                _record_validation(labelled.fit(images, task, params), images, task, steps, findings)
-    for dataset in tracks:
-        _record_identities(embeddings, dataset, bootstrap, findings)
+        for name in followed:
+            joined, steps = labelled.load(faces, splits, folder, name)
+            for task in _tasks(name, dataset[name]):
+                images = labelled.usable(joined, task, findings.rejects)  # the same rejects as above
+                _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
+    for name in track_sets:
+        _record_identities(embeddings, name, bootstrap, findings)
     _write(out, findings)
 
 
@@ -130,7 +119,7 @@ def _record_validation(probe: Probe, images: Images, task: Task, steps: int, fin
     validated = labelled.predict(probe, images, "val", task)
     value = scores.mean(metric, validated)
     if np.isnan(value):
-        findings.rejects.append(task.reject(f"val/{steps:08d}", f"{metric} is undefined on the validation split"))
+        task.reject(findings.rejects, f"val/{steps:08d}", f"{metric} is undefined", "on the validation split")
         return
     row = {"dataset": task.dataset, "task": task.name, "metric": metric, "step": steps, "value": value}
     findings.curves.append({**row, "n": len(validated.truth)})
@@ -142,8 +131,8 @@ def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, fin
     task = TaskName(dataset, scores.IDENTITY)
     names, found = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.EMBEDDINGS))
     if not names:
-        reason = "the test split has one identity, or none with embedded frames of two videos"
-        findings.rejects.append(task.reject("test", reason))
+        detail = "the test split has one identity, or none with embedded frames of two videos"
+        task.reject(findings.rejects, "test", "too few identities", detail)
         return
     _record_predictions(found, names, [""] * len(names), task, findings)
     for score in scores.score(scores.IDENTITY_METRIC, [found], bootstrap):
@@ -160,8 +149,8 @@ def _record_predictions(
 
 def _record_score(score: Score, split: str, task: TaskName, findings: Findings) -> None:
     if np.isnan(score.value):
-        reason = f"{score.metric} is undefined: the images of the split are all of this class, or none is"
-        findings.rejects.append(task.reject(f"{split}/{score.target}", reason))
+        detail = "the images of the split are all of this class, or none is"
+        task.reject(findings.rejects, f"{split}/{score.target}", f"{score.metric} is undefined", detail)
         return
     findings.scores.append({"dataset": task.dataset, "task": task.name, "split": split, **asdict(score)})
     if score.target == scores.MEAN:
@@ -178,9 +167,9 @@ def _write(out: Path, findings: Findings) -> None:
     tables.write(out / "predictions.parquet", tables.PREDICTIONS, findings.predictions, key=[*of_task, "sample_id"])
     tables.write(out / "sweeps.parquet", tables.SWEEPS, findings.sweeps, key=[*of_task, "l2"])
     tables.write(out / "curves.parquet", tables.CURVES, findings.curves, key=[*of_task, "step"])
-    tables.write_rejects(out / "rejects.parquet", findings.rejects)
+    findings.rejects.write(out / "rejects.parquet")
     log.info("probe: %d scores, %d rejects", len(findings.scores), len(findings.rejects))
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

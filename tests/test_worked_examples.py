@@ -26,9 +26,9 @@ PARAMS = "params.yaml"
 # Little of the sample to train on, and nothing but the page's data set to judge.
 SMALL: dict[str, Any] = {
     "datasets": ["voxceleb1"],
-    "tracks": ["voxceleb1"],
-    "detected": [],
-    "boxed": [],
+    "track_sets": ["voxceleb1"],
+    "detected_sets": [],
+    "boxed_sets": [],
     "methods": ["random"],
     "pretrained": ["random"],
     "refined": [],
@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
     "pretrain": {"size_px": 32, "batch": 8, "epochs": 2, "draws_per_identity": 4, "val_samples": 8},
     "embed": {"followed": []},
     "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50},
-    "dataset": {"voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}}},
+    "dataset": {"voxceleb1": {"synthetic": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}}},
 }
 PICTURES = 60
 SIDE_PX = 96
@@ -133,7 +133,7 @@ def test_the_data_set_becomes_a_table_and_its_bad_rows_are_rejects(reproduced: P
     assert index["sample_id"].to_pylist() == [f"{number:03d}.png" for number in range(PICTURES)]
     assert index["smiling"].to_pylist() == [number % 2 for number in range(PICTURES)]
     rejects = tables.read(folder / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert [(row["key"], row["reason"].split(":")[0]) for row in rejects] == [
+    assert [(row["key"], row["kind"]) for row in rejects] == [
         ("../far.png", "unsafe name"), ("000.png", "box is damaged"), ("001.png", "unknown label"),
         ("gone.png", "no such picture"),
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.own.attributes import Values
 from pipelines.own.looking import Face
 from stages.storage.media import Image
-from stages.synthetic.studio.camera import Pose
+from stages.synthetic.renderer.camera import Pose
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network

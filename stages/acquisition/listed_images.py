@@ -1,6 +1,6 @@
 """Download images that a release lists by URL: the owner's copy first, then the original URL.
 
-Many old images have disappeared from the web; each of them is a reject with a reason. Permanent failures (no such file,
+Many old images have disappeared from the web; each of them is a reject. Permanent failures (no such file,
 not an image, an invalid URL) are kept in a journal, and a later run requests only the others.
 """
 
@@ -62,13 +62,14 @@ class _PermanentFailures:
         self._file.write("\n")  # ends a line that a killed run left incomplete
         self._lock = threading.Lock()
 
-    def reason(self, image: ListedImage) -> str | None:
-        urls, reason = self._failures.get(image.name, ((), None))
-        return reason if urls == image.urls else None
+    def detail(self, image: ListedImage) -> str | None:
+        """Why the image cannot be downloaded; None if it has not failed for good."""
+        urls, detail = self._failures.get(image.name, ((), None))
+        return detail if urls == image.urls else None
 
-    def add(self, image: ListedImage, reason: str) -> None:
+    def add(self, image: ListedImage, detail: str) -> None:
         with self._lock:
-            self._file.write(json.dumps([image.name, image.urls, reason]) + "\n")
+            self._file.write(json.dumps([image.name, image.urls, detail]) + "\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -90,8 +91,8 @@ class _Downloader:
         """None once the image is in the folder, otherwise why it is not."""
         if (self.folder / image.name).is_file():
             return None
-        if (reason := self.failures.reason(image)) is not None:
-            return Reject(image.name, reason)
+        if (detail := self.failures.detail(image)) is not None:
+            return Reject(image.name, "URL is dead", detail)
         errors: list[TransferError] = []
         for url in image.urls:
             try:
@@ -103,12 +104,11 @@ class _Downloader:
         return self._reject(image, errors)
 
     def _reject(self, image: ListedImage, errors: list[TransferError]) -> Reject:
-        reasons = "; ".join(dict.fromkeys(map(str, errors))) or "none is listed"
+        detail = "; ".join(dict.fromkeys(map(str, errors))) or "none is listed"
         if any(error.retryable for error in errors):
-            return Reject(image.name, f"URL does not respond: {reasons}")
-        reason = f"URL is dead: {reasons}"
-        self.failures.add(image, reason)
-        return Reject(image.name, reason)
+            return Reject(image.name, "URL does not respond", detail)
+        self.failures.add(image, detail)
+        return Reject(image.name, "URL is dead", detail)
 
     def _download(self, name: str, url: str) -> None:
         target = self.folder / name
@@ -158,7 +158,7 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
         return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            name, urls, reason = json.loads(line)
-            yield name, (tuple(urls), reason)
+            name, urls, detail = json.loads(line)
+            yield name, (tuple(urls), detail)
         except (ValueError, TypeError):
             continue  # the incomplete last line of a killed run

@@ -81,7 +81,7 @@ def _annotations(path: Path) -> Annotations:
             table_rows = rows.setdefault(table, {})
             for key, *values in connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid"):
                 if key in table_rows:
-                    repeated.append(Reject(_text(key), f"repeated: {table} holds another row of that key"))
+                    repeated.append(Reject(_text(key), "repeated", f"{table} holds another row of that key"))
                 else:
                     table_rows[key] = tuple(values)
         listed = _near_duplicates(connection)
@@ -109,7 +109,7 @@ def _items(annotations: Annotations, folder: str, names: dict[str, str]) -> Iter
         try:
             face = _face(annotations, face_id, image, folder, names)
         except Rejected as error:
-            yield Reject(f"{image}/{_text(face_id)}", str(error))
+            yield Reject(f"{image}/{_text(face_id)}", error.kind, error.detail)
             continue
         wrapped += any(abs(angle) > math.pi for angle in annotations.rows["FacePose"][face_id])
         yield face
@@ -120,15 +120,15 @@ def _items(annotations: Annotations, folder: str, names: dict[str, str]) -> Iter
 def _face(annotations: Annotations, face_id: Any, image: str, folder: str, names: dict[str, str]) -> Face:
     name = safe_path(image) if image else ""
     if folder + name not in names:
-        raise Rejected("no such picture: the database names it, the release does not hold it")
+        raise Rejected("no such picture", "the database names it, the release does not hold it")
     (file_id,) = annotations.rows["Faces"][face_id]
     _, *size = annotations.rows["FaceImages"][file_id]
     pose = annotations.rows["FacePose"].get(face_id)
     if pose is None:
-        raise Rejected("no pose: FacePose has no row of this face")
+        raise Rejected("no pose", "FacePose has no row of this face")
     rect = annotations.rows["FaceRect"].get(face_id)
     if rect is None:
-        raise Rejected("no annotated box: FaceRect has no row of this face")
+        raise Rejected("no annotated box", "FaceRect has no row of this face")
     return Face(
         sample_id=f"{name}/{_text(face_id)}",
         image=folder + name,
@@ -149,7 +149,7 @@ def wrap(angle: Any) -> float:
     """
     value = _number(angle)
     if value is None or abs(value) > 2 * math.pi:
-        raise Rejected(f"pose out of range: an angle of {printable(repr(angle))} rad")
+        raise Rejected("pose out of range", f"an angle of {printable(repr(angle))} rad")
     if value > math.pi:
         return value - 2 * math.pi
     return value + 2 * math.pi if value <= -math.pi else value
@@ -159,7 +159,7 @@ def _box(rect: Row) -> Box:
     """Corner and size as edges."""
     numbers = [value for cell in rect if (value := _number(cell)) is not None]
     if len(numbers) != 4 or min(numbers[2:]) <= 0:
-        raise Rejected(f"box is damaged: x, y, w, h are {printable(repr(rect))}")
+        raise Rejected("box is damaged", f"x, y, w, h are {printable(repr(rect))}")
     x, y, width, height = numbers
     return x, y, x + width, y + height
 

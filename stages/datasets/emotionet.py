@@ -126,7 +126,7 @@ def rows(path: Path) -> Iterator[Row | Reject]:
             continue
         yield _row(line, columns, f"{path.name}: line {count}")
     if not count:
-        yield Reject(path.name, "empty list: the file has no lines")
+        yield Reject(path.name, "empty list", "the file has no lines")
 
 
 def _rank(name: str) -> tuple[int, str, str]:
@@ -144,15 +144,15 @@ def _row(line: Sequence[str], columns: dict[int, int] | None, where: str) -> Row
     urls = tuple(cell for cell in line[:2] if "/" in cell)
     name = _name(urls)
     if name is None:
-        return Reject(where, "no picture name: neither of the first two cells is an address")
+        return Reject(where, "no picture name", "neither of the first two cells is an address")
     first = len(line) - UNITS  # column of unit 1, in a list without header
     if columns is None and first not in (1, 2):
-        return Reject(name, f"row of another length: {len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
+        return Reject(name, "row of another length", f"{len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
     if columns is None and not all(line):
-        return Reject(name, "row has an empty cell: a list without header has none, it may be cut off")
+        return Reject(name, "row has an empty cell", "a list without header has none, it may be cut off")
     columns = columns or {unit: first + unit - 1 for unit in range(1, UNITS + 1)}
     if len(line) <= max(columns.values()):
-        return Reject(name, f"row too short: {len(line)} cells, expected more than {max(columns.values())}")
+        return Reject(name, "row too short", f"{len(line)} cells, expected more than {max(columns.values())}")
     return _labelled(name, urls, {unit: line[column] for unit, column in columns.items()})
 
 
@@ -173,11 +173,11 @@ def _labelled(name: str, urls: tuple[str, ...], codes: Mapping[int, str]) -> Row
     for unit, code in codes.items():
         value = float(UNKNOWN) if code.lower() in ("", "nan", "none") else number(code)
         if value not in (0, 1, UNKNOWN):
-            return Reject(name, f"unknown annotation: expected 0, 1 or {UNKNOWN}, found {printable(code[:20])!r}")
+            return Reject(name, "unknown annotation", f"expected 0, 1 or {UNKNOWN}, found {printable(code[:20])!r}")
         units[unit] = None if value == UNKNOWN else int(value)
     labels = tuple(units[unit] for unit in ACTION_UNITS)
     if all(unit is None for unit in labels):
-        return Reject(name, "no annotation: none of the action units is known")
+        return Reject(name, "no annotation", "none of the action units is known")
     return Row(name, urls, labels)
 
 
@@ -187,7 +187,7 @@ def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str
             if isinstance(row, Reject):
                 yield row
             elif images + row.name not in names:
-                yield Reject(row.name, "no such picture: the list names it, the release does not hold it")
+                yield Reject(row.name, "no such picture", "the list names it, the release does not hold it")
             else:
                 yield Face(row.name, images + row.name, split, "", labels={"action_units": list(row.units)})
 

@@ -49,7 +49,7 @@ def read(raw: Path) -> Release[Track]:
     ]
     items = [*(_track(archive, info) for archive, info in clips), *rejects]
     present = {item.identity_id for item in items if isinstance(item, Track)}
-    items += [Reject(name, f"no tracks in the release: listed in {META}") for name in sorted(listed - present)]
+    items += [Reject(name, "no tracks in the release", f"listed in {META}") for name in sorted(listed - present)]
     if unlisted := sorted(present - listed):
         log.info("voxceleb2: %d identities are not in %s, such as %s", len(unlisted), META, unlisted[0])
     return Release(iter(items), len(items))
@@ -59,9 +59,9 @@ def _track(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Track | Reject:
     try:
         match = _CLIP.fullmatch(safe_path(info.filename))
     except Rejected as error:
-        return Reject(printable(info.filename), str(error))
+        return Reject(printable(info.filename), error.kind, error.detail)
     if match is None:
-        return Reject(info.filename, "not a clip: no mp4/<identity>/<video>/<utterance>.mp4")
+        return Reject(info.filename, "not a clip", "no mp4/<identity>/<video>/<utterance>.mp4")
     return Track(match["identity"], match["video"], match["track"], partial(_load, archive, info))
 
 

@@ -89,7 +89,7 @@ def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality
         yield _cut(face, media.read_file(raw / face.image), box_of, crop_px, jpeg_quality)
     except Rejected as error:
         owner_split = face.owner_split if isinstance(error, NoFace) else None
-        yield Reject(face.sample_id, str(error), face.image, face.box_xyxy_px, owner_split)
+        yield Reject(face.sample_id, error.kind, error.detail, face.image, face.box_xyxy_px, owner_split)
 
 
 def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Picture:
@@ -115,7 +115,7 @@ def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int
 def _check_size(face: Face, image: media.Image) -> None:
     height, width = image.shape[:2]
     if face.size_px not in (None, (width, height)):
-        raise Rejected(f"picture of another size: {width}x{height} px, its annotation is for {face.size_px}")
+        raise Rejected("picture of another size", f"{width}x{height} px, its annotation is for {face.size_px}")
 
 
 def _check_box(box: PixelBox, image: media.Image) -> None:

@@ -115,7 +115,7 @@ def _unique(items: Iterable[Item | Reject]) -> Iterator[Item | Reject]:
         repeated = not isinstance(item, Reject) and item.key in seen
         if not isinstance(item, Reject):
             seen.add(item.key)
-        yield Reject(item.key, "repeated: the release holds another of that name") if repeated else item
+        yield Reject(item.key, "repeated", "the release holds another of that name") if repeated else item
 
 
 def _prepared(
@@ -134,7 +134,7 @@ def _try(prepare: Callable[[Item], Ready], item: Item) -> Ready | Reject:
     try:
         return prepare(item)
     except Rejected as error:
-        return Reject(item.key, str(error))
+        return Reject(item.key, error.kind, error.detail)
 
 
 def _work(work: Work[Ready], unit: list[Ready | Reject]) -> list[Worked]:
@@ -151,7 +151,7 @@ def _work_on(work: Work[Ready], item: Ready) -> Worked:
             else:
                 pictures.append(result)
     except Rejected as error:
-        return [], [*rejects, Reject(item.key, str(error))]
+        return [], [*rejects, Reject(item.key, error.kind, error.detail)]
     return pictures, rejects
 
 
@@ -206,9 +206,11 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
         )
     index = index.sort_by("sample_id")
     tables.write(shards / "index.parquet", job.schema, index, key=["sample_id"], metadata=job.metadata)
-    rows = [{"dataset": job.dataset, "stage": job.stage, **asdict(reject)} for reject in rejects]
-    fetched = tables.read(job.raw / "rejects.parquet", tables.REJECTS).to_pylist()
-    tables.write_rejects(shards / "rejects.parquet", [*fetched, *rows])
+    table = tables.Rejects(job.stage)
+    table.include(job.raw / "rejects.parquet")
+    for reject in rejects:
+        table.add(job.dataset, reject.key, reject.kind, reject.detail)
+    table.write(shards / "rejects.parquet")
     if job.finish:
         job.finish(shards, index, rejects)
     journals.move_into_place(shards, job.out)
@@ -220,5 +222,5 @@ def _tell(job: Job, index: pa.Table, rejects: list[Reject]) -> None:
     log.info(
         "%s %s: %d pictures in %d shards, %d rejects", job.stage, job.dataset, index.num_rows, shards, len(rejects)
     )
-    for kind, count in sorted(Counter(reject.reason.split(":")[0] for reject in rejects).items()):
+    for kind, count in sorted(Counter(reject.kind for reject in rejects).items()):
         log.info("  %d x %s", count, kind)

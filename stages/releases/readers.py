@@ -17,20 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.boxes import Box
-from stages.runtime.errors import Rejected, UserError
+from stages.runtime.errors import Rejected, UserError, reason
 
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Reject:
-    """One thing of a release that cannot be used. A reason begins with a kind that many share, then a colon."""
+    """One thing of a release that cannot be used."""
 
     key: str
-    reason: str
+    kind: str  # a short fixed phrase that many rejects share
+    detail: str = ""
     image: str = ""  # path of the image within the release, if the reject is about one
     box_xyxy_px: Box | None = None  # annotated in that image
     owner_split: str | None = None  # of an image without a detected face; None for other rejects
+
+    @property
+    def reason(self) -> str:
+        """Kind and detail as they are printed."""
+        return reason(self.kind, self.detail)
 
 
 @dataclass(frozen=True)
@@ -108,9 +114,9 @@ def safe_path(name: str) -> str:
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts or path.parts[0][1:2] == ":":
-        raise Rejected("unsafe name: it leads out of the release")
+        raise Rejected("unsafe name", "it leads out of the release")
     if printable(name) != name or any(ord(letter) < 32 for letter in name):
-        raise Rejected("unreadable name: not UTF-8 or with control characters")
+        raise Rejected("unreadable name", "not UTF-8 or with control characters")
     return str(path)
 
 

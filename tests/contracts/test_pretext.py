@@ -78,20 +78,20 @@ def test_settings_are_a_plain_frozen_dataclass(name: str):
 
 
 @each
-def test_a_method_with_a_weight_file_knows_how_to_read_it(name: str):
+def test_a_method_with_a_weight_file_can_read_it(name: str):
     has_weights = {"weights", "weights_sha256"} <= set(module(name).Params.__dataclass_fields__)
     assert has_weights == callable(getattr(module(name), "supplied", None))
 
 
 @each_built
-def test_a_method_says_whether_it_continues_another_one(name: str):
+def test_a_method_declares_whether_it_continues_another_one(name: str):
     starts = type(BUILT[name]).start_from is not Method.start_from
     assert getattr(module(name), "CONTINUES", False) == starts
 
 
 @each_built
 @pytest.mark.parametrize("size_px", SIZES)
-def test_a_picture_has_the_same_embedding_whatever_is_beside_it(name: str, size_px: int):
+def test_an_image_has_the_same_embedding_in_every_batch(name: str, size_px: int):
     encoder = build(name, size_px).encoder.eval()
     frames = torch.rand(3, 3, size_px, size_px, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():

@@ -11,7 +11,7 @@ from stages import fetch
 from stages.acquisition import digests
 from stages.runtime import plugins, tables
 from stages.runtime.errors import UserError
-from stages.runtime.params import FetchParams, SampleParams
+from stages.runtime.params import FetchParams, SyntheticParams
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_dead_links_and_unreadable_names_are_rejects(tmp_path, release):
     put(release / "caf\udce9.jpg", "x")
     raw = bring("voxceleb1", release, tmp_path / "raw")
     rejects = tables.read(raw / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert [(row["key"], row["reason"].split(":")[0]) for row in rejects] == [
+    assert [(row["key"], row["kind"]) for row in rejects] == [
         ("caf\\udce9.jpg", "unreadable name"),
         ("dead.jpg", "unreadable file"),
     ]
@@ -167,9 +167,9 @@ def publish(tmp_path, words: int, seed: int = 1) -> list[dict]:
         dataset="made",
         out=tmp_path / "raw",
         journal=tmp_path / "journal",
-        sample=SampleParams(seed=seed),
+        synthetic=SyntheticParams(seed=seed),
         settings={"words": words},
-        fetch=FetchParams(source="sample", folder="unused"),
+        fetch=FetchParams(source="synthetic", folder="unused"),
     )
     return manifest(tmp_path / "raw")["files"]
 
@@ -195,12 +195,12 @@ def test_stopped_rendering_starts_over(tmp_path, publisher):
 
 
 def test_unknown_setting_of_a_publisher_raises_an_error(tmp_path, publisher):
-    with pytest.raises(UserError, match=r"dataset\.made\.sample"):
+    with pytest.raises(UserError, match=r"dataset\.made\.synthetic"):
         fetch.run(
             dataset="made",
             out=tmp_path / "raw",
             journal=tmp_path / "journal",
-            sample=SampleParams(seed=1),
+            synthetic=SyntheticParams(seed=1),
             settings={"word": 1},
-            fetch=FetchParams(source="sample", folder="unused"),
+            fetch=FetchParams(source="synthetic", folder="unused"),
         )

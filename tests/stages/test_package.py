@@ -127,7 +127,7 @@ def test_the_card_names_data_settings_metrics_with_intervals_and_limits(trained:
     assert "| width | 4 |" in card
     metrics = tables.read(trained / "metrics" / "fabnet-3" / "metrics.parquet", tables.SCORES).to_pylist()
     row = next(row for row in metrics if (row["metric"], row["target"]) == ("angle_error_deg", "mean"))
-    interval = f"{row['value']:.2f} | {row['ci_low']:.2f} to {row['ci_high']:.2f} | 8 |"
+    interval = f"{row['value']:.2f} | [{row['ci_low']:.2f}, {row['ci_high']:.2f}] | 8 |"
     assert f"| aflw | pose | mean absolute error, degrees ↓ | {interval}" in card
     assert "## Limits" in card
     assert "nothing about real faces" in card
@@ -155,7 +155,7 @@ def test_an_encoder_of_the_users_own_becomes_a_reject(tmp_path: Path):
     assert not packaged.make(tmp_path, own, settings).exists()
     rows = tables.read(tmp_path / "packages" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["stage"]) for row in rows] == [("own-3", "package")]
-    assert "may be a program" in rows[0]["reason"]
+    assert "may be a program" in rows[0]["kind"]
 
 
 def test_a_missing_probe_is_told_in_one_sentence(trained: Path, tmp_path: Path):

@@ -24,6 +24,7 @@ from pipelines.own import tabulate
 from stages import detect
 from stages.faces import detection
 from stages.runtime import tables, workers
+from stages.runtime.errors import reason
 from stages.storage.shards import Shards
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +45,8 @@ def embed(model):
 
 
 def lost(out: str = "faces.rejects.parquet") -> dict[str, str]:
-    return {row["key"]: row["reason"] for row in tables.read(Path(out), tables.REJECTS).to_pylist()}
+    rows = tables.read(Path(out), tables.REJECTS).to_pylist()
+    return {row["key"]: reason(row["kind"], row["detail"]) for row in rows}
 
 
 def test_embeddings_of_crops_are_those_of_the_embed_stage(tree, embed):
@@ -142,8 +144,8 @@ def test_what_cannot_be_used_is_a_reject_with_a_reason_and_the_rest_stays(embed,
     }
     found = lost()
     assert found.keys() == reasons.keys()
-    for source, reason in reasons.items():
-        assert found[source].startswith(reason)
+    for source, start in reasons.items():
+        assert found[source].startswith(start)
     assert "1 x no video stream (all/song.mp4)" in told.text
 
 

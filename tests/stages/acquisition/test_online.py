@@ -18,8 +18,8 @@ from stages.acquisition.retries import RetryPolicy
 from stages.releases import archives
 from stages.releases.readers import Track
 from stages.runtime import plugins, tables, workers
-from stages.runtime.errors import UserError
-from stages.runtime.params import FetchParams, SampleParams
+from stages.runtime.errors import UserError, reason
+from stages.runtime.params import FetchParams, SyntheticParams
 
 TINY = {
     "affectnet": {"training": 10, "validation": 8},
@@ -39,7 +39,7 @@ def run_fetch(dataset: str, tmp_path: Path, source: str = "http", **settings) ->
         out=tmp_path / "raw",
         registries=tmp_path / "registry",
         journal=tmp_path / "journal",
-        sample=SampleParams(seed=0),
+        synthetic=SyntheticParams(seed=0),
         settings={},
         fetch=FetchParams.model_validate({"source": source, "folder": str(tmp_path / "release"), **settings}),
     )
@@ -52,7 +52,7 @@ def write_registry(tmp_path: Path, dataset: str, *lines: str) -> None:
 
 def rejects(tmp_path: Path) -> list[tuple[str, str]]:
     rows = tables.read(tmp_path / "raw" / "rejects.parquet", tables.REJECTS).to_pylist()
-    return [(row["key"], row["reason"]) for row in rows]
+    return [(row["key"], reason(row["kind"], row["detail"])) for row in rows]
 
 
 @pytest.fixture

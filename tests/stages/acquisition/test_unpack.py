@@ -79,7 +79,7 @@ def test_second_file_of_the_same_name_is_a_reject(tmp_path):
     rejects = []
     result = unpack.unpack(files, tmp_path / "store", rejects)
     assert result["top/0/0.jpg"].read_bytes() == b"mine"
-    assert [(reject.key, reject.reason.split(":")[0]) for reject in rejects] == [("top/0/0.jpg", "file is there twice")]
+    assert [(reject.key, reject.kind) for reject in rejects] == [("top/0/0.jpg", "file is there twice")]
 
 
 def zip_link() -> bytes:

@@ -109,7 +109,7 @@ def test_box_is_cropped_unchanged_where_it_extends_beyond_the_image(tmp_path):
     assert row["pose_rad"] == pytest.approx(DEMO, abs=1e-6)
     assert row["group_id"] == "2/a.jpg"
     (reject,) = tables.read(tmp_path / "out" / "rejects.parquet").to_pylist()
-    assert reject["reason"] == "face box misses the picture"
+    assert reject["kind"] == "face box misses the picture"
 
 
 def test_angle_within_a_turn_is_wrapped_and_counted(tmp_path, caplog):
@@ -144,7 +144,7 @@ def test_missing_damaged_and_repeated_rows_are_rejects(tmp_path):
     database.close()
     found = items(folder, tmp_path / "raw")
     assert [item.sample_id for item in found if isinstance(item, Face)] == ["2/g.jpg/7"]
-    assert {item.key: item.reason.split(":")[0] for item in found if isinstance(item, Reject)} == {
+    assert {item.key: item.kind for item in found if isinstance(item, Reject)} == {
         "7": "repeated",
         "/6": "no such picture",
         "2/a.jpg/1": "no annotated box",

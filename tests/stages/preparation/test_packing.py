@@ -15,22 +15,23 @@ SCHEMA = tables.faces_schema({})
 
 def job(tmp_path) -> packing.Job:
     raw = tmp_path / "raw"
-    from_fetch = {"dataset": "made", "key": "gone", "stage": "fetch", "reason": "unreadable file"}
-    tables.write_rejects(raw / "rejects.parquet", [from_fetch])
+    from_fetch = tables.Rejects("fetch")
+    from_fetch.add("made", "gone", "unreadable file")
+    from_fetch.write(raw / "rejects.parquet")
     journal = tmp_path / "journal" / "index" / "made" / "1"
     return packing.Job("index", "made", SCHEMA, "images", 2, 1, raw, journal, tmp_path / "out")
 
 
 def release(count: int) -> Release[Face]:
     items: list[Face | Reject] = [Face(f"f{k}", "", "train", "") for k in range(count)]
-    items.insert(3, Reject("early", "lost: by the reader"))
+    items.insert(3, Reject("early", "lost", "by the reader"))
     return Release(iter(items), len(items))
 
 
 def paint(face: Face) -> Iterator[packing.Picture | Reject]:
     number = int(face.sample_id[1:])
     if number % 5 == 4:
-        raise Rejected("odd: as planned")
+        raise Rejected("odd", "as planned")
     row = {"sample_id": face.sample_id, "owner_split": face.owner_split, "subset": "", "crop_xyxy_px": [0, 0, 8, 8]}
     yield packing.picture(row, np.full((8, 8, 3), number, np.uint8), 95)
 

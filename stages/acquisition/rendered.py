@@ -1,0 +1,34 @@
+"""Synthetic releases in the owners' formats, rendered once for the same settings and code."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.runtime import plugins
+from stages.storage import journals
+
+log = logging.getLogger(__name__)
+
+_COMPLETE = "published"  # name of the file that marks a release as completely rendered
+
+
+def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any], seed: int) -> Path:
+    """Folder with the synthetic release; rendered now unless `stage` rendered it before.
+
+    Raises:
+        UserError: the data set has no publisher, or its settings are wrong.
+    """
+    module = plugins.load("stages.synthetic", dataset)
+    params = plugins.settings(module, settings, f"dataset.{dataset}.synthetic")
+    ingredients = json.dumps([dataset, dict(settings), seed], sort_keys=True)
+    folder = journals.folder(journal, stage, dataset, ingredients)
+    rendered = folder / "release"
+    if not (folder / _COMPLETE).exists():
+        journals.forget(folder)
+        rendered.mkdir(parents=True)
+        log.info("%s %s: rendering the synthetic release", stage, dataset)
+        module.publish(rendered, params, seed=seed)
+        (folder / _COMPLETE).touch()
+    return rendered
