@@ -7,7 +7,6 @@ replaces the target once size and digest are right.
 import logging
 import shutil
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -16,8 +15,9 @@ from typing import Literal, NamedTuple
 
 import httpx
 
-from stages.acquisition import registry, retries, transfer
+from stages.acquisition import partials, registry, retries, transfer
 from stages.acquisition.digests import DigestCache
+from stages.acquisition.meter import Meter
 from stages.acquisition.registry import Entry
 from stages.acquisition.retries import DigestError, HostLimits, RetryPolicy, StoppedError
 from stages.acquisition.transfer import Limits, TransferError
@@ -26,7 +26,6 @@ from stages.runtime.files import replace_text
 
 log = logging.getLogger(__name__)
 
-LOG_INTERVAL_S = 10.0
 RECORDED = ".recorded.txt"  # a registry of the sizes and digests of first downloads, beside the files
 DEFAULT_ALGORITHM = "sha256"
 POLICY = RetryPolicy()
@@ -90,43 +89,6 @@ def needed(entries: Sequence[Entry], folder: Path, cache: DigestCache) -> list[E
     return [entry for entry in entries if states[entry.name] != "current"]
 
 
-class Meter:
-    """Bytes that have arrived, logged every 10 seconds with rate and time left."""
-
-    def __init__(self, entries: Sequence[Entry], clock: Callable[[], float] = time.monotonic) -> None:
-        self._files = len(entries)
-        self._size = sum(entry.size or 0 for entry in entries)
-        self._clock = clock
-        self._done = self._bytes = 0
-        self._started = self._logged = clock()
-        self._lock = threading.Lock()
-
-    def add(self, count: int) -> None:
-        """Count bytes."""
-        with self._lock:
-            self._bytes += count
-            now = self._clock()
-            if now - self._logged >= LOG_INTERVAL_S:
-                self._logged = now
-                log.info("%s", self.line())
-
-    def file_done(self) -> None:
-        """Count a complete file."""
-        with self._lock:
-            self._done += 1
-
-    def line(self) -> str:
-        """One line such as `downloading: 2 of 9 files, 3.1 of 249.0 GB, 21.3 MB/s, 3:12 h left`."""
-        rate = self._bytes / max(self._clock() - self._started, 1e-9)
-        total = f" of {self._size / 1e9:.1f}" if self._size else ""
-        minutes = round((self._size - self._bytes) / rate / 60) if self._size > self._bytes > 0 else 0
-        eta = f", {minutes // 60}:{minutes % 60:02d} h left" if self._size > self._bytes > 0 else ""
-        return (
-            f"downloading: {self._done} of {self._files} files, {self._bytes / 1e9:.1f}{total} GB, "
-            f"{rate / 1e6:.1f} MB/s{eta}"
-        )
-
-
 class _Record:
     """Sizes and digests of first downloads, for files about which the registry leaves something open."""
 
@@ -176,7 +138,7 @@ class _Downloader:
 
     def _download(self, entry: Entry) -> Entry:
         """The entry with the file's size and digest."""
-        partial = _partial(self.folder / entry.name)
+        partial = partials.beside(self.folder / entry.name)
         complete = retries.retry(lambda: self._attempt(entry, partial), partial, self.policy, self.stop)
         self.meter.file_done()
         return complete
@@ -188,10 +150,10 @@ class _Downloader:
             transfer.attempt(self.client, url, partial, limits, login=login, on_bytes=self._count)
         digest = _digest(entry, partial, self.cache)
         if entry.digest not in ("", digest):
-            transfer.discard(partial)
+            partials.discard(partial)
             raise DigestError(f"wrong content: expected {entry.digest}, found {digest}", retryable=True)
         partial.replace(target)
-        transfer.discard(partial)
+        partials.discard(partial)
         return replace(entry, size=target.stat().st_size, digest=digest)
 
     def _count(self, count: int) -> None:
@@ -210,13 +172,9 @@ def _digest(entry: Entry, path: Path, cache: DigestCache) -> str:
     return f"{algorithm}:{cache.digest(entry.name, path, algorithm)}"
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
 def _check_disk_space(missing: Sequence[Entry], folder: Path) -> None:
-    partials = [_partial(folder / entry.name) for entry in missing]
-    present = sum(path.stat().st_size for path in partials if path.exists())
+    files = [partials.beside(folder / entry.name) for entry in missing]
+    present = sum(path.stat().st_size for path in files if path.exists())
     required = sum(entry.size or 0 for entry in missing) - present
     free = shutil.disk_usage(folder).free
     if required > free:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import httpx
 
-from stages.acquisition import retries, transfer
+from stages.acquisition import partials, retries, transfer
 from stages.acquisition.hosts import server
 from stages.acquisition.retries import HostLimits, RetryPolicy, StoppedError
 from stages.acquisition.transfer import Limits, TransferError
@@ -112,13 +112,13 @@ class _Downloader:
 
     def _download(self, name: str, url: str) -> None:
         target = self.folder / name
-        partial = target.with_name(f".{target.name}.partial")
-        transfer.discard(partial)  # it may come from another URL
+        partial = partials.beside(target)
+        partials.discard(partial)  # it may come from another URL
         try:
             retries.retry(lambda: self._attempt(url, partial), partial, self.policy, self.stop)
             partial.replace(target)
         finally:
-            transfer.discard(partial)
+            partials.discard(partial)
 
     def _attempt(self, url: str, partial: Path) -> None:
         host = server(url)

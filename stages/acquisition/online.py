@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from stages.acquisition import download, hosts, listed_images, registry, remote_zip, retries, transfer
+from stages.acquisition import download, hosts, listed_images, partials, registry, remote_zip, retries, transfer
 from stages.acquisition.digests import DigestCache
 from stages.acquisition.download import Source
 from stages.acquisition.listed_images import ListedImage
@@ -38,7 +38,7 @@ def entries(dataset: str, committed: Path, environment: Mapping[str, str], work:
     if mirror is None:
         return registry.read(committed)
     copy = work / f"{dataset}.registry.txt"
-    transfer.discard(copy)
+    partials.discard(copy)
     url = mirror.url(INDEX)
     with transfer.client() as client:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from stages.acquisition import retries, transfer
+from stages.acquisition import partials, retries, transfer
 from stages.acquisition.download import POLICY, Source
 from stages.releases.joined import Joined
 from stages.runtime import progress
@@ -68,7 +68,7 @@ def _members(archive: zipfile.ZipFile, identities: Sequence[str]) -> dict[str, l
 
 def _copy(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], target: Path) -> None:
     """Write a whole ZIP of `members` without compression, or nothing; reading checks their checksums."""
-    unfinished = target.with_name(f".{target.name}.partial")
+    unfinished = partials.beside(target)
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as copy:
             for info in members:

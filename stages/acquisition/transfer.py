@@ -1,10 +1,8 @@
 """One attempt to download one URL into one file; it resumes an earlier attempt.
 
-The partial file has a note beside it with the ETag and length of the file that it belongs to. An attempt appends to it
-only if the server still offers the same file, and starts over otherwise.
+An attempt appends to the partial file only if the server still offers the same file, and starts over otherwise.
 """
 
-import json
 import logging
 import re
 import ssl
@@ -19,6 +17,7 @@ from typing import Any
 import httpx
 
 from stages.acquisition.hosts import server, without_secrets
+from stages.acquisition.partials import Partial
 
 CONNECT_S = 20.0
 STALL_S = 60.0  # without a single byte
@@ -88,8 +87,8 @@ def attempt(
     """
     if not server(url):
         raise TransferError("not a valid URL", retryable=False)
-    partial = _Partial(path)
-    if partial.size and partial.size == partial.length:
+    partial = Partial(path)
+    if partial.is_complete:
         return
     auth = httpx.BasicAuth(*login) if login else None
     try:
@@ -123,51 +122,7 @@ def read_range(
     return data, int(match[2])
 
 
-def discard(partial: Path) -> None:
-    """Remove a partial file and its note."""
-    partial.unlink(missing_ok=True)
-    _note_of(partial).unlink(missing_ok=True)
-
-
-class _Partial:
-    """The partial file of an earlier attempt, and the note on the file that it belongs to."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._note = _note_of(path)
-        self.etag, self.length = self._read_note()
-        self.size = path.stat().st_size if path.exists() else 0
-        if not (self.etag or self.length):
-            self.size = 0  # without ETag or length a partial file cannot be resumed
-
-    def request_headers(self) -> dict[str, str]:
-        if not self.size:
-            return {}
-        condition = {"If-Range": self.etag} if self.etag.startswith('"') else {}
-        return {"Range": f"bytes={self.size}-", **condition}
-
-    def start(self, etag: str, length: int | None) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_bytes(b"")
-        self._note.write_text(json.dumps([etag, length]), encoding="utf-8")
-        self.etag, self.length, self.size = etag, length, 0
-
-    def discard(self) -> None:
-        discard(self.path)
-
-    def _read_note(self) -> tuple[str, int | None]:
-        try:
-            etag, length = json.loads(self._note.read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError):
-            return "", None
-        return etag, length
-
-
-def _note_of(partial: Path) -> Path:
-    return partial.with_name(f"{partial.name}.note")
-
-
-def _check_status(response: httpx.Response, partial: _Partial | None) -> None:
+def _check_status(response: httpx.Response, partial: Partial | None) -> None:
     status = response.status_code
     if status in (200, 206):
         return
@@ -194,7 +149,7 @@ def _retry_after(text: str) -> float | None:
     return None
 
 
-def _receive(response: httpx.Response, partial: _Partial, limits: Limits, on_bytes: Callable[[int], None]) -> None:
+def _receive(response: httpx.Response, partial: Partial, limits: Limits, on_bytes: Callable[[int], None]) -> None:
     length = _start_or_resume(response, partial)
     if length is not None:
         _check_length(length, partial, limits)
@@ -212,7 +167,7 @@ def _receive(response: httpx.Response, partial: _Partial, limits: Limits, on_byt
     _check_complete(partial, length, limits)
 
 
-def _start_or_resume(response: httpx.Response, partial: _Partial) -> int | None:
+def _start_or_resume(response: httpx.Response, partial: Partial) -> int | None:
     """The length of the whole file, if the server sends it. Afterwards the body is to be appended to `partial`."""
     etag = response.headers.get("ETag", "") or response.headers.get("Last-Modified", "")
     if response.status_code == 200:
@@ -227,7 +182,7 @@ def _start_or_resume(response: httpx.Response, partial: _Partial) -> int | None:
     return int(match[2])
 
 
-def _check_length(length: int, partial: _Partial, limits: Limits) -> None:
+def _check_length(length: int, partial: Partial, limits: Limits) -> None:
     if length > limits.max_bytes:
         partial.discard()
         raise TransferError(f"too large: {length} bytes, expected at most {limits.max_bytes}", retryable=False)
@@ -236,7 +191,7 @@ def _check_length(length: int, partial: _Partial, limits: Limits) -> None:
         raise TransferError(f"wrong length: expected {limits.size} bytes, the server has {length}", retryable=True)
 
 
-def _check_limits(partial: _Partial, limits: Limits, seconds: float) -> None:
+def _check_limits(partial: Partial, limits: Limits, seconds: float) -> None:
     max_bytes = limits.max_bytes if limits.size is None else limits.size
     if partial.size > max_bytes:
         partial.discard()
@@ -245,13 +200,13 @@ def _check_limits(partial: _Partial, limits: Limits, seconds: float) -> None:
         raise SlowError(f"too slow: not complete after {limits.max_s:.0f} s", retryable=True)
 
 
-def _check_complete(partial: _Partial, length: int | None, limits: Limits) -> None:
+def _check_complete(partial: Partial, length: int | None, limits: Limits) -> None:
     expected = limits.size if limits.size is not None else length
     if expected is not None and partial.size != expected:
         raise TransferError(f"cut off after {partial.size} of {expected} bytes", retryable=True)
 
 
-def _html_error(partial: _Partial) -> TransferError:
+def _html_error(partial: Partial) -> TransferError:
     partial.discard()
     return TransferError("an HTML page instead of the file: the URL, key or login is wrong", retryable=False)
 

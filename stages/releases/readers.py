@@ -128,10 +128,10 @@ def nearest(names: Iterable[str], wanted: str) -> str | None:
 
 
 def required(raw: Path, names: Iterable[str], wanted: str, expected: str) -> str:
-    """`nearest`, for what the release in `raw` cannot do without; `expected` is the data set's EXPECTED.
+    """`nearest`, for a file or folder that the release in `raw` must contain; `expected` is the data set's EXPECTED.
 
     Raises:
-        UserError: the release does not hold it.
+        UserError: it is missing.
     """
     name = nearest(names, wanted)
     if name is None:
@@ -140,7 +140,7 @@ def required(raw: Path, names: Iterable[str], wanted: str, expected: str) -> str
 
 
 def incomplete(raw: Path, expected: str, missing: str) -> UserError:
-    """The error about a release that lacks something it cannot do without."""
+    """The error about a release in which a file or folder is missing."""
     return UserError(f"{raw} should hold {expected}: found no {missing}")
 
 

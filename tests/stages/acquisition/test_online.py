@@ -23,7 +23,7 @@ from stages.runtime.params import FetchParams, SyntheticParams
 
 TINY = {
     "affectnet": {"training": 10, "validation": 8},
-    "aflw": {"pictures": 2},
+    "aflw": {"images": 2},
     "emotionet": {"automatic": 2, "manual": 2},
     "mafl": {"training": 1, "testing": 1},
     "voxceleb1": {"identities": 1, "tracks_per_identity": 1, "seconds": 0.8},
