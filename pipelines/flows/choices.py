@@ -18,6 +18,7 @@ from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 from pipelines.profile import profile_file
 from stages.runtime import config
 from stages.runtime.errors import UserError
+from stages.runtime.files import replace_text
 from stages.runtime.params import Params
 
 NAME = re.compile(r"(?!true$|false$|null$)[a-z][a-z0-9_]*")  # YAML takes it for the text that it is
@@ -53,9 +54,7 @@ def write(choice: Choice, params: Path, profiles: Path) -> str:
     config.check_plugins(config.parsed(text, params.name))
     if text == before:
         return ""
-    partial = params.with_name(f".{params.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(params)
+    replace_text(params, text)
     return "".join(difflib.unified_diff(_lines(before), _lines(text), "params.yaml before", "params.yaml now", n=0))
 
 

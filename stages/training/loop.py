@@ -16,6 +16,7 @@ from fabnet.modules.method import Method
 from fabnet.training import pairs, train
 from stages.runtime import plugins, progress, tables
 from stages.runtime.errors import UserError
+from stages.runtime.files import whole
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
 from stages.training import models
@@ -204,9 +205,8 @@ def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
 
 def record(trainer: train.Trainer, history: list[dict[str, Any]], journal: Path) -> None:
     """Save the state of training in one step."""
-    journal.mkdir(parents=True, exist_ok=True)
-    torch.save({"trainer": trainer.state(), "history": history}, journal / ".state.partial")
-    (journal / ".state.partial").replace(journal / "state.pt")
+    with whole(journal / "state.pt") as path:
+        torch.save({"trainer": trainer.state(), "history": history}, path)
 
 
 def restore(trainer: train.Trainer, journal: Path) -> list[dict[str, Any]]:

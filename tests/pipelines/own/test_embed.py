@@ -52,7 +52,7 @@ def lost(out: str = "faces.rejects.parquet") -> dict[str, str]:
 def test_embeddings_of_crops_are_those_of_the_embed_stage(tree, embed):
     index = tables.read(tree / "faces" / "affectnet" / "index.parquet").sort_by("sample_id").to_pylist()
     with Shards(tree / "faces" / "affectnet") as shards:
-        for row, part in zip(index, packaged.PARTS, strict=True):
+        for row, part in zip(index, packaged.SPLITS, strict=True):
             if part == "test":
                 Path("crops").mkdir(exist_ok=True)
                 data = shards.read(row["shard"], row["offset"], row["size"])
@@ -60,7 +60,7 @@ def test_embeddings_of_crops_are_those_of_the_embed_stage(tree, embed):
     stage = tables.read(tree / "embeddings" / "fabnet-3" / "affectnet.parquet", tables.EMBEDDINGS).to_pylist()
     expected = {f"crops/{row['sample_id']}.jpg": row["embedding"] for row in stage}
     found = embed("crops", "--crops")
-    assert len(found) == packaged.PARTS.count("test")
+    assert len(found) == packaged.SPLITS.count("test")
     for row in found:
         assert row["embedding"] == pytest.approx(expected[row["source"]], abs=1e-5)
         assert row["score"] is None
@@ -189,7 +189,7 @@ def test_a_stopped_run_goes_on_behind_its_finished_parts_and_writes_the_same_byt
     embed(*names)
     assert written == ["00000000.parquet", "00000001.parquet", "00000002.parquet"]
     assert Path("faces.parquet").read_bytes() == Path("whole.parquet").read_bytes()
-    assert not Path(".faces.parquet.partial").exists()
+    assert not Path(".faces.parquet.parts").exists()
 
 
 def test_a_changed_file_is_not_taken_up_from_a_stopped_run(embed, model, monkeypatch):
@@ -226,8 +226,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_table(model, tmp_path):
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_table(model, capsys):
     picture(Path("face.png"), drawn_faces(320, 240, FACE))
-    Path(".faces.parquet.partial").mkdir()
-    Path(".faces.parquet.partial", "whole.parquet").symlink_to("/dev/full")
+    Path(".faces.parquet.partial").symlink_to("/dev/full")
     assert fabnet("embed", "face.png", "--model", model) == 1
     assert capsys.readouterr().err.startswith("error: the disk is full; ")
     assert not Path("faces.parquet").exists()
