@@ -108,14 +108,13 @@ def run(
         journal, "embed", out.name, params.model_dump_json(), *datasets, *(path.read_bytes() for path in read)
     )
     rejects = tables.Rejects("embed")
-    _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, params, rejects)
-    followed = {name: sources[name] for name in params.followed}
-    for step, weights in checkpoints.items():
-        encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
-        _embed_all(encoder, followed, work, params, rejects)
-    rejects.write(work / "whole" / "rejects.parquet")
-    journals.move_into_place(work / "whole", out)
-    journals.forget(work)
+    with journals.unfinished(work, out) as whole:
+        _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, params, rejects)
+        followed = {name: sources[name] for name in params.followed}
+        for step, weights in checkpoints.items():
+            encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
+            _embed_all(encoder, followed, work, params, rejects)
+        rejects.write(whole / "rejects.parquet")
 
 
 def _pictures(folder: Path) -> Source:
@@ -141,7 +140,11 @@ def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
 
 
 def _embed_all(
-    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: EmbedParams, rejects: tables.Rejects
+    encoder: Encoder,
+    sources: Mapping[str, Source],
+    work: Path,
+    params: EmbedParams,
+    rejects: tables.Rejects,
 ) -> None:
     """Write the encoder's table of every source; images without an embedding are added to `rejects`."""
     encoder.net.to(encoder.device)
@@ -152,7 +155,7 @@ def _embed_all(
         lost = [part for part in parts if part["kind"] is not None]
         for part in lost:
             rejects.add(dataset, place + part["sample_id"], part["kind"], part["detail"])
-        path = work / "whole" / place / f"{dataset}.parquet"
+        path = work / journals.WHOLE / place / f"{dataset}.parquet"
         steps = {tables.STEPS: str(encoder.steps)}
         tables.write(path, tables.EMBEDDINGS, embedded, key=["sample_id"], metadata=steps)
         log.info("embed %s%s: %d images, %d rejects", place, dataset, len(embedded), len(lost))

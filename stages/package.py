@@ -47,19 +47,18 @@ def run(
         UserError: what is there is not what the parameters ask for, or cannot be read.
     """
     results.check(metrics, params)
-    work = journals.folder(journal, "package", out.name) / "whole"
+    work = journals.folder(journal, "package", out.name)
     shutil.rmtree(work, ignore_errors=True)
     rejects = tables.Rejects("package")
-    for each in results.expected_runs(params):
-        if each.method == BROUGHT:
-            rejects.add("", each.folder, "an encoder of your own may be a program", "it is used from its own file")
-            continue
-        description = _pack(models / each.folder, metrics / each.folder, work / each.folder, params)
-        card = model_card.render(description, params, splits=splits, metrics=metrics / each.folder)
-        (work / each.folder / "README.md").write_text(card, encoding="utf-8")
-    rejects.write(work / "rejects.parquet")
-    journals.move_into_place(work, out)
-    journals.forget(work.parent)
+    with journals.unfinished(work, out) as whole:
+        for each in results.expected_runs(params):
+            if each.method == BROUGHT:
+                rejects.add("", each.folder, "an encoder of your own may be a program", "it is used from its own file")
+                continue
+            description = _pack(models / each.folder, metrics / each.folder, whole / each.folder, params)
+            card = model_card.render(description, params, splits=splits, metrics=metrics / each.folder)
+            (whole / each.folder / "README.md").write_text(card, encoding="utf-8")
+        rejects.write(whole / "rejects.parquet")
     log.info("package: %d models, %d rejects", len(results.expected_runs(params)) - len(rejects), len(rejects))
 
 

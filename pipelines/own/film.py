@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.own.sound import END_S, Play, sound
 from pipelines.own.videos import address
-from stages.runtime.files import whole
+from stages.runtime import files
 from stages.storage.media import Image
 
 TICKS = 90_000  # a second
@@ -29,7 +29,7 @@ def film(out: Path, width_px: int, height_px: int, fps: float, *, sound_of: Path
 
     The sound of the video `sound_of` comes along, if it has any.
     """
-    with whole(out) as partial, av.open(address(partial), "w", format="mp4") as container:
+    with files.whole(out) as partial, av.open(address(partial), "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=H264)
         stream.width, stream.height = width_px // 2 * 2, height_px // 2 * 2
         stream.pix_fmt = "yuv420p"

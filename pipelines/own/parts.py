@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.runtime import tables
-from stages.runtime.files import whole
+from stages.runtime import files, tables
 
 PLACE = ("place", pa.int32())  # of the source among all: what rows are sorted by, left out of the joined table
 
@@ -51,7 +50,7 @@ def lost(paths: Iterable[Path]) -> list[Lost]:
 
 def join(paths: Iterable[Path], out: Path, schema: pa.Schema) -> None:
     """Write the table whole or not at all, with its metadata and one row group for each part that has rows."""
-    with whole(out) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with files.whole(out) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         for path in paths:
             table = pq.read_table(path, columns=schema.names)
             if table.num_rows:

@@ -14,9 +14,8 @@ import httpx
 from stages.acquisition import retries, transfer
 from stages.acquisition.download import MANNERS, Source
 from stages.releases.joined import Joined
-from stages.runtime import progress
+from stages.runtime import files, progress
 from stages.runtime.errors import UserError
-from stages.runtime.files import whole
 
 _AHEAD_BYTES = 2**22  # asked for at a time: several members of one identity
 
@@ -68,7 +67,7 @@ def _chosen(archive: zipfile.ZipFile, identities: Sequence[str]) -> list[tuple[s
 def _copy(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], target: Path) -> None:
     """A ZIP of `members` without compression, there whole or not at all; checksums are checked on the way."""
     try:
-        with whole(target) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as copy:
+        with files.whole(target) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as copy:
             for info in members:
                 place = zipfile.ZipInfo(info.filename, info.date_time)
                 with archive.open(info) as source, copy.open(place, "w") as out:

@@ -90,7 +90,12 @@ def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], wor
     Raises:
         UserError: nothing of the release can be used.
     """
-    shards, units = job.journal / "result", job.journal / "units"
+    with journals.unfinished(job.journal, job.out) as shards:
+        _fill(job, shards, release, prepare, work)
+
+
+def _fill(job: Job, shards: Path, release: Release[Item], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:
+    units = job.journal / "units"
     done, mark = _resume(shards, units)
     if done:
         log.info("%s %s: going on behind %d finished units", job.stage, job.dataset, done)
@@ -213,8 +218,6 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
     table.write(shards / "rejects.parquet")
     if job.finish:
         job.finish(shards, index, rejects)
-    journals.move_into_place(shards, job.out)
-    journals.forget(job.journal)
 
 
 def _tell(job: Job, index: pa.Table, rejects: list[Reject]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.runtime import files
 from stages.runtime.errors import UserError
-from stages.runtime.files import whole
 
 SCHEMA_VERSION = "1"
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
@@ -173,7 +173,7 @@ def write(
     if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
         raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
     table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
-    with whole(path) as partial:
+    with files.whole(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 

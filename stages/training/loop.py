@@ -14,9 +14,8 @@ from torch import Tensor
 
 from fabnet.modules.method import Method
 from fabnet.training import pairs, train
-from stages.runtime import plugins, progress, tables
+from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
-from stages.runtime.files import whole
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
 from stages.training import models
@@ -134,11 +133,10 @@ def make(
         trained_on=datasets if net.frames > 0 else [],
         steps=before + max((row["step"] for row in history), default=0),
     )
-    models.save(work / "whole", card, net)
-    tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
-    rejects.write(work / "whole" / "rejects.parquet")
-    journals.move_into_place(work / "whole", out)
-    journals.forget(work)
+    with journals.unfinished(work, out) as whole:
+        models.save(whole, card, net)
+        tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
+        rejects.write(whole / "rejects.parquet")
     log.info("%s %s: %d steps, %d rejects", stage, label, card.steps, len(rejects))
 
 
@@ -184,7 +182,7 @@ def fit(
         ):
             history += rows(epoch)
             if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
-                models.save_checkpoint(journal / "whole", net, before + epoch.steps)
+                models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
             record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
     except train.DivergedError as error:
@@ -205,7 +203,7 @@ def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
 
 def record(trainer: train.Trainer, history: list[dict[str, Any]], journal: Path) -> None:
     """Save the state of training in one step."""
-    with whole(journal / "state.pt") as path:
+    with files.whole(journal / "state.pt") as path:
         torch.save({"trainer": trainer.state(), "history": history}, path)
 
 

@@ -158,7 +158,7 @@ def publish(folder, params, *, seed):
         monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
     plugins.load("stages.datasets", "made")  # all code that is loaded counts for what is rendered
     yield calls
-    for package in ("sample", "datasets"):
+    for package in ("synthetic", "datasets"):
         sys.modules.pop(f"stages.{package}.made", None)
 
 
