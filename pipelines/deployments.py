@@ -19,6 +19,7 @@ from pipelines.flows.embed_videos import embed_videos
 from pipelines.flows.evaluate_encoder import evaluate
 from pipelines.flows.fetch import fetch
 from pipelines.reproduce import reproduce
+from stages.reporting import machine
 from stages.runtime.errors import UserError
 
 NIGHTLY = Cron("0 2 * * *", active=False)  # off until someone turns it on in the UI; local time of the server
@@ -39,9 +40,10 @@ def deployments() -> list[RunnerDeployment]:
 
 
 def html_pages(root: Path) -> dict[str, Path]:
-    """The pages among the outputs of all stages, by file name."""
+    """The pages among the outputs of all stages and the machine page beside each, by file name."""
     outs = (out for stage in graph.ordered(root) for out in stage.outs)
-    return {out.name: out for out in outs if out.suffix == ".html"}
+    found = [out for out in outs if out.suffix == ".html"]
+    return {page.name: page for out in found for page in (out, out.with_name(machine.NAME))}
 
 
 def main() -> int:

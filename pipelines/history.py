@@ -21,7 +21,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 
 REPORT = Path("data/reports/metrics.parquet")
-NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_rev")
+NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_hash")
 PIPE_WIDTH = 160  # columns of the table where the output is no terminal
 
 

@@ -44,9 +44,8 @@ def table(rows: list[Row]) -> str:
 
 
 def _cell(row: Row) -> str:
-    digits = scores.METRICS[row["metric"]].decimals
-    value, low, high = (f"{row[name]:.{digits}f}" for name in ("value", "ci_low", "ci_high"))
-    return f"{value} [{low}, {high}]"
+    printed = scores.printed(row)
+    return f"{printed.value} {printed.interval}"
 
 
 def main(root: Path = Path()) -> int:

@@ -1,7 +1,6 @@
 """Frames of face tracks, sampled in time and cut to the face, packed track by track.
 
 Reads: a release of face tracks in data/raw. Writes: shards, a TRACK_FRAMES index, rejects; contact sheets.
-Params: crop, the data set's crop geometry.
 """
 
 from collections.abc import Iterator
@@ -10,16 +9,15 @@ from functools import partial
 from pathlib import Path
 
 from fabnet.images import scale_pad_centre
-from stages.preparation import contact_sheets
-from stages.preparation.packing import Job, Picture, pack, picture
-from stages.releases.readers import Clip, Frames, Reject, Track, manifest_bytes
+from stages.preparation.packing import Job, Picture, Place, pack, picture
+from stages.releases.readers import Clip, Frames, Reject, Track
 from stages.runtime import command, plugins
 from stages.runtime.errors import Rejected
 from stages.runtime.params import CropParams, GeometryParams
 from stages.runtime.tables import TRACK_FRAMES
-from stages.storage import journals, media
+from stages.storage import media
 
-SECTIONS = {"crop": "crop", "geometry": "dataset.{dataset}.crop"}
+SECTIONS = {"geometry": "dataset.{dataset}.crop"}
 
 FEWEST_FRAMES = 2  # a source and a target frame
 
@@ -35,8 +33,8 @@ class LoadedTrack:
 
 
 def run(
-    *,
     dataset: str,
+    *,
     raw: Path,
     out: Path,
     sheets: Path,
@@ -50,18 +48,14 @@ def run(
         UserError: the release is incomplete, or nothing in it can be used.
     """
     module = plugins.load("stages.datasets", dataset)
-    ingredients = (dataset, crop.model_dump_json(), geometry.model_dump_json(), manifest_bytes(raw))
     job = Job(
-        stage="crop",
-        dataset=dataset,
-        schema=TRACK_FRAMES,
+        Place(dataset, raw, out, sheets, journal),
+        "crop",
+        TRACK_FRAMES,
         items="tracks",
         items_per_unit=crop.tracks_per_unit,
         shard_mb=crop.shard_mb,
-        raw=raw,
-        journal=journals.folder(journal, "crop", dataset, *ingredients),
-        out=out,
-        finish=partial(contact_sheets.write, dataset=dataset, raw=raw, out=sheets),
+        settings=[crop.model_dump_json(), geometry.model_dump_json()],
     )
     pack(job, module.read(raw), load, partial(crop_track, crop=crop, geometry=geometry))
 
@@ -122,4 +116,4 @@ def _sample_id(track: LoadedTrack, number: int) -> str:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

@@ -5,7 +5,6 @@ The encoders kept during training embed the data sets that are followed as well.
 Reads: a model folder, faces, tracks and their splits.
 Writes: <dataset>.parquet for every data set, checkpoints/<step>/<dataset>.parquet for those that are followed, all
     EMBEDDINGS with the encoder's steps in the metadata, and a rejects table.
-Params: detected, boxed, tracks, embed.
 """
 
 import logging
@@ -24,7 +23,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from fabnet.modules import crops
+from fabnet.modules import crops, model_file
 from stages.runtime import command, progress, tables
 from stages.runtime.errors import Rejected
 from stages.runtime.params import EmbedParams
@@ -33,8 +32,6 @@ from stages.storage.shards import Shards
 from stages.training import models
 
 log = logging.getLogger(__name__)
-
-SECTIONS = {"detected": "detected", "boxed": "boxed", "datasets": "tracks", "params": "embed"}
 
 BATCHES_AHEAD = 2  # read and decoded while the network works on another
 BATCHES_PER_UNIT = 16  # embedded, then recorded as done
@@ -78,42 +75,40 @@ def run(
     track_splits: Path,
     out: Path,
     journal: Path = Path(".journal"),
-    detected: list[str],
-    boxed: list[str],
-    datasets: list[str],
-    params: EmbedParams,
+    face_sets: list[str],
+    track_sets: list[str],
+    embed: EmbedParams,
 ) -> None:
     """Write the embeddings of each data set in the order of `sample_id`; finished units survive a stop.
-
-    `datasets` are those of face tracks.
 
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
-    net, card = models.load(model)
-    device = models.device(params.device)
+    method, description = models.load(model)
+    device = models.device(embed.device)
     checkpoints = models.checkpoints(model)
-    stills = sorted([*detected, *boxed])
-    sources = {name: _pictures(faces / name) for name in stills}
-    for name in sorted(datasets):
-        sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", params.frames_per_track)
+    sources = {name: _pictures(faces / name) for name in sorted(face_sets)}
+    for name in sorted(track_sets):
+        sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", embed.frames_per_track)
     read = [
-        *(model / name for name in ("model.json", "encoder.safetensors")),
+        model / model_file.NAME,
         *checkpoints.values(),
-        *(faces / name / "index.parquet" for name in stills),
-        *(tracks / name / "index.parquet" for name in datasets),
-        *(track_splits / f"{name}.parquet" for name in datasets),
+        *(faces / name / "index.parquet" for name in sorted(face_sets)),
+        *(tracks / name / "index.parquet" for name in track_sets),
+        *(track_splits / f"{name}.parquet" for name in track_sets),
     ]
     work = journals.folder(
-        journal, "embed", out.name, params.model_dump_json(), *datasets, *(path.read_bytes() for path in read)
+        journal, "embed", out.name, embed.model_dump_json(), *track_sets, *(path.read_bytes() for path in read)
     )
     rejects = tables.Rejects("embed")
     with journals.unfinished(work, out) as whole:
-        _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, params, rejects)
-        followed = {name: sources[name] for name in params.followed}
+        encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
+        _embed_all(encoder, sources, work, embed, rejects)
+        followed = {name: sources[name] for name in embed.followed}
         for step, weights in checkpoints.items():
-            encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
-            _embed_all(encoder, followed, work, params, rejects)
+            net = models.load(model, weights)[0].encoder
+            encoder = Encoder(net, device, description.size_px, step, f"checkpoints/{step:08d}/")
+            _embed_all(encoder, followed, work, embed, rejects)
         rejects.write(whole / "rejects.parquet")
 
 
@@ -192,8 +187,7 @@ def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shard
 
 def _load(shards: Shards, row: dict[str, Any], size_px: int) -> Tensor:
     image = media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
-    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1]))
-    return crops.resize(rgb[None], size_px)[0]
+    return crops.resize(torch.from_numpy(image)[None], size_px)[0]
 
 
 def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
@@ -223,4 +217,4 @@ def _embed(encoder: Encoder, batch: Batch) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

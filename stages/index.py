@@ -1,7 +1,6 @@
 """Still images cut to their annotated face box, with landmarks that follow the crop.
 
 Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects; contact sheets.
-Params: index, the data set's margin.
 
 The box grows on each side by a share of its width and height (a tenth in the original's 300-W crop, nothing for
 AFLW and MAFL) and becomes a square picture without keeping its aspect.
@@ -14,18 +13,19 @@ from typing import Any
 
 from fabnet.boxes import Box, expand
 from stages.faces.cutting import pack_faces
+from stages.preparation.packing import Place
 from stages.releases.readers import Face
 from stages.runtime import command
 from stages.runtime.errors import Rejected
 from stages.runtime.params import BoxParams, IndexParams
 from stages.storage.media import Image
 
-SECTIONS = {"index": "index", "box": "dataset.{dataset}.index"}
+SECTIONS = {"box": "dataset.{dataset}.index"}
 
 
 def run(
-    *,
     dataset: str,
+    *,
     raw: Path,
     out: Path,
     sheets: Path,
@@ -38,18 +38,8 @@ def run(
     Raises:
         UserError: the release is incomplete, or nothing in it can be used.
     """
-    box_of = partial(grown_box, margin_frac=box.margin_frac)
-    pack_faces(
-        stage="index",
-        dataset=dataset,
-        raw=raw,
-        out=out,
-        sheets=sheets,
-        journal=journal,
-        params=index,
-        box_of=box_of,
-        more=[box],
-    )
+    place = Place(dataset, raw, out, sheets, journal)
+    pack_faces(place, index, partial(grown_box, margin_frac=box.margin_frac), stage="index", more=[box])
 
 
 def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[Box, Mapping[str, Any]]:
@@ -64,4 +54,4 @@ def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[Box, Map
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

@@ -4,8 +4,7 @@ Reads: what the probes wrote, histories, splits, yields, contact sheets, figures
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics.json, report.html,
     summary.png, training.png, curves.png, roc_pr/<dataset>-<task>.png, training/<method>.csv per trained method and
     curves/<dataset>-<task>-<method>.csv per learning curve.
-Params: all, because the configuration's digest stands in every row.
-The page, and nothing else, also tells the times that lie in .timings: no results, so no inputs.
+None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 
 import csv
@@ -13,24 +12,24 @@ import importlib.metadata
 import io
 import json
 import logging
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dlib
 import numpy as np
 
 from stages.evaluation import scores
-from stages.reporting import curves, effort, inventory, page, plots, results, revision
-from stages.reporting.plots import Curve
+from stages.reporting import curves, inventory, machine, page, plots, results, revision
+from stages.reporting.inventory import LearningCurves, LossCurve
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch, tables
 from stages.runtime.params import Params
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"params": "*"}
+ROOT = Path(__file__).parents[1]  # of the code
 
 # Values of the paper that a row of the profile `paper` may be compared with: (method, dataset, task, split, target,
 # metric). The 76.4 of AffectNet is left out: its source does not say which metric it is.
@@ -40,7 +39,7 @@ PUBLISHED = {
     ("fabnet", "w300", "landmarks", "test", scores.MEAN, "interocular_percent"): 5.71,
 }
 
-PACKAGES = ("dlib", "matplotlib", "numpy", "opencv-python", "pyarrow", "scipy", "torch")
+PACKAGES = ("matplotlib", "numpy", "opencv-python", "pyarrow", "scipy", "torch")
 
 Row = dict[str, Any]
 
@@ -70,17 +69,17 @@ def run(
     source = {
         "profile": params.profile,
         "config_hash": config.digest(params),
-        "code_rev": revision.code_rev(Path(__file__).parents[1]),
+        "code_hash": revision.code_hash(ROOT),
     }
     pooled = [_complete(row, source) for row in results.pooled_rows(tasks, params)]
     of_seeds = [_complete(row, source) for row in results.seed_rows(metrics, params)]
     rows = of_seeds + pooled
-    losses = inventory.curves(models, runs)
-    learnt = inventory.learning(metrics, runs)
+    loss_curves = inventory.loss_curves(models, runs)
+    learning_curves = inventory.learning_curves(metrics, runs)
     compared = [{**row, **_without_profile(source)} for row in results.differences(tasks, params)]
     folders = [
-        *(tracks / dataset for dataset in params.tracks),
-        *(faces / dataset for dataset in params.faces),
+        *(tracks / dataset for dataset in params.track_sets),
+        *(faces / dataset for dataset in params.face_sets),
         *(splits / kind for kind in ("tracks", "faces")),
         *(folder / run.folder for folder in (models, embeddings, metrics) for run in runs),
         figures,
@@ -89,33 +88,35 @@ def run(
     content = page.Content(
         params=params,
         config_hash=source["config_hash"],
-        code_rev=source["code_rev"],
+        code_hash=source["code_hash"],
         rows=pooled,
         seed_rows=of_seeds,
         tasks=tasks,
         differences=compared,
         counts=[
-            *inventory.counts(splits / "tracks", "face tracks", params.tracks),
-            *inventory.counts(splits / "faces", "still images", params.faces),
+            *inventory.counts(splits / "tracks", "face tracks", params.track_sets),
+            *inventory.counts(splits / "faces", "still images", params.face_sets),
         ],
-        yields=list(inventory.yields(faces, params.detected)),
+        yields=list(inventory.yields(faces, params.detected_sets)),
         sheets=list(inventory.sheets(sheets, params.datasets)),
         rejects=inventory.rejects(folders),
         sweeps=inventory.sweeps(metrics, runs),
-        effort=effort.table(effort.stages(params), stopwatch.kept(timings)),
         versions=versions,
         summary_png=plots.summary(list(_panels(tasks, pooled)), params.methods),
-        training_png=plots.training(losses, params.methods),
-        curves_png=curves.learning(learnt, params.methods),
+        training_png=plots.training(loss_curves, params.methods),
+        curves_png=curves.learning(learning_curves, params.methods),
         roc_pr_png={
             f"{task.dataset}-{task.task}": curves.roc_pr(classes, params.methods)
             for task in tasks
-            if (classes := results.trades(task, params.methods))
+            if (classes := results.class_curves(task, curves.shown(params.methods)))
         },
         figures=inventory.figures(figures / "pictures"),
     )
     _write(out, rows, content, {**source, **versions})
-    _write_curves(out, losses, learnt)
+    _write_curves(out, loss_curves, learning_curves)
+    instances = {*params.datasets, *(run.folder for run in runs)}
+    text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
+    (out / machine.NAME).write_text(text, encoding="utf-8")
     lost = sum(row["count"] for row in content.rejects)
     log.info("report: %d rows, %d items rejected in all stages; open %s", len(rows), lost, out / "report.html")
 
@@ -127,7 +128,7 @@ def _complete(row: Row, source: Mapping[str, str]) -> Row:
 
 
 def _without_profile(source: Mapping[str, str]) -> Row:
-    return {name: source[name] for name in ("config_hash", "code_rev")}
+    return {name: source[name] for name in ("config_hash", "code_hash")}
 
 
 def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Panel]:
@@ -161,15 +162,15 @@ def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Ma
     (out / "report.html").write_text(page.render(content), encoding="utf-8")
 
 
-def _write_curves(out: Path, losses: Sequence[Curve], learnt: Sequence[curves.Learning]) -> None:
+def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[LearningCurves]) -> None:
     """One file for every line, as DVC draws them."""
     folder = _empty(out / "training")
     for method in sorted({curve.method for curve in losses}):
         text = _loss_csv([curve for curve in losses if curve.method == method])
         (folder / f"{method}.csv").write_text(text, encoding="utf-8")
     folder = _empty(out / "curves")
-    for panel in learnt:
-        untrained = panel.points.get(plots.CONTROL, [(0, float("nan"))])[-1][1]
+    for panel in learning:
+        untrained = panel.points.get(results.CONTROL, [(0, float("nan"))])[-1][1]
         for method, points in sorted(panel.points.items()):
             if points[-1][0] == 0:
                 continue
@@ -203,7 +204,7 @@ def _yields(rows: Sequence[page.Row]) -> Row:
     return nested
 
 
-def _loss_csv(losses: Sequence[Curve]) -> str:
+def _loss_csv(losses: Sequence[LossCurve]) -> str:
     """epoch, train_loss, val_loss, each the mean over the seeds that came so far."""
     lines: list[list[Any]] = [["epoch", "train_loss", "val_loss"]]
     for epoch in sorted({epoch for curve in losses for epoch in curve.epochs}):
@@ -220,9 +221,10 @@ def _csv(lines: Sequence[Sequence[Any]]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    """Python and the packages that can change a number."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    """The packages that can change a number, without a label such as `+cpu` for where they were built."""
+    found = {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES}
+    return found | {"dlib": dlib.__version__}  # of either distribution, dlib or dlib-bin
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

@@ -11,8 +11,8 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from fabnet.inference.loading import BROUGHT
-from stages.runtime import plugins
+from fabnet.inference.loading import EXECUTABLE
+from stages.runtime import command, config, plugins
 
 ROOT = Path(__file__).parents[1]
 
@@ -196,9 +196,11 @@ def test_a_forgotten_module_a_surplus_one_and_a_stray_path_are_found():
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_params_of_a_stage_are_the_sections_that_its_module_reads(name):
-    sections = set(importlib.import_module(f"stages.{name}").SECTIONS.values())
+    module = importlib.import_module(f"stages.{name}")
+    sections = command.sections(module.run, getattr(module, "SECTIONS", {})).values()
+    read = {section for name in sections for section in config.COMPOSED.get(name, (name,))}
     listed = ["*"] if TEMPLATES[name]["params"] == [{"params.yaml": None}] else TEMPLATES[name]["params"]
-    assert {re.sub(r"\$\{item\.(\w+)\}", r"{\1}", section) for section in listed} == sections
+    assert {re.sub(r"\$\{item\.(\w+)\}", r"{\1}", section) for section in listed} == read
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -222,5 +224,5 @@ def test_no_stage_loads_a_network_by_the_front_door():
 def test_a_declared_model_is_that_of_a_method_and_lies_where_it_is_packed():
     models = {name for name, artifact in DVC_YAML["artifacts"].items() if artifact["type"] == "model"}
     assert models
-    assert models <= set(plugins.names("fabnet.pretext")) - {BROUGHT}
+    assert models <= set(plugins.names("fabnet.pretext")) - {EXECUTABLE}
     assert all(DVC_YAML["artifacts"][name]["path"] == f"data/packages/{name}-${{seeds[0]}}" for name in models)

@@ -23,7 +23,7 @@ CHANGES = pa.schema([
     *(
         (f"{side}_{name}", pa.int64() if name == "n" else pa.float64() if name in ESTIMATE else pa.string())
         for side in ("old", "new")
-        for name in ("revision", *ESTIMATE, "config_hash", "code_rev")
+        for name in ("revision", *ESTIMATE, "config_hash", "code_hash")
     ),
     ("difference", pa.float64()),  # new minus old
     ("verdict", pa.string()),  # as Verdict
@@ -75,7 +75,7 @@ def is_headline(row: Row) -> bool:
 
 def rows(changes: Sequence[Change], old_revision: str, new_revision: str) -> Iterator[dict[str, Any]]:
     """Rows of CHANGES."""
-    names = (*ESTIMATE, "config_hash", "code_rev")
+    names = (*ESTIMATE, "config_hash", "code_hash")
     for change in changes:
         row: dict[str, Any] = dict(zip(KEY, change.key, strict=True))
         sides = (("old", change.old, old_revision), ("new", change.new, new_revision))

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from pipelines.changes.rows import KEY, Change, Row, compared, is_headline, order
-from stages.evaluation.scores import MEAN, METRICS, axis
+from stages.evaluation.scores import MEAN, METRICS, Printed, axis, number, printed
 from stages.reporting import page
 
 MARKS = {"better": "better", "worse": "worse", "apart": "apart", "added": "new", "removed": "gone"}
@@ -29,7 +29,7 @@ class Report:
     @property
     def source(self) -> str:
         """`main: profile sample, configuration b24504cdf119, code a84dd1a0c3f2`."""
-        facts = {"profile": "profile", "config_hash": "configuration", "code_rev": "code"}
+        facts = {"profile": "profile", "config_hash": "configuration", "code_hash": "code"}
         told = [f"{word} {' and '.join(sorted({row[name] for row in self.rows}))}" for name, word in facts.items()]
         return f"{self.revision}: {', '.join(told)}"
 
@@ -69,29 +69,22 @@ def _line(key: tuple[Any, ...], changes: Sequence[Change]) -> dict[str, Any]:
         "task": " · ".join([of["dataset"], of["task"], *more]),
         "metric": axis(of["metric"]) if known else of["metric"],
         "method": of["method"],
-        "old": _estimate(next((change.old for change in changes if change.old), None)),
+        "old": _printed(next((change.old for change in changes if change.old), None)),
         "cells": [_cell(change) for change in changes],
     }
 
 
 def _cell(change: Change) -> dict[str, Any]:
-    difference, decimals = change.difference, _decimals(change.key[KEY.index("metric")])
-    told = "" if difference is None or change.verdict == "same" else f"{difference:+.{decimals}f}"
+    metric, difference = change.key[KEY.index("metric")], change.difference
+    shown = "" if difference is None or change.verdict == "same" else number(metric, difference, signed=True)
     mark = MARKS.get(change.verdict, "")
     if change.old and change.new and change.old["n"] != change.new["n"]:
         mark = f"{mark} n {change.old['n']} → {change.new['n']}".strip()
-    return {"estimate": _estimate(change.new), "difference": f"{told} {mark}".strip() or "=", "verdict": change.verdict}
+    return {"estimate": _printed(change.new), "difference": f"{shown} {mark}".strip() or "=", "verdict": change.verdict}
 
 
-def _estimate(row: Row | None) -> dict[str, str] | None:
-    if row is None:
-        return None
-    value, low, high = (f"{row[name]:.{_decimals(row['metric'])}f}" for name in ("value", "ci_low", "ci_high"))
-    return {"value": value, "interval": f"{low} to {high}"}
-
-
-def _decimals(metric: str) -> int:
-    return METRICS[metric].decimals if metric in METRICS else 3
+def _printed(row: Row | None) -> Printed | None:
+    return None if row is None else printed(row)
 
 
 def _summary(shown: Iterable[Sequence[Change]], lines: int, reports: Sequence[Report]) -> str:
@@ -120,5 +113,5 @@ def table(shown: Mapping[str, Any]) -> Table:
     return drawn
 
 
-def _plain(estimate: dict[str, str] | None) -> str:
-    return f"{estimate['value']} ({estimate['interval']})" if estimate else "–"
+def _plain(estimate: Printed | None) -> str:
+    return f"{estimate.value} {estimate.interval}" if estimate else "–"

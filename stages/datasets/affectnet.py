@@ -29,6 +29,7 @@ from stages.releases.readers import (
     nearest,
     number,
     printable,
+    required,
     sha256_by_name,
     text_lines,
 )
@@ -67,17 +68,11 @@ def read(raw: Path) -> Release[Face]:
     if nearest(digests, IMAGES) is None and any(nearest(digests, f"{name}/") for name in SMALL.values()):
         faces = chain.from_iterable(_small(raw, digests, split) for split in SMALL)
         return Release(_first_of_each(faces, digests), None)
-    images = _nearest(raw, digests, IMAGES)
-    lines = [(split, line) for split, name in LISTS.items() for line in _list(raw / _nearest(raw, digests, name))]
+    images = required(raw, digests, IMAGES, EXPECTED)
+    lists = [(split, raw / required(raw, digests, name, EXPECTED)) for split, name in LISTS.items()]
+    lines = [(split, line) for split, path in lists for line in _list(path)]
     faces = (_face(line, split, images) for split, line in lines)
     return Release(_first_of_each(faces, digests), len(lines))
-
-
-def _nearest(raw: Path, names: Iterable[str], wanted: str) -> str:
-    found = nearest(names, wanted)
-    if found is None:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no {wanted}")
-    return found
 
 
 def _list(path: Path) -> list[str]:
@@ -128,7 +123,7 @@ def _code(text: str) -> int:
 def _small(raw: Path, digests: dict[str, str], split: str) -> Iterator[Face | Reject]:
     """One set of the small release, sorted by picture; codes without a picture come last, as rejects."""
     folder = SMALL[split]
-    images = _nearest(raw, digests, f"{folder}/images/")
+    images = required(raw, digests, f"{folder}/images/", EXPECTED)
     annotations = f"{images.removesuffix('images/')}annotations/"
     codes = {name for name in digests if name.startswith(annotations) and name.endswith(CODE_FILE)}
     for image in sorted(name for name in digests if name.startswith(images)):

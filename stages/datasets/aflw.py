@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from fabnet.boxes import Box
-from stages.releases.readers import Face, Reject, Release, inside, nearest, printable, sha256_by_name
+from stages.releases.readers import Face, Reject, Release, inside, printable, required, sha256_by_name
 from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)
@@ -62,9 +62,8 @@ def read(raw: Path) -> Release[Face]:
         UserError: database, pictures or manifest are missing, or the database cannot be read.
     """
     names = sha256_by_name(raw)
-    database, pictures = nearest(names, DATABASE), nearest(names, PICTURES)
-    if database is None or pictures is None:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no {DATABASE if database is None else PICTURES}")
+    database = required(raw, names, DATABASE, EXPECTED)
+    pictures = required(raw, names, PICTURES, EXPECTED)
     annotations = _annotations(raw / database)
     if not annotations.rows["Faces"]:
         raise UserError(f"{raw / database} should list faces in its table Faces, found none: fetch it again")

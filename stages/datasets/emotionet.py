@@ -24,7 +24,19 @@ import openpyxl
 import pyarrow as pa
 from openpyxl.utils.exceptions import InvalidFileException
 
-from stages.releases.readers import Face, Reject, Release, cells, nearest, number, printable, sha256_by_name, text_lines
+from stages.releases.readers import (
+    Face,
+    Reject,
+    Release,
+    cells,
+    incomplete,
+    nearest,
+    number,
+    printable,
+    required,
+    sha256_by_name,
+    text_lines,
+)
 from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -62,10 +74,10 @@ def read(raw: Path) -> Release[Face]:
         UserError: no list, no pictures, no manifest, or a manual list that cannot be read.
     """
     names = sha256_by_name(raw)
-    images = nearest(names, IMAGES)
+    images = required(raw, names, IMAGES, EXPECTED)
     lists = lists_of(names)
-    if images is None or not lists:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no {'list' if images else IMAGES}")
+    if not lists:
+        raise incomplete(raw, EXPECTED, "list")
     if len({split for _, split in lists}) < 2:
         log.info("emotionet: only %s was found, one of training and test split is empty", lists[0][0])
     return Release(_items(raw, lists, images, names), None)

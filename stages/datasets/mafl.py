@@ -24,6 +24,7 @@ from stages.releases.readers import (
     nearest,
     number,
     printable,
+    required,
     sha256_by_name,
     text_lines,
 )
@@ -54,8 +55,8 @@ def read(raw: Path) -> Release[Face]:
         UserError: a list, the picture folder or the manifest is missing, or a list has no lines.
     """
     names = sha256_by_name(raw)
-    images = _nearest(raw, names, IMAGES)
-    lines = text_lines(raw / _nearest(raw, names, LANDMARKS))
+    images = required(raw, names, IMAGES, EXPECTED)
+    lines = text_lines(raw / required(raw, names, LANDMARKS, EXPECTED))
     if not lines or number(lines[0]) is None:
         raise UserError(f"{raw / LANDMARKS} should begin with a line that counts its rows: fetch it again")
     points: dict[str, NDArray[np.float64] | None] = {}
@@ -66,7 +67,7 @@ def read(raw: Path) -> Release[Face]:
         points.setdefault(name, of_picture)
     listed: list[tuple[str, str]] = []
     for split, name in LISTS.items():
-        of_split = text_lines(raw / _nearest(raw, names, name))
+        of_split = text_lines(raw / required(raw, names, name, EXPECTED))
         if not of_split:
             raise UserError(f"{raw / name} should list pictures, one a line, found none: fetch it again")
         listed += [(split, line.strip()) for line in of_split]
@@ -74,13 +75,6 @@ def read(raw: Path) -> Release[Face]:
         _check_partition(raw / partition, {name for _, name in listed})
     faces = (_face(split, name, images, names, points) for split, name in listed)
     return Release(chain(repeated, faces), len(repeated) + len(listed))
-
-
-def _nearest(raw: Path, names: dict[str, str], wanted: str) -> str:
-    found = nearest(names, wanted)
-    if found is None:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no {wanted}")
-    return found
 
 
 def _check_partition(path: Path, listed: Iterable[str]) -> None:

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from stages.releases.archives import tar_members
-from stages.releases.readers import Frames, Reject, Release, Track, records
-from stages.runtime.errors import UserError
+from stages.releases.readers import Frames, Reject, Release, Track, incomplete, records
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def read(raw: Path) -> Release[Track]:
     """
     present = [name for name in ARCHIVES if (raw / name).is_file()]
     if not present:
-        raise UserError(f"{raw} should hold {EXPECTED}: found neither archive")
+        raise incomplete(raw, EXPECTED, "archive")
     if len(present) > 1:
         log.info("voxceleb1: reading %s, leaving %s aside", present[0], ", ".join(present[1:]))
     identities: dict[str, str] = {}

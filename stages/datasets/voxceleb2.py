@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from stages.releases.archives import open_zip, zip_member, zip_sources
-from stages.releases.readers import Clip, Reject, Release, Track, inside, printable, records
-from stages.runtime.errors import Rejected, UserError
+from stages.releases.readers import Clip, Reject, Release, Track, incomplete, inside, printable, records
+from stages.runtime.errors import Rejected
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def read(raw: Path) -> Release[Track]:
     """
     sources = zip_sources(raw, aside=WITHOUT_CLIPS)
     if not sources:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no archive")
+        raise incomplete(raw, EXPECTED, "archive")
     rows = list(records(raw / META, ",", ["VoxCeleb2 ID"]))
     listed = {row["VoxCeleb2 ID"] for row in rows if not isinstance(row, Reject)}
     rejects = [row for row in rows if isinstance(row, Reject)]

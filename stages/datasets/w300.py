@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fabnet.boxes import Box, around
-from stages.releases.readers import Face, Reject, Release, inside, printable, sha256_by_name
+from stages.releases.readers import Face, Reject, Release, incomplete, inside, printable, sha256_by_name
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import read_file
@@ -55,7 +55,7 @@ def read(raw: Path) -> Release[Face]:
     names = sorted(sha256_by_name(raw))
     members = [(match["folder"], name) for name in names if (match := _FILE.fullmatch(name))]
     if not members:
-        raise UserError(f"{raw} should hold {EXPECTED}: found none of them")
+        raise incomplete(raw, EXPECTED, "such folder")
     stems = sorted({(folder, str(PurePosixPath(name).with_suffix(""))) for folder, name in members if _is_used(name)})
     return Release(_items(raw, stems, set(names), _boxes(raw, names)), len(stems))
 

@@ -1,7 +1,8 @@
 """Metrics by name, with bootstrap intervals over test images, for one method and seed or pooled over seeds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,14 @@ class Score:
     ci_low: float
     ci_high: float
     n: int  # images whose truth is known
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A score as text."""
+
+    value: str
+    interval: str  # `[0.62, 0.69]`, or `undefined`
 
 
 def auc(images: Predictions) -> dict[str, Statistic]:
@@ -140,6 +149,19 @@ METRICS = {
 def axis(metric: str) -> str:
     """Name of the metric with the direction that is better."""
     return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+
+
+def number(metric: str, value: float, *, signed: bool = False) -> str:
+    """The value with the metric's decimals, three for a metric that is not in METRICS."""
+    decimals = METRICS[metric].decimals if metric in METRICS else 3
+    return f"{value:{'+' if signed else ''}.{decimals}f}"
+
+
+def printed(row: Mapping[str, Any], *, signed: bool = False) -> Printed:
+    """`value`, `ci_low` and `ci_high` of a row with a `metric`; differences are `signed`."""
+    value, low, high = (number(row["metric"], row[name], signed=signed) for name in ("value", "ci_low", "ci_high"))
+    is_defined = np.isfinite(row["ci_low"]) and np.isfinite(row["ci_high"])
+    return Printed(value, f"[{low}, {high}]" if is_defined else "undefined")
 
 
 def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Iterator[Score]:

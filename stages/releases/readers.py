@@ -126,6 +126,23 @@ def nearest(names: Iterable[str], wanted: str) -> str | None:
     return min(found, key=lambda name: (len(name), name), default=None)
 
 
+def required(raw: Path, names: Iterable[str], wanted: str, expected: str) -> str:
+    """`nearest`, for what the release in `raw` cannot do without; `expected` is the data set's EXPECTED.
+
+    Raises:
+        UserError: the release does not hold it.
+    """
+    name = nearest(names, wanted)
+    if name is None:
+        raise incomplete(raw, expected, wanted)
+    return name
+
+
+def incomplete(raw: Path, expected: str, missing: str) -> UserError:
+    """The error about a release that lacks something it cannot do without."""
+    return UserError(f"{raw} should hold {expected}: found no {missing}")
+
+
 def number(text: str, limit: float = 1e6) -> float | None:
     """A finite number below `limit` in size; None for anything else."""
     try:

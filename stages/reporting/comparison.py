@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.evaluation.scores import METRICS, axis
-from stages.reporting.plots import CONTROL
+from stages.evaluation.scores import METRICS, axis, printed
+from stages.reporting.results import CONTROL
 
 Row = Mapping[str, Any]  # of DIFFERENCES
 
@@ -27,6 +27,7 @@ def table(rows: Sequence[Row], control: str) -> dict[str, Any] | None:
         return None
     return {
         "control": control,
+        "is_untrained": control == CONTROL,
         "columns": [{"title": f"{dataset} · {task}", "axis": axis(metric)} for dataset, task, metric in tasks],
         "rows": [
             {"method": method, "cells": [_cell(found.get((method, *task[:2]))) for task in tasks]} for method in methods
@@ -62,8 +63,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _cell(row: Row | None) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    decimals = METRICS[row["metric"]].decimals
-    value, low, high = (f"{row[name]:+.{decimals}f}" for name in ("value", "ci_low", "ci_high"))
-    return {"value": value, "interval": f"{low} to {high}", "verdict": verdict(row)}
+    return None if row is None else {**vars(printed(row, signed=True)), "verdict": verdict(row)}

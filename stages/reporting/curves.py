@@ -1,45 +1,21 @@
 """Figures of learning curves and of ROC, precision and recall as PNG bytes; equal input gives equal bytes."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from stages.evaluation import scores
-from stages.reporting.plots import CONTROL, INK, colours, png, tidy
-
-Array = NDArray[np.float64]
+from stages.reporting.inventory import LearningCurves
+from stages.reporting.plots import INK, colours, png, tidy
+from stages.reporting.results import CONTROL, LEVELS, ClassCurves
 
 PANELS_PER_ROW, CLASSES_PER_ROW = 3, 6
 MOST_METHODS = 6  # lines that one panel of ROC or precision and recall can hold
-LEVELS = np.linspace(0, 1, 201)  # false positive rates, and recalls
 
 
-@dataclass(frozen=True)
-class Learning:
-    """The headline metric of one task on the validation split over training, mean over seeds."""
-
-    dataset: str
-    task: str
-    metric: str
-    points: Mapping[str, Sequence[tuple[int, float]]]  # method -> step and value, rising; step 0 alone: not trained
-
-
-@dataclass(frozen=True)
-class Trade:
-    """How one class of a task is told from the rest, mean over seeds; values at LEVELS, NaN where undefined."""
-
-    name: str
-    share: float  # of the test images: the precision of guessing
-    roc: Mapping[str, Array]  # method -> true positive rate at each false positive rate
-    precision: Mapping[str, Array]  # method -> precision at each recall
-
-
-def learning(panels: Sequence[Learning], methods: Sequence[str]) -> bytes:
+def learning(panels: Sequence[LearningCurves], methods: Sequence[str]) -> bytes:
     """One panel per task, one line per trained method; a method without steps is a level line."""
     columns = min(max(len(panels), 1), PANELS_PER_ROW)
     rows = max(-(-len(panels) // columns), 1)
@@ -67,7 +43,7 @@ def learning(panels: Sequence[Learning], methods: Sequence[str]) -> bytes:
     return png(figure)
 
 
-def roc_pr(classes: Sequence[Trade], methods: Sequence[str]) -> bytes:
+def roc_pr(classes: Sequence[ClassCurves], methods: Sequence[str]) -> bytes:
     """A panel per class with the methods as lines: first the ROC curves, below them precision over recall."""
     columns = min(len(classes), CLASSES_PER_ROW)
     rows = -(-len(classes) // columns)
@@ -80,13 +56,13 @@ def roc_pr(classes: Sequence[Trade], methods: Sequence[str]) -> bytes:
     )
     for panel, title, x_name, y_name in kinds:
         grid = panel.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        for axes, trade in zip(grid.ravel(), classes, strict=False):
-            lines = trade.roc if panel is above else trade.precision
-            chance = ([0, 1], [0, 1] if panel is above else [trade.share] * 2)
+        for axes, curves in zip(grid.ravel(), classes, strict=False):
+            lines = curves.roc if panel is above else curves.precision
+            chance = ([0, 1], [0, 1] if panel is above else [curves.share] * 2)
             axes.plot(*chance, ls=":", lw=1.0, color=INK)
-            for method in shown(methods):
+            for method in lines:
                 axes.plot(LEVELS, lines[method], lw=1.3, color=of_method[method], label=method)
-            axes.set_title(trade.name, loc="left", fontsize=9, color=INK)
+            axes.set_title(curves.name, loc="left", fontsize=9, color=INK)
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1.02)
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])

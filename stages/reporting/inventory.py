@@ -1,15 +1,14 @@
 """Counts for the report: images by split, what was rejected, how training went."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from stages.reporting import supplement
-from stages.reporting.curves import Learning
-from stages.reporting.plots import Curve
 from stages.reporting.results import Run
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
@@ -22,6 +21,26 @@ PUBLISHED_YIELD = {("affectnet", "test"): (3989, 4000)}
 
 SHEET_QUALITY = 75  # about 150 kB for each contact sheet
 FIGURE_QUALITY = 88  # small letters stay clean
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """Losses of one training run over its epochs."""
+
+    method: str
+    seed: int
+    epochs: Sequence[int]
+    losses: Mapping[str, Sequence[float]]  # train and val
+
+
+@dataclass(frozen=True)
+class LearningCurves:
+    """The headline metric of one task on the validation split over training steps, mean over seeds."""
+
+    dataset: str
+    task: str
+    metric: str
+    points: Mapping[str, Sequence[tuple[int, float]]]  # method -> step and value, rising; step 0 alone: not trained
 
 
 def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -100,9 +119,9 @@ def rejects(folders: Iterable[Path]) -> list[dict[str, Any]]:
     ]
 
 
-def curves(models: Path, runs: Iterable[Run]) -> list[Curve]:
+def loss_curves(models: Path, runs: Iterable[Run]) -> list[LossCurve]:
     """Training and validation loss of every run that trained."""
-    found: list[Curve] = []
+    found: list[LossCurve] = []
     for run in runs:
         rows = tables.read(models / run.folder / "history.parquet", tables.HISTORY).to_pylist()
         losses = {(row["epoch"], row["split"]): row["value"] for row in rows if row["metric"] == "loss"}
@@ -111,11 +130,11 @@ def curves(models: Path, runs: Iterable[Run]) -> list[Curve]:
             of_split = {
                 split: [losses.get((epoch, split), float("nan")) for epoch in epochs] for split in ("train", "val")
             }
-            found.append(Curve(run.method, run.seed, epochs, of_split))
+            found.append(LossCurve(run.method, run.seed, epochs, of_split))
     return found
 
 
-def learning(metrics: Path, runs: Iterable[Run]) -> list[Learning]:
+def learning_curves(metrics: Path, runs: Iterable[Run]) -> list[LearningCurves]:
     """Learning curves of every task that the probes followed, values averaged over the seeds that reached a step."""
     found: dict[tuple[str, str, str], dict[str, dict[int, list[float]]]] = {}
     for run in runs:
@@ -123,7 +142,7 @@ def learning(metrics: Path, runs: Iterable[Run]) -> list[Learning]:
             of_task = found.setdefault((row["dataset"], row["task"], row["metric"]), {})
             of_task.setdefault(run.method, {}).setdefault(row["step"], []).append(row["value"])
     return [
-        Learning(
+        LearningCurves(
             *key,
             {
                 method: [(step, sum(values) / len(values)) for step, values in sorted(of_method.items())]

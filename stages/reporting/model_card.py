@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from fabnet.inference.model_file import Description
+from fabnet.modules.model_file import Description
 from stages.evaluation import scores
 from stages.runtime import plugins, tables
 from stages.runtime.params import Params
@@ -36,7 +36,7 @@ def render(description: Description, params: Params, *, splits: Path, metrics: P
         is_real=any(not row["is_rendered"] for row in data),
         confidence_percent=f"{100 * params.probe.confidence:g}",
         metrics=list(_metrics(metrics)),
-        boxed=sorted(params.boxed),
+        boxed=sorted(params.boxed_sets),
     )
 
 
@@ -53,7 +53,7 @@ def _data(description: Description, params: Params, splits: Path) -> Iterator[di
     uses |= dict.fromkeys(sorted({head.dataset for head in description.heads}), ("probes", splits / "faces"))
     for name, (use, folder) in uses.items():
         images = Counter(tables.read(folder / f"{name}.parquet", tables.SPLITS)["split"].to_pylist())
-        is_rendered = params.dataset[name].fetch.source == "sample"
+        is_rendered = params.dataset[name].fetch.source == "synthetic"
         owner = plugins.load("stages.datasets", name).OWNER
         origin = "rendered by this project in its owner's format" if is_rendered else owner
         counts = {split: f"{images[split]:,}" for split in ("train", "val", "test")}
@@ -64,7 +64,4 @@ def _metrics(metrics: Path) -> Iterator[dict[str, Any]]:
     """The value of every metric for the whole of each task, printed."""
     for row in tables.read(metrics / "metrics.parquet", tables.SCORES).to_pylist():
         if row["split"] == "test" and row["target"] == scores.MEAN:
-            places = scores.METRICS[row["metric"]].decimals
-            value, low, high = (f"{row[name]:.{places}f}" for name in ("value", "ci_low", "ci_high"))
-            interval = "undefined" if "nan" in (low, high) else f"{low} to {high}"
-            yield {**row, "metric": scores.axis(row["metric"]), "value": value, "interval": interval}
+            yield {**row, **vars(scores.printed(row)), "metric": scores.axis(row["metric"])}

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
-from stages.evaluation.scores import METRICS, axis
+from stages.evaluation.scores import METRICS, axis, number, printed
 from stages.reporting import comparison
 from stages.reporting.results import CONTROLS, Tested
 from stages.runtime.params import Params
@@ -26,7 +26,7 @@ class Content:
 
     params: Params
     config_hash: str
-    code_rev: str
+    code_hash: str
     rows: Sequence[Row]  # pooled over seeds
     seed_rows: Sequence[Row]  # of every seed by itself
     tasks: Sequence[Tested]
@@ -36,7 +36,6 @@ class Content:
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
-    effort: Row  # of `effort.table`
     versions: Mapping[str, str]
     summary_png: bytes
     training_png: bytes
@@ -51,7 +50,7 @@ def render(content: Content) -> str:
     return template("page.html").render(
         profile=params.profile,
         config_hash=content.config_hash,
-        code_rev=content.code_rev,
+        code_hash=content.code_hash,
         seeds=sorted(params.seeds),
         methods=params.methods,
         confidence_percent=f"{100 * params.probe.confidence:g}",
@@ -64,7 +63,6 @@ def render(content: Content) -> str:
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=content.sweeps,
-        effort=content.effort,
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
         summary_png=_base64(content.summary_png),
@@ -106,8 +104,8 @@ def _headline(content: Content) -> dict[str, Any]:
             {
                 "method": method,
                 "cells": [
-                    _with_spread(_cell(rows.get(method), metric, is_best=method == top), content, rows.get(method))
-                    for (_, metric), rows, top in zip(keys, found, best, strict=True)
+                    _with_spread(_cell(rows.get(method), is_best=method == top), content, rows.get(method))
+                    for rows, top in zip(found, best, strict=True)
                 ],
             }
             for method in content.params.methods
@@ -121,9 +119,8 @@ def _published(rows: Iterable[Row], metric: str) -> dict[str, str] | None:
     row = next((row for row in rows if row["published"] is not None), None)
     if row is None:
         return None
-    decimals = METRICS[metric].decimals
-    difference = f"{row['value'] - row['published']:+.{decimals}f}"
-    return {"value": f"{row['published']:.{decimals}f}", "method": row["method"], "difference": difference}
+    difference = number(metric, row["value"] - row["published"], signed=True)
+    return {"value": number(metric, row["published"]), "method": row["method"], "difference": difference}
 
 
 def _without_weights(params: Params) -> list[str]:
@@ -149,7 +146,7 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for split, target in sorted(lines, key=lambda line: (line[0], _place(order, line[1]), line[1])):
         found = _by_method(content, task, metric, split, target)
-        cells = [_cell(found.get(method), metric) for method in content.params.methods]
+        cells = [_cell(found.get(method)) for method in content.params.methods]
         rows.append({"split": split, "target": target, "n": lines[split, target], "cells": cells})
     name = f"detail-{task.dataset}-{task.task}-{metric}"
     return {"id": name, "title": title(task), "axis": axis(metric), "rows": rows}
@@ -171,12 +168,9 @@ def _with_spread(cell: dict[str, Any] | None, content: Content, row: Row | None)
         return cell
     names = ("method", "dataset", "task", "split", "metric", "target")
     values = [each["value"] for each in content.seed_rows if all(each[name] == row[name] for name in names)]
-    low, high = (f"{value:.{METRICS[row['metric']].decimals}f}" for value in (min(values), max(values)))
+    low, high = (number(row["metric"], value) for value in (min(values), max(values)))
     return {**cell, "seeds": f"{low} to {high}"}
 
 
-def _cell(row: Row | None, metric: str, *, is_best: bool = False) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    value, low, high = (f"{row[name]:.{METRICS[metric].decimals}f}" for name in ("value", "ci_low", "ci_high"))
-    return {"value": value, "interval": f"{low} to {high}", "is_best": is_best}
+def _cell(row: Row | None, *, is_best: bool = False) -> dict[str, Any] | None:
+    return None if row is None else {**vars(printed(row)), "is_best": is_best}

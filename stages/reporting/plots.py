@@ -10,13 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from stages.reporting.inventory import LossCurve
+from stages.reporting.results import CONTROL
+
 # Okabe and Ito's palette: told apart with every kind of colour vision; after it darker ones for long lists of methods.
 # Grey is for the control.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
     *("#332288", "#882255", "#999933", "#661100", "#44AA99"),
 )
-CONTROL = "random"
 CONTROL_COLOUR = "#8A8A8A"
 INK, FAINT = "#222222", "#DDDDDD"
 DPI = 160
@@ -43,16 +45,6 @@ class Panel:
     chance: float | None  # what guessing reaches, where that is a constant
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Losses of one training run over its epochs."""
-
-    method: str
-    seed: int
-    epochs: Sequence[int]
-    losses: Mapping[str, Sequence[float]]  # train and val
-
-
 def colours(methods: Sequence[str]) -> dict[str, str]:
     """One colour per method, the same in every figure."""
     trained = [method for method in methods if method != CONTROL]
@@ -75,7 +67,7 @@ def summary(panels: Sequence[Panel], methods: Sequence[str]) -> bytes:
     return png(figure)
 
 
-def training(curves: Sequence[Curve], methods: Sequence[str]) -> bytes:
+def training(curves: Sequence[LossCurve], methods: Sequence[str]) -> bytes:
     """One panel per trained method: validation loss full, training loss dashed, one pair of lines per seed."""
     trained = [method for method in methods if any(curve.method == method for curve in curves)]
     columns = min(max(len(trained), 1), PANELS_PER_ROW)

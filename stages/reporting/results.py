@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from fabnet import metrics
 from stages.evaluation import scores
 from stages.evaluation.scores import Array, Bootstrap, Predictions
-from stages.reporting import curves
-from stages.reporting.curves import LEVELS, Trade
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import Params
 
-CONTROLS = ("random", "fabnet")  # what every method is compared with in pairs: the untrained encoder, and FAb-Net
+CONTROL = "random"  # the untrained encoder
+CONTROLS = (CONTROL, "fabnet")  # every method is compared with each of these in pairs
+
+LEVELS = np.linspace(0, 1, 201)  # false positive rates of ROC curves, and recalls of precision-recall curves
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ class Tested:
         return [predictions for run, predictions in self.of_run.items() if run.method == method]
 
 
+@dataclass(frozen=True)
+class ClassCurves:
+    """ROC and precision-recall of one class against the rest, at LEVELS, mean over seeds; NaN where undefined."""
+
+    name: str
+    share: float  # of the test images: the precision at chance level
+    roc: Mapping[str, Array]  # method -> true positive rate at each false positive rate
+    precision: Mapping[str, Array]  # method -> precision at each recall
+
+
 def expected_runs(params: Params) -> list[Run]:
     """Every method with every seed, methods in the order of the parameters."""
     return [Run(method, seed) for method in params.methods for seed in sorted(params.seeds)]
@@ -57,7 +68,7 @@ def expected_runs(params: Params) -> list[Run]:
 
 def identity_tasks(params: Params) -> list[tuple[str, str]]:
     """Data sets of tracks with the task that may be there: their test split may have no identity with two videos."""
-    return [(dataset, scores.IDENTITY) for dataset in sorted(params.tracks)]
+    return [(dataset, scores.IDENTITY) for dataset in sorted(params.track_sets)]
 
 
 def check(metrics: Path, params: Params) -> None:
@@ -73,7 +84,7 @@ def check(metrics: Path, params: Params) -> None:
     if found - expected:
         left = " ".join(str(metrics / name) for name in sorted(found - expected))
         raise UserError(f"left over from other methods or seeds: `rm -r {left}`, then run again")
-    tasks = {(dataset, task) for dataset in params.faces for task in params.dataset[dataset].tasks}
+    tasks = {(dataset, task) for dataset in params.face_sets for task in params.dataset[dataset].tasks}
     for name in sorted(expected):
         table = tables.read(metrics / name / "metrics.parquet", tables.SCORES)
         there = set(zip(table["dataset"].to_pylist(), table["task"].to_pylist(), strict=True))
@@ -96,7 +107,7 @@ def tested(metrics: Path, params: Params) -> list[Tested]:
         for run in expected_runs(params)
     }
     found: list[Tested] = []
-    for dataset in params.faces:
+    for dataset in params.face_sets:
         for task, settings in sorted(params.dataset[dataset].tasks.items()):
             joined = _joined(of_run, dataset, task, settings.metrics, settings.classes)
             if joined is None:
@@ -146,24 +157,24 @@ def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
                     yield {**of, **{name: value for name, value in vars(score).items() if name != "target"}}
 
 
-def trades(task: Tested, methods: Sequence[str]) -> list[Trade]:
-    """How each class of a task is told from the rest; empty where the task has no classes to tell."""
+def class_curves(task: Tested, methods: Sequence[str]) -> list[ClassCurves]:
+    """The curves of `methods` for each class; empty for a task without AUC."""
     if "auc" not in task.metrics:
         return []
-    some = next(iter(task.of_run.values()))
-    return [_trade(task, column, name, curves.shown(methods)) for column, name in enumerate(some.classes)]
+    classes = next(iter(task.of_run.values())).classes
+    return [_class_curves(task, column, name, methods) for column, name in enumerate(classes)]
 
 
-def _trade(task: Tested, column: int, name: str, methods: Sequence[str]) -> Trade:
-    some = next(iter(task.of_run.values()))
-    known = some.known(column)
-    is_positive = some.truth[known, column] > 0.5
+def _class_curves(task: Tested, column: int, name: str, methods: Sequence[str]) -> ClassCurves:
+    images = next(iter(task.of_run.values()))
+    known = images.known(column)
+    is_positive = images.truth[known, column] > 0.5
 
     def mean(curve: Callable[..., Array], method: str) -> Array:
-        runs = [run.prediction[known, column] for run in task.of_method(method)]
-        return np.mean([curve(is_positive, scored, LEVELS) for scored in runs], axis=0)
+        scores = [run.prediction[known, column] for run in task.of_method(method)]
+        return np.mean([curve(is_positive, of_run, LEVELS) for of_run in scores], axis=0)
 
-    return Trade(
+    return ClassCurves(
         name,
         float(is_positive.mean()) if len(is_positive) else 0.0,
         {method: mean(metrics.roc, method) for method in methods},

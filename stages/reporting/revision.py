@@ -1,21 +1,31 @@
 """Which version of the project's code made a result."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
-CODE = ("fabnet", "stages")
+FOLDERS = ("fabnet", "stages")
+SUFFIXES = (".py", ".html", ".css", ".md")
 
 
-def code_rev(root: Path) -> str:
-    """12 hex digits of the last commit that touched the code, `+dirty` if the files differ from it.
+def code_hash(root: Path) -> str:
+    """12 hex digits that name the code in `fabnet/` and `stages/`: equal files give equal digits, in any commit."""
+    paths = [path for folder in FOLDERS for path in (root / folder).rglob("*") if path.suffix in SUFFIXES]
+    digest = hashlib.sha256()
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
-    `unknown` where `root` is no git checkout, or git is not installed. Later commits to documents or tests do not
-    change the answer.
+
+def commit(root: Path) -> str:
+    """12 hex digits of the commit that is checked out, `+changes` if the code differs from it.
+
+    `unknown` where `root` is not a git checkout, or git is not installed.
     """
-    commit = _git(root, "log", "-1", "--format=%H", "--", *CODE)
-    if not commit:
+    head = _git(root, "rev-parse", "HEAD")
+    if not head:
         return "unknown"
-    return commit[:12] + ("+dirty" if _git(root, "status", "--porcelain", "--", *CODE) else "")
+    return head[:12] + ("+changes" if _git(root, "status", "--porcelain", "--", *FOLDERS) else "")
 
 
 def _git(root: Path, *arguments: str) -> str:

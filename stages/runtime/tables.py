@@ -129,7 +129,7 @@ METRICS = pa.schema([
     ("n", pa.int64()),
     ("published", pa.float64()),
     ("config_hash", pa.string()),
-    ("code_rev", pa.string()),
+    ("code_hash", pa.string()),
 ])  # fmt: skip
 
 # A method's headline metric of one task minus that of a control, on the same test images, pooled over seeds.
@@ -144,7 +144,7 @@ DIFFERENCES = pa.schema([
     ("ci_high", pa.float64()),
     ("n", pa.int64()),
     ("config_hash", pa.string()),
-    ("code_rev", pa.string()),
+    ("code_hash", pa.string()),
 ])  # fmt: skip
 
 

@@ -4,22 +4,26 @@
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fabnet.modules import model_file
 from fabnet.modules.method import Method
-from fabnet.training import pairs, train
+from fabnet.modules.model_file import Description
+from fabnet.training import pairs
+from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
 from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
 from stages.training import models
-from stages.training.trackset import TrackSet
+from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
 
@@ -71,46 +75,42 @@ class Batches:
         return pairs.batches(drawn, self._frames.image, batch=params.batch, size_px=params.size_px, device=self._device)
 
 
-def make(
-    *,
-    stage: str,
+def train(
+    source: TrackSource,
     method: str,
-    seed: int,
-    tracks: Path,
-    splits: Path,
-    out: Path,
-    datasets: list[str],
+    settings: Mapping[str, Any],
     params: PretrainParams,
-    method_params: dict[str, Any],
+    *,
+    seed: int,
+    out: Path,
     journal: Path,
     start: Path | None = None,
 ) -> None:
     """Train `method` and write its model folder `out`.
 
     Args:
-        stage: name of the stage that asks, for journal, progress and rejects.
+        source: frames to train on.
         method: module of fabnet/pretext.
-        seed: of initial weights and samples.
-        tracks: shards and TRACK_FRAMES tables.
-        splits: SPLITS tables of the tracks.
-        out: model folder.
-        datasets: track data sets.
+        settings: the method's own.
         params: what all methods share.
-        method_params: the method's own settings.
+        seed: of initial weights and samples.
+        out: model folder.
         journal: where unfinished work is kept.
         start: model folder of a method that this one continues.
 
     Raises:
         UserError: wrong settings, tables that are missing, too little data, or a loss that diverged.
     """
+    stage = "pretrain" if start is None else "refine"
     module = plugins.load("fabnet.pretext", method)
-    settings = plugins.settings(module, method_params, f"method.{method}")
-    params = params.model_copy(update={name: getattr(settings, name) for name in OWN if hasattr(settings, name)})
-    net = models.build(module, settings, seed=seed, size_px=params.size_px)
-    before = _start(net, start, method) if start is not None else 0
+    checked = plugins.settings(module, settings, f"method.{method}")
+    params = params.model_copy(update={name: getattr(checked, name) for name in OWN if hasattr(checked, name)})
+    net = models.build(module, checked, seed=seed, size_px=params.size_px)
+    before = _start(module, net, start) if start is not None else 0
     label = f"{method}-{seed}"
-    ingredients = [*_index_bytes(tracks, splits, datasets), *(_weight_bytes(start) if start else [])]
-    work = journals.folder(journal, stage, label, params.model_dump_json(), repr(settings), *datasets, *ingredients)
+    started_from = [(start / model_file.NAME).read_bytes()] if start else []
+    ingredients = [*source.track_sets, *source.table_bytes(), *started_from]
+    work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
     history: list[dict[str, Any]] = []
     rejects = tables.Rejects(stage)
     if net.frames > 0:
@@ -118,47 +118,40 @@ def make(
             raise UserError(
                 f"{method} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
             )
-        frames = TrackSet.load(tracks, splits, datasets, params.jitter_px, frames=net.frames, stage=stage)
+        frames = source.load(net.frames, stage)
         rejects = frames.rejects
         batches = Batches(frames, net.frames, params)
         if net.is_solved:
             net.solve(batches.train(seed, 1))
         else:
             history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}", before=before)
-    card = models.ModelCard(
+    description = Description(
         method=method,
-        seed=seed,
+        settings=dict(settings),
         size_px=params.size_px,
-        settings=method_params,
-        trained_on=datasets if net.frames > 0 else [],
+        dims=models.embedding_dims(net.cpu(), params.size_px),
+        seed=seed,
         steps=before + max((row["step"] for row in history), default=0),
+        trained_on=tuple(source.track_sets) if net.frames > 0 else (),
     )
     with journals.unfinished(work, out) as whole:
-        models.save(whole, card, net)
+        models.save(whole, description, net)
         tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
         rejects.write(whole / "rejects.parquet")
-    log.info("%s %s: %d steps, %d rejects", stage, label, card.steps, len(rejects))
+    log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
 
 
-def _start(net: Method, start: Path, method: str) -> int:
-    """Take over the weights of the model in `start`; returns the steps that it was trained for."""
-    trained, card = models.load_method(start)
+def _start(module: ModuleType, net: Method, start: Path) -> int:
+    """Copy the weights of the model in `start` into `net`; returns the steps of its training."""
+    trained, description = models.load(start)
     try:
-        net.start_from(trained)
-    except (NotImplementedError, ValueError) as error:
-        reason = str(error) or "it does not continue another method"
-        raise UserError(f"{method} cannot go on from {start}: {reason}") from None
-    return card.steps
-
-
-def _index_bytes(tracks: Path, splits: Path, datasets: list[str]) -> list[bytes]:
-    """What the tables say; they name every frame by its digest, so they stand for the shards."""
-    paths = [tracks / name / "index.parquet" for name in datasets] + [splits / f"{name}.parquet" for name in datasets]
-    return [path.read_bytes() for path in paths if path.exists()]
-
-
-def _weight_bytes(model: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(model.glob("*.safetensors"))]
+        if not hasattr(module, "start_from"):
+            raise ValueError("it does not continue another method")
+        module.start_from(net, trained)
+    except ValueError as error:
+        name = module.__name__.rsplit(".", 1)[-1]
+        raise UserError(f"{name} cannot continue {start}: {error}") from None
+    return description.steps
 
 
 def fit(
@@ -171,7 +164,7 @@ def fit(
     Raises:
         UserError: the loss diverged.
     """
-    trainer = train.Trainer(net, _settings(params), device=models.device(params.device))
+    trainer = Trainer(net, _settings(params), device=models.device(params.device))
     history = restore(trainer, journal)
     validation = list(batches.val())
     remaining = params.epochs * batches.per_epoch - trainer.steps
@@ -185,13 +178,13 @@ def fit(
                 models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
             record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
-    except train.DivergedError as error:
+    except DivergedError as error:
         raise UserError(f"{error}: lower pretrain.lr, found {params.lr}") from None
     next(ticks, None)
     return history
 
 
-def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
+def rows(epoch: Epoch) -> list[dict[str, Any]]:
     """HISTORY rows of one epoch."""
     values = {"train": {**epoch.train, "lr": epoch.lr}, "val": epoch.val}
     return [
@@ -201,13 +194,13 @@ def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
     ]
 
 
-def record(trainer: train.Trainer, history: list[dict[str, Any]], journal: Path) -> None:
+def record(trainer: Trainer, history: list[dict[str, Any]], journal: Path) -> None:
     """Save the state of training in one step."""
     with files.whole(journal / "state.pt") as path:
         torch.save({"trainer": trainer.state(), "history": history}, path)
 
 
-def restore(trainer: train.Trainer, journal: Path) -> list[dict[str, Any]]:
+def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
     """Load the journal's state into `trainer`, if there is one; returns the history so far."""
     if not (journal / "state.pt").exists():
         return []
@@ -217,6 +210,6 @@ def restore(trainer: train.Trainer, journal: Path) -> list[dict[str, Any]]:
     return saved["history"]
 
 
-def _settings(params: PretrainParams) -> train.Settings:
-    names = train.Settings.__dataclass_fields__
-    return train.Settings(**{name: value for name, value in dict(params).items() if name in names})
+def _settings(params: PretrainParams) -> Settings:
+    names = Settings.__dataclass_fields__
+    return Settings(**{name: value for name, value in dict(params).items() if name in names})

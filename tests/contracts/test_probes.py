@@ -21,7 +21,7 @@ def samples(seed: int) -> Samples:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_fitting_sees_training_and_validation_parts_only(module: ModuleType):
+def test_a_probe_is_fitted_on_the_training_and_validation_splits_only(module: ModuleType):
     assert list(inspect.signature(module.fit).parameters) == ["train", "val", "params"]
 
 

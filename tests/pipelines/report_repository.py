@@ -34,7 +34,7 @@ for line in Path("scores.txt").read_text().splitlines():
     of = {"profile": "sample", "dataset": "w300", "task": "landmarks", "method": method, "metric": metric, **estimate}
     for seed, target in ((None, "mean"), (0, "mean"), (None, "nose")):
         where = {"seed": seed, "target": target, "split": "test"}
-        rows.append(of | where | {"config_hash": f"c{shift}", "code_rev": "abc"})
+        rows.append(of | where | {"config_hash": f"c{shift}", "code_hash": "abc"})
 tables.write(Path("data/reports/metrics.parquet"), tables.METRICS, rows, key=["method", "metric", "seed", "target"])
 """
 

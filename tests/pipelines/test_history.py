@@ -39,9 +39,9 @@ def test_rows_that_differ_are_shown_with_intervals_difference_and_verdict(made, 
     assert history.main(["first", "second"], made) == 0
     out = lines(capsys)
     assert "first: profile sample, configuration c0.0, code abc" in out
-    assert "w300 · landmarks AUC ↑ fabnet 0.800 (0.780 to 0.820) 0.900 (0.880 to 0.920) +0.100 better" in out
-    assert "w300 · landmarks AUC ↑ random 0.600 (0.580 to 0.620) 0.610 (0.590 to 0.630) +0.010" in out
-    assert "w300 · landmarks AUC ↑ vicreg – 0.700 (0.680 to 0.720) new" in out
+    assert "w300 · landmarks AUC ↑ fabnet 0.800 [0.780, 0.820] 0.900 [0.880, 0.920] +0.100 better" in out
+    assert "w300 · landmarks AUC ↑ random 0.600 [0.580, 0.620] 0.610 [0.590, 0.630] +0.010" in out
+    assert "w300 · landmarks AUC ↑ vicreg – 0.700 [0.680, 0.720] new" in out
     assert "3 differences between first and second in 3 rows: 1 are new, 1 better, 1 overlap." in out
 
 
@@ -63,7 +63,7 @@ def test_an_experiment_a_commit_and_a_branch_are_revisions_as_well(made, capsys)
     assert history.main(["HEAD~1", "shifted", "main"], made) == 0
     out = lines(capsys)
     assert "shifted: profile sample, configuration c0.05, code abc" in out
-    assert any("0.950 (0.930 to 0.970) +0.150 better 0.900 (0.880 to 0.920) +0.100 better" in line for line in out)
+    assert any("0.950 [0.930, 0.970] +0.150 better 0.900 [0.880, 0.920] +0.100 better" in line for line in out)
 
 
 def test_the_table_holds_all_rows_that_differ_and_is_the_same_every_time(made, tmp_path):

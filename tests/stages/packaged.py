@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import torch
+from model_samples import described
 from probe_samples import mean_face
 
 from fabnet.modules.method import Method
+from pipelines import profile
 from stages import embed, package, probe
 from stages.runtime import config, tables
 from stages.runtime.params import Params
@@ -32,7 +34,7 @@ PROBE = {"l2": [1e-2, 1.0], "max_iter": 20, "bootstrap": 20}
 
 def params(method: str, settings: dict[str, Any], **changes: Any) -> Params:
     """The sample profile with one method and one seed."""
-    found = config.load(ROOT / "profiles" / "sample.yaml")
+    found = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
     probed = found.probe.model_copy(update=PROBE)
     lists = {"methods": [method], "pretrained": [method], "refined": [], "seeds": [3], "probe": probed}
     return found.model_copy(update={**lists, "method": {method: settings}, **changes})
@@ -51,7 +53,7 @@ def labels(dataset: str) -> list[Any]:
 
 
 def picture(number: int) -> np.ndarray:
-    """(CROP_PX, CROP_PX, 3) BGR as it is stored: red differs from blue."""
+    """(CROP_PX, CROP_PX, 3) RGB as it is stored: red differs from blue."""
     coarse = np.random.default_rng(number).integers(0, 256, (5, 5, 3), np.uint8)
     return cv2.resize(coarse, (CROP_PX, CROP_PX), interpolation=cv2.INTER_CUBIC)
 
@@ -74,8 +76,10 @@ def write_model(root: Path, module: ModuleType, settings: dict[str, Any]) -> Met
         net.solve([frames])
     elif net.frames:
         net.train().losses(frames)
-    card = models.ModelCard(name, 3, SIZE_PX, settings, ["voxceleb1", "voxceleb2"] if net.frames else [], 7)
-    models.save(root / "models" / f"{name}-3", card, net)
+    trained_on = ("voxceleb1", "voxceleb2") if net.frames else ()
+    dims = models.embedding_dims(net, SIZE_PX)
+    description = described(name, settings, size_px=SIZE_PX, dims=dims, steps=7, trained_on=trained_on)
+    models.save(root / "models" / f"{name}-3", description, net)
     return net.eval()
 
 
@@ -89,10 +93,9 @@ def judge(root: Path, of: Params) -> None:
             track_splits=root / "splits" / "tracks",
             out=root / "embeddings" / name,
             journal=root / "journal",
-            detected=of.detected,
-            boxed=of.boxed,
-            datasets=[],
-            params=of.embed.model_copy(update={"batch": 5, "device": "cpu"}),
+            face_sets=of.face_sets,
+            track_sets=[],
+            embed=of.embed.model_copy(update={"batch": 5, "device": "cpu"}),
         )
         probe.run(
             embeddings=root / "embeddings" / name,
@@ -100,12 +103,11 @@ def judge(root: Path, of: Params) -> None:
             splits=root / "splits" / "faces",
             out=root / "metrics" / name,
             seed=of.seed,
-            detected=of.detected,
-            boxed=of.boxed,
-            tracks=[],
+            face_sets=of.face_sets,
+            track_sets=[],
             followed=[],
-            params=of.probe,
-            settings=of.dataset,
+            probe=of.probe,
+            dataset=of.dataset,
         )
 
 

@@ -6,6 +6,7 @@ import probe_samples
 from media_samples import encoded, noise
 from releases import put
 
+from pipelines import profile
 from stages import probe, report
 from stages.runtime import config, tables
 from stages.runtime.params import Params
@@ -17,9 +18,9 @@ METHODS = ["fabnet", "random"]
 
 def parameters(**changes: object) -> Params:
     """The sample profile with the small tasks of `probe_samples`."""
-    sample = config.load(ROOT / "profiles" / "sample.yaml")
+    sample = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
     dataset = {**sample.dataset, **probe_samples.SETTINGS}
-    faces: dict[str, object] = {"detected": ["affectnet"], "boxed": ["w300"]}
+    faces: dict[str, object] = {"detected_sets": ["affectnet"], "boxed_sets": ["w300"]}
     small: dict[str, object] = {
         **faces,
         "methods": ["fabnet", "random"],
@@ -42,12 +43,11 @@ def write_inputs(root: Path, params: Params) -> None:
                 **paths,
                 out=root / "metrics" / name,
                 seed=params.seed,
-                detected=params.detected,
-                boxed=params.boxed,
-                tracks=params.tracks,
+                face_sets=params.face_sets,
+                track_sets=params.track_sets,
                 followed=["w300"],
-                params=params.probe,
-                settings=params.dataset,
+                probe=params.probe,
+                dataset=params.dataset,
             )
             history = [
                 {"epoch": epoch, "step": 10 * epoch, "split": split, "metric": "loss", "value": (1 + seed) / epoch}
@@ -63,16 +63,16 @@ def write_inputs(root: Path, params: Params) -> None:
             tables.write(root / "metrics" / name / "curves.parquet", tables.CURVES, curve, key=["dataset", "step"])
             tables.Rejects("made").write(root / "models" / name / "rejects.parquet")
             tables.Rejects("made").write(root / "embeddings" / name / "rejects.parquet")
-    for dataset in params.tracks:
+    for dataset in params.track_sets:
         rows = [{"sample_id": f"id{n}/v/t/{n}", "group_id": f"id{n // 2}", "split": "train"} for n in range(6)]
         tables.write(root / "splits" / "tracks" / f"{dataset}.parquet", tables.SPLITS, rows, key=["sample_id"])
         rejects = tables.Rejects("crop")
         for n in range(3):
             rejects.add(dataset, f"<b>{n}", "clip is damaged or cut short", str(n))
         rejects.write(root / "tracks" / dataset / "rejects.parquet")
-    for dataset in params.faces:
+    for dataset in params.face_sets:
         tables.Rejects("made").write(root / "faces" / dataset / "rejects.parquet")
-    for dataset in params.detected:
+    for dataset in params.detected_sets:
         rows = [{"owner_split": "test", "upsample": 0, "images": 4000, "detected": 3900}]
         rows += [{"owner_split": "test", "upsample": 1, "images": 100, "detected": 60}]
         tables.write(root / "faces" / dataset / "yield.parquet", tables.YIELDS, rows, key=["owner_split", "upsample"])
@@ -87,7 +87,7 @@ def write_inputs(root: Path, params: Params) -> None:
         tables.Rejects("made").write(root / "splits" / kind / "rejects.parquet")
 
 
-def run(root: Path, params: Params, out: str = "reports", timings: str = ".timings") -> Path:
+def run(root: Path, params: Params, out: str = "reports") -> Path:
     names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
-    report.run(**{name: root / name for name in names}, out=root / out, timings=root / timings, params=params)
+    report.run(**{name: root / name for name in names}, out=root / out, timings=root / ".timings", params=params)
     return root / out

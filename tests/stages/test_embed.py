@@ -6,6 +6,7 @@ import pytest
 import torch
 import track_samples
 from face_samples import COUNT, picture, write_faces
+from model_samples import described
 from PIL import Image
 from torch import nn
 
@@ -26,7 +27,7 @@ def write_model(folder: Path, *, spoil: bool = False) -> nn.Module:
     net = models.build(random, random.Params(**settings), seed=3, size_px=SIZE_PX)
     if spoil:
         nn.init.constant_(net.encoder[-1].bias, float("nan"))
-    models.save(folder, models.ModelCard("random", 3, SIZE_PX, settings, ["voxceleb1"], 10), net)
+    models.save(folder, described("random", settings), net)
     return net.encoder.eval()
 
 
@@ -39,7 +40,7 @@ def keep_checkpoints(folder: Path, *steps: int) -> dict[int, nn.Module]:
     return {step: net.encoder.eval() for step, net in nets.items()}
 
 
-def run(root: Path, out: str = "out", *, batch: int = 3, datasets: list[str] | None = None) -> dict[str, np.ndarray]:
+def run(root: Path, out: str = "out", *, batch: int = 3, track_sets: list[str] | None = None) -> dict[str, np.ndarray]:
     embed.run(
         model=root / "model",
         faces=root / "faces",
@@ -47,10 +48,9 @@ def run(root: Path, out: str = "out", *, batch: int = 3, datasets: list[str] | N
         track_splits=root / "splits",
         out=root / out,
         journal=root / "journal",
-        detected=["affectnet"],
-        boxed=[],
-        datasets=datasets or [],
-        params=EmbedParams(batch=batch, device="cpu", followed=["affectnet"], frames_per_track=3),
+        face_sets=["affectnet"],
+        track_sets=track_sets or [],
+        embed=EmbedParams(batch=batch, device="cpu", followed=["affectnet"], frames_per_track=3),
     )
     return embeddings(root / out / "affectnet.parquet")
 
@@ -60,11 +60,11 @@ def embeddings(path: Path) -> dict[str, np.ndarray]:
     return {row["sample_id"]: np.array(row["embedding"], np.float32) for row in rows}
 
 
-def embedded(encoder: nn.Module, bgr: np.ndarray) -> np.ndarray:
+def embedded(encoder: nn.Module, rgb: np.ndarray) -> np.ndarray:
     """What the encoder makes of a picture that was stored as JPEG."""
-    stored = media.decode_image(media.encode_jpeg(bgr, 95))
+    stored = media.decode_image(media.encode_jpeg(rgb, 95))
     with torch.no_grad():
-        return encoder(crops.resize(torch.from_numpy(stored[..., ::-1].copy())[None], SIZE_PX)).flatten().numpy()
+        return encoder(crops.resize(torch.from_numpy(stored)[None], SIZE_PX)).flatten().numpy()
 
 
 def reasons(out: Path) -> dict[str, str]:
@@ -152,7 +152,7 @@ def test_evenly_spread_frames_of_the_test_tracks_are_embedded(tmp_path: Path):
     encoder = write_model(tmp_path / "model")
     write_faces(tmp_path / "faces" / "affectnet")
     track_samples.write_tracks(tmp_path, frames=9, short="id6")
-    run(tmp_path, datasets=["voxceleb1"])
+    run(tmp_path, track_sets=["voxceleb1"])
     found = embeddings(tmp_path / "out" / "voxceleb1.parquet")
     numbers = {"v1": (0,), "v2": (1, 4, 7)}  # the first track has one frame, the second nine
     assert sorted(found) == [
@@ -169,13 +169,13 @@ def test_a_track_data_set_without_a_test_split_gives_an_empty_table(tmp_path: Pa
     path = tmp_path / "splits" / "voxceleb1.parquet"
     rows = [row for row in tables.read(path).to_pylist() if row["split"] != "test"]
     tables.write(path, tables.SPLITS, rows, key=["sample_id"])
-    run(tmp_path, datasets=["voxceleb1"])
+    run(tmp_path, track_sets=["voxceleb1"])
     assert embeddings(tmp_path / "out" / "voxceleb1.parquet") == {}
 
 
 def test_a_missing_model_is_told_in_one_sentence(tmp_path: Path):
     write_faces(tmp_path / "faces" / "affectnet")
-    with pytest.raises(UserError, match=r"model.json is missing"):
+    with pytest.raises(UserError, match=r"model\.safetensors is missing"):
         run(tmp_path)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from model_samples import described
 from ruamel.yaml import YAML
-from safetensors.torch import load_file
 from track_samples import METHOD_PARAMS, PARAMS, params, write_tracks
 
 from fabnet.pretext import fabnet
@@ -21,10 +21,8 @@ from stages.training import loop, models
 ROOT = Path(__file__).parents[2]
 FILES = (
     "checkpoints/00000006.safetensors",
-    "encoder.safetensors",
     "history.parquet",
-    "method.safetensors",
-    "model.json",
+    "model.safetensors",
     "rejects.parquet",
 )
 
@@ -33,9 +31,9 @@ def run(root: Path, out: str = "out", **changes: Any) -> Path:
     arguments: dict[str, Any] = {
         "method": "fabnet",
         "seed": 0,
-        "datasets": ["voxceleb1"],
-        "params": params(),
-        "method_params": METHOD_PARAMS,
+        "track_sets": ["voxceleb1"],
+        "pretrain": params(),
+        "settings": METHOD_PARAMS,
         "journal": root / "journal",
     }
     pretrain.run(tracks=root / "tracks", splits=root / "splits", out=root / out, **{**arguments, **changes})
@@ -70,7 +68,7 @@ def test_a_trained_model_has_all_its_files_and_leaves_no_journal(tmp_path: Path)
     write_tracks(tmp_path)
     out = run(tmp_path)
     assert sorted(contents(out)) == sorted(FILES)
-    assert models.load(out)[1] == models.ModelCard("fabnet", 0, 32, METHOD_PARAMS, ["voxceleb1"], 9)
+    assert models.load(out)[1] == described("fabnet", METHOD_PARAMS, seed=0, steps=9)
     assert not list((tmp_path / "journal").rglob("*.*"))
 
 
@@ -88,7 +86,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
     write_tracks(tmp_path)
     one, again, other = run(tmp_path), run(tmp_path, "again"), run(tmp_path, "other", seed=1)
     assert contents(one) == contents(again)
-    assert contents(one)["encoder.safetensors"] != contents(other)["encoder.safetensors"]
+    assert contents(one)["model.safetensors"] != contents(other)["model.safetensors"]
 
 
 def test_the_seed_alone_decides_and_global_state_stays(tmp_path: Path):
@@ -110,28 +108,29 @@ def test_an_earlier_model_is_replaced_whole(tmp_path: Path):
 
 def test_the_untrained_control_needs_no_tracks_and_is_where_training_starts(tmp_path: Path):
     out = run(tmp_path, method="random")
-    card = models.load(out)[1]
-    assert (card.trained_on, card.steps, history(out)) == ([], 0, [])
+    control, description = models.load(out)
+    assert (description.trained_on, description.steps, history(out)) == ((), 0, [])
     expected = models.build(fabnet, fabnet.Params(**METHOD_PARAMS), seed=0, size_px=32)
-    for key, value in load_file(out / "encoder.safetensors").items():
+    for key, value in control.encoder.state_dict().items():
         assert torch.equal(expected.encoder.state_dict()[key], value)
 
 
 def test_a_method_that_is_solved_takes_one_epoch_of_frames_and_repeats(tmp_path: Path):
     write_tracks(tmp_path)
     settings = {"embedding": 6, "side_px": 8, "frames": 100}
-    out, again = (run(tmp_path, name, method="pca", method_params=settings) for name in ("out", "again"))
+    out, again = (run(tmp_path, name, method="pca", settings=settings) for name in ("out", "again"))
     assert contents(out) == contents(again)
-    assert (models.load(out)[1].trained_on, history(out)) == (["voxceleb1"], [])
-    axes = load_file(out / "encoder.safetensors")["axes"]
+    solved, description = models.load(out)
+    assert (description.trained_on, history(out)) == (("voxceleb1",), [])
+    axes = solved.components.axes
     assert torch.allclose(axes @ axes.T, torch.eye(6), atol=1e-5)
 
 
 def test_two_data_sets_train_one_model(tmp_path: Path):
     for dataset in ("voxceleb1", "voxceleb2"):
         write_tracks(tmp_path, dataset, short="id1" if dataset == "voxceleb2" else None)
-    out = run(tmp_path, datasets=["voxceleb1", "voxceleb2"])
-    assert models.load(out)[1].trained_on == ["voxceleb1", "voxceleb2"]
+    out = run(tmp_path, track_sets=["voxceleb1", "voxceleb2"])
+    assert models.load(out)[1].trained_on == ("voxceleb1", "voxceleb2")
     rejects = tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "id1/v1/00001")]
 
@@ -164,7 +163,7 @@ def test_a_run_that_stopped_goes_on_after_its_last_epoch(tmp_path: Path, monkeyp
 def test_other_settings_do_not_go_on_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_tracks(tmp_path)
     changed = params(lr=5e-3)
-    expected = contents(run(tmp_path, "expected", params=changed))
+    expected = contents(run(tmp_path, "expected", pretrain=changed))
     record = loop.record
 
     def dying(*rest: Any) -> None:
@@ -175,7 +174,7 @@ def test_other_settings_do_not_go_on_from_the_journal(tmp_path: Path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     monkeypatch.setattr(loop, "record", record)
-    assert contents(run(tmp_path, params=changed)) == expected
+    assert contents(run(tmp_path, pretrain=changed)) == expected
 
 
 @pytest.mark.slow
@@ -210,20 +209,20 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path):
 def test_too_few_samples_for_a_batch_are_told_in_one_sentence(tmp_path: Path, changes: dict[str, int], sentence: str):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=sentence):
-        run(tmp_path, params=params(**changes))
+        run(tmp_path, pretrain=params(**changes))
 
 
 def test_a_method_that_compares_samples_refuses_batches_of_one(tmp_path: Path):
     write_tracks(tmp_path)
     settings = {"width": 4, "embedding": 8, "projection": 8, "invariance": 1.0, "variance": 1.0, "covariance": 1.0}
     with pytest.raises(UserError, match=r"vicreg needs batches of at least 2, found 1: raise pretrain\.batch"):
-        run(tmp_path, method="vicreg", method_params=settings, params=params(batch=1))
+        run(tmp_path, method="vicreg", settings=settings, pretrain=params(batch=1))
 
 
 def test_a_loss_that_diverges_is_told_in_one_sentence(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1e\+30"):
-        run(tmp_path, params=params(lr=1e30, optimiser="sgd"))
+        run(tmp_path, pretrain=params(lr=1e30, optimiser="sgd"))
 
 
 def test_an_unknown_method_is_told_with_those_that_exist(tmp_path: Path):
@@ -241,7 +240,7 @@ def test_an_unknown_method_is_told_with_those_that_exist(tmp_path: Path):
 )
 def test_wrong_settings_of_the_method_are_told_in_one_sentence(tmp_path: Path, given: dict[str, Any], sentence: str):
     with pytest.raises(UserError, match=sentence):
-        run(tmp_path, method_params=given)
+        run(tmp_path, settings=given)
 
 
 def test_a_method_without_settings_ends_the_command_with_one_sentence(tmp_path: Path):

@@ -10,7 +10,7 @@ def row(
 ):
     of = {"dataset": "w300", "task": "t", "metric": metric, "method": method, "seed": seed, "split": "test"}
     estimate = {"value": value, "ci_low": value - half, "ci_high": value + half, "n": n}
-    return of | {"target": "mean", "config_hash": "c", "code_rev": "r"} | estimate
+    return of | {"target": "mean", "config_hash": "c", "code_hash": "r"} | estimate
 
 
 @pytest.mark.parametrize(

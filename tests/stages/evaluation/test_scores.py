@@ -204,3 +204,20 @@ def test_the_value_of_the_whole_task_is_that_of_its_mean(metric):
 
 def test_the_value_of_a_task_without_a_defined_class_is_undefined():
     assert np.isnan(scores.mean("auc", Predictions(np.ones((4, 1)), np.ones((4, 1)), ("au1",))))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("metric", "estimate", "signed", "value", "interval"),
+    [
+        ("auc", (0.65, 0.6184, 0.69), False, "0.650", "[0.618, 0.690]"),
+        ("angle_error_deg", (0.5, -0.256, 1), True, "+0.50", "[-0.26, +1.00]"),
+        ("auc", (0.65, NAN, NAN), False, "0.650", "undefined"),
+        ("an old metric", (1, 0.5, 2), False, "1.000", "[0.500, 2.000]"),
+    ],
+)
+def test_a_row_is_printed_with_the_decimals_of_its_metric(metric, estimate, signed, value, interval):
+    row = {"metric": metric, **dict(zip(("value", "ci_low", "ci_high"), estimate, strict=True))}
+    assert scores.printed(row, signed=signed) == scores.Printed(value, interval)

@@ -59,6 +59,6 @@ def test_a_table_has_a_line_per_method_and_a_column_per_task():
     assert table is not None
     assert [column["title"] for column in table["columns"]] == ["w300 · landmarks", "affectnet · expression"]
     assert [line["method"] for line in table["rows"]] == ["fabnet", "rotation"]
-    assert table["rows"][0]["cells"][0] == {"value": "-1.50", "interval": "-2.00 to -1.00", "verdict": "better"}
+    assert table["rows"][0]["cells"][0] == {"value": "-1.50", "interval": "[-2.00, -1.00]", "verdict": "better"}
     assert table["rows"][1]["cells"][1] is None
     assert comparison.table(rows, "fabnet") is None

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from stages.reporting import plots
+from stages.reporting.inventory import LossCurve
 
 METHODS = ["fabnet", "random", "split_brain", "jigsaw", "rotation"]
 
@@ -12,8 +13,8 @@ def panels(methods: list[str], published: float | None = None) -> list[plots.Pan
     return [plots.Panel("w300 · landmarks", "error ↓", 2, bars, published, None)] * 2
 
 
-def curves(method: str) -> list[plots.Curve]:
-    return [plots.Curve(method, seed, [1, 2, 3], {"train": [3, 2, 1], "val": [4, 3, 2.5]}) for seed in (0, 1)]
+def loss_curves(method: str) -> list[LossCurve]:
+    return [LossCurve(method, seed, [1, 2, 3], {"train": [3, 2, 1], "val": [4, 3, 2.5]}) for seed in (0, 1)]
 
 
 def test_every_method_has_its_own_colour_and_the_control_is_grey():
@@ -28,7 +29,7 @@ def test_every_method_has_its_own_colour_and_the_control_is_grey():
 @pytest.mark.parametrize("methods", [["fabnet"], METHODS])
 def test_the_same_numbers_give_the_same_bytes(methods: list[str]):
     assert plots.summary(panels(methods, 5.7), methods) == plots.summary(panels(methods, 5.7), methods)
-    assert plots.training(curves("fabnet"), methods) == plots.training(curves("fabnet"), methods)
+    assert plots.training(loss_curves("fabnet"), methods) == plots.training(loss_curves("fabnet"), methods)
 
 
 def test_a_longer_bar_covers_more_of_its_panel():
@@ -47,7 +48,7 @@ def test_without_a_trained_method_the_figure_says_so():
 
 def test_training_panels_of_many_methods_wrap():
     names = [f"method{number}" for number in range(8)]
-    drawn = plots.training([curve for name in names for curve in curves(name)], names)
+    drawn = plots.training([curve for name in names for curve in loss_curves(name)], names)
     height, width = cv2.imdecode(np.frombuffer(drawn, np.uint8), 1).shape[:2]
     assert width < 2000
     assert height > 1000

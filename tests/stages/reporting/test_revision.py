@@ -1,9 +1,10 @@
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from stages.reporting.revision import code_rev
+from stages.reporting.revision import code_hash, commit
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -14,30 +15,47 @@ def git(root: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    (tmp_path / "fabnet").mkdir()
-    (tmp_path / "stages").mkdir()
-    (tmp_path / "fabnet" / "a.py").write_text("a = 1\n")
-    (tmp_path / "README.md").write_text("one\n")
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "Add code")
-    return tmp_path
+    root = tmp_path / "checkout"
+    (root / "fabnet").mkdir(parents=True)
+    (root / "stages").mkdir()
+    (root / "fabnet" / "a.py").write_text("a = 1\n")
+    (root / "README.md").write_text("one\n")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "Add code")
+    return root
 
 
-def test_commits_beside_the_code_do_not_change_the_answer(checkout: Path):
-    first = code_rev(checkout)
-    assert git(checkout, "rev-parse", "HEAD").startswith(first)
+def test_the_same_code_has_the_same_hash_in_every_folder_and_commit(checkout: Path, tmp_path: Path):
+    first = code_hash(checkout)
+    assert len(first) == 12
     (checkout / "README.md").write_text("two\n")
-    assert code_rev(checkout) == first
+    (checkout / "fabnet" / "a.pyc").write_text("compiled\n")
     git(checkout, "commit", "-q", "-a", "-m", "Change a document")
-    assert code_rev(checkout) == first
+    assert code_hash(checkout) == first
+    shutil.copytree(checkout, tmp_path / "copy", ignore=shutil.ignore_patterns(".git"))
+    assert code_hash(tmp_path / "copy") == first
 
 
-def test_changed_code_is_marked(checkout: Path):
-    first = code_rev(checkout)
+@pytest.mark.parametrize("change", ["content", "name", "new file"])
+def test_other_code_has_another_hash(change: str, checkout: Path):
+    first, path = code_hash(checkout), checkout / "fabnet" / "a.py"
+    if change == "content":
+        path.write_text("a = 2\n")
+    elif change == "name":
+        path.rename(path.with_name("b.py"))
+    else:
+        (checkout / "stages" / "page.html").write_text("<p>\n")
+    assert code_hash(checkout) != first
+
+
+def test_a_commit_is_named_and_changed_code_is_marked(checkout: Path):
+    head = git(checkout, "rev-parse", "HEAD")[:12]
+    (checkout / "README.md").write_text("two\n")
+    assert commit(checkout) == head
     (checkout / "fabnet" / "a.py").write_text("a = 2\n")
-    assert code_rev(checkout) == f"{first}+dirty"
+    assert commit(checkout) == f"{head}+changes"
 
 
-def test_a_folder_outside_git_is_unknown(tmp_path: Path):
-    assert code_rev(tmp_path) == "unknown"
+def test_the_commit_of_a_folder_outside_git_is_unknown(tmp_path: Path):
+    assert commit(tmp_path) == "unknown"
