@@ -204,7 +204,7 @@ def test_a_stopped_run_goes_on_behind_its_finished_parts_and_writes_the_same_byt
     embed(*names)
     assert written == ["00000000.parquet", "00000001.parquet", "00000002.parquet"]
     assert Path("faces.parquet").read_bytes() == Path("whole.parquet").read_bytes()
-    assert not Path(".faces.parquet.partial").exists()
+    assert not Path(".faces.parquet.parts").exists()
 
 
 def test_a_changed_file_is_not_taken_up_from_a_stopped_run(embed, model, monkeypatch):
@@ -241,8 +241,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_table(model, tmp_path):
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_table(model, capsys):
     picture(Path("face.png"), drawn_faces(320, 240, FACE))
-    Path(".faces.parquet.partial").mkdir()
-    Path(".faces.parquet.partial", "whole.parquet").symlink_to("/dev/full")
+    Path(".faces.parquet.partial").symlink_to("/dev/full")
     assert fabnet("embed", "face.png", "--model", model) == 1
     assert capsys.readouterr().err.startswith("error: the disk is full; ")
     assert not Path("faces.parquet").exists()
