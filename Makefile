@@ -10,11 +10,11 @@ PYTHON := $(shell for python in python3 python3.12 python3.11; do \
 # Stages are run by `python`, whoever calls DVC: it has to be ours.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro flow ui test check lint doctor clean
+.PHONY: help repro flow ui test check lint format doctor constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
-	@awk -F ':[^#]*## *' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':[^#]*## *' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|small|paper chooses the parameters
 	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),use $(PROFILE),check)
@@ -40,8 +40,15 @@ lint: $(STAMP)  ## formatting, lint, types and import rules
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 
+format: $(STAMP)  ## format, and correct what lint can correct
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
 doctor: $(STAMP)  ## versions, device, disk, DVC and git, and what is wrong with them
 	@$(BIN)/python -m pipelines.doctor
+
+constraints: $(STAMP)  ## pin the newest versions within the bounds of pyproject.toml
+	@$(BIN)/python -m pipelines.constraints
 
 clean:  ## remove caches, logs and Prefect's database; data, unfinished work and .venv stay
 	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
@@ -51,6 +58,8 @@ clean:  ## remove caches, logs and Prefect's database; data, unfinished work and
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) pipelines/prerequisites.py
 	@$(PYTHON) -m venv $(VENV)
+	@# A dlib built here before and the prebuilt dlib-bin are the same module: both go before one of them is installed.
+	@! $(BIN)/python -m pip show --quiet dlib 2>/dev/null || $(BIN)/python -m pip uninstall --quiet --yes dlib dlib-bin
 	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	@test -e .git || $(BIN)/dvc config --local core.no_scm true
 	@touch $@

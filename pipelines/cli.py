@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+try:
+    from cyclopts import App, Parameter
+except ModuleNotFoundError:
+    sys.exit("error: the command `fabnet` needs an extra: run `pip install -c constraints.txt -e '.[pipeline]'`")
 
 from stages.runtime import command
 from stages.runtime.errors import UserError

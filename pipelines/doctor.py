@@ -18,7 +18,8 @@ from stages.runtime import config
 from stages.runtime.errors import UserError
 from stages.training import models
 
-SHOWN = ("torch", "opencv-python", "dlib", "av", "dvc", "prefect", "fastapi", "pandas", "pyarrow", "numpy", "pydantic")
+SHOWN = ("torch", "opencv-python", "av", "dvc", "prefect", "fastapi", "pandas", "pyarrow", "numpy", "pydantic")
+DLIB = ("dlib-bin", "dlib")  # prebuilt, built from source: both install the module `dlib`
 LOW_DISK_GB = 5.0
 
 
@@ -42,15 +43,17 @@ def examine(root: Path) -> Iterator[Finding]:
 
 def packages(constraints: Path) -> Iterator[Finding]:
     """The versions that matter most, and every installed package that departs from its pin."""
-    pins = {pin.name: pin for pin in map(Requirement, _lines(constraints))}
-    installed = {name: _version(name) for name in pins}
-    shown = ", ".join(f"{name} {installed.get(name) or 'missing'}" for name in SHOWN)
-    missing = [name for name in SHOWN if not installed.get(name)]
-    other = [f"{n} {found}" for n, found in installed.items() if found and not pins[n].specifier.contains(found)]
-    wrong = "; ".join(
-        [f"{name} is not installed" for name in missing] + [f"{name} is not the pinned one" for name in other]
-    )
-    yield Finding("packages", shown, f"{wrong}: remove .venv/.installed and run any make command" if wrong else "")
+    pins = [pin for pin in map(Requirement, _lines(constraints)) if pin.marker is None or pin.marker.evaluate()]
+    dlib = [name for name in DLIB if _version(name)] or ["dlib" if prerequisites.builds_dlib() else "dlib-bin"]
+    shown = {name: _version(name) for name in (*SHOWN, *dlib)}
+    wrong = [f"{name} is not installed" for name, version in shown.items() if not version]
+    for pin in pins:
+        if (version := _version(pin.name)) and not pin.specifier.contains(version):
+            wrong.append(f"{pin.name} {version} is not the pinned one")
+    if len(dlib) > 1:
+        wrong.append(f"{' and '.join(dlib)} are both installed")
+    problem = f"{'; '.join(wrong)}: remove .venv/.installed and run any make command" if wrong else ""
+    yield Finding("packages", ", ".join(f"{name} {version or 'missing'}" for name, version in shown.items()), problem)
 
 
 def device() -> Finding:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 PYTHONS = ((3, 11), (3, 12))
 XCODE = "Xcode's command line tools"
+WITH_DLIB = ("x86_64", "aarch64", "arm64", "AMD64")  # machines with a wheel of dlib-bin, as in pyproject.toml
 
 
 def answer(what: str, debian: str, fedora: str, macos: str) -> str:
@@ -31,18 +32,23 @@ def wrong_python(version: tuple) -> list:
     found = []
     if importlib.util.find_spec("ensurepip") is None:
         found.append(answer("Python's venv is missing", f"{name}-venv", name, "python@3.12"))
-    if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
+    if builds_dlib() and not Path(sysconfig.get_paths()["include"], "Python.h").exists():
         what = "Python.h is missing, needed to build dlib"
         found.append(answer(what, f"{name}-dev", f"{name}-devel", "python@3.12"))
     return found
 
 
+def builds_dlib() -> bool:
+    """Whether the installation builds dlib from source here, since no wheel fits."""
+    return platform.machine() not in WITH_DLIB or (platform.system(), platform.machine()) == ("Darwin", "x86_64")
+
+
 def missing_programs() -> list:
     """Sentences about programs that are not on PATH."""
     found = []
-    if not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
+    if builds_dlib() and not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
         found.append(answer("a C++ compiler is missing, needed to build dlib", "g++", "gcc-c++", XCODE))
-    if not shutil.which("cmake"):
+    if builds_dlib() and not shutil.which("cmake"):
         found.append(answer("cmake is missing, needed to build dlib", "cmake", "cmake", "cmake"))
     if not shutil.which("git"):
         found.append(answer("git is missing, needed by DVC", "git", "git", XCODE))

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from stages.acquisition import digests, links, online, synthetic
+from stages.acquisition import digests, links, online, rendered
 from stages.acquisition.digests import Memory
 from stages.acquisition.registry import Entry
 from stages.runtime import command, plugins
@@ -48,7 +48,7 @@ def run(*, journal: Path = Path(".journal"), params: Params) -> None:
     """
     items: dict[str, Item] = {}
     for dataset in params.datasets:
-        release = synthetic.release("serve", dataset, journal, params.dataset[dataset].sample, params.sample.seed)
+        release = rendered.release("serve", dataset, journal, params.dataset[dataset].synthetic, params.synthetic.seed)
         items |= shelf(dataset, release, journal / "serve" / f"{dataset}.json")
     with listening(items, PORT) as server:
         log.info("serving %d files; in another terminal: export FABNET_MIRROR=%s", len(items), address(server))

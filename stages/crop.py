@@ -1,7 +1,6 @@
 """Frames of face tracks, sampled in time and cut to the face, packed track by track.
 
 Reads: a release of face tracks in data/raw. Writes: shards, a TRACK_FRAMES index, rejects; contact sheets.
-Params: crop, the data set's crop geometry.
 """
 
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from stages.runtime.params import CropParams, GeometryParams
 from stages.runtime.tables import TRACK_FRAMES
 from stages.storage import journals, media
 
-SECTIONS = {"crop": "crop", "geometry": "dataset.{dataset}.crop"}
+SECTIONS = {"geometry": "dataset.{dataset}.crop"}
 
 FEWEST_FRAMES = 2  # a source and a target frame
 
@@ -35,8 +34,8 @@ class LoadedTrack:
 
 
 def run(
-    *,
     dataset: str,
+    *,
     raw: Path,
     out: Path,
     sheets: Path,
@@ -122,4 +121,4 @@ def _sample_id(track: LoadedTrack, number: int) -> str:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

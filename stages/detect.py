@@ -3,7 +3,6 @@
 Reads: a release of still images in data/raw, the detector's weight file if it needs one.
 Writes: shards, a FACES index with the labels and tables.DETECTION, rejects, yield.parquet (tables.YIELDS);
     contact sheets.
-Params: detect.
 
 Which face: the one that overlaps the annotated box most (none if no face touches it); without an annotated box the
 highest score, then the largest, then the left-most, then the top-most. A picture in which a pass does not find it is
@@ -27,13 +26,11 @@ from stages.runtime import command, tables
 from stages.runtime.params import DetectParams
 from stages.storage.media import Image
 
-SECTIONS = {"detect": "detect"}
-
 MAX_ENLARGED_PX = 16_000_000  # of the whole picture: beyond it a later pass takes GBs and finds faces of no use
 
 
 def run(
-    *, dataset: str, raw: Path, out: Path, sheets: Path, journal: Path = Path(".journal"), detect: DetectParams
+    dataset: str, *, raw: Path, out: Path, sheets: Path, journal: Path = Path(".journal"), detect: DetectParams
 ) -> None:
     """Pack every face that is found in the release in `raw` into `out`.
 
@@ -108,4 +105,4 @@ def yields(
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

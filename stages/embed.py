@@ -5,7 +5,6 @@ The encoders kept during training embed the data sets that are followed as well.
 Reads: a model folder, faces, tracks and their splits.
 Writes: <dataset>.parquet for every data set, checkpoints/<step>/<dataset>.parquet for those that are followed, all
     EMBEDDINGS with the encoder's steps in the metadata, and a rejects table.
-Params: detected, boxed, tracks, embed.
 """
 
 import logging
@@ -33,8 +32,6 @@ from stages.storage.shards import Shards
 from stages.training import models
 
 log = logging.getLogger(__name__)
-
-SECTIONS = {"detected": "detected", "boxed": "boxed", "datasets": "tracks", "params": "embed"}
 
 BATCHES_AHEAD = 2  # read and decoded while the network works on another
 BATCHES_PER_UNIT = 16  # embedded, then recorded as done
@@ -78,40 +75,36 @@ def run(
     track_splits: Path,
     out: Path,
     journal: Path = Path(".journal"),
-    detected: list[str],
-    boxed: list[str],
-    datasets: list[str],
-    params: EmbedParams,
+    face_sets: list[str],
+    track_sets: list[str],
+    embed: EmbedParams,
 ) -> None:
     """Write the embeddings of each data set in the order of `sample_id`; finished units survive a stop.
-
-    `datasets` are those of face tracks.
 
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
     net, card = models.load(model)
-    device = models.device(params.device)
+    device = models.device(embed.device)
     checkpoints = models.checkpoints(model)
-    stills = sorted([*detected, *boxed])
-    sources = {name: _pictures(faces / name) for name in stills}
-    for name in sorted(datasets):
-        sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", params.frames_per_track)
+    sources = {name: _pictures(faces / name) for name in sorted(face_sets)}
+    for name in sorted(track_sets):
+        sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", embed.frames_per_track)
     read = [
         *(model / name for name in ("model.json", "encoder.safetensors")),
         *checkpoints.values(),
-        *(faces / name / "index.parquet" for name in stills),
-        *(tracks / name / "index.parquet" for name in datasets),
-        *(track_splits / f"{name}.parquet" for name in datasets),
+        *(faces / name / "index.parquet" for name in sorted(face_sets)),
+        *(tracks / name / "index.parquet" for name in track_sets),
+        *(track_splits / f"{name}.parquet" for name in track_sets),
     ]
     work = journals.folder(
-        journal, "embed", out.name, params.model_dump_json(), *datasets, *(path.read_bytes() for path in read)
+        journal, "embed", out.name, embed.model_dump_json(), *track_sets, *(path.read_bytes() for path in read)
     )
-    rejects = _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, params)
-    followed = {name: sources[name] for name in params.followed}
+    rejects = _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, embed)
+    followed = {name: sources[name] for name in embed.followed}
     for step, weights in checkpoints.items():
         encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
-        rejects += _embed_all(encoder, followed, work, params)
+        rejects += _embed_all(encoder, followed, work, embed)
     tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
     journals.move_into_place(work / "whole", out)
     journals.forget(work)
@@ -219,4 +212,4 @@ def _embed(encoder: Encoder, batch: Batch) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

@@ -16,27 +16,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stages.acquisition import digests, download, links, online, registry, subset, synthetic, unpack
+from stages.acquisition import digests, download, links, online, registry, rendered, subset, unpack
 from stages.acquisition.digests import Memory
 from stages.acquisition.listed_images import Picture
 from stages.releases.readers import MANIFEST, Reject
 from stages.runtime import command, plugins, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
-from stages.runtime.params import FetchParams, SampleParams
+from stages.runtime.params import FetchParams, SyntheticParams
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"sample": "sample", "settings": "dataset.{dataset}.sample", "fetch": "dataset.{dataset}.fetch"}
+SECTIONS = {"settings": "dataset.{dataset}.synthetic", "fetch": "dataset.{dataset}.fetch"}
 
 
 def run(
-    *,
     dataset: str,
+    *,
     out: Path,
     registries: Path = Path("data/registry"),
     journal: Path = Path(".journal"),
-    sample: SampleParams,
+    synthetic: SyntheticParams,
     settings: Mapping[str, Any],
     fetch: FetchParams,
 ) -> None:
@@ -47,8 +47,8 @@ def run(
     """
     work = journal / "fetch"
     memory = Memory(work / f"{dataset}.json")
-    of_sample = fetch.source == "sample"
-    release = synthetic.release("fetch", dataset, journal, settings, sample.seed) if of_sample else Path(fetch.folder)
+    of_sample = fetch.source == "synthetic"
+    release = rendered.release("fetch", dataset, journal, settings, synthetic.seed) if of_sample else Path(fetch.folder)
     links.check_apart(release, out)
     (out / MANIFEST).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -124,4 +124,4 @@ def _manifest(dataset: str, source: str, out: Path, hashes: Mapping[str, str]) -
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

@@ -2,7 +2,6 @@
 
 Reads: tracks, faces, splits, models and embeddings of the first seed.
 Writes: pictures/{warp,confidence,neighbours}.png, as far as their methods are compared, and a rejects table.
-Params: seeds, methods, tracks, detected, boxed, pretrain.jitter_px, illustrate.
 
 Whatever is shown is drawn by the seed of `illustrate`: nothing is picked by hand.
 """
@@ -31,34 +30,16 @@ from stages.runtime.params import IllustrateParams
 from stages.storage import media
 from stages.storage.shards import Shards
 from stages.training import models
-from stages.training.trackset import TrackSet
+from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {
-    "seeds": "seeds",
-    "methods": "methods",
-    "datasets": "tracks",
-    "detected": "detected",
-    "boxed": "boxed",
-    "jitter_px": "pretrain.jitter_px",
-    "params": "illustrate",
-}
+SECTIONS = {"jitter_px": "pretrain.jitter_px"}
 
 ONE_SOURCE, SEVERAL_SOURCES = "fabnet", "fabnet_sources"
 COMPARED = ("fabnet", "random")  # whose neighbours stand below each other
 
 Reject = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the frames of tracks are, and how they are cut."""
-
-    tracks: Path
-    splits: Path
-    datasets: list[str]
-    jitter_px: Mapping[str, tuple[int, int]]
 
 
 def run(
@@ -71,18 +52,17 @@ def run(
     out: Path,
     seeds: list[int],
     methods: list[str],
-    datasets: list[str],
-    detected: list[str],
-    boxed: list[str],
+    track_sets: list[str],
+    face_sets: list[str],
     jitter_px: Mapping[str, tuple[int, int]],
-    params: IllustrateParams,
+    illustrate: IllustrateParams,
 ) -> None:
     """Write the figures whose methods are among `methods`.
 
     Raises:
         UserError: a model or a table is missing or damaged.
     """
-    sources = Sources(tracks, splits / "tracks", datasets, jitter_px)
+    source = TrackSource(tracks, splits / "tracks", track_sets, jitter_px)
     rejects: list[Reject] = []
     pictures: dict[str, bytes] = {}
     for name, method, draw in (
@@ -90,13 +70,13 @@ def run(
         ("confidence.png", SEVERAL_SOURCES, _draw_confidence),
     ):
         if method in methods:
-            rebuilt = _rebuild(models / f"{method}-{seeds[0]}", sources, params, rejects, name)
+            rebuilt = _rebuild(models / f"{method}-{seeds[0]}", source, illustrate, rejects, name)
             if rebuilt is not None:
                 pictures[name] = draw(*rebuilt)
     compared = {method: embeddings / f"{method}-{seeds[0]}" for method in COMPARED if method in methods}
     if compared:
-        gallery = sorted([*detected, *boxed])[0]
-        rows = _neighbours(faces / gallery, splits / "faces" / f"{gallery}.parquet", compared, params, rejects)
+        gallery = sorted(face_sets)[0]
+        rows = _neighbours(faces / gallery, splits / "faces" / f"{gallery}.parquet", compared, illustrate, rejects)
         if rows:
             pictures["neighbours.png"] = figures.neighbours(rows)
     _write(out, pictures, rejects)
@@ -115,24 +95,16 @@ def _write(out: Path, pictures: Mapping[str, bytes], rejects: Sequence[Reject]) 
 
 
 def _rebuild(
-    model: Path, sources: Sources, params: IllustrateParams, rejects: list[Reject], figure: str
+    model: Path, source: TrackSource, params: IllustrateParams, rejects: list[Reject], figure: str
 ) -> tuple[Tensor, Mix] | None:
     """Frames (R, F, 3, S, S) of test tracks, target first, and what the network makes of them; None without tracks."""
     method, card = models.load_method(model)
     network = cast(FAbNet, method.get_submodule("net"))
-    frames = TrackSet.load(
-        sources.tracks,
-        sources.splits,
-        sources.datasets,
-        sources.jitter_px,
-        frames=method.frames,
-        stage="illustrate",
-        needed=(),
-    )
+    frames = source.load(method.frames, "illustrate", needed=())
     test = frames.tracks.get("test", {})
     there = {name.split("/")[0] for videos in test.values() for found in videos.values() for name in found}
     reason = f"too few tracks: the test split has none of {method.frames} frames or more"
-    rejects += [_reject(dataset, figure, reason) for dataset in sources.datasets if dataset not in there]
+    rejects += [_reject(dataset, figure, reason) for dataset in source.track_sets if dataset not in there]
     if not test:
         return None
     samples = _samples(frames, test, method.frames, card.size_px, params)
@@ -257,4 +229,4 @@ def _reject(dataset: str, figure: str, reason: str) -> Reject:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

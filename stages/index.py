@@ -1,7 +1,6 @@
 """Still images cut to their annotated face box, with landmarks that follow the crop.
 
 Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects; contact sheets.
-Params: index, the data set's margin.
 
 The box grows on each side by a share of its width and height (a tenth in the original's 300-W crop, nothing for
 AFLW and MAFL) and becomes a square picture without keeping its aspect.
@@ -20,12 +19,12 @@ from stages.runtime.errors import Rejected
 from stages.runtime.params import BoxParams, IndexParams
 from stages.storage.media import Image
 
-SECTIONS = {"index": "index", "box": "dataset.{dataset}.index"}
+SECTIONS = {"box": "dataset.{dataset}.index"}
 
 
 def run(
-    *,
     dataset: str,
+    *,
     raw: Path,
     out: Path,
     sheets: Path,
@@ -64,4 +63,4 @@ def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[Box, Map
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

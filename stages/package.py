@@ -2,7 +2,6 @@
 
 Reads: models, what the probes wrote, splits.
 Writes: <method>-<seed>/model.safetensors (see `fabnet.inference.model_file`), <method>-<seed>/README.md, rejects.
-Params: all, because the configuration's digest stands in every file.
 
 Probes without a head, which ask neighbours in the training split, stay behind. An encoder of the user's own (`own`) is
 a reject: it may be a program, which nobody should get by loading a model file.
@@ -31,8 +30,6 @@ from stages.storage import journals
 from stages.training import models
 
 log = logging.getLogger(__name__)
-
-SECTIONS = {"params": "*"}
 
 BOX = "the smallest square around the box, edges at the nearest whole pixels, black outside the picture"
 SCALING = "to crop_px by the mean of areas where it shrinks, linear where it grows; then bilinear, anti-aliased"
@@ -108,7 +105,7 @@ def _crop(params: DetectParams) -> Crop:
 def _heads(metrics: Path, params: Params) -> Iterator[tuple[Head, dict[str, Tensor]]]:
     """Every fitted probe of one run with its weights, named so that no two have the same name."""
     strengths = _strengths(metrics)
-    tasks = [(dataset, task) for dataset in params.faces for task in sorted(params.dataset[dataset].tasks)]
+    tasks = [(dataset, task) for dataset in params.face_sets for task in sorted(params.dataset[dataset].tasks)]
     tasks = [task for task in tasks if task in strengths]
     count = Counter(task for _, task in tasks)
     for dataset, task in tasks:
@@ -137,4 +134,4 @@ def _coordinates(count: int) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

@@ -2,7 +2,6 @@
 
 Reads: shards and TRACK_FRAMES tables of every track data set, their SPLITS tables.
 Writes: model.json, encoder.safetensors, method.safetensors, checkpoints, a HISTORY table and a rejects table.
-Params: tracks, pretrain, method.<method>.
 
 After every epoch the whole state goes to a journal, so a run that was stopped goes on and ends with the same
 weights as one that was not: bit for bit on a CPU, up to the order in which a GPU adds up gradients elsewhere.
@@ -14,36 +13,27 @@ from typing import Any
 from stages.runtime import command
 from stages.runtime.params import PretrainParams
 from stages.training import loop
+from stages.training.trackset import TrackSource
 
-SECTIONS = {"datasets": "tracks", "params": "pretrain", "method_params": "method.{method}"}
+SECTIONS = {"settings": "method.{method}"}
 
 
 def run(
-    *,
     method: str,
     seed: int,
+    *,
     tracks: Path,
     splits: Path,
     out: Path,
-    datasets: list[str],
-    params: PretrainParams,
-    method_params: dict[str, Any],
     journal: Path = Path(".journal"),
+    track_sets: list[str],
+    pretrain: PretrainParams,
+    settings: dict[str, Any],
 ) -> None:
     """Train `method` from `seed` and write its model folder `out`."""
-    loop.make(
-        stage="pretrain",
-        method=method,
-        seed=seed,
-        tracks=tracks,
-        splits=splits,
-        out=out,
-        datasets=datasets,
-        params=params,
-        method_params=method_params,
-        journal=journal,
-    )
+    source = TrackSource(tracks, splits, track_sets, pretrain.jitter_px)
+    loop.train(source, method, settings, pretrain, seed=seed, out=out, journal=journal)
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

@@ -6,7 +6,6 @@ kept during training, each with probes of its own, and from the validation split
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, curves.parquet,
     heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
-Params: seed, detected, boxed, tracks, embed.followed, probe, dataset.
 """
 
 import logging
@@ -27,15 +26,7 @@ from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {
-    "seed": "seed",
-    "detected": "detected",
-    "boxed": "boxed",
-    "tracks": "tracks",
-    "followed": "embed.followed",
-    "params": "probe",
-    "settings": "dataset",
-}
+SECTIONS = {"followed": "embed.followed"}
 
 
 @dataclass
@@ -57,12 +48,11 @@ def run(
     splits: Path,
     out: Path,
     seed: int,
-    detected: list[str],
-    boxed: list[str],
-    tracks: list[str],
+    face_sets: list[str],
+    track_sets: list[str],
     followed: list[str],
-    params: ProbeParams,
-    settings: dict[str, DatasetParams],
+    probe: ProbeParams,
+    dataset: dict[str, DatasetParams],
 ) -> None:
     """Probe every task of every still-image data set, and the identities of every track data set.
 
@@ -70,26 +60,26 @@ def run(
         UserError: a split of a task has no usable image, or an index lacks the task's label.
     """
     findings = Findings()
-    bootstrap = Bootstrap(params.bootstrap, params.confidence, seed)
-    for dataset in sorted([*detected, *boxed]):
-        joined, steps = labelled.load(faces, splits, embeddings, dataset)
-        for task in _tasks(dataset, settings[dataset]):
+    bootstrap = Bootstrap(probe.bootstrap, probe.confidence, seed)
+    for name in sorted(face_sets):
+        joined, steps = labelled.load(faces, splits, embeddings, name)
+        for task in _tasks(name, dataset[name]):
             images, rejects = labelled.usable(joined, task)
             findings.rejects += rejects
-            probe = labelled.fit(images, task, params)
-            _record_sweep(probe, task, params, findings)
-            _record_test(probe, images, task, bootstrap, findings)
-            if dataset in followed:
-                _record_validation(probe, images, task, steps, findings)
-            findings.heads[f"{dataset}.{task.name}"] = probe
+            fitted = labelled.fit(images, task, probe)
+            _record_sweep(fitted, task, probe, findings)
+            _record_test(fitted, images, task, bootstrap, findings)
+            if name in followed:
+                _record_validation(fitted, images, task, steps, findings)
+            findings.heads[f"{name}.{task.name}"] = fitted
     for folder in sorted((embeddings / "checkpoints").glob("*")):
-        for dataset in followed:
-            joined, steps = labelled.load(faces, splits, folder, dataset)
-            for task in _tasks(dataset, settings[dataset]):
+        for name in followed:
+            joined, steps = labelled.load(faces, splits, folder, name)
+            for task in _tasks(name, dataset[name]):
                 images, _ = labelled.usable(joined, task)  # the same rejects as above
-                _record_validation(labelled.fit(images, task, params), images, task, steps, findings)
-    for dataset in tracks:
-        _record_identities(embeddings, dataset, bootstrap, findings)
+                _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
+    for name in track_sets:
+        _record_identities(embeddings, name, bootstrap, findings)
     _write(out, findings)
 
 
@@ -183,4 +173,4 @@ def _write(out: Path, findings: Findings) -> None:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

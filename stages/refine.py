@@ -2,7 +2,6 @@
 
 Reads: as `pretrain`, and the model folder of the method to start from with the same seed.
 Writes: as `pretrain`.
-Params: tracks, pretrain, refine, method.<method>.
 """
 
 from pathlib import Path
@@ -11,44 +10,30 @@ from typing import Any
 from stages.runtime import command
 from stages.runtime.params import PretrainParams, RefineParams
 from stages.training import loop
+from stages.training.trackset import TrackSource
 
-SECTIONS = {
-    "datasets": "tracks",
-    "params": "pretrain",
-    "refine": "refine",
-    "method_params": "method.{method}",
-}
+SECTIONS = {"settings": "method.{method}"}
 
 
 def run(
-    *,
     method: str,
     seed: int,
+    *,
     start: Path,
     tracks: Path,
     splits: Path,
     out: Path,
-    datasets: list[str],
-    params: PretrainParams,
-    refine: RefineParams,
-    method_params: dict[str, Any],
     journal: Path = Path(".journal"),
+    track_sets: list[str],
+    pretrain: PretrainParams,
+    refine: RefineParams,
+    settings: dict[str, Any],
 ) -> None:
     """Train `method` on from the model folder `start` and write its own model folder `out`."""
-    loop.make(
-        stage="refine",
-        method=method,
-        seed=seed,
-        tracks=tracks,
-        splits=splits,
-        out=out,
-        datasets=datasets,
-        params=params.model_copy(update={"epochs": refine.epochs}),
-        method_params=method_params,
-        journal=journal,
-        start=start,
-    )
+    source = TrackSource(tracks, splits, track_sets, pretrain.jitter_px)
+    params = pretrain.model_copy(update={"epochs": refine.epochs})
+    loop.train(source, method, settings, params, seed=seed, out=out, journal=journal, start=start)
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)

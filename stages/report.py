@@ -4,7 +4,6 @@ Reads: what the probes wrote, histories, splits, yields, contact sheets, figures
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics.json, report.html,
     summary.png, training.png, curves.png, roc_pr/<dataset>-<task>.png, training/<method>.csv per trained method and
     curves/<dataset>-<task>-<method>.csv per learning curve.
-Params: all, because the configuration's digest stands in every row.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 
@@ -28,8 +27,6 @@ from stages.runtime import command, config, stopwatch, tables
 from stages.runtime.params import Params
 
 log = logging.getLogger(__name__)
-
-SECTIONS = {"params": "*"}
 
 ROOT = Path(__file__).parents[1]  # of the code
 
@@ -80,8 +77,8 @@ def run(
     learning_curves = inventory.learning_curves(metrics, runs)
     compared = [{**row, **_without_profile(source)} for row in results.differences(tasks, params)]
     folders = [
-        *(tracks / dataset for dataset in params.tracks),
-        *(faces / dataset for dataset in params.faces),
+        *(tracks / dataset for dataset in params.track_sets),
+        *(faces / dataset for dataset in params.face_sets),
         *(splits / kind for kind in ("tracks", "faces")),
         *(folder / run.folder for folder in (models, embeddings, metrics) for run in runs),
         figures,
@@ -96,10 +93,10 @@ def run(
         tasks=tasks,
         differences=compared,
         counts=[
-            *inventory.counts(splits / "tracks", "face tracks", params.tracks),
-            *inventory.counts(splits / "faces", "still images", params.faces),
+            *inventory.counts(splits / "tracks", "face tracks", params.track_sets),
+            *inventory.counts(splits / "faces", "still images", params.face_sets),
         ],
-        yields=list(inventory.yields(faces, params.detected)),
+        yields=list(inventory.yields(faces, params.detected_sets)),
         sheets=list(inventory.sheets(sheets, params.datasets)),
         rejects=inventory.rejects(folders),
         sweeps=inventory.sweeps(metrics, runs),
@@ -228,4 +225,4 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

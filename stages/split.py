@@ -1,7 +1,6 @@
 """Training, validation and test splits: tracks by identity, faces as their owners published them or by group.
 
-Reads: the indices of all track and face data sets. Writes: one SPLITS table per data set, rejects (none). Params:
-seed, tracks, detected, boxed, split.
+Reads: the indices of all track and face data sets. Writes: one SPLITS table per data set, rejects (none).
 
 A split follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of
 rows, stays when rows are added, and an identity that two data sets share is in one split. Shares hold in
@@ -22,14 +21,6 @@ from stages.runtime.params import FaceSplitParams, SplitParams
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {
-    "seed": "seed",
-    "track_names": "tracks",
-    "detected": "detected",
-    "boxed": "boxed",
-    "split": "split",
-}
-
 SPLITS = ("train", "val", "test")
 
 
@@ -40,9 +31,8 @@ def run(
     track_splits: Path,
     face_splits: Path,
     seed: int,
-    track_names: list[str],
-    detected: list[str],
-    boxed: list[str],
+    track_sets: list[str],
+    face_sets: list[str],
     split: SplitParams,
 ) -> None:
     """Assign every indexed frame and face to a split.
@@ -50,10 +40,8 @@ def run(
     Raises:
         UserError: an index is missing, or a split would be empty.
     """
-    of_tracks = {name: split_tracks(_index(tracks, name), split, seed=seed) for name in sorted(track_names)}
-    of_faces = {
-        name: split_faces(_index(faces, name), split.faces[name], seed=seed) for name in sorted([*detected, *boxed])
-    }
+    of_tracks = {name: split_tracks(_index(tracks, name), split, seed=seed) for name in sorted(track_sets)}
+    of_faces = {name: split_faces(_index(faces, name), split.faces[name], seed=seed) for name in sorted(face_sets)}
     _check_splits("the face tracks", list(of_tracks.values()), "split.track_val, split.track_test")
     for name, table in of_faces.items():
         _check_splits(name, [table], f"split.faces.{name}")
@@ -137,4 +125,4 @@ def _tell(name: str, table: pa.Table) -> None:
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

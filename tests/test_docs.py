@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import profile
 from stages.report import PUBLISHED
 from stages.runtime import config, plugins
 
@@ -61,7 +62,7 @@ def test_deviations_give_the_published_values_that_the_report_compares_with():
 
 def test_the_page_of_real_data_names_the_folder_of_every_release():
     page = text(ROOT / "docs" / "real-data.md")
-    datasets = config.load(ROOT / "profiles" / "paper.yaml").dataset
+    datasets = config.parsed(profile.text("paper", ROOT / "profiles"), "paper").dataset
     assert [
         each.fetch.folder for each in datasets.values() if f"| `{Path(each.fetch.folder).name}` |" not in page
     ] == []
@@ -77,5 +78,5 @@ def test_the_page_of_real_data_names_the_folder_of_every_release():
     ],
 )
 def test_numbers_of_the_profiles_on_the_page_of_real_data_are_theirs(name: str, words: str):
-    params = config.load(ROOT / "profiles" / f"{name}.yaml")
+    params = config.parsed(profile.text(name, ROOT / "profiles"), name)
     assert words.format(**dict(params.pretrain), **params.method["fabnet"]) in text(ROOT / "docs" / "real-data.md")

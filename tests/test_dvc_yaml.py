@@ -12,7 +12,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from fabnet.inference.loading import BROUGHT
-from stages.runtime import plugins
+from stages.runtime import command, config, plugins
 
 ROOT = Path(__file__).parents[1]
 
@@ -196,9 +196,11 @@ def test_a_forgotten_module_a_surplus_one_and_a_stray_path_are_found():
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_params_of_a_stage_are_the_sections_that_its_module_reads(name):
-    sections = set(importlib.import_module(f"stages.{name}").SECTIONS.values())
+    module = importlib.import_module(f"stages.{name}")
+    sections = command.sections(module.run, getattr(module, "SECTIONS", {})).values()
+    read = {section for name in sections for section in config.COMPOSED.get(name, (name,))}
     listed = ["*"] if TEMPLATES[name]["params"] == [{"params.yaml": None}] else TEMPLATES[name]["params"]
-    assert {re.sub(r"\$\{item\.(\w+)\}", r"{\1}", section) for section in listed} == sections
+    assert {re.sub(r"\$\{item\.(\w+)\}", r"{\1}", section) for section in listed} == read
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

@@ -19,9 +19,9 @@ HISTORY = "python -m pipelines.history base brief"
 
 SMALL = {
     "datasets": ["voxceleb1", "w300"],
-    "tracks": ["voxceleb1"],
-    "detected": [],
-    "boxed": ["w300"],
+    "track_sets": ["voxceleb1"],
+    "detected_sets": [],
+    "boxed_sets": ["w300"],
     "methods": ["fabnet", "random"],
     "refined": [],
     "split": {"track_val": 0.3, "track_test": 0.2},
@@ -29,8 +29,8 @@ SMALL = {
     "embed": {"followed": ["w300"]},
     "probe": {"l2": [0.01, 1.0], "bootstrap": 50},
     "dataset": {
-        "voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
-        "w300": {"sample": {"training": 50, "common": 12, "challenging": 6}},
+        "voxceleb1": {"synthetic": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
+        "w300": {"synthetic": {"training": 50, "common": 12, "challenging": 6}},
     },
 }
 

@@ -1,11 +1,13 @@
 """The first command of a new user: what is missing is named before anything is installed."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from pipelines import prerequisites
 
@@ -31,21 +33,66 @@ def programs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("program", "package"), [("g++", "install g++ "), ("cmake", "install cmake "), ("git", "install git ")]
-)
-def test_a_missing_program_is_one_sentence_with_its_package(programs, program, package):
-    (programs / program).unlink()
+@pytest.fixture
+def without_a_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine where dlib is built from source."""
+    monkeypatch.setattr(prerequisites.platform, "machine", lambda: "s390x")
+
+
+def test_a_missing_program_is_one_sentence_with_its_package(programs):
+    (programs / "git").unlink()
     done = check(str(programs))
     assert done.returncode == 1
-    (sentence,) = [line for line in done.stderr.splitlines() if package in line]
+    (sentence,) = [line for line in done.stderr.splitlines() if "install git " in line]
     assert sentence.startswith("error: ")
     assert "(Debian, Ubuntu)" in sentence
     assert "Traceback" not in done.stderr
 
 
-def test_an_empty_path_names_everything_at_once():
-    assert len(check("").stderr.splitlines()) >= 3
+@pytest.mark.parametrize(("program", "package"), [("g++", "g++"), ("cmake", "cmake")])
+@pytest.mark.usefixtures("without_a_wheel")
+def test_a_missing_program_for_the_build_of_dlib_is_named_where_it_is_built(program, package, programs, monkeypatch):
+    (programs / program).unlink()
+    monkeypatch.setenv("PATH", str(programs))
+    (sentence,) = prerequisites.missing_programs()
+    assert "is missing, needed to build dlib" in sentence
+    assert f"install {package} (Debian, Ubuntu)" in sentence
+
+
+@pytest.mark.usefixtures("without_a_wheel")
+def test_missing_python_headers_are_named_where_dlib_is_built(tmp_path, monkeypatch):
+    monkeypatch.setattr(prerequisites.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    (sentence,) = prerequisites.wrong_python((3, 11))
+    assert sentence.startswith("Python.h is missing, needed to build dlib: install python3.11-dev (Debian, Ubuntu)")
+
+
+def test_where_dlib_has_a_wheel_neither_compiler_nor_headers_are_needed(programs, tmp_path, monkeypatch):
+    monkeypatch.setattr(prerequisites.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(prerequisites.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    for name in ("g++", "cmake"):
+        (programs / name).unlink()
+    monkeypatch.setenv("PATH", str(programs))
+    assert prerequisites.missing_programs() == []
+    assert prerequisites.wrong_python((3, 11)) == []
+
+
+@pytest.mark.usefixtures("without_a_wheel")
+def test_an_empty_path_names_everything_at_once(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert len(prerequisites.missing_programs()) == 3
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "constraints.txt"])
+@pytest.mark.parametrize("system", ["Linux", "Darwin", "Windows"])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64", "arm64", "AMD64", "ARM64", "i686", "ppc64le", "s390x", "x86"])
+def test_one_dlib_is_declared_for_every_platform_and_the_one_that_is_checked_for(file, system, machine, monkeypatch):
+    text = (ROOT / file).read_text(encoding="utf-8")
+    lines = re.findall(r"^\W*(dlib(?:-bin)?[=>][^#\n\"]+)", text, flags=re.MULTILINE)
+    platform = {"platform_system": system, "platform_machine": machine}
+    names = [line.name for line in map(Requirement, lines) if line.marker and line.marker.evaluate(platform)]
+    monkeypatch.setattr(prerequisites.platform, "machine", lambda: machine)
+    monkeypatch.setattr(prerequisites.platform, "system", lambda: system)
+    assert names == ["dlib" if prerequisites.builds_dlib() else "dlib-bin"]
 
 
 def test_a_library_that_the_linker_lacks_is_named(monkeypatch):
@@ -88,6 +135,11 @@ def test_a_profile_is_chosen_before_dvc_starts():
     assert commands.index("pipelines.profile use small") < commands.index("dvc repro")
 
 
+def test_a_dlib_that_was_built_here_goes_before_the_installation():
+    commands = make("--dry-run", "--what-if=pyproject.toml", "doctor").stdout
+    assert commands.index("pip uninstall --quiet --yes dlib dlib-bin") < commands.index("pip install --constraint")
+
+
 def test_a_failed_installation_is_tried_again(tmp_path):
     for name in ("Makefile", "constraints.txt", "pyproject.toml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
@@ -98,3 +150,12 @@ def test_a_failed_installation_is_tried_again(tmp_path):
         assert done.returncode != 0
         assert "error: cmake is missing" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_hook_refuses_a_file_that_is_not_formatted(tmp_path):
+    (tmp_path / "module.py").write_text("x  =  1\n")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["sh", ROOT / ".ci" / "pre-commit"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "module.py" in done.stdout

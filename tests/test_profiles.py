@@ -1,4 +1,4 @@
-"""Profiles are complete parameter sets with the same keys; params.yaml is one of them."""
+"""Every profile is a complete parameter set, and states only what differs from its base."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,47 +7,51 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines import profile
 from stages.runtime import config
 
 ROOT = Path(__file__).parents[1]
-PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+PROFILES = ROOT / "profiles"
+NAMES = profile.names(PROFILES)
 
 
-def keys(value: Any, name: str = "") -> Iterator[str]:
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield f"{name}.{key}"
-            yield from keys(inner, f"{name}.{key}")
+            yield from leaves(inner, f"{name}.{key}")
+    else:
+        yield name, value
 
 
-def content(path: Path) -> Any:
-    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+def content(text: str) -> Any:
+    return YAML(typ="safe").load(text)
 
 
-def test_there_are_four_profiles():
-    assert [path.stem for path in PROFILES] == ["paper", "sample", "small", "study"]
+@pytest.mark.parametrize("name", NAMES)
+def test_a_profile_is_complete_and_holds_its_own_name(name):
+    params = config.check_plugins(config.parsed(profile.text(name, PROFILES), name))
+    assert params.profile == name
 
 
-@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_a_profile_is_accepted_and_bears_its_own_name(path):
-    assert config.check(path).profile == path.stem
-
-
-@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_profiles_have_the_same_keys_in_the_same_order(path):
-    assert list(keys(content(path))) == list(keys(content(ROOT / "profiles" / "sample.yaml")))
+@pytest.mark.parametrize("name", NAMES)
+def test_a_profile_states_only_what_differs_from_its_base(name):
+    own = content((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
+    if base := own.pop(profile.BASE, None):
+        inherited = dict(leaves(content(profile.text(base, PROFILES))))
+        assert [key for key, value in leaves(own) if inherited[key] == value] == []
 
 
 def test_every_method_that_needs_no_weights_is_in_the_study():
-    study = content(ROOT / "profiles" / "study.yaml")
+    study = content(profile.text("study", PROFILES))
     assert set(study["methods"]) == {name for name, settings in study["method"].items() if "weights" not in settings}
 
 
 def test_the_study_is_the_sample_with_more_methods():
-    study, sample = (content(ROOT / "profiles" / f"{name}.yaml") for name in ("study", "sample"))
-    assert {key for key in study if study[key] != sample[key]} == {"profile", "methods", "pretrained"}
+    own = content((PROFILES / "study.yaml").read_text(encoding="utf-8"))
+    assert own.pop(profile.BASE) == "sample"
+    assert set(own) == {"profile", "methods", "pretrained"}
 
 
-def test_params_yaml_is_a_copy_of_a_profile():
+def test_params_yaml_is_a_profile():
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    assert text in [path.read_text(encoding="utf-8") for path in PROFILES]
+    assert text in [profile.text(name, PROFILES) for name in NAMES]

@@ -25,13 +25,13 @@ TINY: dict[str, Any] = {
     "method": {"fabnet_curriculum": {"batch": 8}},
     "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50},
     "dataset": {
-        "affectnet": {"sample": {"training": 90, "validation": 32}},
-        "aflw": {"sample": {"pictures": 40}},
-        "emotionet": {"sample": {"automatic": 60, "manual": 30}},
-        "mafl": {"sample": {"training": 50, "testing": 16}},
-        "voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
-        "voxceleb2": {"sample": {"identities": 6, "tracks_per_identity": 1, "seconds": 1.0}},
-        "w300": {"sample": {"training": 50, "common": 12, "challenging": 6}},
+        "affectnet": {"synthetic": {"training": 90, "validation": 32}},
+        "aflw": {"synthetic": {"images": 40}},
+        "emotionet": {"synthetic": {"automatic": 60, "manual": 30}},
+        "mafl": {"synthetic": {"training": 50, "testing": 16}},
+        "voxceleb1": {"synthetic": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
+        "voxceleb2": {"synthetic": {"identities": 6, "tracks_per_identity": 1, "seconds": 1.0}},
+        "w300": {"synthetic": {"training": 50, "common": 12, "challenging": 6}},
     },
 }
 

@@ -26,9 +26,9 @@ PARAMS = "params.yaml"
 # Little of the sample to train on, and nothing but the page's data set to judge.
 SMALL: dict[str, Any] = {
     "datasets": ["voxceleb1"],
-    "tracks": ["voxceleb1"],
-    "detected": [],
-    "boxed": [],
+    "track_sets": ["voxceleb1"],
+    "detected_sets": [],
+    "boxed_sets": [],
     "methods": ["random"],
     "pretrained": ["random"],
     "refined": [],
@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
     "pretrain": {"size_px": 32, "batch": 8, "epochs": 2, "draws_per_identity": 4, "val_samples": 8},
     "embed": {"followed": []},
     "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50},
-    "dataset": {"voxceleb1": {"sample": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}}},
+    "dataset": {"voxceleb1": {"synthetic": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}}},
 }
 PICTURES = 60
 SIDE_PX = 96

@@ -5,23 +5,17 @@ file: a name goes into the list where the file, or else a profile, has it.
 """
 
 import difflib
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
-
-from pipelines.profile import profile_file
+from pipelines import profile
 from stages.runtime import config
-from stages.runtime.errors import UserError
+from stages.runtime.files import replace_text
 from stages.runtime.params import Params
 
-NAME = re.compile(r"(?!true$|false$|null$)[a-z][a-z0-9_]*")  # YAML takes it for the text that it is
-KINDS = ("tracks", "detected", "boxed")
+KINDS = ("track_sets", "detected_sets", "boxed_sets")
 
 
 @dataclass(frozen=True)
@@ -48,14 +42,16 @@ def write(choice: Choice, params: Path, profiles: Path) -> str:
     if not any(vars(choice).values()):
         return ""
     before = params.read_text(encoding="utf-8") if params.exists() else ""
-    source = profile_file(choice.profile, profiles) if choice.profile else params
-    text = chosen(choice, config.load(source), source.read_text(encoding="utf-8"), _all(profiles))
+    if choice.profile:
+        source = profile.text(choice.profile, profiles)
+    else:
+        config.load(params)
+        source = before
+    text = chosen(choice, config.parsed(source, params.name), source, _all(profiles))
     config.check_plugins(config.parsed(text, params.name))
     if text == before:
         return ""
-    partial = params.with_name(f".{params.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(params)
+    replace_text(params, text)
     return "".join(difflib.unified_diff(_lines(before), _lines(text), "params.yaml before", "params.yaml now", n=0))
 
 
@@ -72,16 +68,7 @@ def chosen(choice: Choice, params: Params, text: str, profiles: Sequence[Params]
         values |= _of_datasets(choice.datasets, params, profiles)
     if choice.own:
         values["method.own"] = {**params.method.get("own", {}), **choice.own}
-    return replaced(text, {name: value for name, value in values.items() if _value(params, name) != value})
-
-
-def replaced(text: str, values: Mapping[str, Any]) -> str:
-    """A YAML text with new values at dotted names that it has; every other byte stays."""
-    document = YAML(typ="rt", pure=True).compose(text)
-    spans = {name: _span(document, name) for name in values}
-    for name, (start, end) in sorted(spans.items(), key=lambda item: -item[1][0]):  # from the end: marks stay right
-        text = f"{text[:start]}{_flow(values[name])}{text[end:]}"
-    return text
+    return profile.replaced(text, {name: value for name, value in values.items() if _value(params, name) != value})
 
 
 def _of_datasets(datasets: Sequence[str], params: Params, profiles: Sequence[Params]) -> dict[str, list[str]]:
@@ -100,7 +87,7 @@ def _listed(name: str, several: Iterable[Params]) -> set[str]:
 
 
 def _all(profiles: Path) -> list[Params]:
-    return [config.load(path) for path in sorted(profiles.glob("*.yaml"))]
+    return [config.parsed(profile.text(name, profiles), name) for name in profile.names(profiles)]
 
 
 def _value(params: Params, dotted: str) -> Any:
@@ -108,30 +95,6 @@ def _value(params: Params, dotted: str) -> Any:
     for part in dotted.split("."):
         value = value[part] if isinstance(value, dict) else getattr(value, part)
     return value
-
-
-def _span(node: Node, dotted: str) -> tuple[int, int]:
-    """Where the value of a dotted name stands in the text that `node` was composed from."""
-    for part in dotted.split("."):
-        below = {key.value: value for key, value in node.value} if isinstance(node, MappingNode) else {}
-        if part not in below:
-            raise UserError(f"params.yaml has no {dotted}: copy it from a file in profiles/")
-        node = below[part]
-    if isinstance(node, CollectionNode) and not node.flow_style:
-        raise UserError(
-            f"params.yaml should have {dotted} in one line, in brackets, to be changed here: found it in several"
-        )
-    return node.start_mark.index, node.end_mark.index
-
-
-def _flow(value: Any) -> str:
-    """One line of YAML; names stay without quotes."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{name}: {_flow(inner)}' for name, inner in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_flow, value))}]"
-    is_name = isinstance(value, str) and NAME.fullmatch(value)
-    return value if is_name else json.dumps(value, ensure_ascii=False)
 
 
 def _lines(text: str) -> list[str]:

@@ -36,7 +36,7 @@ def render(description: Description, params: Params, *, splits: Path, metrics: P
         is_real=any(not row["is_rendered"] for row in data),
         confidence_percent=f"{100 * params.probe.confidence:g}",
         metrics=list(_metrics(metrics)),
-        boxed=sorted(params.boxed),
+        boxed=sorted(params.boxed_sets),
     )
 
 
@@ -53,7 +53,7 @@ def _data(description: Description, params: Params, splits: Path) -> Iterator[di
     uses |= dict.fromkeys(sorted({head.dataset for head in description.heads}), ("probes", splits / "faces"))
     for name, (use, folder) in uses.items():
         images = Counter(tables.read(folder / f"{name}.parquet", tables.SPLITS)["split"].to_pylist())
-        is_rendered = params.dataset[name].fetch.source == "sample"
+        is_rendered = params.dataset[name].fetch.source == "synthetic"
         owner = plugins.load("stages.datasets", name).OWNER
         origin = "rendered by this project in its owner's format" if is_rendered else owner
         counts = {split: f"{images[split]:,}" for split in ("train", "val", "test")}

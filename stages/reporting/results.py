@@ -68,7 +68,7 @@ def expected_runs(params: Params) -> list[Run]:
 
 def identity_tasks(params: Params) -> list[tuple[str, str]]:
     """Data sets of tracks with the task that may be there: their test split may have no identity with two videos."""
-    return [(dataset, scores.IDENTITY) for dataset in sorted(params.tracks)]
+    return [(dataset, scores.IDENTITY) for dataset in sorted(params.track_sets)]
 
 
 def check(metrics: Path, params: Params) -> None:
@@ -84,7 +84,7 @@ def check(metrics: Path, params: Params) -> None:
     if found - expected:
         left = " ".join(str(metrics / name) for name in sorted(found - expected))
         raise UserError(f"left over from other methods or seeds: `rm -r {left}`, then run again")
-    tasks = {(dataset, task) for dataset in params.faces for task in params.dataset[dataset].tasks}
+    tasks = {(dataset, task) for dataset in params.face_sets for task in params.dataset[dataset].tasks}
     for name in sorted(expected):
         table = tables.read(metrics / name / "metrics.parquet", tables.SCORES)
         there = set(zip(table["dataset"].to_pylist(), table["task"].to_pylist(), strict=True))
@@ -107,7 +107,7 @@ def tested(metrics: Path, params: Params) -> list[Tested]:
         for run in expected_runs(params)
     }
     found: list[Tested] = []
-    for dataset in params.faces:
+    for dataset in params.face_sets:
         for task, settings in sorted(params.dataset[dataset].tasks.items()):
             joined = _joined(of_run, dataset, task, settings.metrics, settings.classes)
             if joined is None:

@@ -1,8 +1,9 @@
 """The command line that every stage shares: paths and names in, sections of params.yaml in, one sentence out.
 
-A stage module offers `run(*, ...)` and `SECTIONS`, which maps keywords of `run` to sections of
-params.yaml. `{dataset}`, `{method}` in a section are filled from the keyword of that name. The sections
-are exactly the `params:` of the stage in dvc.yaml (tested).
+The signature of a stage's `run` says it all. Parameters before the `*` are the arguments of its command. A keyword of
+type Path is an option. Any other keyword is the section of params.yaml of that name, or the one that the stage's
+`SECTIONS` gives it: `{dataset}` and `{method}` in there are filled from the arguments. These sections are exactly the
+`params:` of the stage in dvc.yaml (tested).
 """
 
 import argparse
@@ -17,28 +18,39 @@ from typing import Any, get_type_hints
 
 from stages.runtime import config, stopwatch
 from stages.runtime.errors import UserError
+from stages.runtime.params import Params
 
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
 FULL = (errno.ENOSPC, errno.EDQUOT)
 GOES_ON = "stopped; finished parts are kept, the same command goes on from there"
 NOTHING_LEFT = "stopped; nothing half-written is left"
 
 
-def main(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> None:
+def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] | None = None) -> None:
     """Parse the command line by the signature of `run`, load its sections, run it.
 
-    Keywords of type Path become options (one with a default may be left out), other keywords that are no section
-    become positional arguments.
+    Options with a default may be left out. `renamed` maps keywords to sections of another name.
     Exit status: 0 done, 1 a user error told in one sentence, 130 stopped by the user. What a stage took that DVC
     started and that is done is kept in .timings.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    arguments: dict[str, Any] = vars(_parser(run, sections, doc).parse_args())
+    wanted = sections(run, renamed or {})
+    arguments: dict[str, Any] = vars(_parser(run, wanted, doc).parse_args())
     params_file = arguments.pop("_params")
     watch, stage = stopwatch.Stopwatch(), os.environ.get(stopwatch.STAGE)
-    status = guarded(lambda: run(**arguments, **config.sections(params_file, sections, **arguments)))
+    status = guarded(lambda: run(**arguments, **config.sections(params_file, wanted, **arguments)))
     if status == 0 and stage:
         stopwatch.keep(watch.read(), stage)
     sys.exit(status)
+
+
+def sections(run: Callable[..., None], renamed: Mapping[str, str]) -> dict[str, str]:
+    """Keyword of `run` -> the section of params.yaml that it takes; `*` is the whole file."""
+    hints = get_type_hints(run)
+    keywords = [name for name, parameter in inspect.signature(run).parameters.items() if parameter.kind == KEYWORD]
+    return {
+        name: "*" if hints[name] is Params else renamed.get(name, name) for name in keywords if hints[name] is not Path
+    }
 
 
 def guarded(work: Callable[[], int | None], stopped: str = GOES_ON) -> int:
@@ -55,16 +67,17 @@ def guarded(work: Callable[[], int | None], stopped: str = GOES_ON) -> int:
         return _say("error: the disk is full; free some space and run the same command again", 1)
 
 
-def _parser(run: Callable[..., None], sections: Mapping[str, str], doc: str | None) -> argparse.ArgumentParser:
+def _parser(run: Callable[..., None], wanted: Mapping[str, str], doc: str | None) -> argparse.ArgumentParser:
     started = sys.modules["__main__"].__spec__
     parser = argparse.ArgumentParser(
         prog=f"python -m {started.name}" if started else None,
         description=doc,
+        epilog=f"parameters: {', '.join('all' if name == '*' else name for name in wanted.values())}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     hints = get_type_hints(run)
     for name, parameter in inspect.signature(run).parameters.items():
-        if name in sections:
+        if name in wanted:
             continue
         if hints[name] is Path and parameter.default is inspect.Parameter.empty:
             parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH")

@@ -18,6 +18,8 @@ from stages.runtime import plugins
 from stages.runtime.errors import UserError
 from stages.runtime.params import DatasetParams, Params
 
+COMPOSED = {"face_sets": ("detected_sets", "boxed_sets")}  # properties of Params that a stage may take as a section
+
 
 def load(path: Path) -> Params:
     """The whole parameter file, checked.
@@ -52,7 +54,7 @@ def parsed(text: str, name: str) -> Params:
 
 
 def check(path: Path) -> Params:
-    """`load`, and the settings of every listed method and of every sample publisher as well."""
+    """`load`, and the settings of every listed method and of every synthetic release as well."""
     return check_plugins(load(path))
 
 
@@ -67,16 +69,16 @@ def check_plugins(params: Params) -> Params:
         _check_method(name, params)
     for name in params.datasets:
         plugins.load("stages.datasets", name)
-        _check_sample(name, params.dataset[name])
+        _check_synthetic(name, params.dataset[name])
         for task in params.dataset[name].tasks.values():
             plugins.load("fabnet.probes", task.probe)
     return params
 
 
-def _check_sample(name: str, dataset: DatasetParams) -> None:
-    """A data set without a publisher of a sample is fine, as long as it comes from elsewhere."""
-    if dataset.fetch.source == "sample" or name in plugins.names("stages.synthetic"):
-        plugins.settings(plugins.load("stages.synthetic", name), dataset.sample, f"dataset.{name}.sample")
+def _check_synthetic(name: str, dataset: DatasetParams) -> None:
+    """A data set without a synthetic release is fine, as long as it comes from elsewhere."""
+    if dataset.fetch.source == "synthetic" or name in plugins.names("stages.synthetic"):
+        plugins.settings(plugins.load("stages.synthetic", name), dataset.synthetic, f"dataset.{name}.synthetic")
 
 
 def _check_method(name: str, params: Params) -> None:
@@ -112,11 +114,13 @@ def _section(params: Params, dotted: str) -> Any:
     value: Any = params
     if dotted == "*":
         return params
-    for part in dotted.split("."):
+    if dotted in COMPOSED:
+        return getattr(params, dotted)
+    for key in dotted.split("."):
         known = value if isinstance(value, dict) else dict(value)
-        if part not in known:
-            raise UserError(f"params.yaml has no section {dotted!r}: {part!r} is not among {', '.join(sorted(known))}")
-        value = known[part]
+        if key not in known:
+            raise UserError(f"params.yaml has no section {dotted!r}: {key!r} is not among {', '.join(sorted(known))}")
+        value = known[key]
     return value
 
 

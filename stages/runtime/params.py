@@ -25,7 +25,7 @@ class Section(BaseModel):
 
 
 class FetchParams(Section):
-    source: Literal["sample", "folder", "http"]
+    source: Literal["synthetic", "folder", "http"]
     folder: str  # release folder: read when source is `folder`, filled when it is `http`
     parts: Annotated[int, Field(ge=0)] = 0  # http: only the first parts of an archive that is cut up; 0: all
     identities: list[str] = []  # http: only these, each as an archive of its own; empty: all
@@ -159,13 +159,13 @@ class TaskParams(Section):
 
 class DatasetParams(Section):
     fetch: FetchParams
-    sample: dict[str, Any]  # settings of stages/synthetic/<dataset>.py, checked by that module
+    synthetic: dict[str, Any]  # settings of stages/synthetic/<dataset>.py, checked by that module
     crop: GeometryParams | None = None  # track data sets only
     index: BoxParams | None = None  # data sets with annotated boxes only
     tasks: dict[Name, TaskParams] = {}
 
 
-class SampleParams(Section):
+class SyntheticParams(Section):
     seed: Annotated[int, Field(ge=0)]
 
 
@@ -174,13 +174,13 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0)]  # of splits and probes
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]  # one pre-training each
     datasets: Annotated[list[Name], Field(min_length=1)]
-    tracks: Annotated[list[Name], Field(min_length=1)]  # of `datasets`: face tracks to pre-train on
-    detected: list[Name]  # of `datasets`: still images whose face is found by a detector
-    boxed: list[Name]  # of `datasets`: still images whose face box is annotated
+    track_sets: Annotated[list[Name], Field(min_length=1)]  # of `datasets`: face tracks to pre-train on
+    detected_sets: list[Name]  # of `datasets`: still images whose face is found by a detector
+    boxed_sets: list[Name]  # of `datasets`: still images whose face box is annotated
     methods: Annotated[list[Name], Field(min_length=1)]  # what the report compares, in its order
     pretrained: Annotated[list[Name], Field(min_length=1)]  # of `methods`: from initial or supplied weights
     refined: list[Name]  # of `methods`: from the weights of `refine.start`
-    sample: SampleParams
+    synthetic: SyntheticParams
     crop: CropParams
     detect: DetectParams
     index: IndexParams
@@ -194,27 +194,29 @@ class Params(Section):
     dataset: dict[Name, DatasetParams]
 
     @property
-    def faces(self) -> list[str]:
+    def face_sets(self) -> list[str]:
         """Still-image data sets, sorted: those that are probed."""
-        return sorted(self.detected + self.boxed)
+        return sorted(self.detected_sets + self.boxed_sets)
 
     @model_validator(mode="after")
     def lists_agree(self) -> Self:
-        kinds = self.tracks + self.detected + self.boxed
+        kinds = self.track_sets + self.detected_sets + self.boxed_sets
         if sorted(kinds) != sorted(self.datasets) or len(set(kinds)) != len(kinds):
             raise ValueError(
-                "tracks, detected and boxed together should name each of `datasets` once; "
-                f"datasets: {self.datasets}, tracks + detected + boxed: {kinds}"
+                "track_sets, detected_sets and boxed_sets together should name each of `datasets` once; "
+                f"datasets: {self.datasets}, all three: {kinds}"
             )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds should differ from each other, found {self.seeds}")
-        if not self.detected + self.boxed:
-            raise ValueError("detected and boxed are both empty: at least one data set of still images is needed")
+        if not self.detected_sets + self.boxed_sets:
+            raise ValueError(
+                "detected_sets and boxed_sets are both empty: at least one data set of still images is needed"
+            )
         for what, listed, mapped, package in (
             ("dataset", self.datasets, self.dataset, "stages.datasets"),
             ("method", self.methods, self.method, "fabnet.pretext"),
-            ("pretrain.jitter_px", self.tracks, self.pretrain.jitter_px, ""),
-            ("split.faces", self.faces, self.split.faces, ""),
+            ("pretrain.jitter_px", self.track_sets, self.pretrain.jitter_px, ""),
+            ("split.faces", self.face_sets, self.split.faces, ""),
         ):
             name = next((name for name in listed if name not in mapped), None)
             known = plugins.names(package) if name and package else []
@@ -226,9 +228,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def followed_are_faces(self) -> Self:
-        if not set(self.embed.followed) <= set(self.faces) or len(set(self.embed.followed)) < len(self.embed.followed):
+        if not set(self.embed.followed) <= set(self.face_sets) or len(set(self.embed.followed)) < len(
+            self.embed.followed
+        ):
             raise ValueError(
-                f"embed.followed should name data sets of still images {self.faces}, each once; "
+                f"embed.followed should name data sets of still images {self.face_sets}, each once; "
                 f"found {self.embed.followed}"
             )
         return self
@@ -247,17 +251,17 @@ class Params(Section):
 
     @model_validator(mode="after")
     def boxes_have_margins(self) -> Self:
-        missing = [name for name in self.boxed if self.dataset[name].index is None]
+        missing = [name for name in self.boxed_sets if self.dataset[name].index is None]
         if missing:
-            raise ValueError(f"dataset.{missing[0]}.index is missing: {missing[0]} is listed under boxed")
+            raise ValueError(f"dataset.{missing[0]}.index is missing: {missing[0]} is listed under boxed_sets")
         return self
 
     @model_validator(mode="after")
     def crops_fit(self) -> Self:
-        for name in self.tracks:
+        for name in self.track_sets:
             crop, (low, high) = self.dataset[name].crop, self.pretrain.jitter_px[name]
             if crop is None:
-                raise ValueError(f"dataset.{name}.crop is missing: {name} is listed under tracks")
+                raise ValueError(f"dataset.{name}.crop is missing: {name} is listed under track_sets")
             if not low <= high <= crop.centre_px:
                 raise ValueError(
                     f"pretrain.jitter_px.{name} should be a rising range up to the frame side "

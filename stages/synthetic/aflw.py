@@ -56,7 +56,7 @@ WHOLE_TURN, FAR_OUT, WITHOUT_POSE = 3, 5, 7  # faces, counted from 0, whose pose
 
 @dataclass(frozen=True)
 class Params:
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ Shot = tuple[bytes, tuple[int, int], list[Pictured]]  # picture, its width and h
 def publish(folder: Path, params: Params, *, seed: int) -> None:
     """Write the release into the empty `folder`."""
     sittings = [
-        range(at, min(at + PICTURES_PER_PERSON, params.pictures))
-        for at in range(0, params.pictures, PICTURES_PER_PERSON)
+        range(at, min(at + PICTURES_PER_PERSON, params.images)) for at in range(0, params.images, PICTURES_PER_PERSON)
     ]
     shots = [shot for some in crew.render_all(partial(_portray, seed=seed), sittings, "sample aflw") for shot in some]
     places = [f"{FOLDERS[at % len(FOLDERS)]}/image{FIRST_IMAGE + at:05d}.jpg" for at in range(len(shots))]

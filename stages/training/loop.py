@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from fabnet.modules.method import Method
-from fabnet.training import pairs, train
+from fabnet.training import pairs
+from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
 from stages.runtime import plugins, progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
 from stages.training import models
-from stages.training.trackset import TrackSet
+from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
 
@@ -71,46 +72,41 @@ class Batches:
         return pairs.batches(drawn, self._frames.image, batch=params.batch, size_px=params.size_px, device=self._device)
 
 
-def make(
-    *,
-    stage: str,
+def train(
+    source: TrackSource,
     method: str,
-    seed: int,
-    tracks: Path,
-    splits: Path,
-    out: Path,
-    datasets: list[str],
+    settings: Mapping[str, Any],
     params: PretrainParams,
-    method_params: dict[str, Any],
+    *,
+    seed: int,
+    out: Path,
     journal: Path,
     start: Path | None = None,
 ) -> None:
     """Train `method` and write its model folder `out`.
 
     Args:
-        stage: name of the stage that asks, for journal, progress and rejects.
+        source: frames to train on.
         method: module of fabnet/pretext.
-        seed: of initial weights and samples.
-        tracks: shards and TRACK_FRAMES tables.
-        splits: SPLITS tables of the tracks.
-        out: model folder.
-        datasets: track data sets.
+        settings: the method's own.
         params: what all methods share.
-        method_params: the method's own settings.
+        seed: of initial weights and samples.
+        out: model folder.
         journal: where unfinished work is kept.
         start: model folder of a method that this one continues.
 
     Raises:
         UserError: wrong settings, tables that are missing, too little data, or a loss that diverged.
     """
+    stage = "pretrain" if start is None else "refine"
     module = plugins.load("fabnet.pretext", method)
-    settings = plugins.settings(module, method_params, f"method.{method}")
-    params = params.model_copy(update={name: getattr(settings, name) for name in OWN if hasattr(settings, name)})
-    net = models.build(module, settings, seed=seed, size_px=params.size_px)
+    checked = plugins.settings(module, settings, f"method.{method}")
+    params = params.model_copy(update={name: getattr(checked, name) for name in OWN if hasattr(checked, name)})
+    net = models.build(module, checked, seed=seed, size_px=params.size_px)
     before = _start(net, start, method) if start is not None else 0
     label = f"{method}-{seed}"
-    ingredients = [*_index_bytes(tracks, splits, datasets), *(_weight_bytes(start) if start else [])]
-    work = journals.folder(journal, stage, label, params.model_dump_json(), repr(settings), *datasets, *ingredients)
+    ingredients = [*source.track_sets, *source.table_bytes(), *(_weight_bytes(start) if start else [])]
+    work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
     history: list[dict[str, Any]] = []
     rejects: list[dict[str, str]] = []
     if net.frames > 0:
@@ -118,7 +114,7 @@ def make(
             raise UserError(
                 f"{method} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
             )
-        frames = TrackSet.load(tracks, splits, datasets, params.jitter_px, frames=net.frames, stage=stage)
+        frames = source.load(net.frames, stage)
         rejects = frames.rejects
         batches = Batches(frames, net.frames, params)
         if net.is_solved:
@@ -129,8 +125,8 @@ def make(
         method=method,
         seed=seed,
         size_px=params.size_px,
-        settings=method_params,
-        trained_on=datasets if net.frames > 0 else [],
+        settings=dict(settings),
+        trained_on=list(source.track_sets) if net.frames > 0 else [],
         steps=before + max((row["step"] for row in history), default=0),
     )
     models.save(work / "whole", card, net)
@@ -152,12 +148,6 @@ def _start(net: Method, start: Path, method: str) -> int:
     return card.steps
 
 
-def _index_bytes(tracks: Path, splits: Path, datasets: list[str]) -> list[bytes]:
-    """What the tables say; they name every frame by its digest, so they stand for the shards."""
-    paths = [tracks / name / "index.parquet" for name in datasets] + [splits / f"{name}.parquet" for name in datasets]
-    return [path.read_bytes() for path in paths if path.exists()]
-
-
 def _weight_bytes(model: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(model.glob("*.safetensors"))]
 
@@ -172,7 +162,7 @@ def fit(
     Raises:
         UserError: the loss diverged.
     """
-    trainer = train.Trainer(net, _settings(params), device=models.device(params.device))
+    trainer = Trainer(net, _settings(params), device=models.device(params.device))
     history = restore(trainer, journal)
     validation = list(batches.val())
     remaining = params.epochs * batches.per_epoch - trainer.steps
@@ -186,13 +176,13 @@ def fit(
                 models.save_checkpoint(journal / "whole", net, before + epoch.steps)
             record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
-    except train.DivergedError as error:
+    except DivergedError as error:
         raise UserError(f"{error}: lower pretrain.lr, found {params.lr}") from None
     next(ticks, None)
     return history
 
 
-def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
+def rows(epoch: Epoch) -> list[dict[str, Any]]:
     """HISTORY rows of one epoch."""
     values = {"train": {**epoch.train, "lr": epoch.lr}, "val": epoch.val}
     return [
@@ -202,14 +192,14 @@ def rows(epoch: train.Epoch) -> list[dict[str, Any]]:
     ]
 
 
-def record(trainer: train.Trainer, history: list[dict[str, Any]], journal: Path) -> None:
+def record(trainer: Trainer, history: list[dict[str, Any]], journal: Path) -> None:
     """Save the state of training in one step."""
     journal.mkdir(parents=True, exist_ok=True)
     torch.save({"trainer": trainer.state(), "history": history}, journal / ".state.partial")
     (journal / ".state.partial").replace(journal / "state.pt")
 
 
-def restore(trainer: train.Trainer, journal: Path) -> list[dict[str, Any]]:
+def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
     """Load the journal's state into `trainer`, if there is one; returns the history so far."""
     if not (journal / "state.pt").exists():
         return []
@@ -219,6 +209,6 @@ def restore(trainer: train.Trainer, journal: Path) -> list[dict[str, Any]]:
     return saved["history"]
 
 
-def _settings(params: PretrainParams) -> train.Settings:
-    names = train.Settings.__dataclass_fields__
-    return train.Settings(**{name: value for name, value in dict(params).items() if name in names})
+def _settings(params: PretrainParams) -> Settings:
+    names = Settings.__dataclass_fields__
+    return Settings(**{name: value for name, value in dict(params).items() if name in names})

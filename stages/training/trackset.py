@@ -35,38 +35,6 @@ class TrackSet:
     _cached_bytes: int = 0
     _lock: Any = field(default_factory=Lock)
 
-    @classmethod
-    def load(
-        cls,
-        folder: Path,
-        splits: Path,
-        datasets: list[str],
-        jitter_px: Mapping[str, tuple[int, int]],
-        *,
-        frames: int,
-        stage: str,
-        needed: Sequence[str] = ("train", "val"),
-    ) -> "TrackSet":
-        """All tracks of `datasets` that have at least `frames` frames; shorter ones become rejects of `stage`.
-
-        Raises:
-            UserError: a table is missing, or one of the `needed` splits has no track.
-        """
-        rows = pa.concat_tables([_rows(folder, splits, name) for name in sorted(datasets)])
-        rows = rows.sort_by([(name, "ascending") for name in (*TRACK, "frame")]).combine_chunks()
-        tracks, rejects = _group(rows, frames, stage)
-        for split in needed:
-            if not tracks.get(split):
-                raise UserError(f"no track of at least {frames} frames in the {split} split: use a larger release")
-        return cls(
-            tracks,
-            rows.select(["dataset", "shard", "offset", "size", "sample_id"]),
-            {name: Shards(folder / name) for name in datasets},
-            np.stack([rows["width_px"].to_numpy(), rows["height_px"].to_numpy()], axis=1).astype(np.int64),
-            np.array([jitter_px[name] for name in rows["dataset"].to_pylist()], np.int64),
-            rejects,
-        )
-
     def image(self, row: int) -> NDArray[np.uint8]:
         """RGB frame (H, W, 3) of one row; the most recently used frames stay decoded. Safe between threads.
 
@@ -93,6 +61,44 @@ class TrackSet:
             self._cached_bytes += image.nbytes
         while self._cached_bytes > CACHE_BYTES:
             self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+
+@dataclass(frozen=True)
+class TrackSource:
+    """Where the frames of track data sets are, and how they are cropped in training."""
+
+    tracks: Path  # a folder of shards and TRACK_FRAMES for each data set
+    splits: Path  # a SPLITS table for each data set
+    track_sets: Sequence[str]
+    jitter_px: Mapping[str, tuple[int, int]]  # per data set: range of the random square crop's side
+
+    def load(self, frames: int, stage: str, needed: Sequence[str] = ("train", "val")) -> TrackSet:
+        """All tracks that have at least `frames` frames; shorter ones become rejects of `stage`.
+
+        Raises:
+            UserError: a table is missing, or one of the `needed` splits has no track.
+        """
+        rows = pa.concat_tables([_rows(self.tracks, self.splits, name) for name in sorted(self.track_sets)])
+        rows = rows.sort_by([(name, "ascending") for name in (*TRACK, "frame")]).combine_chunks()
+        tracks, rejects = _group(rows, frames, stage)
+        for split in needed:
+            if not tracks.get(split):
+                raise UserError(f"no track of at least {frames} frames in the {split} split: use a larger release")
+        return TrackSet(
+            tracks,
+            rows.select(["dataset", "shard", "offset", "size", "sample_id"]),
+            {name: Shards(self.tracks / name) for name in self.track_sets},
+            np.stack([rows["width_px"].to_numpy(), rows["height_px"].to_numpy()], axis=1).astype(np.int64),
+            np.array([self.jitter_px[name] for name in rows["dataset"].to_pylist()], np.int64),
+            rejects,
+        )
+
+    def table_bytes(self) -> list[bytes]:
+        """The tables that are there; they name every frame by its digest, so they stand for the shards too."""
+        tables_of = [
+            (self.tracks / name / "index.parquet", self.splits / f"{name}.parquet") for name in self.track_sets
+        ]
+        return [path.read_bytes() for pair in tables_of for path in pair if path.exists()]
 
 
 def _rows(folder: Path, splits: Path, dataset: str) -> pa.Table:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 from releases import bring, in_parts, tar_gz, zip_bytes
 
+from pipelines import profile
 from stages import crop, detect, index
 from stages.runtime import config, plugins, tables, workers
 from stages.runtime.errors import UserError
@@ -28,7 +29,7 @@ NAMES = plugins.names("stages.datasets")
 PARAMS = config.load(ROOT / "profiles" / "sample.yaml")
 TINY: dict[str, dict[str, Any]] = {
     "affectnet": {"training": 10, "validation": 8},
-    "aflw": {"pictures": 10},
+    "aflw": {"images": 10},
     "emotionet": {"automatic": 8, "manual": 5},
     "mafl": {"training": 5, "testing": 4},
     "voxceleb1": {"identities": 2, "tracks_per_identity": 2, "seconds": 0.8},
@@ -56,15 +57,15 @@ def test_every_data_set_answers_an_empty_release_with_one_sentence(name, tmp_pat
 
 
 def test_nothing_trains_on_celeba_since_mafl_is_a_part_of_it():
-    for path in sorted((ROOT / "profiles").glob("*.yaml")):
-        trained_on = config.load(path).tracks
+    for of in profile.names(ROOT / "profiles"):
+        trained_on = config.parsed(profile.text(of, ROOT / "profiles"), of).track_sets
         assert set(trained_on) <= {"voxceleb1", "voxceleb2"}
         assert not any("elebA" in (ROOT / "stages" / "datasets" / f"{name}.py").read_text() for name in trained_on)
 
 
 def run(name: str, release: Path, work: Path) -> tuple[set[str], list[dict[str, str]]]:
     """Keys of what the data set's own stage packs (tracks where there are tracks), and its rejects."""
-    stage: ModuleType = crop if name in PARAMS.tracks else detect if name in PARAMS.detected else index
+    stage: ModuleType = crop if name in PARAMS.track_sets else detect if name in PARAMS.detected_sets else index
     shutil.rmtree(work, ignore_errors=True)
     settings = {
         "crop": {"crop": PARAMS.crop, "geometry": PARAMS.dataset[name].crop},
@@ -87,7 +88,7 @@ def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         patch.setattr(workers, "available", lambda: 1)
         (folder / "release").mkdir()
         publisher = plugins.load("stages.synthetic", name)
-        settings = TINY.get(name, PARAMS.dataset[name].sample)
+        settings = TINY.get(name, PARAMS.dataset[name].synthetic)
         publisher.publish(folder / "release", publisher.Params(**settings), seed=3)
         kept, rejects = run(name, folder / "release", folder / "work")
         yield {"name": name, "release": folder / "release", "kept": kept, "rejects": rejects}
@@ -206,7 +207,7 @@ MEDIA: dict[str, Callable[[bytes], bytes | None]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("how", MEDIA)
 def test_a_spoilt_picture_or_clip_is_a_reject_of_its_own(how, intact, tmp_path):
-    if how == "no file" and intact["name"] in PARAMS.tracks:
+    if how == "no file" and intact["name"] in PARAMS.track_sets:
         pytest.skip("nothing but the archive lists its tracks")
     folder = copy(intact, tmp_path)
     spoil = MEDIA[how]

@@ -1,7 +1,8 @@
-"""`fabnet` runs where only PyTorch, NumPy and OpenCV are installed."""
+"""`fabnet` runs where only PyTorch, NumPy, OpenCV and safetensors are installed."""
 
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -13,18 +14,23 @@ ROOT = Path(__file__).parents[2]
 # Methods whose loss comes from one more package, which they import when they are built.
 NEED_MORE = {"contrastive": "pytorch_metric_learning", "vicreg": "pytorch_metric_learning"}
 
-# Hides all modules but those named on the command line and the standard library, then imports all of fabnet and asks
-# each method that can be built without a weight file for a loss; names the others and what they lack.
+# Hides all modules but those named on the command line and the standard library (whose build settings have a name of
+# their own on each platform), then imports all of fabnet. Each method that can be built without a weight file is asked
+# for a loss and takes a step; the others are named with what they lack.
 PROGRAM = """
 import importlib, pkgutil, sys
 
-class Hide:
+class Visible:
+    def __init__(self, finders):
+        self.finders = list(finders)
+
     def find_spec(self, name, path=None, target=None):
         top = name.split(".")[0]
-        if top not in sys.argv[1:] and top not in sys.stdlib_module_names:
-            raise ModuleNotFoundError(f"{name} is hidden", name=name)
+        if top in sys.argv[1:] or top in sys.stdlib_module_names or top.startswith("_sysconfigdata"):
+            specs = (finder.find_spec(name, path, target) for finder in self.finders)
+            return next(filter(None, specs), None)
 
-sys.meta_path.insert(0, Hide())
+sys.meta_path[:] = [Visible(sys.meta_path)]
 import fabnet, torch
 for module in pkgutil.walk_packages(fabnet.__path__, "fabnet."):
     importlib.import_module(module.name)
@@ -39,7 +45,12 @@ for module in pkgutil.iter_modules(sys.modules["fabnet.pretext"].__path__, "fabn
     except ModuleNotFoundError as error:
         print(module.name, "lacks", error.name)
         continue
-    assert torch.isfinite(method.losses(torch.rand(2, max(method.frames, 1), 3, 32, 32))["loss"])
+    loss = method.losses(torch.rand(2, max(method.frames, 1), 3, 32, 32))["loss"]
+    assert torch.isfinite(loss)
+    if loss.requires_grad:
+        loss.backward()
+        torch.optim.SGD(method.parameters(), lr=0.01).step()
+        print(module.name, "takes a step")
 """
 
 
@@ -65,9 +76,11 @@ def run_with(distributions: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_all_of_fabnet_runs_with_torch_numpy_and_opencv_alone():
-    done = run_with(["torch", "numpy", "opencv-python"])
+def test_all_of_fabnet_runs_and_trains_on_the_base_installation():
+    base = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    done = run_with([Requirement(text).name for text in base])
     assert done.returncode == 0, done.stderr
+    assert "fabnet.pretext.fabnet takes a step" in done.stdout
     modules = {path.stem for path in (ROOT / "fabnet").rglob("*.py")} - {"__init__"}
     lines = [line.rsplit(".", 1)[-1] for line in done.stdout.splitlines()]
     assert modules <= set(lines)
@@ -77,4 +90,4 @@ def test_all_of_fabnet_runs_with_torch_numpy_and_opencv_alone():
 def test_a_package_that_is_needed_and_hidden_is_noticed():
     done = run_with(["torch"])
     assert done.returncode != 0
-    assert "is hidden" in done.stderr
+    assert "No module named" in done.stderr

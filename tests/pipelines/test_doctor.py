@@ -1,7 +1,9 @@
+from importlib import metadata
+
 import pytest
 import tiny_repository
 
-from pipelines import doctor
+from pipelines import doctor, profile
 
 ROOT = tiny_repository.ROOT
 
@@ -18,6 +20,27 @@ def test_a_package_that_departs_from_its_pin_is_named(tmp_path):
     assert "is not the pinned one" in finding.problem
     assert "numpy" in finding.problem
     assert "never-installed" not in finding.problem
+
+
+def test_dlib_is_shown_by_the_name_it_was_installed_under_and_twice_is_a_problem(tmp_path, monkeypatch):
+    (tmp_path / "constraints.txt").write_text("numpy>=2\n")
+    (finding,) = doctor.packages(tmp_path / "constraints.txt")
+    (name,) = metadata.packages_distributions()["_dlib_pybind11"]
+    assert f"{name} {metadata.version(name)}" in finding.value
+    assert finding.problem == ""
+    for other in doctor.DLIB:
+        folder = tmp_path / f"{other.replace('-', '_')}-20.0.1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {other}\nVersion: 20.0.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (finding,) = doctor.packages(tmp_path / "constraints.txt")
+    assert finding.problem.startswith("dlib-bin and dlib are both installed: remove .venv/.installed and run")
+
+
+def test_a_pin_for_another_platform_does_not_count(tmp_path):
+    (tmp_path / "constraints.txt").write_text("numpy==1.0; platform_machine == 'none'\n")
+    (finding,) = doctor.packages(tmp_path / "constraints.txt")
+    assert finding.problem == ""
 
 
 def test_a_copying_cache_is_a_problem(tiny):
@@ -40,7 +63,7 @@ def test_uncommitted_changes_are_counted(tiny):
 
 
 def test_a_release_that_is_not_there_is_a_problem(tmp_path):
-    (tmp_path / "params.yaml").write_bytes((ROOT / "profiles" / "small.yaml").read_bytes())
+    profile.use("small", ROOT / "profiles", tmp_path / "params.yaml")
     (tmp_path / "data" / "releases" / "voxceleb1").mkdir(parents=True)
     problems = {finding.topic: finding.problem for finding in doctor.parameters(tmp_path) if finding.problem}
     assert set(problems) == {"aflw", "affectnet", "emotionet", "voxceleb2", "w300"}

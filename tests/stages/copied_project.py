@@ -9,6 +9,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipelines import profile
+
 ROOT = Path(__file__).parents[2]
 PYTHON_FIRST = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 NEEDED = ("stages/", "fabnet/", "data/registry/", ".dvc", "dvc.yaml", ".gitignore")
@@ -23,8 +25,8 @@ def run(project: Path, *command: str) -> str:
     return done.stdout
 
 
-def parameters(profile: str) -> dict[str, Any]:
-    return YAML(typ="safe").load((ROOT / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8"))
+def parameters(name: str) -> dict[str, Any]:
+    return YAML(typ="safe").load(profile.text(name, ROOT / "profiles"))
 
 
 def merged(values: Any, changes: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from probe_samples import mean_face
 
 from fabnet.modules.method import Method
+from pipelines import profile
 from stages import embed, package, probe
 from stages.runtime import config, tables
 from stages.runtime.params import Params
@@ -32,7 +33,7 @@ PROBE = {"l2": [1e-2, 1.0], "max_iter": 20, "bootstrap": 20}
 
 def params(method: str, settings: dict[str, Any], **changes: Any) -> Params:
     """The sample profile with one method and one seed."""
-    found = config.load(ROOT / "profiles" / "sample.yaml")
+    found = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
     probed = found.probe.model_copy(update=PROBE)
     lists = {"methods": [method], "pretrained": [method], "refined": [], "seeds": [3], "probe": probed}
     return found.model_copy(update={**lists, "method": {method: settings}, **changes})
@@ -89,10 +90,9 @@ def judge(root: Path, of: Params) -> None:
             track_splits=root / "splits" / "tracks",
             out=root / "embeddings" / name,
             journal=root / "journal",
-            detected=of.detected,
-            boxed=of.boxed,
-            datasets=[],
-            params=of.embed.model_copy(update={"batch": 5, "device": "cpu"}),
+            face_sets=of.face_sets,
+            track_sets=[],
+            embed=of.embed.model_copy(update={"batch": 5, "device": "cpu"}),
         )
         probe.run(
             embeddings=root / "embeddings" / name,
@@ -100,12 +100,11 @@ def judge(root: Path, of: Params) -> None:
             splits=root / "splits" / "faces",
             out=root / "metrics" / name,
             seed=of.seed,
-            detected=of.detected,
-            boxed=of.boxed,
-            tracks=[],
+            face_sets=of.face_sets,
+            track_sets=[],
             followed=[],
-            params=of.probe,
-            settings=of.dataset,
+            probe=of.probe,
+            dataset=of.dataset,
         )
 
 

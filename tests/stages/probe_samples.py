@@ -16,11 +16,11 @@ DIMS = 12
 STEPS = 900  # of the encoder behind the embeddings
 TRACKS = ["voxceleb1", "voxceleb2"]
 PARAMS = ProbeParams(l2=[1e-4, 1e-2, 1.0], max_iter=100, neighbours=5, bootstrap=200, confidence=0.95)
-FETCH = FetchParams(source="sample", folder="data/releases")
+FETCH = FetchParams(source="synthetic", folder="data/releases")
 SETTINGS = {
     "affectnet": DatasetParams(
         fetch=FETCH,
-        sample={},
+        synthetic={},
         tasks={
             "expression": TaskParams(probe="classes", label="expression", metrics=["auc", "accuracy"], classes=CLASSES),
             "retrieval": TaskParams(
@@ -30,7 +30,7 @@ SETTINGS = {
     ),
     "w300": DatasetParams(
         fetch=FETCH,
-        sample={},
+        synthetic={},
         tasks={"landmarks": TaskParams(probe="points", label="landmarks", metrics=["interocular_percent"])},
     ),
 }

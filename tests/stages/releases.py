@@ -10,7 +10,7 @@ import numpy as np
 from media_samples import encoded, noise
 
 from stages import fetch
-from stages.runtime.params import FetchParams, SampleParams
+from stages.runtime.params import FetchParams, SyntheticParams
 
 VOX1_HEADER = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"
 VOX2_HEADER = "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set "
@@ -26,7 +26,7 @@ def bring(dataset: str, release: Path, raw: Path) -> Path:
         out=raw,
         registries=raw.parent / "no registry",  # ours are no files of an owner
         journal=raw.parent / "journal",
-        sample=SampleParams(seed=0),
+        synthetic=SyntheticParams(seed=0),
         settings={},
         fetch=FetchParams(source="folder", folder=str(release)),
     )

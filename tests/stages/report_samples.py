@@ -6,6 +6,7 @@ import probe_samples
 from media_samples import encoded, noise
 from releases import put
 
+from pipelines import profile
 from stages import probe, report
 from stages.runtime import config, tables
 from stages.runtime.params import Params
@@ -17,9 +18,9 @@ METHODS = ["fabnet", "random"]
 
 def parameters(**changes: object) -> Params:
     """The sample profile with the small tasks of `probe_samples`."""
-    sample = config.load(ROOT / "profiles" / "sample.yaml")
+    sample = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
     dataset = {**sample.dataset, **probe_samples.SETTINGS}
-    faces: dict[str, object] = {"detected": ["affectnet"], "boxed": ["w300"]}
+    faces: dict[str, object] = {"detected_sets": ["affectnet"], "boxed_sets": ["w300"]}
     small: dict[str, object] = {
         **faces,
         "methods": ["fabnet", "random"],
@@ -42,12 +43,11 @@ def write_inputs(root: Path, params: Params) -> None:
                 **paths,
                 out=root / "metrics" / name,
                 seed=params.seed,
-                detected=params.detected,
-                boxed=params.boxed,
-                tracks=params.tracks,
+                face_sets=params.face_sets,
+                track_sets=params.track_sets,
                 followed=["w300"],
-                params=params.probe,
-                settings=params.dataset,
+                probe=params.probe,
+                dataset=params.dataset,
             )
             history = [
                 {"epoch": epoch, "step": 10 * epoch, "split": split, "metric": "loss", "value": (1 + seed) / epoch}
@@ -63,15 +63,15 @@ def write_inputs(root: Path, params: Params) -> None:
             tables.write(root / "metrics" / name / "curves.parquet", tables.CURVES, curve, key=["dataset", "step"])
             tables.write_rejects(root / "models" / name / "rejects.parquet", [])
             tables.write_rejects(root / "embeddings" / name / "rejects.parquet", [])
-    for dataset in params.tracks:
+    for dataset in params.track_sets:
         rows = [{"sample_id": f"id{n}/v/t/{n}", "group_id": f"id{n // 2}", "split": "train"} for n in range(6)]
         tables.write(root / "splits" / "tracks" / f"{dataset}.parquet", tables.SPLITS, rows, key=["sample_id"])
         reject = {"dataset": dataset, "stage": "crop"}
         lost = [reject | {"key": f"<b>{n}", "reason": f"clip is damaged or cut short: {n}"} for n in range(3)]
         tables.write_rejects(root / "tracks" / dataset / "rejects.parquet", lost)
-    for dataset in params.faces:
+    for dataset in params.face_sets:
         tables.write_rejects(root / "faces" / dataset / "rejects.parquet", [])
-    for dataset in params.detected:
+    for dataset in params.detected_sets:
         rows = [{"owner_split": "test", "upsample": 0, "images": 4000, "detected": 3900}]
         rows += [{"owner_split": "test", "upsample": 1, "images": 100, "detected": 60}]
         tables.write(root / "faces" / dataset / "yield.parquet", tables.YIELDS, rows, key=["owner_split", "upsample"])

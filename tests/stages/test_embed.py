@@ -39,7 +39,7 @@ def keep_checkpoints(folder: Path, *steps: int) -> dict[int, nn.Module]:
     return {step: net.encoder.eval() for step, net in nets.items()}
 
 
-def run(root: Path, out: str = "out", *, batch: int = 3, datasets: list[str] | None = None) -> dict[str, np.ndarray]:
+def run(root: Path, out: str = "out", *, batch: int = 3, track_sets: list[str] | None = None) -> dict[str, np.ndarray]:
     embed.run(
         model=root / "model",
         faces=root / "faces",
@@ -47,10 +47,9 @@ def run(root: Path, out: str = "out", *, batch: int = 3, datasets: list[str] | N
         track_splits=root / "splits",
         out=root / out,
         journal=root / "journal",
-        detected=["affectnet"],
-        boxed=[],
-        datasets=datasets or [],
-        params=EmbedParams(batch=batch, device="cpu", followed=["affectnet"], frames_per_track=3),
+        face_sets=["affectnet"],
+        track_sets=track_sets or [],
+        embed=EmbedParams(batch=batch, device="cpu", followed=["affectnet"], frames_per_track=3),
     )
     return embeddings(root / out / "affectnet.parquet")
 
@@ -152,7 +151,7 @@ def test_evenly_spread_frames_of_the_test_tracks_are_embedded(tmp_path: Path):
     encoder = write_model(tmp_path / "model")
     write_faces(tmp_path / "faces" / "affectnet")
     track_samples.write_tracks(tmp_path, frames=9, short="id6")
-    run(tmp_path, datasets=["voxceleb1"])
+    run(tmp_path, track_sets=["voxceleb1"])
     found = embeddings(tmp_path / "out" / "voxceleb1.parquet")
     numbers = {"v1": (0,), "v2": (1, 4, 7)}  # the first track has one frame, the second nine
     assert sorted(found) == [
@@ -169,7 +168,7 @@ def test_a_track_data_set_without_a_test_split_gives_an_empty_table(tmp_path: Pa
     path = tmp_path / "splits" / "voxceleb1.parquet"
     rows = [row for row in tables.read(path).to_pylist() if row["split"] != "test"]
     tables.write(path, tables.SPLITS, rows, key=["sample_id"])
-    run(tmp_path, datasets=["voxceleb1"])
+    run(tmp_path, track_sets=["voxceleb1"])
     assert embeddings(tmp_path / "out" / "voxceleb1.parquet") == {}
 
 

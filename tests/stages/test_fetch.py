@@ -11,7 +11,7 @@ from stages import fetch
 from stages.acquisition import digests
 from stages.runtime import plugins, tables
 from stages.runtime.errors import UserError
-from stages.runtime.params import FetchParams, SampleParams
+from stages.runtime.params import FetchParams, SyntheticParams
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def publish(folder, params, *, seed):
         monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
     plugins.load("stages.datasets", "made")  # all code that is loaded counts for what is rendered
     yield calls
-    for package in ("sample", "datasets"):
+    for package in ("synthetic", "datasets"):
         sys.modules.pop(f"stages.{package}.made", None)
 
 
@@ -167,9 +167,9 @@ def publish(tmp_path, words: int, seed: int = 1) -> list[dict]:
         dataset="made",
         out=tmp_path / "raw",
         journal=tmp_path / "journal",
-        sample=SampleParams(seed=seed),
+        synthetic=SyntheticParams(seed=seed),
         settings={"words": words},
-        fetch=FetchParams(source="sample", folder="unused"),
+        fetch=FetchParams(source="synthetic", folder="unused"),
     )
     return manifest(tmp_path / "raw")["files"]
 
@@ -195,12 +195,12 @@ def test_a_rendering_that_was_stopped_is_never_taken_for_a_whole_one(tmp_path, p
 
 
 def test_a_setting_that_the_publisher_does_not_know_is_a_user_error(tmp_path, publisher):
-    with pytest.raises(UserError, match=r"dataset\.made\.sample"):
+    with pytest.raises(UserError, match=r"dataset\.made\.synthetic"):
         fetch.run(
             dataset="made",
             out=tmp_path / "raw",
             journal=tmp_path / "journal",
-            sample=SampleParams(seed=1),
+            synthetic=SyntheticParams(seed=1),
             settings={"word": 1},
-            fetch=FetchParams(source="sample", folder="unused"),
+            fetch=FetchParams(source="synthetic", folder="unused"),
         )

@@ -15,6 +15,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.params import IllustrateParams
 from stages.storage import media, shards
 from stages.training import models
+from stages.training.trackset import TrackSource
 
 SIZE_PX, COUNT, DIMS = 32, 9, 4
 METHODS = ["fabnet", "fabnet_sources", "random"]
@@ -62,11 +63,10 @@ def run(root: Path, out: str = "out", *, seed: int = 1, **changes: Any) -> Path:
     settings: dict[str, Any] = {
         "seeds": [3, 4],
         "methods": METHODS,
-        "datasets": ["voxceleb1"],
-        "detected": ["affectnet"],
-        "boxed": [],
+        "track_sets": ["voxceleb1"],
+        "face_sets": ["affectnet"],
         "jitter_px": PARAMS["jitter_px"],
-        "params": IllustrateParams(seed=seed, **SHOWN),
+        "illustrate": IllustrateParams(seed=seed, **SHOWN),
     }
     names = ("tracks", "faces", "splits", "models", "embeddings")
     illustrate.run(**{name: root / name for name in names}, out=root / out, **{**settings, **changes})
@@ -187,7 +187,7 @@ def test_the_square_of_a_frame_is_central_and_of_the_mean_side():
 
 
 def test_the_network_gets_the_target_first_and_the_other_frames_as_sources(inputs: Path):
-    sources = illustrate.Sources(inputs / "tracks", inputs / "splits" / "tracks", ["voxceleb1"], PARAMS["jitter_px"])
+    sources = TrackSource(inputs / "tracks", inputs / "splits" / "tracks", ["voxceleb1"], PARAMS["jitter_px"])
     params = IllustrateParams(seed=1, **SHOWN)
     rebuilt = illustrate._rebuild(inputs / "models" / "fabnet_sources-3", sources, params, [], "confidence.png")
     assert rebuilt is not None

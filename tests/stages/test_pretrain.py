@@ -33,9 +33,9 @@ def run(root: Path, out: str = "out", **changes: Any) -> Path:
     arguments: dict[str, Any] = {
         "method": "fabnet",
         "seed": 0,
-        "datasets": ["voxceleb1"],
-        "params": params(),
-        "method_params": METHOD_PARAMS,
+        "track_sets": ["voxceleb1"],
+        "pretrain": params(),
+        "settings": METHOD_PARAMS,
         "journal": root / "journal",
     }
     pretrain.run(tracks=root / "tracks", splits=root / "splits", out=root / out, **{**arguments, **changes})
@@ -120,7 +120,7 @@ def test_the_untrained_control_needs_no_tracks_and_is_where_training_starts(tmp_
 def test_a_method_that_is_solved_takes_one_epoch_of_frames_and_repeats(tmp_path: Path):
     write_tracks(tmp_path)
     settings = {"embedding": 6, "side_px": 8, "frames": 100}
-    out, again = (run(tmp_path, name, method="pca", method_params=settings) for name in ("out", "again"))
+    out, again = (run(tmp_path, name, method="pca", settings=settings) for name in ("out", "again"))
     assert contents(out) == contents(again)
     assert (models.load(out)[1].trained_on, history(out)) == (["voxceleb1"], [])
     axes = load_file(out / "encoder.safetensors")["axes"]
@@ -130,7 +130,7 @@ def test_a_method_that_is_solved_takes_one_epoch_of_frames_and_repeats(tmp_path:
 def test_two_data_sets_train_one_model(tmp_path: Path):
     for dataset in ("voxceleb1", "voxceleb2"):
         write_tracks(tmp_path, dataset, short="id1" if dataset == "voxceleb2" else None)
-    out = run(tmp_path, datasets=["voxceleb1", "voxceleb2"])
+    out = run(tmp_path, track_sets=["voxceleb1", "voxceleb2"])
     assert models.load(out)[1].trained_on == ["voxceleb1", "voxceleb2"]
     rejects = tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "id1/v1/00001")]
@@ -164,7 +164,7 @@ def test_a_run_that_stopped_goes_on_after_its_last_epoch(tmp_path: Path, monkeyp
 def test_other_settings_do_not_go_on_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_tracks(tmp_path)
     changed = params(lr=5e-3)
-    expected = contents(run(tmp_path, "expected", params=changed))
+    expected = contents(run(tmp_path, "expected", pretrain=changed))
     record = loop.record
 
     def dying(*rest: Any) -> None:
@@ -175,7 +175,7 @@ def test_other_settings_do_not_go_on_from_the_journal(tmp_path: Path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     monkeypatch.setattr(loop, "record", record)
-    assert contents(run(tmp_path, params=changed)) == expected
+    assert contents(run(tmp_path, pretrain=changed)) == expected
 
 
 @pytest.mark.slow
@@ -210,20 +210,20 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path):
 def test_too_few_samples_for_a_batch_are_told_in_one_sentence(tmp_path: Path, changes: dict[str, int], sentence: str):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=sentence):
-        run(tmp_path, params=params(**changes))
+        run(tmp_path, pretrain=params(**changes))
 
 
 def test_a_method_that_compares_samples_refuses_batches_of_one(tmp_path: Path):
     write_tracks(tmp_path)
     settings = {"width": 4, "embedding": 8, "projection": 8, "invariance": 1.0, "variance": 1.0, "covariance": 1.0}
     with pytest.raises(UserError, match=r"vicreg needs batches of at least 2, found 1: raise pretrain\.batch"):
-        run(tmp_path, method="vicreg", method_params=settings, params=params(batch=1))
+        run(tmp_path, method="vicreg", settings=settings, pretrain=params(batch=1))
 
 
 def test_a_loss_that_diverges_is_told_in_one_sentence(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1e\+30"):
-        run(tmp_path, params=params(lr=1e30, optimiser="sgd"))
+        run(tmp_path, pretrain=params(lr=1e30, optimiser="sgd"))
 
 
 def test_an_unknown_method_is_told_with_those_that_exist(tmp_path: Path):
@@ -241,7 +241,7 @@ def test_an_unknown_method_is_told_with_those_that_exist(tmp_path: Path):
 )
 def test_wrong_settings_of_the_method_are_told_in_one_sentence(tmp_path: Path, given: dict[str, Any], sentence: str):
     with pytest.raises(UserError, match=sentence):
-        run(tmp_path, method_params=given)
+        run(tmp_path, settings=given)
 
 
 def test_a_method_without_settings_ends_the_command_with_one_sentence(tmp_path: Path):

@@ -17,12 +17,11 @@ from stages.runtime.errors import UserError
 def run(paths: dict[str, Path], out: Path, **changes: Any) -> None:
     arguments: dict[str, Any] = {
         "seed": 7,
-        "detected": ["affectnet"],
-        "boxed": ["w300"],
-        "tracks": probe_samples.TRACKS,
+        "face_sets": ["affectnet", "w300"],
+        "track_sets": probe_samples.TRACKS,
         "followed": ["w300"],
-        "params": probe_samples.PARAMS,
-        "settings": probe_samples.SETTINGS,
+        "probe": probe_samples.PARAMS,
+        "dataset": probe_samples.SETTINGS,
     }
     probe.run(**paths, out=out, **(arguments | changes))
 
@@ -276,5 +275,5 @@ def test_an_unknown_label_column_is_named(tmp_path: Path):
         run(
             probe_samples.write_tree(tmp_path),
             tmp_path / "out",
-            settings=probe_samples.SETTINGS | {"affectnet": changed},
+            dataset=probe_samples.SETTINGS | {"affectnet": changed},
         )

@@ -26,23 +26,23 @@ def trained(root: Path, method: str = "fabnet") -> Path:
         tracks=root / "tracks",
         splits=root / "splits",
         out=root / "start",
-        datasets=["voxceleb1"],
-        params=params(),
-        method_params=METHOD_PARAMS,
+        track_sets=["voxceleb1"],
+        pretrain=params(),
+        settings=METHOD_PARAMS,
         journal=root / "journal",
     )
     return root / "start"
 
 
 def run(root: Path, out: str = "out", **changes: Any) -> Path:
-    arguments: dict[str, Any] = {"method": "fabnet_sources", "method_params": SOURCES, "start": root / "start"}
+    arguments: dict[str, Any] = {"method": "fabnet_sources", "settings": SOURCES, "start": root / "start"}
     refine.run(
         seed=0,
         tracks=root / "tracks",
         splits=root / "splits",
         out=root / out,
-        datasets=["voxceleb1"],
-        params=params(),
+        track_sets=["voxceleb1"],
+        pretrain=params(),
         refine=RefineParams(start="fabnet", epochs=2),
         journal=root / "journal",
         **{**arguments, **changes},
@@ -110,8 +110,8 @@ def test_a_track_that_is_too_short_for_its_sources_is_a_reject(tmp_path: Path):
     ("start", "changes", "sentence"),
     [
         ("random", {}, "fabnet_sources cannot go on from .*: it should start from a FAb-Net with one source frame"),
-        ("fabnet", {"method_params": {**SOURCES, "width": 8}}, "a network of the same size_px, width and embedding"),
-        ("fabnet", {"method": "fabnet", "method_params": METHOD_PARAMS}, "it does not continue another method"),
+        ("fabnet", {"settings": {**SOURCES, "width": 8}}, "a network of the same size_px, width and embedding"),
+        ("fabnet", {"method": "fabnet", "settings": METHOD_PARAMS}, "it does not continue another method"),
     ],
 )
 def test_a_start_that_does_not_fit_is_told_in_one_sentence(

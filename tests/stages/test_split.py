@@ -115,9 +115,8 @@ def run(tmp_path, identities: list[str], still: list[dict]) -> None:
         track_splits=tmp_path / "splits" / "tracks",
         face_splits=tmp_path / "splits" / "faces",
         seed=1,
-        track_names=["one", "two"],
-        detected=["still"],
-        boxed=[],
+        track_sets=["one", "two"],
+        face_sets=["still"],
         split=SHARES,
     )
 

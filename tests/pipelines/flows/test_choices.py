@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import profile
 from pipelines.flows import choices
 from pipelines.flows.choices import Choice
 from stages.runtime import config
@@ -36,7 +37,7 @@ def test_what_is_in_force_already_changes_nothing(params):
 
 def test_a_profile_is_taken_over_byte_by_byte(params):
     assert "+profile: study" in write(params, profile="study")
-    assert params.read_bytes() == (PROFILES / "study.yaml").read_bytes()
+    assert params.read_text(encoding="utf-8") == profile.text("study", PROFILES)
 
 
 def test_only_the_lines_of_a_chosen_value_change_and_keep_their_comment(params):
@@ -68,10 +69,15 @@ def test_a_method_that_is_not_listed_now_is_known_from_the_profiles(params):
 def test_data_sets_go_into_the_list_of_their_kind_and_leave_the_followed_ones(params):
     write(params, datasets=["voxceleb2", "w300"])
     now = config.check(params)
-    assert (now.datasets, now.tracks, now.detected, now.boxed) == (["voxceleb2", "w300"], ["voxceleb2"], [], ["w300"])
+    assert (now.datasets, now.track_sets, now.detected_sets, now.boxed_sets) == (
+        ["voxceleb2", "w300"],
+        ["voxceleb2"],
+        [],
+        ["w300"],
+    )
     assert now.embed.followed == ["w300"]
     write(params, datasets=["voxceleb2", "w300", "affectnet"])
-    assert config.check(params).detected == ["affectnet"]
+    assert config.check(params).detected_sets == ["affectnet"]
 
 
 def test_choices_come_on_top_of_a_chosen_profile(params):

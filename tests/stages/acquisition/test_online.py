@@ -17,7 +17,7 @@ from stages.releases import archives
 from stages.releases.readers import Track
 from stages.runtime import plugins, tables
 from stages.runtime.errors import UserError
-from stages.runtime.params import FetchParams, SampleParams
+from stages.runtime.params import FetchParams, SyntheticParams
 
 TINY = {
     "affectnet": {"training": 10, "validation": 8},
@@ -37,7 +37,7 @@ def bring(dataset: str, tmp_path: Path, source: str = "http", **settings) -> dic
         out=tmp_path / "raw",
         registries=tmp_path / "registry",
         journal=tmp_path / "journal",
-        sample=SampleParams(seed=0),
+        synthetic=SyntheticParams(seed=0),
         settings={},
         fetch=FetchParams.model_validate({"source": source, "folder": str(tmp_path / "release"), **settings}),
     )

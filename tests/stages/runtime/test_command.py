@@ -17,11 +17,11 @@ from stages.runtime import command
 from stages.runtime.params import GeometryParams
 from stages.runtime.errors import UserError
 
-SECTIONS = {"geometry": "dataset.{dataset}.crop", "seed": "seed"}
+SECTIONS = {"geometry": "dataset.{dataset}.crop"}
 
 
 def run(
-    *, dataset: str, repeats: int, out: Path, journal: Path = Path(".journal"), geometry: GeometryParams, seed: int
+    dataset: str, repeats: int, *, out: Path, journal: Path = Path(".journal"), geometry: GeometryParams, seed: int
 ) -> None:
     if repeats == 1:
         raise UserError("the release should hold 3 parts, found 2: copy the missing one")
@@ -35,7 +35,7 @@ def run(
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__, SECTIONS)
 '''
 
 

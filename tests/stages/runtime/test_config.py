@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import profile
 from stages.runtime import config
 from stages.runtime.errors import UserError
 from stages.runtime.params import Params
 
 ROOT = Path(__file__).parents[3]
-SAMPLE = (ROOT / "profiles" / "study.yaml").read_text(encoding="utf-8")  # every method
+SAMPLE = profile.text("study", ROOT / "profiles")  # every method
+FROM_INITIAL = "                    # from initial weights: `pretrain`\n"
 # what is wrong, (text of the sample profile, what takes its place), what the sentence has to name
 WRONG = {
     "unknown": (("seed: 7 ", "colour: red\nseed: 7 "), "colour is no known parameter"),
@@ -24,11 +26,11 @@ WRONG = {
     "not a choice": (("optimiser: adam", "optimiser: lion"), "pretrain.optimiser should be 'adam' or 'sgd'"),
     "a method that is trained in no way": (("refined: [fabnet_sources]", "refined: []"), "pretrained and refined"),
     "a method that does not exist": (
-        ("compared in this order\n  [fabnet, ", "compared in this order\n  [fabnett, "),
+        ("\nmethods: [fabnet, ", "\nmethods: [fabnett, "),
         "no method 'fabnett': expected one of autoencoder, constant, contrastive, fabnet, ",
     ),
     "a method in the wrong list": (
-        ("random]\nrefined: [fabnet_sources]", "random, fabnet_sources]\nrefined: []"),
+        (f"random]{FROM_INITIAL}refined: [fabnet_sources]", f"random, fabnet_sources]{FROM_INITIAL}refined: []"),
         "fabnet_sources is in the wrong list: `refined` holds the methods that start from another one's weights",
     ),
     "a start that is not trained": (("  start: fabnet\n", "  start: fabmet\n"), "refine.start should be one of"),
@@ -39,9 +41,12 @@ WRONG = {
         "method.fabnet.widht is no known parameter",
     ),
     "a setting of another type": (("  fabnet: {width: 16", "  fabnet: {width: wide"), "method.fabnet.width should be"),
-    "a data set of no kind": (("detected: [affectnet, emotionet]", "detected: []"), "tracks, detected and boxed"),
+    "a data set of no kind": (
+        ("detected_sets: [affectnet, emotionet]", "detected_sets: []"),
+        "track_sets, detected_sets and boxed_sets",
+    ),
     "a box without its margin": (
-        ("    sample: {pictures: 420}\n    index: {margin_frac: 0.0}\n", "    sample: {pictures: 420}\n"),
+        ("    synthetic: {images: 420}\n    index: {margin_frac: 0.0}\n", "    synthetic: {images: 420}\n"),
         "dataset.aflw.index is missing",
     ),
     "a followed data set that is no still images": (
@@ -54,9 +59,9 @@ WRONG = {
     "a jitter beyond the frame": (("voxceleb2: [170, 190]", "voxceleb2: [170, 200]"), "pretrain.jitter_px.voxceleb2"),
     "an unknown probe": (("probe: pose\n", "probe: curves\n"), "no module 'curves' in fabnet.probes"),
     "an unknown metric": (("[angle_error_deg]", "[angle_error]"), "aflw.tasks.pose.metrics"),
-    "a misspelt sample setting": (
+    "a misspelt setting of a synthetic release": (
         ("{training: 900", "{trainings: 900"),
-        "dataset.affectnet.sample.trainings is no known",
+        "dataset.affectnet.synthetic.trainings is no known",
     ),
     "broken YAML": (("seeds: [0]", "seeds: [0"), "is not valid YAML"),
     "a key twice": (("seed: 7 ", "seed: 7\nseed: 8 "), "is not valid YAML"),

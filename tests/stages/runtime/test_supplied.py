@@ -77,7 +77,7 @@ def pretrained(root: Path, method: str, data: bytes, settings: dict[str, Any], *
     file.write_bytes(data)
     named = {"weights": str(file), "weights_sha256": hashlib.sha256(data).hexdigest(), **settings, **changes}
     pretrain.run(
-        method=method, seed=0, datasets=["voxceleb1"], params=params(), method_params=named, tracks=root / "tracks",
+        method=method, seed=0, track_sets=["voxceleb1"], pretrain=params(), settings=named, tracks=root / "tracks",
         splits=root / "splits", out=root / "model", journal=root / "journal",
     )  # fmt: skip
     return root / "model"
@@ -85,9 +85,9 @@ def pretrained(root: Path, method: str, data: bytes, settings: dict[str, Any], *
 
 def embeddings(root: Path) -> dict[str, list[float]]:
     embed.run(
-        model=root / "model", faces=root / "faces", out=root / "out", journal=root / "journal", detected=["affectnet"],
-        boxed=[], datasets=[], tracks=root / "tracks", track_splits=root / "splits",
-        params=EmbedParams(batch=3, device="cpu", followed=[], frames_per_track=3),
+        model=root / "model", faces=root / "faces", out=root / "out", journal=root / "journal", face_sets=["affectnet"],
+        track_sets=[], tracks=root / "tracks", track_splits=root / "splits",
+        embed=EmbedParams(batch=3, device="cpu", followed=[], frames_per_track=3),
     )  # fmt: skip
     rows = tables.read(root / "out" / "affectnet.parquet", tables.EMBEDDINGS).to_pylist()
     return {row["sample_id"]: row["embedding"] for row in rows}
@@ -123,7 +123,7 @@ def test_the_head_of_a_released_file_is_kept_in_the_model_folder(tmp_path: Path)
 
 def test_an_encoder_without_weights_embeds_too(tmp_path: Path):
     pretrain.run(
-        method="constant", seed=0, datasets=[], params=params(), method_params={"embedding": 4},
+        method="constant", seed=0, track_sets=[], pretrain=params(), settings={"embedding": 4},
         tracks=tmp_path / "tracks", splits=tmp_path / "splits", out=tmp_path / "model", journal=tmp_path / "journal",
     )  # fmt: skip
     write_faces(tmp_path / "faces" / "affectnet")

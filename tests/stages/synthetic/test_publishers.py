@@ -23,7 +23,7 @@ from stages.synthetic.studio.layout import Array
 SEED = 11
 SMALL = {
     "affectnet": affectnet.Params(training=60, validation=16),
-    "aflw": aflw.Params(pictures=12),
+    "aflw": aflw.Params(images=12),
     "emotionet": emotionet.Params(automatic=8, manual=6),
     "mafl": mafl.Params(training=5, testing=4),
     "voxceleb1": voxceleb1.Params(identities=2, tracks_per_identity=3, seconds=0.7),

@@ -8,14 +8,14 @@ from track_samples import SIDE_PX, SPLITS, frame_image, write_tracks
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 from stages.training import trackset
-from stages.training.trackset import TrackSet
+from stages.training.trackset import TrackSet, TrackSource
 
 JITTER = {"voxceleb1": (36, 40), "voxceleb2": (32, 34)}
 
 
 def load(root: Path, *datasets: str, frames: int = 2) -> TrackSet:
     names = list(datasets or ["voxceleb1"])
-    return TrackSet.load(root / "tracks", root / "splits", names, JITTER, frames=frames, stage="pretrain")
+    return TrackSource(root / "tracks", root / "splits", names, JITTER).load(frames, "pretrain")
 
 
 def test_tracks_are_filed_by_split_identity_and_video(tmp_path: Path):
@@ -96,7 +96,7 @@ def test_a_split_without_a_long_enough_track_is_told_in_one_sentence(tmp_path: P
 def test_a_split_that_is_not_needed_may_be_empty(tmp_path: Path):
     write_tracks(tmp_path, frames=2)
     folders = (tmp_path / "tracks", tmp_path / "splits")
-    assert TrackSet.load(*folders, ["voxceleb1"], JITTER, frames=5, stage="illustrate", needed=()).tracks == {}
+    assert TrackSource(*folders, ["voxceleb1"], JITTER).load(5, "illustrate", needed=()).tracks == {}
 
 
 def test_decoded_frames_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -21,7 +21,7 @@ def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any]
         UserError: the data set has no publisher, or its settings are wrong.
     """
     module = plugins.load("stages.synthetic", dataset)
-    params = plugins.settings(module, settings, f"dataset.{dataset}.sample")
+    params = plugins.settings(module, settings, f"dataset.{dataset}.synthetic")
     ingredients = json.dumps([dataset, dict(settings), seed], sort_keys=True)
     folder = journals.folder(journal, stage, dataset, ingredients)
     rendered = folder / "release"

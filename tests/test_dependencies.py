@@ -1,0 +1,110 @@
+"""What is imported is declared in the extra that it belongs to, and what is declared is imported."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = CONFIGURATION["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+# The extras that each folder may import from; all may import what `fabnet` needs.
+EXTRAS_OF = {
+    "fabnet": [],
+    "stages": ["pipeline"],
+    "pipelines": ["pipeline", "ui", "export", "plots"],
+    "tests": ["dev"],
+    "benchmarks": ["dev"],
+}
+# Imported where they are needed; without them an error says what to install.
+OPTIONAL = {"fabnet": {"pytorch-metric-learning"}, "tests": {"timm"}}
+# Declared although no module imports them.
+NOT_IMPORTED = {
+    "pandas": "docs/reading-reports.md shows readers the tables with it",
+    "fastapi": "Prefect's server needs it; Prefect does not bound its version",
+    "onnxscript": "torch.onnx.export needs it",
+    "dlib-bin": "it brings the module dlib, but does not say so",
+    "dvc-s3": "DVC loads it for a remote s3://",
+    "dvc-ssh": "DVC loads it for a remote ssh://",
+}
+OF_MODULE = metadata.packages_distributions()
+
+
+def declared(extras: list[str]) -> set[str]:
+    """Names that the base and `extras` install, those of other platforms too."""
+    names: set[str] = set()
+    waiting = [*PROJECT["dependencies"], *(text for extra in extras for text in EXTRAS[extra])]
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        if requirement.name == PROJECT["name"]:
+            waiting += [text for extra in requirement.extras for text in EXTRAS[extra]]
+        else:
+            names.add(canonicalize_name(requirement.name))
+    return names
+
+
+def imported(folder: str) -> set[str]:
+    """Top-level names of the third-party modules that the files in `folder` import."""
+    files = list((ROOT / folder).rglob("*.py"))
+    ours = {*EXTRAS_OF, *sys.stdlib_module_names, *(path.stem for path in files if folder == "tests")}
+    names = {name.split(".")[0] for path in files for name in imports(path)}
+    return names - ours
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+
+
+def distributions(module: str) -> set[str]:
+    return {canonicalize_name(name) for name in OF_MODULE.get(module, [module])}
+
+
+@pytest.mark.parametrize("folder", EXTRAS_OF)
+def test_every_imported_package_is_declared_for_its_folder(folder):
+    allowed = declared(EXTRAS_OF[folder]) | OPTIONAL.get(folder, set())
+    assert {module for module in imported(folder) if not distributions(module) & allowed} == set()
+
+
+def test_every_declared_package_is_imported_or_has_a_reason():
+    modules = imported("fabnet") | imported("stages") | imported("pipelines")
+    used = {name for module in modules for name in distributions(module)}
+    assert declared([extra for extra in EXTRAS if extra != "dev"]) - used == set(NOT_IMPORTED)
+
+
+def test_every_package_and_file_of_the_code_is_installed():
+    patterns = CONFIGURATION["tool"]["setuptools"]["package-data"]["*"]
+    files = [path for top in ("fabnet", "stages", "pipelines") for path in (ROOT / top).rglob("*") if path.is_file()]
+    files = [path for path in files if path.suffix != ".pyc"]
+    assert {path.parent for path in files if not (path.parent / "__init__.py").exists()} == set()
+    assert [path for path in files if path.suffix != ".py" and not any(path.match(p) for p in patterns)] == []
+
+
+# Runs `fabnet` where a package cannot be imported.
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+sys.argv[1:] = ["doctor"]
+import pipelines.cli
+"""
+
+
+def test_fabnet_without_the_extra_pipeline_says_what_to_install():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, "cyclopts"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*`pip install -c constraints.txt -e '\.\[pipeline\]'`\n", done.stderr)
