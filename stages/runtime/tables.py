@@ -85,7 +85,7 @@ SWEEPS = pa.schema([
 
 # Learning curves: the headline metric of every followed task on the validation split, for the encoder as it was after
 # each number of steps; the last one is the encoder that is used, and an untrained one has step 0 alone.
-CURVES = pa.schema([
+LEARNING_CURVES = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("metric", pa.string()),

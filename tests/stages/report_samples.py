@@ -60,7 +60,12 @@ def write_inputs(root: Path, params: Params) -> None:
                 {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
                 for step, value in points
             ]
-            tables.write(root / "metrics" / name / "curves.parquet", tables.CURVES, curve, key=["dataset", "step"])
+            tables.write(
+                root / "metrics" / name / "learning_curves.parquet",
+                tables.LEARNING_CURVES,
+                curve,
+                key=["dataset", "step"],
+            )
             tables.write_rejects(root / "models" / name / "rejects.parquet", [])
             tables.write_rejects(root / "embeddings" / name / "rejects.parquet", [])
     for dataset in params.track_sets:

@@ -163,7 +163,7 @@ def test_images_without_embedding_are_left_out(tmp_path: Path):
 
 
 def curve(out: Path) -> dict[int, float]:
-    rows = tables.read(out / "curves.parquet", tables.CURVES).to_pylist()
+    rows = tables.read(out / "learning_curves.parquet", tables.LEARNING_CURVES).to_pylist()
     assert {(row["dataset"], row["task"], row["metric"], row["n"]) for row in rows} == {
         ("w300", "landmarks", "interocular_percent", probe_samples.COUNTS["val"])
     }
