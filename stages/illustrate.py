@@ -102,9 +102,10 @@ def _rebuild(
     network = cast(FAbNet, method.get_submodule("net"))
     frames = source.load(method.frames, "illustrate", needed=())
     test = frames.tracks.get("test", {})
-    there = {name.split("/")[0] for videos in test.values() for found in videos.values() for name in found}
     reason = f"too few tracks: the test split has none of {method.frames} frames or more"
-    rejects += [_reject(dataset, figure, reason) for dataset in source.track_sets if dataset not in there]
+    rejects += [
+        _reject(dataset, figure, reason) for dataset in source.track_sets if dataset not in frames.datasets("test")
+    ]
     if not test:
         return None
     samples = _samples(frames, test, method.frames, card.size_px, params)

@@ -130,7 +130,7 @@ def _record_validation(probe: Probe, images: Images, task: Task, steps: int, fin
 def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, findings: Findings) -> None:
     """Score how often the nearest frame of another video shows the same identity, where identities have several."""
     task = TaskName(dataset, scores.IDENTITY)
-    names, found = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.EMBEDDINGS))
+    names, found = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.TRACK_EMBEDDINGS))
     if not names:
         reason = "the test split has one identity, or none with embedded frames of two videos"
         findings.rejects.append(task.reject("test", reason))
