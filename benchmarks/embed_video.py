@@ -24,9 +24,9 @@ import numpy as np
 from pipelines.own import looking, options
 from pipelines.own.embed import embed
 from pipelines.own.options import Options
-from stages.synthetic.studio import clip, identity
-from stages.synthetic.studio.camera import Camera
-from stages.synthetic.studio.seeds import generator
+from stages.synthetic.renderer import clip, identity
+from stages.synthetic.renderer.camera import Camera
+from stages.synthetic.renderer.seeds import generator
 
 WIDTH_PX, HEIGHT_PX, FPS, RENDERED = 1280, 720, 25, 50
 LEAST_RATIO, MOST_GB = 0.8, 1.5
@@ -90,8 +90,8 @@ def write(path: Path, frames: int) -> None:
 
 def render() -> Iterator[np.ndarray]:
     rng = generator("benchmark", 0)
-    who, camera = identity.draw(rng), Camera(WIDTH_PX, HEIGHT_PX, (640.0, 380.0), 150.0)
-    for _, frame in clip.play(who, rng, emotion="happy", frames=RENDERED, camera=camera):
+    person, camera = identity.draw(rng), Camera(WIDTH_PX, HEIGHT_PX, (640.0, 380.0), 150.0)
+    for _, frame in clip.render_clip(person, rng, emotion="happy", frames=RENDERED, camera=camera):
         yield np.ascontiguousarray(frame.image)
 
 

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from fabnet.modules import crops
+from fabnet.modules import crops, model_file
 from stages.runtime import command, progress, tables
 from stages.runtime.errors import Rejected
 from stages.runtime.params import EmbedParams
@@ -37,7 +37,7 @@ BATCHES_AHEAD = 2  # read and decoded while the network works on another
 BATCHES_PER_UNIT = 16  # embedded, then recorded as done
 
 # One image of a finished unit: its embedding, or why it has none.
-PARTS = pa.schema([*tables.EMBEDDINGS, ("reason", pa.string())])
+PARTS = pa.schema([*tables.EMBEDDINGS, ("kind", pa.string()), ("detail", pa.string())])
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Batch:
     unit: int
     ids: list[str] = field(default_factory=list[str])
     images: list[Tensor] = field(default_factory=list[Tensor])  # each (3, S, S) float32 in [0, 1]
-    lost: dict[str, str] = field(default_factory=dict[str, str])  # `sample_id` -> reason
+    lost: dict[str, Rejected] = field(default_factory=dict[str, Rejected])  # by `sample_id`
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ def run(
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
-    net, card = models.load(model)
+    method, description = models.load(model)
     device = models.device(embed.device)
     checkpoints = models.checkpoints(model)
     sources = {name: _pictures(faces / name) for name in sorted(face_sets)}
     for name in sorted(track_sets):
         sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", embed.frames_per_track)
     read = [
-        *(model / name for name in ("model.json", "encoder.safetensors")),
+        model / model_file.NAME,
         *checkpoints.values(),
         *(faces / name / "index.parquet" for name in sorted(face_sets)),
         *(tracks / name / "index.parquet" for name in track_sets),
@@ -101,12 +101,15 @@ def run(
     work = journals.folder(
         journal, "embed", out.name, embed.model_dump_json(), *track_sets, *(path.read_bytes() for path in read)
     )
-    rejects = _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, embed)
+    rejects = tables.Rejects("embed")
+    encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
+    _embed_all(encoder, sources, work, embed, rejects)
     followed = {name: sources[name] for name in embed.followed}
     for step, weights in checkpoints.items():
-        encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
-        rejects += _embed_all(encoder, followed, work, embed)
-    tables.write_rejects(work / "whole" / "rejects.parquet", rejects)
+        net = models.load(model, weights)[0].encoder
+        encoder = Encoder(net, device, description.size_px, step, f"checkpoints/{step:08d}/")
+        _embed_all(encoder, followed, work, embed, rejects)
+    rejects.write(work / "whole" / "rejects.parquet")
     journals.move_into_place(work / "whole", out)
     journals.forget(work)
 
@@ -137,22 +140,23 @@ def _source(folder: Path, index: pa.Table, schema: pa.Schema) -> Source:
 
 
 def _embed_all(
-    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: EmbedParams
-) -> list[dict[str, str]]:
-    """Write the encoder's table of every source; returns the rejects."""
+    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: EmbedParams, rejects: tables.Rejects
+) -> None:
+    """Write the encoder's table of every source; images without an embedding are added to `rejects`."""
     encoder.net.to(encoder.device)
-    place, rejects = encoder.place, list[dict[str, str]]()
+    place = encoder.place
     for dataset, source in sources.items():
         parts = _embed_source(encoder, source, work / "units" / place / dataset, params.batch)
-        embedded = [row | part for row, part in zip(source.rows.to_pylist(), parts, strict=True) if not part["reason"]]
-        lost = [{"dataset": dataset, "key": place + part["sample_id"], "stage": "embed", "reason": part["reason"]}
-                for part in parts if part["reason"] is not None]  # fmt: skip
+        embedded = [
+            row | part for row, part in zip(source.rows.to_pylist(), parts, strict=True) if part["kind"] is None
+        ]
+        lost = [part for part in parts if part["kind"] is not None]
+        for part in lost:
+            rejects.add(dataset, place + part["sample_id"], part["kind"], part["detail"])
         path = work / "whole" / place / f"{dataset}.parquet"
         steps = {tables.STEPS: str(encoder.steps)}
         tables.write(path, source.schema, embedded, key=["sample_id"], metadata=steps)
         log.info("embed %s%s: %d images, %d rejects", place, dataset, len(embedded), len(lost))
-        rejects += lost
-    return rejects
 
 
 def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> list[dict[str, Any]]:
@@ -186,8 +190,7 @@ def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shard
 
 def _load(shards: Shards, row: dict[str, Any], size_px: int) -> Tensor:
     image = media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
-    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1]))
-    return crops.resize(rgb[None], size_px)[0]
+    return crops.resize(torch.from_numpy(image)[None], size_px)[0]
 
 
 def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
@@ -197,22 +200,23 @@ def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
             batch.images.append(future.result())
             batch.ids.append(sample_id)
         except Rejected as rejected:
-            batch.lost[sample_id] = str(rejected)
+            batch.lost[sample_id] = rejected
     return batch
 
 
 def _embed(encoder: Encoder, batch: Batch) -> Iterator[dict[str, Any]]:
     """PARTS rows of one batch."""
-    for sample_id, reason in batch.lost.items():
-        yield {"sample_id": sample_id, "embedding": None, "reason": reason}
+    for sample_id, rejected in batch.lost.items():
+        yield {"sample_id": sample_id, "kind": rejected.kind, "detail": rejected.detail}
     if not batch.images:
         return
     with torch.inference_mode():
         vectors = encoder.net(torch.stack(batch.images).to(encoder.device)).flatten(1).cpu().numpy()  # (B, D)
     for sample_id, vector in zip(batch.ids, vectors, strict=True):
-        is_finite = np.isfinite(vector).all()
-        reason = None if is_finite else "the embedding is not finite"
-        yield {"sample_id": sample_id, "embedding": vector if is_finite else None, "reason": reason}
+        if np.isfinite(vector).all():
+            yield {"sample_id": sample_id, "embedding": vector}
+        else:
+            yield {"sample_id": sample_id, "kind": "the embedding is not finite", "detail": ""}
 
 
 if __name__ == "__main__":

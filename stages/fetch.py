@@ -65,8 +65,10 @@ def run(
     links.bring(files, out)
     names = sorted(files)
     hashes = digests.sha256_of_all({name: out / name for name in names}, memory, f"fetch {dataset}")
-    rows = [{"dataset": dataset, "key": each.key, "stage": "fetch", "reason": each.reason} for each in rejects]
-    tables.write_rejects(out / "rejects.parquet", rows)
+    table = tables.Rejects("fetch")
+    for each in rejects:
+        table.add(dataset, each.key, each.kind, each.detail)
+    table.write(out / "rejects.parquet")
     replace_text(out / MANIFEST, _manifest(dataset, fetch.source, out, hashes))
     log.info("fetch %s: %d files, %d rejects", dataset, len(files), len(rejects))
 

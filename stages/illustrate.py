@@ -39,8 +39,6 @@ SECTIONS = {"jitter_px": "pretrain.jitter_px"}
 ONE_SOURCE, SEVERAL_SOURCES = "fabnet", "fabnet_sources"
 COMPARED = ("fabnet", "random")  # whose neighbours stand below each other
 
-Reject = dict[str, str]
-
 
 def run(
     *,
@@ -63,7 +61,7 @@ def run(
         UserError: a model or a table is missing or damaged.
     """
     source = TrackSource(tracks, splits / "tracks", track_sets, jitter_px)
-    rejects: list[Reject] = []
+    rejects = tables.Rejects("illustrate")
     pictures: dict[str, bytes] = {}
     for name, method, draw in (
         ("warp.png", ONE_SOURCE, _draw_warp),
@@ -82,7 +80,7 @@ def run(
     _write(out, pictures, rejects)
 
 
-def _write(out: Path, pictures: Mapping[str, bytes], rejects: Sequence[Reject]) -> None:
+def _write(out: Path, pictures: Mapping[str, bytes], rejects: tables.Rejects) -> None:
     shutil.rmtree(out / "pictures", ignore_errors=True)
     (out / "pictures").mkdir(parents=True)
     for name in ("warp.png", "confidence.png", "neighbours.png"):
@@ -90,25 +88,25 @@ def _write(out: Path, pictures: Mapping[str, bytes], rejects: Sequence[Reject]) 
             (out / "pictures" / name).write_bytes(pictures[name])
         else:
             log.info("illustrate: no %s, see `methods` and the rejects table", name)
-    tables.write_rejects(out / "rejects.parquet", rejects)
+    rejects.write(out / "rejects.parquet")
     log.info("illustrate: %d figures, %d rejects", len(pictures), len(rejects))
 
 
 def _rebuild(
-    model: Path, source: TrackSource, params: IllustrateParams, rejects: list[Reject], figure: str
+    model: Path, source: TrackSource, params: IllustrateParams, rejects: tables.Rejects, figure: str
 ) -> tuple[Tensor, Mix] | None:
     """Frames (R, F, 3, S, S) of test tracks, target first, and what the network makes of them; None without tracks."""
-    method, card = models.load_method(model)
+    method, description = models.load(model)
     network = cast(FAbNet, method.get_submodule("net"))
     frames = source.load(method.frames, "illustrate", needed=())
     test = frames.tracks.get("test", {})
-    reason = f"too few tracks: the test split has none of {method.frames} frames or more"
-    rejects += [
-        _reject(dataset, figure, reason) for dataset in source.track_sets if dataset not in frames.datasets("test")
-    ]
+    for dataset in source.track_sets:
+        if dataset not in frames.datasets("test"):
+            detail = f"the test split has none of {method.frames} frames or more"
+            rejects.add(dataset, figure, "too few tracks", detail)
     if not test:
         return None
-    samples = _samples(frames, test, method.frames, card.size_px, params)
+    samples = _samples(frames, test, method.frames, description.size_px, params)
     with torch.inference_mode():
         return samples, network.mix(samples[:, 1:], samples[:, 0])
 
@@ -157,7 +155,7 @@ def _pictures(images: Tensor) -> NDArray[np.float32]:
 
 
 def _neighbours(
-    faces: Path, splits: Path, folders: Mapping[str, Path], params: IllustrateParams, rejects: list[Reject]
+    faces: Path, splits: Path, folders: Mapping[str, Path], params: IllustrateParams, rejects: tables.Rejects
 ) -> list[figures.Retrieved]:
     """Random pictures of the test split, and those of the same split that lie nearest to them for each method."""
     dataset = faces.name
@@ -166,8 +164,8 @@ def _neighbours(
     in_test = set(assigned.filter(pc.field("split") == "test")["sample_id"].to_pylist())
     ids = sorted(in_test.intersection(*vectors.values()))
     if len(ids) <= params.neighbours:
-        reason = f"too few pictures: the test split has {len(ids)} for {params.neighbours} neighbours and the query"
-        rejects.append(_reject(dataset, "neighbours.png", reason))
+        detail = f"the test split has {len(ids)} for {params.neighbours} neighbours and the query"
+        rejects.add(dataset, "neighbours.png", "too few pictures", detail)
         return []
     queries = np.random.default_rng(params.seed).choice(len(ids), min(params.rows, len(ids)), replace=False)
     similar = {method: cosines(np.stack([found[name] for name in ids]), queries) for method, found in vectors.items()}
@@ -222,11 +220,7 @@ class _Pictures:
             image = media.decode_image(self.shards.read(row["shard"], row["offset"], row["size"]))
         except Rejected as error:
             raise UserError(f"face {row['sample_id']} in {row['shard']}: {error}; run `dvc repro --force`") from None
-        return image[..., ::-1].astype(np.float32) / np.float32(255)
-
-
-def _reject(dataset: str, figure: str, reason: str) -> Reject:
-    return {"dataset": dataset, "key": figure, "stage": "illustrate", "reason": reason}
+        return image.astype(np.float32) / np.float32(255)
 
 
 if __name__ == "__main__":

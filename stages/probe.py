@@ -38,7 +38,7 @@ class Findings:
     predictions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    rejects: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    rejects: tables.Rejects = field(default_factory=lambda: tables.Rejects("probe"))
 
 
 def run(
@@ -64,8 +64,7 @@ def run(
     for name in sorted(face_sets):
         joined, steps = labelled.load(faces, splits, embeddings, name)
         for task in _tasks(name, dataset[name]):
-            images, rejects = labelled.usable(joined, task)
-            findings.rejects += rejects
+            images = labelled.usable(joined, task, findings.rejects)
             fitted = labelled.fit(images, task, probe)
             _record_sweep(fitted, task, probe, findings)
             _record_test(fitted, images, task, bootstrap, findings)
@@ -76,7 +75,7 @@ def run(
         for name in followed:
             joined, steps = labelled.load(faces, splits, folder, name)
             for task in _tasks(name, dataset[name]):
-                images, _ = labelled.usable(joined, task)  # the same rejects as above
+                images = labelled.usable(joined, task, findings.rejects)  # the same rejects as above
                 _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
     for name in track_sets:
         _record_identities(embeddings, name, bootstrap, findings)
@@ -120,7 +119,7 @@ def _record_validation(probe: Probe, images: Images, task: Task, steps: int, fin
     validated = labelled.predict(probe, images, "val", task)
     value = scores.mean(metric, validated)
     if np.isnan(value):
-        findings.rejects.append(task.reject(f"val/{steps:08d}", f"{metric} is undefined on the validation split"))
+        task.reject(findings.rejects, f"val/{steps:08d}", f"{metric} is undefined", "on the validation split")
         return
     row = {"dataset": task.dataset, "task": task.name, "metric": metric, "step": steps, "value": value}
     findings.learning_curves.append({**row, "n": len(validated.truth)})
@@ -132,8 +131,8 @@ def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, fin
     task = TaskName(dataset, scores.IDENTITY)
     names, found = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.TRACK_EMBEDDINGS))
     if not names:
-        reason = "the test split has one identity, or none with embedded frames of two videos"
-        findings.rejects.append(task.reject("test", reason))
+        detail = "the test split has one identity, or none with embedded frames of two videos"
+        task.reject(findings.rejects, "test", "too few identities", detail)
         return
     _record_predictions(found, names, [""] * len(names), task, findings)
     for score in scores.score(scores.IDENTITY_METRIC, [found], bootstrap):
@@ -150,8 +149,8 @@ def _record_predictions(
 
 def _record_score(score: Score, split: str, task: TaskName, findings: Findings) -> None:
     if np.isnan(score.value):
-        reason = f"{score.metric} is undefined: the images of the split are all of this class, or none is"
-        findings.rejects.append(task.reject(f"{split}/{score.target}", reason))
+        detail = "the images of the split are all of this class, or none is"
+        task.reject(findings.rejects, f"{split}/{score.target}", f"{score.metric} is undefined", detail)
         return
     findings.scores.append({"dataset": task.dataset, "task": task.name, "split": split, **asdict(score)})
     if score.target == scores.MEAN:
@@ -170,7 +169,7 @@ def _write(out: Path, findings: Findings) -> None:
     tables.write(
         out / "learning_curves.parquet", tables.LEARNING_CURVES, findings.learning_curves, key=[*of_task, "step"]
     )
-    tables.write_rejects(out / "rejects.parquet", findings.rejects)
+    findings.rejects.write(out / "rejects.parquet")
     log.info("probe: %d scores, %d rejects", len(findings.scores), len(findings.rejects))
 
 

@@ -49,7 +49,7 @@ def run(
         for name, table in splits.items():
             tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
             _tell(name, table)
-        tables.write_rejects(folder / "rejects.parquet", [])
+        tables.Rejects("split").write(folder / "rejects.parquet")
 
 
 def split_tracks(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:

@@ -133,7 +133,7 @@ def test_the_data_set_becomes_a_table_and_its_bad_rows_are_rejects(reproduced: P
     assert index["sample_id"].to_pylist() == [f"{number:03d}.png" for number in range(PICTURES)]
     assert index["smiling"].to_pylist() == [number % 2 for number in range(PICTURES)]
     rejects = tables.read(folder / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert [(row["key"], row["reason"].split(":")[0]) for row in rejects] == [
+    assert [(row["key"], row["kind"]) for row in rejects] == [
         ("../far.png", "unsafe name"), ("000.png", "box is damaged"), ("001.png", "unknown label"),
         ("gone.png", "no such picture"),
     ]  # fmt: skip

@@ -21,15 +21,18 @@ UNKNOWN = -1.0  # in targets
 link = Tensor.sigmoid  # one score in (0, 1) per unit
 
 
-def problem(label: Sequence[int | None] | None, classes: int) -> str | None:
-    """Why a label cannot be used; None if it can. Labels are `classes` units: 0 absent, 1 present, None unknown."""
+def problem(label: Sequence[int | None] | None, classes: int) -> tuple[str, str] | None:
+    """Kind and detail of what is wrong with a label, None if it can be used.
+
+    Labels are `classes` units: 0 absent, 1 present, None unknown.
+    """
     if label is None:
-        return "no label"
+        return "no label", ""
     if len(label) != classes:
-        return f"expected {classes} action units: found {len(label)}"
+        return f"expected {classes} action units", f"found {len(label)}"
     if any(unit not in (0, 1, None) for unit in label):
-        return "an action unit is neither 0 nor 1 nor unknown"
-    return None if any(unit is not None for unit in label) else "no action unit is known"
+        return "an action unit is neither 0 nor 1 nor unknown", ""
+    return None if any(unit is not None for unit in label) else ("no action unit is known", "")
 
 
 def encode(labels: NDArray[np.object_], crops: Crops, classes: int) -> NDArray[np.float64]:

@@ -15,11 +15,14 @@ from fabnet.probe_head import Crops, Probe, Samples, Settings
 link = Tensor.sigmoid  # one score in (0, 1) per class
 
 
-def problem(label: int | None, classes: int) -> str | None:
-    """Why a label cannot be used; None if it can. Labels are codes from 0."""
+def problem(label: int | None, classes: int) -> tuple[str, str] | None:
+    """Kind and detail of what is wrong with a label, None if it can be used.
+
+    Labels are codes from 0.
+    """
     if label is None:
-        return "no label"
-    return None if 0 <= label < classes else f"unknown class: {label}"
+        return "no label", ""
+    return None if 0 <= label < classes else ("unknown class", str(label))
 
 
 def encode(labels: NDArray[np.int64], crops: Crops, classes: int) -> NDArray[np.float64]:

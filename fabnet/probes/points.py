@@ -16,18 +16,21 @@ Array = NDArray[np.float64]
 link = probe_head.as_is
 
 
-def problem(label: Sequence[float] | None, classes: int) -> str | None:
-    """Why a label cannot be used; None if it can. Labels are x0, y0, x1, y1 ... in pixels of the stored crop."""
+def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | None:
+    """Kind and detail of what is wrong with a label, None if it can be used.
+
+    Labels are x0, y0, x1, y1 ... in pixels of the stored crop.
+    """
     del classes
     if label is None:
-        return "no label"
+        return "no label", ""
     points = np.asarray(label, np.float64).reshape(-1, 2)
     if not np.isfinite(points).all():
-        return "a point is no finite number"
+        return "a point is no finite number", ""
     if len(points) not in metrics.EYE_POINTS:
-        return f"unknown number of points: {len(points)}"
+        return "unknown number of points", str(len(points))
     first, second = metrics.EYE_POINTS[len(points)]
-    return "the two eye points coincide" if (points[first] == points[second]).all() else None
+    return ("the two eye points coincide", "") if (points[first] == points[second]).all() else None
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:

@@ -15,13 +15,16 @@ Array = NDArray[np.float64]
 link = probe_head.as_is
 
 
-def problem(label: Sequence[float] | None, classes: int) -> str | None:
-    """Why a label cannot be used; None if it can. Labels are `classes` angles in radians."""
+def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | None:
+    """Kind and detail of what is wrong with a label, None if it can be used.
+
+    Labels are `classes` angles in radians.
+    """
     if label is None:
-        return "no label"
+        return "no label", ""
     if len(label) != classes:
-        return f"expected {classes} angles: found {len(label)}"
-    return None if np.isfinite(np.array(label, np.float64)).all() else "an angle is no finite number"
+        return f"expected {classes} angles", f"found {len(label)}"
+    return None if np.isfinite(np.array(label, np.float64)).all() else ("an angle is no finite number", "")
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:

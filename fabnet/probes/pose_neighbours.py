@@ -20,8 +20,11 @@ YAW, ANGLES = 2, 3  # labels are roll, pitch, yaw
 BIN_DEG = 30.0
 
 
-def problem(label: Sequence[float] | None, classes: int) -> str | None:
-    """Why a label cannot be used; None if it can. Labels are roll, pitch and yaw in radians."""
+def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | None:
+    """Kind and detail of what is wrong with a label, None if it can be used.
+
+    Labels are roll, pitch and yaw in radians.
+    """
     del classes  # those of the bins
     return pose.problem(label, ANGLES)
 

@@ -14,14 +14,14 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def reject_rows(outs: Iterable[Path]) -> list[dict[str, Any]]:
-    """How many items each stage could not use and why, from every rejects table in `outs`, largest count first."""
+    """How many items of each kind each stage could not use, from every rejects table in `outs`, largest count first."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for path in _tables(outs):
         for row in tables.read(path, tables.REJECTS).to_pylist():
-            counts[row["stage"], row["dataset"], row["reason"]] += 1
+            counts[row["stage"], row["dataset"], row["kind"]] += 1
     return [
-        {"stage": stage, "dataset": dataset, "reason": reason, "items": items}
-        for (stage, dataset, reason), items in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+        {"stage": stage, "dataset": dataset, "kind": kind, "items": items}
+        for (stage, dataset, kind), items in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     ]
 
 

@@ -51,7 +51,7 @@ class Shot:
     frame: int
     time_s: float | None = None  # since the first frame of the video; None for a picture
     image: Image | None = None  # None: a picture that is still to be read
-    lost: str = ""
+    lost: Rejected | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Face:
     box: Box  # as detected, px of the frame
     score: float | None  # None for a crop that was not detected here
     square: PixelBox  # what was cut
-    crop: Image  # (S, S, 3) uint8, blue first
+    crop: Image  # (S, S, 3) uint8 RGB
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Seen:
     frame: int
     time_s: float | None
     faces: tuple[Face, ...] = ()
-    lost: str = ""
+    lost: Rejected | None = None
 
 
 def shots(paths: Sequence[Path], fps: float | None = None, behind: tuple[int, int] = (0, -1)) -> Iterator[Shot]:
@@ -123,12 +123,12 @@ def look(shot: Shot, search: Search) -> Seen:
     """What is seen in one shot."""
     found: tuple[Face, ...] = ()
     lost = shot.lost
-    if not lost:
+    if lost is None:
         try:
             image = shot.image if shot.image is not None else read_picture(Path(shot.source))
             found = tuple(faces(image, search))
         except Rejected as error:
-            lost = str(error)
+            lost = error
     return Seen(shot.place, shot.source, shot.frame, shot.time_s, found, lost)
 
 
@@ -141,11 +141,11 @@ def read_picture(path: Path) -> Image:
     try:
         data = media.read_file(path)
     except OSError as error:
-        raise Rejected(f"unreadable file: {error.strerror}") from None
+        raise Rejected("unreadable file", str(error.strerror)) from None
     image = media.decode_image(data)
     if b"Exif" not in data and b"eXIf" not in data:  # JPEG and TIFF, PNG
         return image
-    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def faces(image: Image, search: Search) -> Iterator[Face]:
@@ -156,7 +156,7 @@ def faces(image: Image, search: Search) -> Iterator[Face]:
     """
     height, width = image.shape[:2]
     if min(height, width) < MIN_SIDE_PX:
-        raise Rejected(f"picture too small: {width}x{height} px, at least {MIN_SIDE_PX} px each way are needed")
+        raise Rejected("picture too small", f"{width}x{height} px, at least {MIN_SIDE_PX} px each way are needed")
     if search.is_cropped:
         yield Face((0.0, 0.0, float(width), float(height)), None, (0, 0, width, height), image)
         return
@@ -171,7 +171,7 @@ def _frames(place: int, path: Path, fps: float | None, behind: int) -> Iterator[
         for frame in videos.frames(path, fps, behind=behind):
             yield Shot(place, str(path), frame.number, frame.time_s, frame.image)
     except Rejected as error:
-        yield Shot(place, str(path), END, lost=str(error))
+        yield Shot(place, str(path), END, lost=error)
 
 
 def _detected(image: Image, search: Search) -> detection.Found:

@@ -15,7 +15,8 @@ PLACE = ("place", pa.int32())  # of the source among all: what rows are sorted b
 
 class Lost(NamedTuple):
     source: str
-    reason: str
+    kind: str
+    detail: str = ""
 
 
 class Mark(NamedTuple):

@@ -24,7 +24,7 @@ from pipelines.own.options import Options, about, network, search
 from pipelines.own.parts import Lost, Mark
 from stages.releases.readers import printable
 from stages.runtime import progress, tables
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, reason
 from stages.runtime.files import file_identity
 from stages.storage import journals
 
@@ -147,10 +147,10 @@ def _write_part(job: Job, path: Path, part: Iterable[Seen]) -> None:
         described = job.describe(job.net, [face for _, _, face in faces]) if faces else []
         for (seen, number, face), columns in zip(faces, described, strict=True):
             if isinstance(columns, str):
-                lost.append(Lost(printable(seen.source), f"{columns}: face {number} of frame {seen.frame}"))
+                lost.append(Lost(printable(seen.source), columns, f"face {number} of frame {seen.frame}"))
             else:
                 rows.append({**_where(seen, number, face), **columns})
-        lost += [Lost(printable(seen.source), seen.lost) for seen in some if seen.lost]
+        lost += [Lost(printable(seen.source), seen.lost.kind, seen.lost.detail) for seen in some if seen.lost]
         mark = Mark(some[-1].place, some[-1].frame)
     parts.write(path, job.schema, rows, lost, mark)
 
@@ -166,10 +166,12 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     faces = Counter[str]()
     for part in done:
         faces.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
-    unseen = {printable(str(path)) for path in job.paths} - set(faces) - {source for source, _ in lost}
+    unseen = {printable(str(path)) for path in job.paths} - set(faces) - {each.source for each in lost}
     lost += [Lost(source, "no face found") for source in sorted(unseen)]
-    rejects = [{"dataset": "own", "key": source, "stage": job.command, "reason": reason} for source, reason in lost]
-    tables.write_rejects(job.out.with_suffix(".rejects.parquet"), rejects)
+    rejects = tables.Rejects(job.command)
+    for each in lost:
+        rejects.add("own", *each)
+    rejects.write(job.out.with_suffix(".rejects.parquet"))
     parts.join(done, job.partial / "whole.parquet", job.out, job.schema)
     shutil.rmtree(job.partial)
     log.info("%s: %d faces found, %d files read, see %s", job.command, faces.total(), len(job.paths), job.out)
@@ -177,9 +179,15 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
 
 
 def _tell(lost: Sequence[Lost]) -> None:
-    """How often each kind of reason was given, and one file with it."""
+    """How many rejects there are of each kind, and one file of each."""
     kinds: dict[str, list[Lost]] = {}
     for each in lost:
-        kinds.setdefault(each.reason.split(":")[0], []).append(each)
+        kinds.setdefault(each.kind, []).append(each)
     for _, some in sorted(kinds.items()):
-        log.info("  %d x %s (%s%s)", len(some), some[0].reason, "such as " if len(some) > 1 else "", some[0].source)
+        log.info(
+            "  %d x %s (%s%s)",
+            len(some),
+            reason(some[0].kind, some[0].detail),
+            "such as " if len(some) > 1 else "",
+            some[0].source,
+        )

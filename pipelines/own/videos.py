@@ -24,7 +24,7 @@ SLACK_S = 1.0  # by which a container may announce more than its video holds
 class Frame(NamedTuple):
     number: int  # in the video, from 0
     time_s: float  # since the first frame, by timestamps
-    image: Image  # (H, W, 3) uint8, blue first, turned as the metadata say
+    image: Image  # (H, W, 3) uint8 RGB, turned as the metadata say
 
 
 class Format(NamedTuple):
@@ -58,7 +58,7 @@ def frames(path: Path, fps: float | None = None, *, behind: int = -1) -> Iterato
                 raise Rejected("no video stream")
             yield from _taken(container, container.streams.video[0], fps, behind)
     except FFmpegError as error:
-        raise Rejected(f"unreadable video: {error.strerror}") from None
+        raise Rejected("unreadable video", str(error.strerror)) from None
 
 
 def described(path: Path) -> Format:
@@ -105,8 +105,8 @@ def _upright(frame: Any) -> Image:
         Rejected: it is larger than any picture may be.
     """
     if max(frame.width, frame.height) > media.MAX_SIDE_PX or frame.width * frame.height > media.MAX_PIXELS:
-        raise Rejected(f"video too large: {frame.width}x{frame.height} px")
-    image = frame.to_ndarray(format="bgr24")
+        raise Rejected("video too large", f"{frame.width}x{frame.height} px")
+    image = frame.to_ndarray(format="rgb24")
     quarters = round(frame.rotation / 90) % 4  # counter-clockwise, as NumPy turns
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
@@ -121,9 +121,9 @@ def _check_end(container: Any, stream: Any, decoded: int, time_s: float, damaged
     if not decoded:
         raise Rejected("no frame can be decoded")
     if _is_short(container, stream, decoded, time_s):
-        raise Rejected(f"video is cut short: {used}")
+        raise Rejected("video is cut short", used)
     if damaged:
-        raise Rejected(f"video is damaged: {used}")
+        raise Rejected("video is damaged", used)
 
 
 def _is_short(container: Any, stream: Any, decoded: int, time_s: float) -> bool:

@@ -36,9 +36,9 @@ def files(release: Path, rejects: list[Reject], wanted: str) -> dict[str, Path]:
         if name in OURS:
             continue
         if not path.is_file():
-            rejects.append(Reject(printable(name), "unreadable file: a link that leads nowhere, or no regular file"))
+            rejects.append(Reject(printable(name), "unreadable file", "a link that leads nowhere, or no regular file"))
         elif printable(name) != name:
-            rejects.append(Reject(printable(name), "unreadable name: not UTF-8"))
+            rejects.append(Reject(printable(name), "unreadable name", "not UTF-8"))
         else:
             found[name] = path.resolve()
     if not found:

@@ -1,6 +1,6 @@
 """Pictures that a release lists by address, fetched politely: the owner's copy first, the original address second.
 
-Of the web's old pictures many are gone. Each of those is a reject with a reason. What cannot come back (no such file,
+Of the web's old pictures many are gone. Each of those is a reject. What cannot come back (no such file,
 no picture, no valid address) is remembered in a journal, and a later run asks only for the others.
 """
 
@@ -62,13 +62,14 @@ class _Memory:
         self._file.write("\n")  # ends a line that a killed run left half written
         self._lock = threading.Lock()
 
-    def reason(self, picture: Picture) -> str | None:
-        addresses, reason = self._gone.get(picture.name, ((), None))
-        return reason if addresses == picture.addresses else None
+    def detail(self, picture: Picture) -> str | None:
+        """Why the picture is gone; None for one that may be there."""
+        addresses, detail = self._gone.get(picture.name, ((), None))
+        return detail if addresses == picture.addresses else None
 
-    def add(self, picture: Picture, reason: str) -> None:
+    def add(self, picture: Picture, detail: str) -> None:
         with self._lock:
-            self._file.write(json.dumps([picture.name, picture.addresses, reason]) + "\n")
+            self._file.write(json.dumps([picture.name, picture.addresses, detail]) + "\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -90,8 +91,8 @@ class _Asker:
         """Nothing once the picture is there, else why it is not."""
         if (self.folder / picture.name).is_file():
             return None
-        if (known := self.memory.reason(picture)) is not None:
-            return Reject(picture.name, known)
+        if (known := self.memory.detail(picture)) is not None:
+            return Reject(picture.name, "address is dead", known)
         failures: list[TransferError] = []
         for address in picture.addresses:
             try:
@@ -105,10 +106,9 @@ class _Asker:
     def _reject(self, picture: Picture, failures: list[TransferError]) -> Reject:
         told = "; ".join(dict.fromkeys(map(str, failures))) or "none is listed"
         if any(failure.may_return for failure in failures):
-            return Reject(picture.name, f"address does not answer: {told}")
-        reason = f"address is dead: {told}"
-        self.memory.add(picture, reason)
-        return Reject(picture.name, reason)
+            return Reject(picture.name, "address does not answer", told)
+        self.memory.add(picture, told)
+        return Reject(picture.name, "address is dead", told)
 
     def _fetch(self, name: str, address: str) -> None:
         target = self.folder / name
@@ -158,7 +158,7 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
         return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            name, addresses, reason = json.loads(line)
-            yield name, (tuple(addresses), reason)
+            name, addresses, detail = json.loads(line)
+            yield name, (tuple(addresses), detail)
         except (ValueError, TypeError):
             continue  # half a line of a killed run

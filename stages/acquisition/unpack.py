@@ -64,7 +64,7 @@ def unpacked(files: Mapping[str, Path], store: Path, rejects: list[Reject]) -> d
         _unpack_once(archive, folders[archive.name])
         for name, path in _contents(archive, folders[archive.name]):
             if name in result:
-                rejects.append(Reject(name, f"file is there twice: the one in {archive.name} is left aside"))
+                rejects.append(Reject(name, "file is there twice", f"the one in {archive.name} is left aside"))
             else:
                 result[name] = path
     return dict(sorted(result.items()))

@@ -29,6 +29,7 @@ from stages.releases.readers import (
     nearest,
     number,
     printable,
+    required,
     sha256_by_name,
     text_lines,
 )
@@ -67,17 +68,11 @@ def read(raw: Path) -> Release[Face]:
     if nearest(digests, IMAGES) is None and any(nearest(digests, f"{name}/") for name in SMALL.values()):
         faces = chain.from_iterable(_small(raw, digests, split) for split in SMALL)
         return Release(_first_of_each(faces, digests), None)
-    images = _nearest(raw, digests, IMAGES)
-    lines = [(split, line) for split, name in LISTS.items() for line in _list(raw / _nearest(raw, digests, name))]
+    images = required(raw, digests, IMAGES, EXPECTED)
+    lists = [(split, raw / required(raw, digests, name, EXPECTED)) for split, name in LISTS.items()]
+    lines = [(split, line) for split, path in lists for line in _list(path)]
     faces = (_face(line, split, images) for split, line in lines)
     return Release(_first_of_each(faces, digests), len(lines))
-
-
-def _nearest(raw: Path, names: Iterable[str], wanted: str) -> str:
-    found = nearest(names, wanted)
-    if found is None:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no {wanted}")
-    return found
 
 
 def _list(path: Path) -> list[str]:
@@ -93,9 +88,9 @@ def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> I
         if isinstance(item, Reject):
             yield item
         elif item.image not in digests:
-            yield Reject(item.sample_id, "no such picture: the list names it, the release does not hold it")
+            yield Reject(item.sample_id, "no such picture", "the list names it, the release does not hold it")
         elif (earlier := first_of.setdefault(digests[item.image], item.sample_id)) != item.sample_id:
-            yield Reject(item.sample_id, f"same picture as another: {earlier}")
+            yield Reject(item.sample_id, "same picture as another", earlier)
         else:
             yield item
 
@@ -103,12 +98,12 @@ def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> I
 def _face(line: str, split: str, images: str) -> Face | Reject:
     row = cells(line)
     if len(row) not in COLUMNS:
-        return Reject(printable(line[:80]), f"row of another length: {len(row)} columns, expected {COLUMNS}")
+        return Reject(printable(line[:80]), "row of another length", f"{len(row)} columns, expected {COLUMNS}")
     name = printable(row[0])
     try:
         return Face(inside(row[0]), images + name, split, "", _box(row[1:5]), labels={"expression": _code(row[-3])})
     except Rejected as error:
-        return Reject(name, str(error))
+        return Reject(name, error.kind, error.detail)
 
 
 def _code(text: str) -> int:
@@ -119,7 +114,7 @@ def _code(text: str) -> int:
     """
     code = number(text)
     if code is None or code not in range(11):
-        raise Rejected(f"unknown expression code: expected 0 to 10, found {printable(text[:20])!r}")
+        raise Rejected("unknown expression code", f"expected 0 to 10, found {printable(text[:20])!r}")
     if code in DISCARDED:
         raise Rejected(f"labelled {DISCARDED[int(code)]}")
     return int(code)
@@ -128,7 +123,7 @@ def _code(text: str) -> int:
 def _small(raw: Path, digests: dict[str, str], split: str) -> Iterator[Face | Reject]:
     """One set of the small release, sorted by picture; codes without a picture come last, as rejects."""
     folder = SMALL[split]
-    images = _nearest(raw, digests, f"{folder}/images/")
+    images = required(raw, digests, f"{folder}/images/", EXPECTED)
     annotations = f"{images.removesuffix('images/')}annotations/"
     codes = {name for name in digests if name.startswith(annotations) and name.endswith(CODE_FILE)}
     for image in sorted(name for name in digests if name.startswith(images)):
@@ -136,13 +131,13 @@ def _small(raw: Path, digests: dict[str, str], split: str) -> Iterator[Face | Re
         of_picture = f"{annotations}{PurePosixPath(image).stem}{CODE_FILE}"
         try:
             if of_picture not in digests:
-                raise Rejected(f"no annotation: a picture without its {CODE_FILE} file")
+                raise Rejected("no annotation", f"a picture without its {CODE_FILE} file")
             yield Face(key, image, split, "", labels={"expression": _code(_text(raw / of_picture))})
         except Rejected as error:
-            yield Reject(key, str(error))
+            yield Reject(key, error.kind, error.detail)
         codes.discard(of_picture)
     for name in sorted(codes):
-        yield Reject(f"{folder}/annotations/{name.removeprefix(annotations)}", "no such picture: a code without it")
+        yield Reject(f"{folder}/annotations/{name.removeprefix(annotations)}", "no such picture", "a code without it")
 
 
 def _text(path: Path) -> str:
@@ -157,7 +152,7 @@ def _text(path: Path) -> str:
             return str(values.item())
     except (ValueError, TypeError, OSError, EOFError, SyntaxError, SystemError, TokenError, OverflowError):
         pass
-    raise Rejected(f"damaged annotation: {path.name} should be a .npy file with one value")
+    raise Rejected("damaged annotation", f"{path.name} should be a .npy file with one value")
 
 
 def _box(texts: list[str]) -> Box | None:

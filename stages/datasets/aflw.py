@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from fabnet.boxes import Box
-from stages.releases.readers import Face, Reject, Release, inside, nearest, printable, sha256_by_name
+from stages.releases.readers import Face, Reject, Release, inside, printable, required, sha256_by_name
 from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)
@@ -62,9 +62,8 @@ def read(raw: Path) -> Release[Face]:
         UserError: database, pictures or manifest are missing, or the database cannot be read.
     """
     names = sha256_by_name(raw)
-    database, pictures = nearest(names, DATABASE), nearest(names, PICTURES)
-    if database is None or pictures is None:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no {DATABASE if database is None else PICTURES}")
+    database = required(raw, names, DATABASE, EXPECTED)
+    pictures = required(raw, names, PICTURES, EXPECTED)
     annotations = _annotations(raw / database)
     if not annotations.rows["Faces"]:
         raise UserError(f"{raw / database} should list faces in its table Faces, found none: fetch it again")
@@ -83,7 +82,7 @@ def _annotations(path: Path) -> Annotations:
             of_table = rows.setdefault(table, {})
             for key, *values in connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid"):
                 if key in of_table:
-                    repeated.append(Reject(_text(key), f"repeated: {table} holds another row of that key"))
+                    repeated.append(Reject(_text(key), "repeated", f"{table} holds another row of that key"))
                 else:
                     of_table[key] = tuple(values)
         listed = _near_duplicates(connection)
@@ -111,7 +110,7 @@ def _items(annotations: Annotations, pictures: str, names: dict[str, str]) -> It
         try:
             face = _face(annotations, face_id, picture, pictures, names)
         except Rejected as error:
-            yield Reject(f"{picture}/{_text(face_id)}", str(error))
+            yield Reject(f"{picture}/{_text(face_id)}", error.kind, error.detail)
             continue
         wrapped += any(abs(angle) > math.pi for angle in annotations.rows["FacePose"][face_id])
         yield face
@@ -122,15 +121,15 @@ def _items(annotations: Annotations, pictures: str, names: dict[str, str]) -> It
 def _face(annotations: Annotations, face_id: Any, picture: str, pictures: str, names: dict[str, str]) -> Face:
     name = inside(picture) if picture else ""
     if pictures + name not in names:
-        raise Rejected("no such picture: the database names it, the release does not hold it")
+        raise Rejected("no such picture", "the database names it, the release does not hold it")
     (file_id,) = annotations.rows["Faces"][face_id]
     _, *size = annotations.rows["FaceImages"][file_id]
     pose = annotations.rows["FacePose"].get(face_id)
     if pose is None:
-        raise Rejected("no pose: FacePose has no row of this face")
+        raise Rejected("no pose", "FacePose has no row of this face")
     rect = annotations.rows["FaceRect"].get(face_id)
     if rect is None:
-        raise Rejected("no annotated box: FaceRect has no row of this face")
+        raise Rejected("no annotated box", "FaceRect has no row of this face")
     return Face(
         sample_id=f"{name}/{_text(face_id)}",
         image=pictures + name,
@@ -151,7 +150,7 @@ def wrap(angle: Any) -> float:
     """
     value = _number(angle)
     if value is None or abs(value) > 2 * math.pi:
-        raise Rejected(f"pose out of range: an angle of {printable(repr(angle))} rad")
+        raise Rejected("pose out of range", f"an angle of {printable(repr(angle))} rad")
     if value > math.pi:
         return value - 2 * math.pi
     return value + 2 * math.pi if value <= -math.pi else value
@@ -161,7 +160,7 @@ def _box(rect: Row) -> Box:
     """Corner and size as edges."""
     numbers = [value for cell in rect if (value := _number(cell)) is not None]
     if len(numbers) != 4 or min(numbers[2:]) <= 0:
-        raise Rejected(f"box is damaged: x, y, w, h are {printable(repr(rect))}")
+        raise Rejected("box is damaged", f"x, y, w, h are {printable(repr(rect))}")
     x, y, width, height = numbers
     return x, y, x + width, y + height
 

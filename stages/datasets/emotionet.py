@@ -24,7 +24,19 @@ import openpyxl
 import pyarrow as pa
 from openpyxl.utils.exceptions import InvalidFileException
 
-from stages.releases.readers import Face, Reject, Release, cells, nearest, number, printable, sha256_by_name, text_lines
+from stages.releases.readers import (
+    Face,
+    Reject,
+    Release,
+    cells,
+    incomplete,
+    nearest,
+    number,
+    printable,
+    required,
+    sha256_by_name,
+    text_lines,
+)
 from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -62,10 +74,10 @@ def read(raw: Path) -> Release[Face]:
         UserError: no list, no pictures, no manifest, or a manual list that cannot be read.
     """
     names = sha256_by_name(raw)
-    images = nearest(names, IMAGES)
+    images = required(raw, names, IMAGES, EXPECTED)
     lists = lists_of(names)
-    if images is None or not lists:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no {'list' if images else IMAGES}")
+    if not lists:
+        raise incomplete(raw, EXPECTED, "list")
     if len({split for _, split in lists}) < 2:
         log.info("emotionet: only %s was found, one of training and test split is empty", lists[0][0])
     return Release(_items(raw, lists, images, names), None)
@@ -115,7 +127,7 @@ def rows(path: Path) -> Iterator[Row | Reject]:
             continue
         yield _row(line, columns, f"{path.name}: line {count}")
     if not count:
-        yield Reject(path.name, "empty list: the file has no lines")
+        yield Reject(path.name, "empty list", "the file has no lines")
 
 
 def _rank(name: str) -> tuple[int, str, str]:
@@ -133,15 +145,15 @@ def _row(line: Sequence[str], columns: dict[int, int] | None, where: str) -> Row
     addresses = tuple(cell for cell in line[:2] if "/" in cell)
     name = _name(addresses)
     if name is None:
-        return Reject(where, "no picture name: neither of the first two cells is an address")
+        return Reject(where, "no picture name", "neither of the first two cells is an address")
     first = len(line) - UNITS  # of the units, in a list without header
     if columns is None and first not in (1, 2):
-        return Reject(name, f"row of another length: {len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
+        return Reject(name, "row of another length", f"{len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
     if columns is None and not all(line):
-        return Reject(name, "row has an empty cell: a list without header has none, it may be cut off")
+        return Reject(name, "row has an empty cell", "a list without header has none, it may be cut off")
     places = columns or {unit: first + unit - 1 for unit in range(1, UNITS + 1)}
     if len(line) <= max(places.values()):
-        return Reject(name, f"row too short: {len(line)} cells, expected more than {max(places.values())}")
+        return Reject(name, "row too short", f"{len(line)} cells, expected more than {max(places.values())}")
     return _labelled(name, addresses, {unit: line[place] for unit, place in places.items()})
 
 
@@ -162,11 +174,11 @@ def _labelled(name: str, addresses: tuple[str, ...], codes: Mapping[int, str]) -
     for unit, code in codes.items():
         value = float(UNKNOWN) if code.lower() in ("", "nan", "none") else number(code)
         if value not in (0, 1, UNKNOWN):
-            return Reject(name, f"unknown annotation: expected 0, 1 or {UNKNOWN}, found {printable(code[:20])!r}")
+            return Reject(name, "unknown annotation", f"expected 0, 1 or {UNKNOWN}, found {printable(code[:20])!r}")
         units[unit] = None if value == UNKNOWN else int(value)
     chosen = tuple(units[unit] for unit in ACTION_UNITS)
     if all(unit is None for unit in chosen):
-        return Reject(name, "no annotation: none of the action units is known")
+        return Reject(name, "no annotation", "none of the action units is known")
     return Row(name, addresses, chosen)
 
 
@@ -176,7 +188,7 @@ def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str
             if isinstance(row, Reject):
                 yield row
             elif images + row.name not in names:
-                yield Reject(row.name, "no such picture: the list names it, the release does not hold it")
+                yield Reject(row.name, "no such picture", "the list names it, the release does not hold it")
             else:
                 yield Face(row.name, images + row.name, split, "", labels={"action_units": list(row.units)})
 

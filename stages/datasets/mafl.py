@@ -24,6 +24,7 @@ from stages.releases.readers import (
     nearest,
     number,
     printable,
+    required,
     sha256_by_name,
     text_lines,
 )
@@ -54,19 +55,19 @@ def read(raw: Path) -> Release[Face]:
         UserError: a list, the picture folder or the manifest is missing, or a list has no lines.
     """
     names = sha256_by_name(raw)
-    images = _nearest(raw, names, IMAGES)
-    lines = text_lines(raw / _nearest(raw, names, LANDMARKS))
+    images = required(raw, names, IMAGES, EXPECTED)
+    lines = text_lines(raw / required(raw, names, LANDMARKS, EXPECTED))
     if not lines or number(lines[0]) is None:
         raise UserError(f"{raw / LANDMARKS} should begin with a line that counts its rows: fetch it again")
     points: dict[str, NDArray[np.float64] | None] = {}
     repeated: list[Reject] = []
     for name, of_picture in filter(None, map(_points, lines[2:])):
         if name in points:
-            repeated.append(Reject(printable(name), f"repeated: {LANDMARKS} holds another row of that name"))
+            repeated.append(Reject(printable(name), "repeated", f"{LANDMARKS} holds another row of that name"))
         points.setdefault(name, of_picture)
     listed: list[tuple[str, str]] = []
     for split, name in LISTS.items():
-        of_split = text_lines(raw / _nearest(raw, names, name))
+        of_split = text_lines(raw / required(raw, names, name, EXPECTED))
         if not of_split:
             raise UserError(f"{raw / name} should list pictures, one a line, found none: fetch it again")
         listed += [(split, line.strip()) for line in of_split]
@@ -74,13 +75,6 @@ def read(raw: Path) -> Release[Face]:
         _check_partition(raw / partition, {name for _, name in listed})
     faces = (_face(split, name, images, names, points) for split, name in listed)
     return Release(chain(repeated, faces), len(repeated) + len(listed))
-
-
-def _nearest(raw: Path, names: dict[str, str], wanted: str) -> str:
-    found = nearest(names, wanted)
-    if found is None:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no {wanted}")
-    return found
 
 
 def _check_partition(path: Path, listed: Iterable[str]) -> None:
@@ -113,12 +107,12 @@ def _face(
     try:
         inside(name)
     except Rejected as error:
-        return Reject(printable(name), str(error))
+        return Reject(printable(name), error.kind, error.detail)
     if images + name not in names:
-        return Reject(name, "no such picture: the list names it, the release does not hold it")
+        return Reject(name, "no such picture", "the list names it, the release does not hold it")
     if name not in points:
-        return Reject(name, f"no points: {LANDMARKS} does not name it")
+        return Reject(name, "no points", f"{LANDMARKS} does not name it")
     of_face = points[name]
     if of_face is None:
-        return Reject(name, f"points are damaged: expected {POINTS} pairs of numbers")
+        return Reject(name, "points are damaged", f"expected {POINTS} pairs of numbers")
     return Face(name, images + name, split, "", BOX_XYXY_PX, of_face, size_px=SIZE_PX)

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from stages.releases.archives import tar_members
-from stages.releases.readers import Frames, Reject, Release, Track, records
-from stages.runtime.errors import UserError
+from stages.releases.readers import Frames, Reject, Release, Track, incomplete, records
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def read(raw: Path) -> Release[Track]:
     """
     present = [name for name in ARCHIVES if (raw / name).is_file()]
     if not present:
-        raise UserError(f"{raw} should hold {EXPECTED}: found neither archive")
+        raise incomplete(raw, EXPECTED, "archive")
     if len(present) > 1:
         log.info("voxceleb1: reading %s, leaving %s aside", present[0], ", ".join(present[1:]))
     identities: dict[str, str] = {}
@@ -61,7 +60,7 @@ def read(raw: Path) -> Release[Track]:
         if isinstance(row, Reject):
             rejects.append(row)
         elif identities.setdefault(row["VGGFace1 ID"], row["VoxCeleb1 ID"]) != row["VoxCeleb1 ID"]:
-            rejects.append(Reject(row["VoxCeleb1 ID"], f"repeated: {META} gives its person another ID before"))
+            rejects.append(Reject(row["VoxCeleb1 ID"], "repeated", f"{META} gives its person another ID before"))
     return Release(_items(raw / present[0], identities, rejects), None)
 
 
@@ -77,21 +76,21 @@ def _items(archive: Path, identities: dict[str, str], rejects: list[Reject]) -> 
             present.add(key[0])
     for name, identity in sorted(identities.items()):
         if name not in present:
-            yield Reject(identity, f"no tracks in the release: listed in {META}")
+            yield Reject(identity, "no tracks in the release", f"listed in {META}")
 
 
 def _track(frames: Iterator[Frame], identities: dict[str, str]) -> Iterator[Track | Reject]:
     first = next(frames)
     key = "/".join(first.track_key)
     if first.name not in identities:
-        yield Reject(key, f"identity unknown: not in {META}")
+        yield Reject(key, "identity unknown", f"not in {META}")
         return
     by_number: dict[int, bytes] = {}
     room = MAX_TRACK_BYTES
     for frame in chain([first], frames):
         room -= len(frame.data)
         if room < 0:
-            yield Reject(key, f"track too large: more than {MAX_TRACK_BYTES} bytes")
+            yield Reject(key, "track too large", f"more than {MAX_TRACK_BYTES} bytes")
             return
         if frame.number in by_number:
             yield Reject(f"{key}/{frame.number:07d}", "frame number repeated in its track")
@@ -108,7 +107,7 @@ def _frame(name: str, data: bytes) -> Frame | Reject | None:
     at = parts.index(ENLARGED) if ENLARGED in parts else 0
     levels = parts[at + 1 : -1]  # video, and mostly track
     if at < 1 or len(levels) not in (1, 2):
-        return Reject(name, f"not a face frame: no <Name>/{ENLARGED}/<video>/<track>/<frame>.jpg")
+        return Reject(name, "not a face frame", f"no <Name>/{ENLARGED}/<video>/<track>/<frame>.jpg")
     if path.suffix.lower() != ".jpg" or not path.stem.isascii() or not path.stem.isdigit() or len(path.stem) > 9:
-        return Reject(name, "not a face frame: no <number>.jpg")
+        return Reject(name, "not a face frame", "no <number>.jpg")
     return Frame(parts[at - 1], levels[0], levels[1] if len(levels) == 2 else NO_TRACK, int(path.stem), data)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from stages.releases.archives import open_zip, zip_member, zip_sources
-from stages.releases.readers import Clip, Reject, Release, Track, inside, printable, records
-from stages.runtime.errors import Rejected, UserError
+from stages.releases.readers import Clip, Reject, Release, Track, incomplete, inside, printable, records
+from stages.runtime.errors import Rejected
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def read(raw: Path) -> Release[Track]:
     """
     sources = zip_sources(raw, aside=WITHOUT_CLIPS)
     if not sources:
-        raise UserError(f"{raw} should hold {EXPECTED}: found no archive")
+        raise incomplete(raw, EXPECTED, "archive")
     rows = list(records(raw / META, ",", ["VoxCeleb2 ID"]))
     listed = {row["VoxCeleb2 ID"] for row in rows if not isinstance(row, Reject)}
     rejects = [row for row in rows if isinstance(row, Reject)]
@@ -50,7 +50,7 @@ def read(raw: Path) -> Release[Track]:
     ]
     items = [*(_track(archive, info) for archive, info in clips), *rejects]
     present = {item.identity_id for item in items if isinstance(item, Track)}
-    items += [Reject(name, f"no tracks in the release: listed in {META}") for name in sorted(listed - present)]
+    items += [Reject(name, "no tracks in the release", f"listed in {META}") for name in sorted(listed - present)]
     if unlisted := sorted(present - listed):
         log.info("voxceleb2: %d identities are not in %s, such as %s", len(unlisted), META, unlisted[0])
     return Release(iter(items), len(items))
@@ -60,9 +60,9 @@ def _track(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Track | Reject:
     try:
         match = _CLIP.fullmatch(inside(info.filename))
     except Rejected as error:
-        return Reject(printable(info.filename), str(error))
+        return Reject(printable(info.filename), error.kind, error.detail)
     if match is None:
-        return Reject(info.filename, "not a clip: no mp4/<identity>/<video>/<utterance>.mp4")
+        return Reject(info.filename, "not a clip", "no mp4/<identity>/<video>/<utterance>.mp4")
     return Track(match["identity"], match["video"], match["track"], partial(_load, archive, info))
 
 

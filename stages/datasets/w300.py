@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fabnet.boxes import Box, around
-from stages.releases.readers import Face, Reject, Release, inside, printable, sha256_by_name
+from stages.releases.readers import Face, Reject, Release, incomplete, inside, printable, sha256_by_name
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import read_file
@@ -55,7 +55,7 @@ def read(raw: Path) -> Release[Face]:
     names = sorted(sha256_by_name(raw))
     members = [(match["folder"], name) for name in names if (match := _FILE.fullmatch(name))]
     if not members:
-        raise UserError(f"{raw} should hold {EXPECTED}: found none of them")
+        raise incomplete(raw, EXPECTED, "such folder")
     stems = sorted({(folder, str(PurePosixPath(name).with_suffix(""))) for folder, name in members if _is_used(name)})
     return Release(_items(raw, stems, set(names), _boxes(raw, names)), len(stems))
 
@@ -70,9 +70,9 @@ def parse_points(data: bytes) -> NDArray[np.float64]:
     try:
         values = np.array((block[1] if block else "").split(), np.float64)
     except ValueError:
-        raise Rejected("points are damaged: not all are numbers") from None
+        raise Rejected("points are damaged", "not all are numbers") from None
     if values.size != 2 * POINTS or not (np.abs(values) < _FARTHEST_PX).all():
-        raise Rejected(f"points are damaged: expected {POINTS} pairs, found {values.size / 2:g}")
+        raise Rejected("points are damaged", f"expected {POINTS} pairs, found {values.size / 2:g}")
     return values.reshape(POINTS, 2) - 1
 
 
@@ -87,12 +87,12 @@ def _items(raw: Path, stems: list[tuple[str, str]], names: set[str], boxes: Boxe
         try:
             face = _face(raw, folder, stem, names, boxes[folder])
         except Rejected as error:
-            yield Reject(printable(sample_id), str(error))
+            yield Reject(printable(sample_id), error.kind, error.detail)
             continue
         without_box += PurePosixPath(face.image).name not in boxes[folder]
         yield face
         for image in _pictures(stem, names)[1:]:
-            yield Reject(f"{folder}/{PurePosixPath(image).name}", f"same name as another picture: {face.image}")
+            yield Reject(f"{folder}/{PurePosixPath(image).name}", "same name as another picture", face.image)
     if without_box:
         log.info("w300: %d faces have no annotated box, the box of their points is used", without_box)
 
@@ -102,15 +102,15 @@ def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, B
     if stem.endswith("_mirror"):
         raise Rejected("mirrored copy")
     if f"{stem}.pts" not in names:
-        raise Rejected("no points: a picture without its .pts file")
+        raise Rejected("no points", "a picture without its .pts file")
     images = _pictures(stem, names)
     if not images:
-        raise Rejected("no such picture: points without their picture")
+        raise Rejected("no such picture", "points without their picture")
     points = parse_points(read_file(raw / f"{stem}.pts"))
     split, subset = FOLDERS[folder]
     box = boxes.get(PurePosixPath(images[0]).name, around(points))
     if box is None:
-        raise Rejected("box is damaged: its corners are no numbers, or turned inside out")
+        raise Rejected("box is damaged", "its corners are no numbers, or turned inside out")
     return Face(f"{folder}/{PurePosixPath(stem).name}", images[0], split, subset, box, points)
 
 
@@ -145,7 +145,7 @@ def read_boxes(path: Path) -> dict[str, Box | None]:
         entries = loadmat(path)["bounding_boxes"][0]
         return {str(entry["imgName"][0, 0][0]): _box(entry["bb_ground_truth"][0, 0][0]) for entry in entries}
     except Exception as error:  # SciPy documents none, and raises many
-        raise Rejected(f"{type(error).__name__}: {error}") from None
+        raise Rejected(type(error).__name__, str(error)) from None
 
 
 def _box(corners: NDArray[np.float64]) -> Box | None:

@@ -27,9 +27,9 @@ class TaskName:
     def __str__(self) -> str:
         return f"{self.dataset} {self.name}"
 
-    def reject(self, key: str, reason: str) -> dict[str, str]:
-        """A row of tables.REJECTS."""
-        return {"dataset": self.dataset, "key": f"{self.name}/{key}", "stage": "probe", "reason": reason}
+    def reject(self, rejects: tables.Rejects, key: str, kind: str, detail: str = "") -> None:
+        """Add one item of the task to `rejects`."""
+        rejects.add(self.dataset, f"{self.name}/{key}", kind, detail)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def load(faces: Path, splits: Path, embeddings: Path, dataset: str) -> tuple[pa.
     return joined, int(steps)
 
 
-def usable(joined: pa.Table, task: Task) -> tuple[Images, list[dict[str, str]]]:
-    """The images whose label the probe can use; the others become rejects.
+def usable(joined: pa.Table, task: Task, rejects: tables.Rejects) -> Images:
+    """The images whose label the probe can use; the others are added to `rejects`.
 
     Raises:
         UserError: the index lacks the label, or no image has a usable one.
@@ -101,9 +101,9 @@ def usable(joined: pa.Table, task: Task) -> tuple[Images, list[dict[str, str]]]:
         )
     problems = [task.module.problem(label, classes) for label in joined[column].to_pylist()]
     ids = joined["sample_id"].to_pylist()
-    rejects = [
-        task.reject(sample_id, problem) for sample_id, problem in zip(ids, problems, strict=True) if problem is not None
-    ]
+    for sample_id, problem in zip(ids, problems, strict=True):
+        if problem is not None:
+            task.reject(rejects, sample_id, *problem)
     kept = joined.take([row for row, problem in enumerate(problems) if problem is None])
     if not len(kept):
         raise UserError(f"{task}: no image has a usable label, an embedding and a split; see the rejects tables")
@@ -116,7 +116,7 @@ def usable(joined: pa.Table, task: Task) -> tuple[Images, list[dict[str, str]]]:
         x=np.stack(kept["embedding"].to_numpy()).astype(np.float64),
         y=task.module.encode(np.array(kept[column].to_pylist()), crops, classes),
         crops=crops,
-    ), rejects
+    )
 
 
 def fit(images: Images, task: Task, params: ProbeParams) -> Probe:

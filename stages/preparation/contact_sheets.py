@@ -31,7 +31,7 @@ TILE_PX, GAP_PX, MARGIN_PX, LINE_PX, LINES = 120, 12, 16, 14, 3
 HEAD_PX, LINE_CHARACTERS, HEAD_CHARACTERS, HEAD_LINES = 28, 21, 150, 3
 DPI = 100
 PAPER, EMPTY = 255, 236  # grey levels
-MARK = (60, 200, 60)  # BGR, of points and boxes
+MARK = (60, 200, 60)  # RGB, of points and boxes
 INK, SOFT = "#222222", "#666666"
 
 
@@ -78,23 +78,19 @@ def _choice(count: int, most: int) -> list[int]:
 
 
 def _shown(rejects: Sequence[Reject], most: int) -> Iterator[Reject]:
-    """Rejects that are pictures: by turns one of every kind of reason, within a kind by chance."""
+    """Rejects that are pictures: by turns one of every kind, within a kind by chance."""
     of_kind: dict[str, list[Reject]] = defaultdict(list)
-    pictures = sorted((each for each in rejects if each.image), key=lambda each: (each.key, each.reason))
+    pictures = sorted((each for each in rejects if each.image), key=lambda each: (each.key, each.kind, each.detail))
     for place in np.random.default_rng(SEED).permutation(len(pictures)):
-        of_kind[_kind(pictures[place])].append(pictures[place])
+        of_kind[pictures[place].kind].append(pictures[place])
     turns = zip_longest(*(of_kind[kind] for kind in sorted(of_kind)))
     chosen = [each for turn in turns for each in turn if each is not None][:most]
-    yield from sorted(chosen, key=lambda each: (_kind(each), each.key))
-
-
-def _kind(reject: Reject) -> str:
-    return reject.reason.split(":")[0]
+    yield from sorted(chosen, key=lambda each: (each.kind, each.key))
 
 
 def _reasons(rejects: Sequence[Reject]) -> list[str]:
     """How many rejects there are of each kind, and which of them have no picture to show."""
-    counts = Counter((_kind(each), bool(each.image)) for each in rejects)
+    counts = Counter((each.kind, bool(each.image)) for each in rejects)
     texts = [
         f"{count} x {kind}" + ("" if has_picture else " (not shown)")
         for (kind, has_picture), count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
@@ -160,7 +156,7 @@ def _png(canvas: Image, texts: Sequence[tuple[int, int, str, float, str]]) -> by
     """The canvas with texts on it: left and top in px, the text, its size in px, its colour."""
     height, width = canvas.shape[:2]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    figure.figimage(canvas[..., ::-1])
+    figure.figimage(canvas)
     for x, y, text, size_px, colour in texts:
         figure.text(
             x / width, 1 - y / height, text, va="top", fontsize=size_px * 72 / DPI, color=colour, parse_math=False

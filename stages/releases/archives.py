@@ -120,11 +120,11 @@ def zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         Rejected: damaged, encrypted, compressed in an unknown way, or larger than MAX_FILE_BYTES.
     """
     if info.file_size > MAX_FILE_BYTES:
-        raise Rejected(f"file too large: {info.file_size} bytes, at most {MAX_FILE_BYTES} are read")
+        raise Rejected("file too large", f"{info.file_size} bytes, at most {MAX_FILE_BYTES} are read")
     try:
         return archive.read(info)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise Rejected(f"damaged in the archive: {error}") from None
+        raise Rejected("damaged in the archive", str(error)) from None
 
 
 def tar_members(path: Path) -> Iterator[tuple[str, bytes] | Reject]:
@@ -154,12 +154,12 @@ def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str,
     try:
         name = inside(member.name)
     except Rejected as error:
-        return Reject(printable(member.name), str(error))
+        return Reject(printable(member.name), error.kind, error.detail)
     file = archive.extractfile(member) if member.isreg() else None
     if file is None:
         return Reject(name, "not a regular file in the archive")
     if member.size > MAX_FILE_BYTES:
-        return Reject(name, f"file too large: {member.size} bytes, at most {MAX_FILE_BYTES} are read")
+        return Reject(name, "file too large", f"{member.size} bytes, at most {MAX_FILE_BYTES} are read")
     return name, file.read()
 
 

@@ -16,22 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.boxes import Box
-from stages.runtime.errors import Rejected, UserError
+from stages.runtime.errors import Rejected, UserError, reason
 
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Reject:
-    """One thing of a release that cannot be used. A reason begins with a kind that many share, then a colon."""
+    """One thing of a release that cannot be used."""
 
     key: str
-    reason: str
+    kind: str  # a short fixed phrase that many rejects share
+    detail: str = ""
     image: str = ""  # the picture within the release, where one is meant
     box_xyxy_px: Box | None = None  # annotated in that picture
     owner_split: str | None = (
         None  # of a picture without a face: the owner's split; None: it was rejected for something else
     )
+
+    @property
+    def reason(self) -> str:
+        """Kind and detail as they are printed."""
+        return reason(self.kind, self.detail)
 
 
 @dataclass(frozen=True)
@@ -107,9 +113,9 @@ def inside(name: str) -> str:
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts or path.parts[0][1:2] == ":":
-        raise Rejected("unsafe name: it leads out of the release")
+        raise Rejected("unsafe name", "it leads out of the release")
     if printable(name) != name or any(ord(letter) < 32 for letter in name):
-        raise Rejected("unreadable name: not UTF-8 or with control characters")
+        raise Rejected("unreadable name", "not UTF-8 or with control characters")
     return str(path)
 
 
@@ -118,6 +124,23 @@ def nearest(names: Iterable[str], wanted: str) -> str | None:
     pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"))
     found = {match[0] for name in names if (match := pattern.match(name))}
     return min(found, key=lambda name: (len(name), name), default=None)
+
+
+def required(raw: Path, names: Iterable[str], wanted: str, expected: str) -> str:
+    """`nearest`, for what the release in `raw` cannot do without; `expected` is the data set's EXPECTED.
+
+    Raises:
+        UserError: the release does not hold it.
+    """
+    name = nearest(names, wanted)
+    if name is None:
+        raise incomplete(raw, expected, wanted)
+    return name
+
+
+def incomplete(raw: Path, expected: str, missing: str) -> UserError:
+    """The error about a release that lacks something it cannot do without."""
+    return UserError(f"{raw} should hold {expected}: found no {missing}")
 
 
 def number(text: str, limit: float = 1e6) -> float | None:

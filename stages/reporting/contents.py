@@ -101,19 +101,18 @@ def _as_jpeg(path: Path, wanted: str, quality: int) -> bytes:
 
 
 def rejects(folders: Iterable[Path]) -> list[dict[str, Any]]:
-    """How many items each stage rejected for each kind of reason, with the first key as an example.
+    """How many items each stage rejected of each kind, with the first key as an example.
 
-    A reason begins with its kind; details follow after a colon. The same item rejected for several methods or seeds
-    counts once.
+    The same item rejected for several methods or seeds counts once.
     """
     rows = {
-        (row["stage"], row["dataset"], row["reason"].split(":")[0], row["key"])
+        (row["stage"], row["dataset"], row["kind"], row["key"])
         for folder in folders
         for row in tables.read(folder / "rejects.parquet", tables.REJECTS).to_pylist()
     }
     grouped = Counter(row[:3] for row in rows)
     example = {row[:3]: row[3] for row in sorted(rows, reverse=True)}
-    names = ("stage", "dataset", "reason")
+    names = ("stage", "dataset", "kind")
     return [
         {**dict(zip(names, group, strict=True)), "count": count, "example": example[group]}
         for group, count in sorted(grouped.items())

@@ -6,4 +6,17 @@ class UserError(Exception):
 
 
 class Rejected(Exception):  # noqa: N818  nothing went wrong: the item is left out
-    """One item cannot be used; its message becomes the reason in a rejects table, the run goes on."""
+    """One item cannot be used; it becomes a row of a rejects table, and the run goes on."""
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        """`kind`: a short fixed phrase such as "no face detected"; `detail`: the specifics."""
+        super().__init__(kind, detail)
+        self.kind, self.detail = kind, detail
+
+    def __str__(self) -> str:
+        return reason(self.kind, self.detail)
+
+
+def reason(kind: str, detail: str) -> str:
+    """Kind and detail of a reject as they are printed."""
+    return f"{kind}: {detail}" if detail else kind

@@ -12,7 +12,13 @@ from stages.runtime.errors import UserError
 SCHEMA_VERSION = "1"
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
 
-REJECTS = pa.schema([("dataset", pa.string()), ("key", pa.string()), ("stage", pa.string()), ("reason", pa.string())])
+REJECTS = pa.schema([
+    ("dataset", pa.string()),
+    ("key", pa.string()),
+    ("stage", pa.string()),
+    ("kind", pa.string()),  # a short fixed phrase such as "no face detected"
+    ("detail", pa.string()),  # may be empty
+])  # fmt: skip
 
 # Where one JPEG lies: `size` bytes from `offset` of the tar file `shard`.
 _PACKED = [
@@ -195,7 +201,37 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     return table.select(schema.names)
 
 
-def write_rejects(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    """A rejects table; an empty one says that nothing was lost. Equal rows are kept once."""
-    unique = {(row["dataset"], row["key"], row["stage"], row["reason"]): row for row in rows}
-    write(path, REJECTS, unique.values(), key=["dataset", "key", "stage", "reason"])
+class Rejects:
+    """The items that a stage cannot use; equal rows are kept once."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._rows: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """Rows of REJECTS in the order in which they were added."""
+        return list(self._rows.values())
+
+    def add(self, dataset: str, key: str, kind: str, detail: str = "") -> None:
+        """One item that this stage cannot use."""
+        self._insert({"dataset": dataset, "key": key, "stage": self._stage, "kind": kind, "detail": detail})
+
+    def include(self, path: Path) -> None:
+        """Add the rows of an earlier stage's table.
+
+        Raises:
+            UserError: no such table.
+        """
+        for row in read(path, REJECTS).to_pylist():
+            self._insert(row)
+
+    def write(self, path: Path) -> None:
+        """Write the table; an empty one says that nothing was lost."""
+        write(path, REJECTS, self._rows.values(), key=REJECTS.names)
+
+    def _insert(self, row: dict[str, str]) -> None:
+        self._rows[tuple(row[name] for name in REJECTS.names)] = row

@@ -1,6 +1,6 @@
 """Pictures and videos to arrays and back, with limits that are checked before anything is decoded.
 
-Arrays are (H, W, 3) uint8 in OpenCV's order blue, green, red. What cannot be used raises `Rejected`; its reason
+Arrays are (H, W, 3) uint8 RGB. What cannot be used raises `Rejected`; its reason
 begins with a kind that many items share, details follow after a colon.
 
 Pictures: 16-bit samples become 8-bit, grey becomes three equal channels, alpha is dropped. An EXIF orientation
@@ -42,12 +42,12 @@ def read_file(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise Rejected(f"file too large: {size} bytes, at most {MAX_FILE_BYTES} are read")
+            raise Rejected("file too large", f"{size} bytes, at most {MAX_FILE_BYTES} are read")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise Rejected("no such file") from None
     except (PermissionError, IsADirectoryError, ValueError) as error:
-        raise Rejected(f"unreadable file: {error}") from None
+        raise Rejected("unreadable file", str(error)) from None
 
 
 def decode_image(data: bytes) -> Image:
@@ -61,7 +61,7 @@ def decode_image(data: bytes) -> Image:
     if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
         raise Rejected("picture is cut short")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         image = None
     if image is None:
@@ -71,7 +71,7 @@ def decode_image(data: bytes) -> Image:
 
 def encode_jpeg(image: Image, quality: int) -> bytes:
     """The picture as baseline JPEG; the same bytes for the same pixels and OpenCV version."""
-    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise RuntimeError(f"OpenCV cannot encode a picture of shape {image.shape}")
     return data.tobytes()
@@ -95,7 +95,7 @@ def image_size(data: bytes) -> tuple[int, int]:
             return _tiff_size(data)
     except (struct.error, IndexError, KeyError):
         raise Rejected("picture is cut short") from None
-    raise Rejected("not a picture: neither JPEG, PNG, BMP nor TIFF")
+    raise Rejected("not a picture", "neither JPEG, PNG, BMP nor TIFF")
 
 
 def grid_slot(number: int, fps: float) -> int:
@@ -119,7 +119,7 @@ def video_frames(clip: bytes | BinaryIO, fps: float) -> Iterator[tuple[int, Imag
                 raise Rejected("no video in the clip")
             yield from _thinned(container, container.streams.video[0], fps)
     except FFmpegError as error:
-        raise Rejected(f"clip is damaged or cut short: {error.strerror}") from None
+        raise Rejected("clip is damaged or cut short", str(error.strerror)) from None
 
 
 def _thinned(container: Any, stream: Any, fps: float) -> Iterator[tuple[int, Image]]:
@@ -132,13 +132,13 @@ def _thinned(container: Any, stream: Any, fps: float) -> Iterator[tuple[int, Ima
         number = round((at_s - first_s) * SOURCE_FPS)
         decoded += 1
         if at_s - first_s > MAX_VIDEO_S:
-            raise Rejected(f"clip too long: more than {MAX_VIDEO_S} s")
+            raise Rejected("clip too long", f"more than {MAX_VIDEO_S} s")
         if grid_slot(number, fps) > slot:
             _check_size(frame.width, frame.height, MAX_VIDEO_SIDE_PX)
             slot = grid_slot(number, fps)
-            yield number, frame.to_ndarray(format="bgr24")
+            yield number, frame.to_ndarray(format="rgb24")
     if decoded < stream.frames:
-        raise Rejected(f"clip is damaged or cut short: {decoded} of {stream.frames} frames")
+        raise Rejected("clip is damaged or cut short", f"{decoded} of {stream.frames} frames")
     if not decoded:
         raise Rejected("no video in the clip")
 
@@ -147,7 +147,7 @@ def _check_size(width: int, height: int, max_side_px: int) -> None:
     if width < 1 or height < 1:
         raise Rejected("picture has no pixels")
     if max(width, height) > max_side_px or width * height > MAX_PIXELS:
-        raise Rejected(f"picture too large: {width}x{height} px")
+        raise Rejected("picture too large", f"{width}x{height} px")
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:

@@ -1,9 +1,10 @@
-"""The sample's AffectNet: pictures with one of eight expressions, and what the real one is known for besides.
+"""A synthetic AffectNet release: images with one of eight expressions, and the defects of the real data set.
 
 Writes `Manually_Annotated_Images/<folder>/<hash>.jpg` and `Manually_Annotated_file_lists/{training,validation}.csv`
-with the owners' nine columns; only the training list has a header line. Training is imbalanced, validation balanced
-over the eight expressions. Both hold some pictures of the codes 8 none, 9 uncertain and 10 non-face; training also
-holds labelled pictures without a face, pictures that are there twice, and a JPEG that is cut short.
+with the owners' nine columns; only the training list has a header line. The eight expressions
+are imbalanced in the training list and balanced in the validation list. Both contain some images of the codes 8 none,
+9 uncertain and 10 non-face; the training list also contains labelled images without a face, duplicates and a truncated
+JPEG.
 """
 
 from collections.abc import Iterator
@@ -13,71 +14,72 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.synthetic.studio import crew, files, identity, portrait
-from stages.synthetic.studio.expression import EMOTIONS
-from stages.synthetic.studio.layout import Array
-from stages.synthetic.studio.portrait import Turn
-from stages.synthetic.studio.seeds import generator
+from stages.synthetic.renderer import files, identity, parallel, photo
+from stages.synthetic.renderer.expression import EMOTIONS
+from stages.synthetic.renderer.identity import Identity
+from stages.synthetic.renderer.layout import Array
+from stages.synthetic.renderer.photo import PoseRange
+from stages.synthetic.renderer.seeds import generator
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
 CODES = tuple(EMOTIONS)  # codes 0 to 7
 NONE, UNCERTAIN, NON_FACE = 8, 9, 10
-# The owners' training counts by code; rare ones are lifted, so that a list of some hundred holds each of them.
+# The owners' training counts by code; shares are at least SMALLEST_SHARE, so that a short list has every code.
 OWNERS_COUNTS = (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750)
 SMALLEST_SHARE = 0.04
-UNUSABLE = {NONE: 0.02, UNCERTAIN: 0.01, NON_FACE: 0.02}  # added to a list, as shares of its labelled pictures
-TWICE = 0.01
+UNUSABLE = {NONE: 0.02, UNCERTAIN: 0.01, NON_FACE: 0.02}  # further images of a list, as shares of its labelled images
+DUPLICATE = 0.01  # further images of the training list, as shares of its labelled images
 WITHOUT_FACE = 0.003
-BROKEN = 1
-# Where the expressions lie on the circumplex; written with some jitter, not derived from the picture.
+TRUNCATED = 1  # images
+# Valence and arousal by code; written with some jitter, not derived from the image.
 VALENCE_AROUSAL = (
     (0.0, 0.0), (0.8, 0.3), (-0.7, -0.3), (0.2, 0.8), (-0.5, 0.8), (-0.7, 0.4), (-0.6, 0.7), (-0.5, 0.4),
 )  # fmt: skip
 NO_VALUE = "-2"
 FOLDERS = 12
-PICTURES_PER_PERSON = 4
-TURN = Turn()
-BOX_MARGIN = 0.12
+IMAGES_PER_PERSON = 4
+POSES = PoseRange()
+BOX_MARGIN = 0.12  # of the landmarks' extent
 
 
 @dataclass(frozen=True)
 class Params:
-    training: int  # pictures with one of the eight expressions
+    training: int  # images with one of the eight expressions
     validation: int
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """Pictures of one person, one for each code."""
+class Session:
+    """One person, and the codes of their images."""
 
     split: str
-    person: int
+    number: int  # of the person within the split
     codes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Shot:
+class Photo:
     code: int
-    picture: bytes
-    landmarks: Array | None  # (68, 2); none where nobody is in the picture
+    image: bytes  # JPEG
+    landmarks: Array | None  # (68, 2) px; None without a face
     valence_arousal: tuple[str, str]
 
 
 def publish(folder: Path, params: Params, *, seed: int) -> None:
     """Write the release into the empty `folder`."""
     codes = {"training": training_codes(params.training), "validation": validation_codes(params.validation)}
-    sittings = [sitting for split in codes for sitting in _sittings(split, codes[split], seed)]
-    shots: dict[str, list[Shot]] = {split: [] for split in codes}
-    rendered = crew.render_all(partial(_portray, seed=seed), sittings, "sample affectnet")
-    for sitting, of_person in zip(sittings, rendered, strict=True):
-        shots[sitting.split] += of_person
-    shots["training"] += _spoilt(shots["training"], params.training, seed)
+    sessions = [session for split in codes for session in _sessions(split, codes[split], seed)]
+    photos: dict[str, list[Photo]] = {split: [] for split in codes}
+    rendered = parallel.render_all(partial(_render_session, seed=seed), sessions, "synthetic affectnet")
+    for session, of_session in zip(sessions, rendered, strict=True):
+        photos[session.split] += of_session
+    photos["training"] += _defective(photos["training"], params.training, seed)
     for split, header in (("training", [HEADER]), ("validation", [])):
-        _write_list(folder, split, shots[split], header, seed)
+        _write_list(folder, split, photos[split], header, seed)
 
 
 def training_codes(total: int) -> list[int]:
-    """`total` codes 0 to 7 with the owners' imbalance, then those of pictures that nobody can use."""
+    """`total` codes 0 to 7 with the owners' imbalance, then the codes of unusable images."""
     shares = np.maximum(np.array(OWNERS_COUNTS) / sum(OWNERS_COUNTS), SMALLEST_SHARE)
     ends = np.rint(np.cumsum(shares / shares.sum()) * total).astype(int)
     counts = np.diff(ends, prepend=0)
@@ -85,7 +87,7 @@ def training_codes(total: int) -> list[int]:
 
 
 def validation_codes(total: int) -> list[int]:
-    """`total` codes 0 to 7 in equal numbers as far as that goes, then those of pictures that nobody can use."""
+    """`total` codes 0 to 7 in turn, then the codes of unusable images."""
     return [number % len(CODES) for number in range(total)] + _unusable(total)
 
 
@@ -93,26 +95,26 @@ def _unusable(total: int) -> list[int]:
     return [code for code, share in UNUSABLE.items() for _ in range(max(1, round(share * total)))]
 
 
-def _sittings(split: str, codes: list[int], seed: int) -> Iterator[Sitting]:
-    mixed = generator(seed, "affectnet", split, "codes").permutation(codes).tolist()
-    for person, at in enumerate(range(0, len(mixed), PICTURES_PER_PERSON)):
-        yield Sitting(split, person, tuple(mixed[at : at + PICTURES_PER_PERSON]))
+def _sessions(split: str, codes: list[int], seed: int) -> Iterator[Session]:
+    shuffled = generator(seed, "affectnet", split, "codes").permutation(codes).tolist()
+    for number, start in enumerate(range(0, len(shuffled), IMAGES_PER_PERSON)):
+        yield Session(split, number, tuple(shuffled[start : start + IMAGES_PER_PERSON]))
 
 
-def _portray(sitting: Sitting, seed: int) -> list[Shot]:
-    key = (seed, "affectnet", sitting.split, sitting.person)
-    who = identity.draw(generator(*key))
-    return [_shoot(who, code, generator(*key, number)) for number, code in enumerate(sitting.codes)]
+def _render_session(session: Session, seed: int) -> list[Photo]:
+    key = (seed, "affectnet", session.split, session.number)
+    person = identity.draw(generator(*key))
+    return [_render_photo(person, code, generator(*key, index)) for index, code in enumerate(session.codes)]
 
 
-def _shoot(who: identity.Identity, code: int, rng: np.random.Generator) -> Shot:
+def _render_photo(person: Identity, code: int, rng: np.random.Generator) -> Photo:
     quality = int(rng.integers(70, 96))
     if code == NON_FACE:
-        return Shot(code, files.jpeg(portrait.empty_room(rng), quality), None, (NO_VALUE, NO_VALUE))
+        return Photo(code, files.jpeg(photo.without_face(rng), quality), None, (NO_VALUE, NO_VALUE))
     usable = code < len(CODES)
     emotion = CODES[code if usable else int(rng.integers(len(CODES)))]
-    frame = portrait.take(who, rng, emotion=emotion, turn=TURN, strength=(0.5, 1.0) if usable else (0.0, 0.4))
-    return Shot(code, files.jpeg(frame.image, quality), frame.landmarks, _valence_arousal(code, rng))
+    frame = photo.of_emotion(person, rng, emotion=emotion, poses=POSES, strength=(0.5, 1.0) if usable else (0.0, 0.4))
+    return Photo(code, files.jpeg(frame.image, quality), frame.landmarks, _valence_arousal(code, rng))
 
 
 def _valence_arousal(code: int, rng: np.random.Generator) -> tuple[str, str]:
@@ -122,32 +124,32 @@ def _valence_arousal(code: int, rng: np.random.Generator) -> tuple[str, str]:
     return f"{valence:.4f}", f"{arousal:.4f}"
 
 
-def _spoilt(shots: list[Shot], total: int, seed: int) -> Iterator[Shot]:
-    """Further pictures of the training list: labelled ones without a face, second copies, a broken file."""
+def _defective(photos: list[Photo], total: int, seed: int) -> Iterator[Photo]:
+    """Further images of the training list: labelled images without a face, duplicates, a truncated JPEG."""
     rng = generator(seed, "affectnet", "spoilt")
-    labelled = [shot for shot in shots if shot.code < len(CODES)]
-    picked = iter(rng.permutation(len(labelled)).tolist())
+    labelled = [taken for taken in photos if taken.code < len(CODES)]
+    order = iter(rng.permutation(len(labelled)).tolist())
     for _ in range(max(1, round(WITHOUT_FACE * total))):
-        yield replace(labelled[next(picked)], picture=files.jpeg(portrait.empty_room(rng)))
-    for _ in range(max(1, round(TWICE * total))):
-        yield labelled[next(picked)]
-    for _ in range(BROKEN):
-        whole = labelled[next(picked)]
-        yield replace(whole, picture=whole.picture[: len(whole.picture) // 2])
+        yield replace(labelled[next(order)], image=files.jpeg(photo.without_face(rng)))
+    for _ in range(max(1, round(DUPLICATE * total))):
+        yield labelled[next(order)]
+    for _ in range(TRUNCATED):
+        whole = labelled[next(order)]
+        yield replace(whole, image=whole.image[: len(whole.image) // 2])
 
 
-def _write_list(folder: Path, split: str, shots: list[Shot], header: list[str], seed: int) -> None:
+def _write_list(folder: Path, split: str, photos: list[Photo], header: list[str], seed: int) -> None:
     rows: list[str] = []
-    for number, shot in enumerate(shots):
+    for number, taken in enumerate(photos):
         name = files.digest(seed, "affectnet", split, number)
-        place = f"{int(name[:8], 16) % FOLDERS + 1}/{name}.jpg"
-        files.write(folder / "Manually_Annotated_Images" / place, shot.picture)
-        rows.append(",".join((place, *_where(shot.landmarks), str(shot.code), *shot.valence_arousal)))
+        path = f"{int(name[:8], 16) % FOLDERS + 1}/{name}.jpg"
+        files.write(folder / "Manually_Annotated_Images" / path, taken.image)
+        rows.append(",".join((path, *_geometry(taken.landmarks), str(taken.code), *taken.valence_arousal)))
     files.write_lines(folder / "Manually_Annotated_file_lists" / f"{split}.csv", header + sorted(rows))
 
 
-def _where(landmarks: Array | None) -> tuple[str, ...]:
-    """The five columns of face box and landmarks; without a face a box of size 0 and no landmarks."""
+def _geometry(landmarks: Array | None) -> tuple[str, ...]:
+    """The five columns of face box and landmarks; without a face, a box of size 0 and no landmarks."""
     if landmarks is None:
         return "0", "0", "0", "0", ""
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)

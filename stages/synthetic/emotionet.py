@@ -1,8 +1,8 @@
-"""The sample's EmotioNet: pictures with exact action units, the automatic list and the manual workbook of 2020.
+"""A synthetic EmotioNet release: images with exact action units, the automatic list and the manual workbook of 2020.
 
 Writes `dataFile_1000.txt` and further ones (62 TAB separated cells, no header), `EmotioNet_FACS_aws_2020_24600.xlsx`
-(a header, cells in single quotes, an empty row's worth of NaN) and `images/<folder>/<name>.jpg`. Units that nobody
-looked at are 999. Some listed pictures are gone, and one row knows no unit.
+(a header, cells in single quotes, a last row of NaN) and `images/<folder>/<name>.jpg`. Unannotated units are 999.
+Some listed images are missing, and one row has no annotated unit.
 """
 
 import io
@@ -11,32 +11,33 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import openpyxl
 
-from stages.synthetic.studio import crew, expression, files, identity, portrait
-from stages.synthetic.studio.expression import ActionUnits
-from stages.synthetic.studio.portrait import Turn
-from stages.synthetic.studio.seeds import generator
+from stages.synthetic.renderer import expression, files, identity, parallel, photo
+from stages.synthetic.renderer.expression import ActionUnits
+from stages.synthetic.renderer.photo import PoseRange
+from stages.synthetic.renderer.seeds import generator
 
 UNITS = 60
-JUDGED = (1, 2, 4, 5, 6, 9, 10, 12, 15, 17, 20, 25, 26, 43)  # those that were looked at; of the others nothing is known
+ANNOTATED = (1, 2, 4, 5, 6, 9, 10, 12, 15, 17, 20, 25, 26, 43)  # all other units are always UNKNOWN
 UNKNOWN, UNKNOWN_SHARE = 999, 0.08
-ACTIVE_SHARE, STRENGTH = 0.28, (0.45, 1.0)
-SHUT_EYES = 0.04
+ACTIVE_SHARE, INTENSITY = 0.28, (0.45, 1.0)
+SHUT_EYES = 0.04  # share of images
 BOTH_SIDES = {"AU12": ("AU12L", "AU12R"), "AU14": ("AU14L", "AU14R")}
-EXCLUDES = {"AU26": "AU17", "AU43": "AU5", "AU20": "AU12"}  # a unit, and one that cannot be shown with it
+EXCLUDES = {"AU26": "AU17", "AU43": "AU5", "AU20": "AU12"}  # an active unit, and the unit that is then inactive
 OWNERS_COPY = "https://s3.us-east-2.amazonaws.com/emotionet/Images"
 ORIGINAL = "http://pictures.example/faces"
 MANUAL = "EmotioNet_FACS_aws_2020_24600.xlsx"
 FIRST_LIST, LISTS = 1000, 2
 FIRST_FOLDER = {"automatic": 201, "manual": 1149}
-GONE = 0.01  # share of pictures that are listed and not there
-TURN = Turn()
-PICTURES_PER_PERSON = 4
-WRITTEN = "2020-01-01T00:00:00Z"  # in place of the time of writing
+MISSING = 0.01  # share of listed images without a file
+POSES = PoseRange()
+IMAGES_PER_PERSON = 4
+WRITTEN = "2020-01-01T00:00:00Z"  # replaces the time of writing
 
 
 @dataclass(frozen=True)
@@ -46,98 +47,97 @@ class Params:
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """Pictures of one person, who has a folder of their own."""
+class Session:
+    """Images of one person, in a folder of their own."""
 
     split: str
-    person: int
-    count: int
+    number: int  # of the person within the split
+    count: int  # of images
 
 
-Shot = tuple[str, bytes, list[int]]  # name below the folders, picture, 60 units
+Photo = tuple[str, bytes, list[int]]  # path below `images`, JPEG, 60 units
 
 
 def publish(folder: Path, params: Params, *, seed: int) -> None:
     """Write the release into the empty `folder`."""
     for split, count in (("automatic", params.automatic), ("manual", params.manual)):
-        sittings = [
-            Sitting(split, person, min(PICTURES_PER_PERSON, count - at))
-            for person, at in enumerate(range(0, count, PICTURES_PER_PERSON))
+        sessions = [
+            Session(split, number, min(IMAGES_PER_PERSON, count - start))
+            for number, start in enumerate(range(0, count, IMAGES_PER_PERSON))
         ]
-        rendered = crew.render_all(partial(_portray, seed=seed), sittings, f"sample emotionet, {split}")
-        shots = [shot for some in rendered for shot in some]
-        gone = set(
-            generator(seed, "emotionet", split, "gone").permutation(count)[: max(1, round(GONE * count))].tolist()
-        )
-        for number, (name, picture, _) in enumerate(shots):
-            if number not in gone:
-                files.write(folder / "images" / name, picture)
+        rendered = parallel.render_all(partial(_render_session, seed=seed), sessions, f"synthetic emotionet, {split}")
+        photos = list(chain.from_iterable(rendered))
+        order = generator(seed, "emotionet", split, "gone").permutation(count).tolist()
+        missing = set(order[: max(1, round(MISSING * count))])
+        for number, (name, image, _) in enumerate(photos):
+            if number not in missing:
+                files.write(folder / "images" / name, image)
         if split == "manual":
-            files.write(folder / MANUAL, _workbook(shots))
+            files.write(folder / MANUAL, _workbook(photos))
         else:
-            _write_lists(folder, shots)
+            _write_lists(folder, photos)
 
 
-def present(au: ActionUnits) -> dict[str, float]:
-    """Intensity by unit, `AU12` and not its sides."""
+def merge_sides(au: ActionUnits) -> dict[str, float]:
+    """Intensity by unit, with `AU12` for both of its sides."""
     merged = {name: max(au[side] for side in sides) for name, sides in BOTH_SIDES.items()}
     return {name: value for name, value in au.items() if name[-1] not in "LR"} | merged
 
 
 def draw_units(rng: np.random.Generator) -> ActionUnits:
-    """Every judged unit by itself, clearly shown or not at all."""
+    """Random action units, independent of each other except for EXCLUDES, clearly active or 0."""
     au = expression.action_units({})
-    shown = {f"AU{unit}" for unit in JUDGED if rng.random() < (SHUT_EYES if unit == 43 else ACTIVE_SHARE)}
-    for name in sorted(shown - {other for unit, other in EXCLUDES.items() if unit in shown}):
-        strength = float(rng.uniform(*STRENGTH))
+    active = {f"AU{unit}" for unit in ANNOTATED if rng.random() < (SHUT_EYES if unit == 43 else ACTIVE_SHARE)}
+    for name in sorted(active - {other for unit, other in EXCLUDES.items() if unit in active}):
+        intensity = float(rng.uniform(*INTENSITY))
         for side in BOTH_SIDES.get(name, (name,)):
-            au[side] = strength
+            au[side] = intensity
     return au
 
 
-def _portray(sitting: Sitting, seed: int) -> list[Shot]:
-    key = (seed, "emotionet", sitting.split, sitting.person)
-    who = identity.draw(generator(*key))
-    place = f"N_{FIRST_FOLDER[sitting.split] + sitting.person:010d}"
-    shots: list[Shot] = []
-    for number in range(sitting.count):
+def _render_session(session: Session, seed: int) -> list[Photo]:
+    key = (seed, "emotionet", session.split, session.number)
+    person = identity.draw(generator(*key))
+    folder = f"N_{FIRST_FOLDER[session.split] + session.number:010d}"
+    photos: list[Photo] = []
+    for number in range(session.count):
         rng = generator(*key, number)
         au = draw_units(rng)
-        frame = portrait.shoot(who, rng, au=au, pose=TURN.draw(rng), camera=portrait.frame_up(rng))
-        shots.append((f"{place}/{place}_{number + 1:05d}.jpg", files.jpeg(frame.image), _codes(au, rng)))
-    return shots
+        frame = photo.of_action_units(person, rng, au=au, pose=POSES.draw(rng), camera=photo.draw_camera(rng))
+        photos.append((f"{folder}/{folder}_{number + 1:05d}.jpg", files.jpeg(frame.image), _codes(au, rng)))
+    return photos
 
 
 def _codes(au: ActionUnits, rng: np.random.Generator) -> list[int]:
     """60 units as 0, 1 or 999."""
-    shown = present(au)
+    intensity = merge_sides(au)
     codes = [UNKNOWN] * UNITS
-    for unit in JUDGED:
+    for unit in ANNOTATED:
         if rng.random() >= UNKNOWN_SHARE:
-            codes[unit - 1] = int(shown[f"AU{unit}"] > 0)
+            codes[unit - 1] = int(intensity[f"AU{unit}"] > 0)
     return codes
 
 
-def _addresses(name: str) -> tuple[str, str]:
+def _urls(name: str) -> tuple[str, str]:
     return f"{OWNERS_COPY}/{name}", f"{ORIGINAL}/{name.split('/')[1]}"
 
 
-def _write_lists(folder: Path, shots: Sequence[Shot]) -> None:
-    """The rows in several files; the last row knows no unit."""
-    rows = ["\t".join((*_addresses(name), *map(str, codes))) for name, _, codes in shots[:-1]]
-    rows.append("\t".join((*_addresses(shots[-1][0]), *[str(UNKNOWN)] * UNITS)))
+def _write_lists(folder: Path, photos: Sequence[Photo]) -> None:
+    """The rows of `photos` in several files; the last row has no annotated unit."""
+    rows = ["\t".join((*_urls(name), *map(str, codes))) for name, _, codes in photos[:-1]]
+    rows.append("\t".join((*_urls(photos[-1][0]), *[str(UNKNOWN)] * UNITS)))
     per_list = -(-len(rows) // LISTS)
     for number in range(LISTS):
         of_list = rows[number * per_list : (number + 1) * per_list]
         files.write_lines(folder / f"dataFile_{FIRST_LIST + number}.txt", of_list)
 
 
-def _workbook(shots: Sequence[Shot]) -> bytes:
+def _workbook(photos: Sequence[Photo]) -> bytes:
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
     sheet.append(["URL", "URL orig", *(f"'AU {unit}'" for unit in range(1, UNITS + 1))])
-    for name, _, codes in shots:
-        sheet.append([*(f"'{address}'" for address in _addresses(name)), *codes])
+    for name, _, codes in photos:
+        sheet.append([*(f"'{url}'" for url in _urls(name)), *codes])
     sheet.append(["nan"] * (UNITS + 2))
     file = io.BytesIO()
     book.save(file)

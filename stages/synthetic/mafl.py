@@ -1,101 +1,103 @@
-"""The sample's MAFL: aligned faces of 178x218 px with five points, and the lists of CelebA and MAFL.
+"""A synthetic MAFL release: aligned faces of 178x218 px with five points, and the lists of CelebA and MAFL.
 
-Writes `img_align_celeba/<number>.jpg`, `list_landmarks_align_celeba.txt` and `list_eval_partition.txt` as CelebA has
-them, and MAFL's `training.txt` and `testing.txt`, whose last lines do not end. CelebA's validation and test splits
-hold some further pictures, which MAFL leaves aside.
+Writes `img_align_celeba/<number>.jpg`, `list_landmarks_align_celeba.txt` and `list_eval_partition.txt` as in
+CelebA, and MAFL's `training.txt` and `testing.txt`, without a newline at the end. CelebA's validation and test splits
+contain some further images, which are not part of MAFL.
 """
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from stages.synthetic.studio import crew, expression, files, identity, portrait
-from stages.synthetic.studio.camera import Camera
-from stages.synthetic.studio.expression import EMOTIONS
-from stages.synthetic.studio.layout import Array
-from stages.synthetic.studio.portrait import Turn
-from stages.synthetic.studio.seeds import generator
+from stages.synthetic.renderer import expression, files, identity, parallel, photo
+from stages.synthetic.renderer.camera import Camera
+from stages.synthetic.renderer.expression import EMOTIONS
+from stages.synthetic.renderer.identity import Identity
+from stages.synthetic.renderer.layout import Array
+from stages.synthetic.renderer.photo import PoseRange
+from stages.synthetic.renderer.seeds import generator
 
 COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
-OTHERS = 6  # pictures of CelebA's validation and test splits
+OTHERS = 6  # images of CelebA that are not in MAFL
 PARTITION = {"training": 0, "testing": 0, "others": 1}
 SIZE_PX = (178, 218)
-EYES_XY = (0.5, 0.515)  # middle of the eyes, as shares of the picture
+EYES_XY = (0.5, 0.515)  # point between the eyes, as shares of the image
 EYE_DISTANCE_PX = 38.0
-EYE_DISTANCE, EYES_Y = 0.75, -0.33  # as a neutral head appears, in units: its eyes are nearer than its centre
-WANDER_PX, ZOOM = 2.5, 0.05  # what alignment leaves over
-TURN = Turn(yaw_deg=(0, 34), pitch_deg=12, roll_deg=3)
-PICTURES_PER_PERSON = 3
+EYE_DISTANCE, EYES_Y = 0.75, -0.33  # of a neutral head after projection, in units; perspective enlarges both
+SHIFT_PX, ZOOM = 2.5, 0.05  # errors of the alignment: standard deviation, largest relative error
+POSES = PoseRange(yaw_deg=(0, 34), pitch_deg=12, roll_deg=3)
+IMAGES_PER_PERSON = 3
 
 
 @dataclass(frozen=True)
 class Params:
-    training: int  # pictures
+    training: int  # images
     testing: int
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """Pictures of one person; nobody is in two of CelebA's or MAFL's splits."""
+class Session:
+    """Images of one person; no person is in two of CelebA's or MAFL's splits."""
 
     split: str
-    person: int
-    count: int
+    number: int  # of the person within the split
+    count: int  # of images
 
 
-Shot = tuple[str, bytes, Array]  # split, picture, five points (5, 2)
+Photo = tuple[str, bytes, Array]  # split, JPEG, five points (5, 2) px
 
 
 def publish(folder: Path, params: Params, *, seed: int) -> None:
     """Write the release into the empty `folder`."""
-    sittings = _sittings({"training": params.training, "testing": params.testing, "others": OTHERS})
-    shots = [shot for some in crew.render_all(partial(_portray, seed=seed), sittings, "sample mafl") for shot in some]
-    names = [f"{number:06d}.jpg" for number in range(1, len(shots) + 1)]
-    order = generator(seed, "mafl", "order").permutation(len(shots)).tolist()
-    mixed = [shots[at] for at in order]
-    for name, (_, picture, _) in zip(names, mixed, strict=True):
-        files.write(folder / "img_align_celeba" / name, picture)
-    points = [_line(name, shot[2]) for name, shot in zip(names, mixed, strict=True)]
+    sessions = _sessions({"training": params.training, "testing": params.testing, "others": OTHERS})
+    rendered = parallel.render_all(partial(_render_session, seed=seed), sessions, "synthetic mafl")
+    photos = list(chain.from_iterable(rendered))
+    order = generator(seed, "mafl", "order").permutation(len(photos)).tolist()
+    by_name = {f"{number:06d}.jpg": photos[index] for number, index in enumerate(order, start=1)}
+    for name, (_, image, _) in by_name.items():
+        files.write(folder / "img_align_celeba" / name, image)
+    points = [_line(name, points) for name, (_, _, points) in by_name.items()]
     files.write_lines(folder / "list_landmarks_align_celeba.txt", [str(len(points)), f"{COLUMNS} ", *points])
-    partition = [f"{name} {PARTITION[shot[0]]}" for name, shot in zip(names, mixed, strict=True)]
+    partition = [f"{name} {PARTITION[split]}" for name, (split, _, _) in by_name.items()]
     files.write_lines(folder / "list_eval_partition.txt", partition)
     for split in ("training", "testing"):
-        of_split = [name for name, shot in zip(names, mixed, strict=True) if shot[0] == split]
-        files.write(folder / f"{split}.txt", "\n".join(of_split).encode())
+        names = [name for name, (of_split, _, _) in by_name.items() if of_split == split]
+        files.write(folder / f"{split}.txt", "\n".join(names).encode())
 
 
 def five_points(landmarks: Array) -> Array:
-    """CelebA's points (5, 2) of the 68 (68, 2): eye left in the picture, right eye, nose, mouth left and right."""
+    """CelebA's points (5, 2) from 68 landmarks (68, 2): eyes, nose, mouth corners; the image's left one first."""
     eyes = [landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)]
     return np.stack([*eyes, landmarks[30], landmarks[48], landmarks[54]])
 
 
-def _sittings(counts: dict[str, int]) -> list[Sitting]:
+def _sessions(counts: dict[str, int]) -> list[Session]:
     return [
-        Sitting(split, person, min(PICTURES_PER_PERSON, count - at))
+        Session(split, number, min(IMAGES_PER_PERSON, count - start))
         for split, count in counts.items()
-        for person, at in enumerate(range(0, count, PICTURES_PER_PERSON))
+        for number, start in enumerate(range(0, count, IMAGES_PER_PERSON))
     ]
 
 
-def _portray(sitting: Sitting, seed: int) -> list[Shot]:
-    key = (seed, "mafl", sitting.split, sitting.person)
-    who = identity.draw(generator(*key))
-    return [_shoot(who, sitting.split, generator(*key, number)) for number in range(sitting.count)]
+def _render_session(session: Session, seed: int) -> list[Photo]:
+    key = (seed, "mafl", session.split, session.number)
+    person = identity.draw(generator(*key))
+    return [_render_photo(person, session.split, generator(*key, number)) for number in range(session.count)]
 
 
-def _shoot(who: identity.Identity, split: str, rng: np.random.Generator) -> Shot:
+def _render_photo(person: Identity, split: str, rng: np.random.Generator) -> Photo:
     au = expression.draw(rng, str(rng.choice(list(EMOTIONS))), (0.2, 1.0))
-    frame = portrait.shoot(who, rng, au=au, pose=TURN.draw(rng), camera=_aligned(rng))
+    frame = photo.of_action_units(person, rng, au=au, pose=POSES.draw(rng), camera=_aligned(rng))
     return split, files.jpeg(frame.image), five_points(frame.landmarks)
 
 
 def _aligned(rng: np.random.Generator) -> Camera:
-    """A camera that brings the eyes to where CelebA's alignment puts them, as far as it does."""
+    """A camera that shows the eyes where CelebA's alignment puts them, with its errors."""
     px_per_unit = EYE_DISTANCE_PX / EYE_DISTANCE * float(rng.uniform(1 - ZOOM, 1 + ZOOM))
-    x, y = np.array(SIZE_PX) * EYES_XY + rng.normal(0, WANDER_PX, 2)
+    x, y = np.array(SIZE_PX) * EYES_XY + rng.normal(0, SHIFT_PX, 2)
     return Camera(*SIZE_PX, (float(x), float(y - EYES_Y * px_per_unit)), px_per_unit)
 
 

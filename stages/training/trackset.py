@@ -30,7 +30,7 @@ class TrackSet:
     shards: Mapping[str, Shards]  # by data set
     sizes: NDArray[np.int64]  # (rows, 2) width and height, px
     jitter_px: NDArray[np.int64]  # (rows, 2) range of the random crop's side
-    rejects: list[dict[str, str]]
+    rejects: tables.Rejects
     _cache: OrderedDict[int, NDArray[np.uint8]] = field(default_factory=OrderedDict[int, NDArray[np.uint8]])
     _cached_bytes: int = 0
     _lock: Any = field(default_factory=Lock)
@@ -50,10 +50,9 @@ class TrackSet:
             image = media.decode_image(self.shards[dataset].read(shard, offset, size))
         except Rejected as error:
             raise UserError(f"frame {sample_id} in {shard}: {error}; run `dvc repro --force crop`") from None
-        rgb = np.ascontiguousarray(image[..., ::-1])
         with self._lock:
-            self._keep(row, rgb)
-        return rgb
+            self._keep(row, image)
+        return image
 
     def datasets(self, split: str) -> set[str]:
         """Data sets that have a track in the split."""
@@ -117,16 +116,15 @@ def _rows(folder: Path, splits: Path, dataset: str) -> pa.Table:
     return rows.append_column("dataset", pa.array([dataset] * rows.num_rows, pa.string()))
 
 
-def _group(rows: pa.Table, frames: int, stage: str) -> tuple[dict[str, Tracks], list[dict[str, str]]]:
+def _group(rows: pa.Table, frames: int, stage: str) -> tuple[dict[str, Tracks], tables.Rejects]:
     """Row numbers by split, identity, video and track, and the tracks that are too short; `rows` sorted by TRACK."""
     runs = rows.group_by(list(TRACK), use_threads=False).aggregate([([], "count_all")])  # in order of appearance
     tracks: dict[str, Any] = {}
-    rejects: list[dict[str, str]] = []
+    rejects = tables.Rejects(stage)
     start = 0
     for split, identity, video, dataset, track, count in zip(*runs.to_pydict().values(), strict=True):
         if count < frames:
-            reason = f"too few frames: a sample needs {frames}, found {count}"
-            rejects.append({"dataset": dataset, "key": track, "stage": stage, "reason": reason})
+            rejects.add(dataset, track, "too few frames", f"a sample needs {frames}, found {count}")
         else:
             videos = tracks.setdefault(split, {}).setdefault(identity, {})
             videos.setdefault(video, {})[f"{dataset}/{track}"] = np.arange(start, start + count)

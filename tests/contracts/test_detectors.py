@@ -15,7 +15,7 @@ def test_the_three_detectors_are_found_by_name():
 
 
 @pytest.mark.parametrize("module", MODULES, ids=NAMES)
-def test_a_detector_says_its_version_and_which_weight_file_it_needs(module):
+def test_a_detector_has_a_version_and_describes_its_weight_file(module):
     assert isinstance(module.WEIGHTS, str)
     name, version = module.version().split()
     assert name.isalpha()
@@ -25,7 +25,7 @@ def test_a_detector_says_its_version_and_which_weight_file_it_needs(module):
 
 @pytest.mark.parametrize("data", [b"", b"not a network", bytes(range(256)) * 40])
 @pytest.mark.parametrize("module", [module for module in MODULES if module.WEIGHTS])
-def test_a_file_that_is_no_weight_file_is_one_sentence(tmp_path, module, data):
+def test_a_damaged_weight_file_is_a_user_error(tmp_path, module, data):
     for name in ("weights.dat", "weights.onnx"):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UserError, match="another or a damaged file") as error:
@@ -34,6 +34,6 @@ def test_a_file_that_is_no_weight_file_is_one_sentence(tmp_path, module, data):
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.WEIGHTS])
-def test_a_weight_file_that_is_missing_is_one_sentence(tmp_path, module):
+def test_a_missing_weight_file_is_a_user_error(tmp_path, module):
     with pytest.raises(UserError, match=r"detect\.weights should be"):
         module.load(Path(tmp_path / "nowhere.onnx"), 0.5)

@@ -21,7 +21,7 @@ def samples(seed: int) -> Samples:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_fitting_sees_training_and_validation_parts_only(module: ModuleType):
+def test_a_probe_is_fitted_on_the_training_and_validation_splits_only(module: ModuleType):
     assert list(inspect.signature(module.fit).parameters) == ["train", "val", "params"]
 
 
@@ -37,7 +37,7 @@ def test_a_probe_predicts_finite_numbers_and_exports_its_head_in_the_released_la
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_missing_label_is_a_problem(module: ModuleType):
-    assert module.problem(None, 3) == "no label"
+    assert module.problem(None, 3) == ("no label", "")
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -60,22 +60,19 @@ def write_inputs(root: Path, params: Params) -> None:
                 {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
                 for step, value in points
             ]
-            tables.write(
-                root / "metrics" / name / "learning_curves.parquet",
-                tables.LEARNING_CURVES,
-                curve,
-                key=["dataset", "step"],
-            )
-            tables.write_rejects(root / "models" / name / "rejects.parquet", [])
-            tables.write_rejects(root / "embeddings" / name / "rejects.parquet", [])
+            path = root / "metrics" / name / "learning_curves.parquet"
+            tables.write(path, tables.LEARNING_CURVES, curve, key=["dataset", "step"])
+            tables.Rejects("made").write(root / "models" / name / "rejects.parquet")
+            tables.Rejects("made").write(root / "embeddings" / name / "rejects.parquet")
     for dataset in params.track_sets:
         rows = [{"sample_id": f"id{n}/v/t/{n}", "group_id": f"id{n // 2}", "split": "train"} for n in range(6)]
         tables.write(root / "splits" / "tracks" / f"{dataset}.parquet", tables.SPLITS, rows, key=["sample_id"])
-        reject = {"dataset": dataset, "stage": "crop"}
-        lost = [reject | {"key": f"<b>{n}", "reason": f"clip is damaged or cut short: {n}"} for n in range(3)]
-        tables.write_rejects(root / "tracks" / dataset / "rejects.parquet", lost)
+        rejects = tables.Rejects("crop")
+        for n in range(3):
+            rejects.add(dataset, f"<b>{n}", "clip is damaged or cut short", str(n))
+        rejects.write(root / "tracks" / dataset / "rejects.parquet")
     for dataset in params.face_sets:
-        tables.write_rejects(root / "faces" / dataset / "rejects.parquet", [])
+        tables.Rejects("made").write(root / "faces" / dataset / "rejects.parquet")
     for dataset in params.detected_sets:
         rows = [{"owner_split": "test", "upsample": 0, "images": 4000, "detected": 3900}]
         rows += [{"owner_split": "test", "upsample": 1, "images": 100, "detected": 60}]
@@ -84,10 +81,11 @@ def write_inputs(root: Path, params: Params) -> None:
         for kind in ("accepted", "rejected"):
             put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))
     put(root / "figures" / "pictures" / "warp.png", encoded(noise(200, 90), ".png"))
-    reject = {"dataset": "voxceleb1", "key": "confidence.png", "stage": "illustrate", "reason": "too few tracks: none"}
-    tables.write_rejects(root / "figures" / "rejects.parquet", [reject])
+    rejects = tables.Rejects("illustrate")
+    rejects.add("voxceleb1", "confidence.png", "too few tracks", "none")
+    rejects.write(root / "figures" / "rejects.parquet")
     for kind in ("tracks", "faces"):
-        tables.write_rejects(root / "splits" / kind / "rejects.parquet", [])
+        tables.Rejects("made").write(root / "splits" / kind / "rejects.parquet")
 
 
 def run(root: Path, params: Params, out: str = "reports") -> Path:

@@ -41,7 +41,7 @@ def run(dataset: str, raw: Path, out: Path, *, fps: float = 5.0, tracks_per_unit
 
 def rejects(out: Path) -> list[tuple[str, str]]:
     rows = tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()
-    return [(row["key"], row["reason"].split(":")[0]) for row in rows]
+    return [(row["key"], row["kind"]) for row in rows]
 
 
 def stored(out: Path, row: dict) -> np.ndarray:

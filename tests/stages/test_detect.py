@@ -70,11 +70,13 @@ def raw(tmp_path):
 
 def test_faces_are_stored_with_their_label_and_the_rest_is_rejected_with_a_reason(tmp_path, raw):
     rows = run(raw, tmp_path / "out")
-    found = {row["sample_id"]: (row["split"], row["expression"], row["width_px"], row["height_px"]) for row in rows}
+    found = {
+        row["sample_id"]: (row["owner_split"], row["expression"], row["width_px"], row["height_px"]) for row in rows
+    }
     assert found["1/good.jpg"] == ("train", 3, 256, 256)
     assert found["6/test.jpg"] == ("test", 7, 256, 256)
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert {row["key"]: row["reason"].split(":")[0] for row in rejects if row["key"] not in found} == {
+    assert {row["key"]: row["kind"] for row in rejects if row["key"] not in found} == {
         "3/half.jpg": "picture is cut short",
         "4/empty.jpg": "no face detected",
         "5/none.jpg": "labelled none",

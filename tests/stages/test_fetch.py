@@ -123,7 +123,7 @@ def test_dead_links_and_unreadable_names_are_rejects(tmp_path, release):
     put(release / "caf\udce9.jpg", "x")
     raw = bring("voxceleb1", release, tmp_path / "raw")
     rejects = tables.read(raw / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert [(row["key"], row["reason"].split(":")[0]) for row in rejects] == [
+    assert [(row["key"], row["kind"]) for row in rejects] == [
         ("caf\\udce9.jpg", "unreadable name"),
         ("dead.jpg", "unreadable file"),
     ]

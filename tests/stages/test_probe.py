@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from stages import probe
 from stages.runtime import tables
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, reason
 
 
 def run(paths: dict[str, Path], out: Path, **changes: Any) -> None:
@@ -133,7 +133,7 @@ def test_a_class_without_test_images_becomes_a_reject_and_leaves_the_mean(tmp_pa
     assert found["auc", "mean"] == pytest.approx((found["auc", "neutral"] + found["auc", "happy"]) / 2)
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [row["key"] for row in rejects] == ["expression/test/sad", "retrieval/test/sad"]
-    assert all("undefined" in row["reason"] for row in rejects)
+    assert all("undefined" in row["kind"] for row in rejects)
 
 
 def test_unusable_labels_become_rejects(tmp_path: Path):
@@ -144,7 +144,7 @@ def test_unusable_labels_become_rejects(tmp_path: Path):
     run(paths, tmp_path / "out")
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert {row["key"].split("/")[0] for row in rejects} == {"expression", "landmarks", "retrieval"}
-    assert sorted(row["reason"] for row in rejects if not row["key"].startswith("retrieval")) == [
+    assert sorted(reason(row["kind"], row["detail"]) for row in rejects if not row["key"].startswith("retrieval")) == [
         "no label",
         "the two eye points coincide",
         "unknown class: 9",

@@ -30,9 +30,9 @@ def test_unknown_units_are_kept_apart_from_absent_ones():
 
 def test_labels_that_cannot_be_used_are_a_problem():
     assert action_units.problem([0, None, 1], 3) is None
-    assert action_units.problem([None, None, None], 3) == "no action unit is known"
-    assert action_units.problem([0, 2, 1], 3) == "an action unit is neither 0 nor 1 nor unknown"
-    assert action_units.problem([0, 1], 3) == "expected 3 action units: found 2"
+    assert action_units.problem([None, None, None], 3) == ("no action unit is known", "")
+    assert action_units.problem([0, 2, 1], 3) == ("an action unit is neither 0 nor 1 nor unknown", "")
+    assert action_units.problem([0, 1], 3) == ("expected 3 action units", "found 2")
 
 
 def test_what_lies_under_an_unknown_target_does_not_matter():

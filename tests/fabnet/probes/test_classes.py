@@ -13,5 +13,5 @@ def test_codes_become_one_hot_rows():
 
 def test_codes_outside_the_named_classes_are_a_problem():
     assert classes.problem(2, 3) is None
-    assert classes.problem(3, 3) == "unknown class: 3"
-    assert classes.problem(-1, 3) == "unknown class: -1"
+    assert classes.problem(3, 3) == ("unknown class", "3")
+    assert classes.problem(-1, 3) == ("unknown class", "-1")

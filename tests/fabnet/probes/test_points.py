@@ -31,13 +31,13 @@ def test_points_that_cannot_be_scored_are_a_problem():
     blind, unknown = face.copy(), face.copy()
     blind[90:92] = blind[72:74]
     unknown[5] = np.nan
-    assert points.problem(blind.tolist(), 0) == "the two eye points coincide"
-    assert points.problem(unknown.tolist(), 0) == "a point is no finite number"
+    assert points.problem(blind.tolist(), 0) == ("the two eye points coincide", "")
+    assert points.problem(unknown.tolist(), 0) == ("a point is no finite number", "")
 
 
 def test_five_points_are_scaled_by_the_first_two():
     five = np.random.default_rng(1).uniform(0, 255, 10)
     assert points.problem(five.tolist(), 0) is None
     five[2:4] = five[0:2]
-    assert points.problem(five.tolist(), 0) == "the two eye points coincide"
-    assert points.problem([1.0, 2.0] * 7, 0) == "unknown number of points: 7"
+    assert points.problem(five.tolist(), 0) == ("the two eye points coincide", "")
+    assert points.problem([1.0, 2.0] * 7, 0) == ("unknown number of points", "7")

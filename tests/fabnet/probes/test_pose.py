@@ -18,5 +18,5 @@ def test_angles_are_fitted_in_radians_and_told_in_degrees():
 
 def test_angles_that_cannot_be_scored_are_a_problem():
     assert pose.problem([0.1, 0.2, 0.3], 3) is None
-    assert pose.problem([0.1, math.nan, 0.3], 3) == "an angle is no finite number"
-    assert pose.problem([0.1], 3) == "expected 3 angles: found 1"
+    assert pose.problem([0.1, math.nan, 0.3], 3) == ("an angle is no finite number", "")
+    assert pose.problem([0.1], 3) == ("expected 3 angles", "found 1")

@@ -11,10 +11,13 @@ def test_every_number_is_a_row_named_by_its_path():
     ]
 
 
-def test_rejects_are_counted_by_reason_in_files_and_folders(tmp_path):
-    row = {"dataset": "w300", "key": "a", "stage": "index", "reason": "broken JPEG"}
-    tables.write_rejects(tmp_path / "faces" / "rejects.parquet", [row, {**row, "key": "b"}])
-    tables.write_rejects(tmp_path / "raw" / "rejects.parquet", [{**row, "stage": "fetch", "reason": "missing"}])
+def test_rejects_are_counted_by_kind_in_files_and_folders(tmp_path):
+    indexed, fetched = tables.Rejects("index"), tables.Rejects("fetch")
+    indexed.add("w300", "a", "box is damaged", "no numbers")
+    indexed.add("w300", "b", "box is damaged", "inside out")
+    indexed.write(tmp_path / "faces" / "rejects.parquet")
+    fetched.add("w300", "a", "unreadable file")
+    fetched.write(tmp_path / "raw" / "rejects.parquet")
     outs = [
         tmp_path / "faces",
         tmp_path / "raw" / "rejects.parquet",
@@ -22,6 +25,6 @@ def test_rejects_are_counted_by_reason_in_files_and_folders(tmp_path):
         tmp_path / "no",
     ]
     assert summary.reject_rows(outs) == [
-        {"stage": "index", "dataset": "w300", "reason": "broken JPEG", "items": 2},
-        {"stage": "fetch", "dataset": "w300", "reason": "missing", "items": 1},
+        {"stage": "index", "dataset": "w300", "kind": "box is damaged", "items": 2},
+        {"stage": "fetch", "dataset": "w300", "kind": "unreadable file", "items": 1},
     ]

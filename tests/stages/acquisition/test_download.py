@@ -256,7 +256,7 @@ def test_a_killed_run_keeps_what_has_arrived(tmp_path):
     data = content(5, 2_000_000)
     with serving(Site({"big": data}, lambda request: Fault(chunk=20_000, chunk_pause_s=0.01))) as site:
         here = Path(__file__).parent
-        command = [sys.executable, "-c", KILLED, site.url, str(tmp_path / "release"), str(here), str(here.parents[1])]
+        command = [sys.executable, "-c", KILLED, site.url, str(tmp_path / "release"), str(here), str(here.parent)]
         process = subprocess.Popen(command)
         partial = tmp_path / "release" / ".big.partial"
         while not (partial.exists() and partial.stat().st_size > 200_000):

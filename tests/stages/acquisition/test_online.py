@@ -16,7 +16,7 @@ from stages import fetch
 from stages.releases import archives
 from stages.releases.readers import Track
 from stages.runtime import plugins, tables
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, reason
 from stages.runtime.params import FetchParams, SyntheticParams
 
 TINY = {
@@ -50,7 +50,7 @@ def listed(tmp_path: Path, dataset: str, *lines: str) -> None:
 
 def rejects(tmp_path: Path) -> list[tuple[str, str]]:
     rows = tables.read(tmp_path / "raw" / "rejects.parquet", tables.REJECTS).to_pylist()
-    return [(row["key"], row["reason"]) for row in rows]
+    return [(row["key"], reason(row["kind"], row["detail"])) for row in rows]
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_a_file_that_is_there_twice_is_told(tmp_path):
     rejects = []
     result = unpack.unpacked(files, tmp_path / "store", rejects)
     assert result["top/0/0.jpg"].read_bytes() == b"mine"
-    assert [(reject.key, reject.reason.split(":")[0]) for reject in rejects] == [("top/0/0.jpg", "file is there twice")]
+    assert [(reject.key, reject.kind) for reject in rejects] == [("top/0/0.jpg", "file is there twice")]
 
 
 def zip_link() -> bytes:

@@ -66,7 +66,7 @@ def test_discarded_codes_and_rows_that_are_wrong_are_rejects(tmp_path):
         "a,b",
     ]
     found = items(tmp_path, training, [], PICTURES)
-    assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == [
+    assert [item.kind for item in found if isinstance(item, Reject)] == [
         "labelled none",
         "labelled uncertain",
         "labelled non-face",
@@ -83,7 +83,7 @@ def test_a_picture_of_both_lists_counts_as_test(tmp_path):
     images = {**PICTURES, "8/copy.jpg": PICTURES["0/p0.jpg"]}
     found = items(tmp_path, [row("8/copy.jpg")], [row("0/p0.jpg")], images)
     assert isinstance(found[0], Face)
-    assert found[1] == Reject("8/copy.jpg", "same picture as another: 0/p0.jpg")
+    assert found[1] == Reject("8/copy.jpg", "same picture as another", "0/p0.jpg")
 
 
 def test_lists_with_a_byte_order_mark_crlf_and_foreign_bytes_are_read(tmp_path):
@@ -147,7 +147,7 @@ def test_what_is_missing_or_wrong_in_the_small_release_is_a_reject(tmp_path):
     np.save(release / "train_set" / "annotations" / "7_exp.npy", np.array("2"))
     found = small(tmp_path, release)
     assert [item.key for item in found if isinstance(item, Face)] == ["val_set/images/1.jpg", "train_set/images/6.jpg"]
-    assert [(item.key, item.reason.split(":")[0]) for item in found if isinstance(item, Reject)] == [
+    assert [(item.key, item.kind) for item in found if isinstance(item, Reject)] == [
         ("train_set/images/1.jpg", "labelled none"),
         ("train_set/images/2.jpg", "unknown expression code"),
         ("train_set/images/3.jpg", "unknown expression code"),
@@ -190,7 +190,7 @@ def test_an_annotation_file_that_cannot_be_read_is_a_reject(what, tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 1})
     put(release / "train_set" / "annotations" / "1_exp.npy", BAD_NPY[what])
     assert small(tmp_path, release)[1] == Reject(
-        "train_set/images/1.jpg", "damaged annotation: 1_exp.npy should be a .npy file with one value"
+        "train_set/images/1.jpg", "damaged annotation", "1_exp.npy should be a .npy file with one value"
     )
 
 

@@ -109,7 +109,7 @@ def test_an_odd_box_that_leaves_the_picture_is_cut_as_it_is(tmp_path):
     assert row["pose_rad"] == pytest.approx(DEMO, abs=1e-6)
     assert row["group_id"] == "2/a.jpg"
     (reject,) = tables.read(tmp_path / "out" / "rejects.parquet").to_pylist()
-    assert reject["reason"] == "face box misses the picture"
+    assert reject["kind"] == "face box misses the picture"
 
 
 def test_an_angle_within_a_turn_is_wrapped_and_counted(tmp_path, caplog):
@@ -144,7 +144,7 @@ def test_what_is_missing_damaged_or_repeated_is_a_reject(tmp_path):
     database.close()
     found = items(folder, tmp_path / "raw")
     assert [item.sample_id for item in found if isinstance(item, Face)] == ["2/g.jpg/7"]
-    assert {item.key: item.reason.split(":")[0] for item in found if isinstance(item, Reject)} == {
+    assert {item.key: item.kind for item in found if isinstance(item, Reject)} == {
         "7": "repeated",
         "/6": "no such picture",
         "2/a.jpg/1": "no annotated box",

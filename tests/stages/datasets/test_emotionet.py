@@ -61,7 +61,7 @@ def test_999_is_unknown_and_never_absent(tmp_path):
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1, (5,), (4, 26)), cells(2, (), tuple(range(1, 61)))))
     found = items(tmp_path / "r", tmp_path / "raw")
     assert faces(found)[1][1] == [0, 0, None, 1, 0, 0, 0, 0, 0, 0, None]
-    assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == ["no annotation"]
+    assert [item.kind for item in found if isinstance(item, Reject)] == ["no annotation"]
 
 
 @pytest.mark.parametrize("kind", ["xlsx", "csv", "older csv"])
@@ -84,7 +84,7 @@ def test_the_manual_list_of_every_generation_is_the_test_split(kind, tmp_path):
         4: "test",
     }
     assert faces(found)[3][1] == [1 if unit == 12 else None if unit == 25 else 0 for unit in ACTION_UNITS]
-    rejects = [item.reason.split(":")[0] for item in found if isinstance(item, Reject)]
+    rejects = [item.kind for item in found if isinstance(item, Reject)]
     assert rejects == ([] if kind == "older csv" else ["no picture name"])
 
 
@@ -119,7 +119,7 @@ def test_what_is_wrong_in_a_list_is_a_reject(tmp_path):
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(short, odd, stray, cells(77), cells(4)))
     put(tmp_path / "r" / "dataFile_1001.txt", b"")
     found = items(tmp_path / "r", tmp_path / "raw")
-    assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == [
+    assert [item.kind for item in found if isinstance(item, Reject)] == [
         "row of another length", "unknown annotation", "no picture name", "no such picture", "empty list",
     ]  # fmt: skip
 

@@ -74,7 +74,7 @@ def test_what_is_missing_or_damaged_is_a_reject(tmp_path):
     lines = [*LINES[:2], "000003.jpg  69  109  106", "000004.jpg" + POINTS.replace("154", "nan")]
     testing = "000003.jpg\n000004.jpg\n000005.jpg\n000099.jpg\n../x.jpg"
     found = items(release(tmp_path / "r", lines, "000001.jpg", testing), tmp_path / "raw")
-    assert [item.reason.split(":")[0] for item in found if isinstance(item, Reject)] == [
+    assert [item.kind for item in found if isinstance(item, Reject)] == [
         "points are damaged", "points are damaged", "no points", "no such picture", "unsafe name",
     ]  # fmt: skip
 
@@ -82,9 +82,7 @@ def test_what_is_missing_or_damaged_is_a_reject(tmp_path):
 def test_a_second_row_of_points_is_told_and_the_first_one_counts(tmp_path):
     again = "000001.jpg" + POINTS.replace("69", "11")
     found = items(release(tmp_path / "r", [*LINES, again], "000002.jpg", "000001.jpg"), tmp_path / "raw")
-    assert [(item.key, item.reason.split(":")[0]) for item in found if isinstance(item, Reject)] == [
-        ("000001.jpg", "repeated")
-    ]
+    assert [(item.key, item.kind) for item in found if isinstance(item, Reject)] == [("000001.jpg", "repeated")]
     first = next(item for item in found if isinstance(item, Face))
     assert first.points_px is not None
     assert first.points_px[0].tolist() == [69, 109]
@@ -118,4 +116,5 @@ def test_crops_are_the_demos_and_a_picture_of_another_size_is_a_reject(tmp_path)
     eye = np.array(first["landmarks"][:2])
     assert eye == pytest.approx(((69.5 - 35) * 256 / 108 - 0.5, (109.5 - 70) * 256 / 113 - 0.5), abs=1e-4)
     (reject,) = tables.read(tmp_path / "out" / "rejects.parquet").to_pylist()
-    assert reject["reason"].startswith("picture of another size: 409x687 px")
+    assert reject["kind"] == "picture of another size"
+    assert reject["detail"].startswith("409x687 px")

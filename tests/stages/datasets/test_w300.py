@@ -144,7 +144,7 @@ def test_an_annotated_box_that_is_none_is_a_reject_and_others_are_read(tmp_path)
     boxes_mat(release / "Bounding Boxes" / "bounding_boxes_ibug.mat", boxes)
     found = items(release, tmp_path / "raw")
     assert {key for key, item in found.items() if isinstance(item, Reject)} == {f"ibug/{name}" for name in BAD_BOXES}
-    assert {item.reason.split(":")[0] for item in found.values() if isinstance(item, Reject)} == {"box is damaged"}
+    assert {item.kind for item in found.values() if isinstance(item, Reject)} == {"box is damaged"}
 
 
 def test_a_second_picture_of_the_same_name_is_told(tmp_path):
@@ -152,7 +152,7 @@ def test_a_second_picture_of_the_same_name_is_told(tmp_path):
     put(release / "afw" / "a.png", b"other")
     found = items(release, tmp_path / "raw")
     assert isinstance(found["afw/a"], Face)
-    assert found["afw/a.png"] == Reject("afw/a.png", "same name as another picture: afw/a.jpg")
+    assert found["afw/a.png"] == Reject("afw/a.png", "same name as another picture", "afw/a.jpg")
 
 
 def test_halves_of_a_pair_and_mirrored_copies_are_rejects(tmp_path):
@@ -160,7 +160,7 @@ def test_halves_of_a_pair_and_mirrored_copies_are_rejects(tmp_path):
     (release / "afw" / "a.pts").unlink()
     (release / "afw" / "b.jpg").unlink()
     found = items(release, tmp_path / "raw")
-    reasons = {key: item.reason.split(":")[0] for key, item in found.items() if isinstance(item, Reject)}
+    reasons = {key: item.kind for key, item in found.items() if isinstance(item, Reject)}
     assert reasons == {"afw/a": "no points", "afw/b": "no such picture", "afw/c_mirror": "mirrored copy"}
 
 

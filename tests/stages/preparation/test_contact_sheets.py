@@ -45,7 +45,7 @@ def marked(png: bytes) -> int:
 def test_equal_input_gives_equal_bytes_whatever_the_order_of_the_rejects(tmp_path):
     index = packed(tmp_path / "packed", 60)
     put(tmp_path / "raw" / "a.jpg", encoded(noise(90, 60)))
-    rejects = [Reject(f"key-{k:02d}", f"kind {k % 3}: {k}", "a.jpg") for k in range(70)]
+    rejects = [Reject(f"key-{k:02d}", f"kind {k % 3}", str(k), "a.jpg") for k in range(70)]
     first = written(tmp_path, "one", index, rejects)
     assert written(tmp_path, "two", index, rejects[::-1]) == first
     assert set(first) == {"accepted.png", "rejected.png"}
@@ -55,7 +55,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_order_of_the_rejects(tmp_pat
 def test_crops_show_their_points_and_rejects_their_annotated_box(tmp_path):
     put(tmp_path / "raw" / "a.jpg", encoded(noise(300, 200)))
     sheets = written(
-        tmp_path, "s", packed(tmp_path / "packed", 3), [Reject("a", "no face", "a.jpg", (30, 40, 200, 190))]
+        tmp_path, "s", packed(tmp_path / "packed", 3), [Reject("a", "no face", "", "a.jpg", (30, 40, 200, 190))]
     )
     assert 3 <= marked(sheets["accepted.png"]) <= 3 * 9
     sides = (200 - 30) * TILE_PX / 300, (190 - 40) * TILE_PX / 300
@@ -63,8 +63,8 @@ def test_crops_show_their_points_and_rejects_their_annotated_box(tmp_path):
 
 
 def test_every_kind_of_reason_is_shown_and_pictures_that_cannot_be_read_are_grey(tmp_path):
-    rejects = [Reject(f"{k:03d}", "common", "gone.jpg") for k in range(500)]
-    rejects += [Reject("rare", "rare: one of its kind", "gone.jpg"), Reject("row", "row too short")]
+    rejects = [Reject(f"{k:03d}", "common", image="gone.jpg") for k in range(500)]
+    rejects += [Reject("rare", "rare", "one of its kind", "gone.jpg"), Reject("row", "row too short")]
     shown = list(contact_sheets._shown(rejects, 40))
     assert len(shown) == 40
     assert "rare" in {each.key for each in shown}
@@ -75,7 +75,10 @@ def test_every_kind_of_reason_is_shown_and_pictures_that_cannot_be_read_are_grey
 
 def test_names_of_any_letters_and_boxes_far_outside_are_taken(tmp_path):
     put(tmp_path / "raw" / "a.jpg", encoded(noise(50, 3000)))
-    rejects = [Reject("写真/$x$_^{", "no face: $\\alpha", "a.jpg", (-1e9, -5, 1e9, 1e6)), Reject("b", "no", "../a")]
+    rejects = [
+        Reject("写真/$x$_^{", "no face", "$\\alpha", "a.jpg", (-1e9, -5, 1e9, 1e6)),
+        Reject("b", "no", image="../a"),
+    ]
     written(tmp_path, "s", packed(tmp_path / "packed", 1), rejects)
 
 

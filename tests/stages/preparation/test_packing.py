@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stages.preparation import packing
-from stages.releases.readers import Face, Reject, Release
+from stages.releases.readers import MANIFEST, Face, Reject, Release
 from stages.runtime import tables
 from stages.runtime.errors import Rejected
 from stages.storage import journals
@@ -15,22 +15,24 @@ SCHEMA = tables.faces_schema({})
 
 def job(tmp_path) -> packing.Job:
     raw = tmp_path / "raw"
-    from_fetch = {"dataset": "made", "key": "gone", "stage": "fetch", "reason": "unreadable file"}
-    tables.write_rejects(raw / "rejects.parquet", [from_fetch])
-    journal = tmp_path / "journal" / "index" / "made" / "1"
-    return packing.Job("index", "made", SCHEMA, "images", 2, 1, raw, journal, tmp_path / "out")
+    from_fetch = tables.Rejects("fetch")
+    from_fetch.add("made", "gone", "unreadable file")
+    from_fetch.write(raw / "rejects.parquet")
+    (raw / MANIFEST).touch()
+    place = packing.Place("made", raw, tmp_path / "out", tmp_path / "sheets", tmp_path / "journal")
+    return packing.Job(place, "index", SCHEMA, "images", items_per_unit=2, shard_mb=1)
 
 
 def release(count: int) -> Release[Face]:
     items: list[Face | Reject] = [Face(f"f{k}", "", "train", "") for k in range(count)]
-    items.insert(3, Reject("early", "lost: by the reader"))
+    items.insert(3, Reject("early", "lost", "by the reader"))
     return Release(iter(items), len(items))
 
 
 def paint(face: Face) -> Iterator[packing.Picture | Reject]:
     number = int(face.sample_id[1:])
     if number % 5 == 4:
-        raise Rejected("odd: as planned")
+        raise Rejected("odd", "as planned")
     row = {"sample_id": face.sample_id, "owner_split": face.owner_split, "subset": "", "crop_xyxy_px": [0, 0, 8, 8]}
     yield packing.picture(row, np.full((8, 8, 3), number, np.uint8), 95)
 

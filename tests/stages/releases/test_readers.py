@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from releases import put
 
@@ -44,3 +46,14 @@ def test_short_rows_and_foreign_bytes_do_not_stop_a_table(tmp_path):
     assert isinstance(short, Reject)
     assert not isinstance(foreign, Reject)
     assert readers.printable(foreign["Name"]) == "Andr\\udce9"
+
+
+def test_the_shortest_name_that_ends_in_a_required_file_is_taken():
+    names = ["deep/copy/list.csv", "deep/list.csv", "list.csv.bak", "deep/images/1.jpg"]
+    assert readers.required(Path("raw"), names, "list.csv", "a list") == "deep/list.csv"
+    assert readers.required(Path("raw"), names, "images/", "images") == "deep/images/"
+
+
+def test_a_required_file_that_is_missing_is_named():
+    with pytest.raises(UserError, match=r"^raw should hold list\.csv and images/: found no list\.csv$"):
+        readers.required(Path("raw"), ["list.txt"], "list.csv", "list.csv and images/")

@@ -44,14 +44,26 @@ def test_an_older_file_survives_a_refused_one(tmp_path):
 
 
 def test_an_empty_table_keeps_its_columns(tmp_path):
-    tables.write_rejects(tmp_path / "rejects.parquet", [])
+    tables.Rejects("made").write(tmp_path / "rejects.parquet")
     assert tables.read(tmp_path / "rejects.parquet", tables.REJECTS).num_rows == 0
 
 
 def test_equal_rejects_are_kept_once(tmp_path):
-    row = {"dataset": "d", "key": "k", "stage": "crop", "reason": "one frame"}
-    tables.write_rejects(tmp_path / "r", [row, dict(row), {**row, "key": "a"}])
-    assert [found["key"] for found in tables.read(tmp_path / "r", tables.REJECTS).to_pylist()] == ["a", "k"]
+    rejects = tables.Rejects("crop")
+    for key in ("k", "k", "a"):
+        rejects.add("d", key, "too few frames", "found 1")
+    rejects.write(tmp_path / "r")
+    rows = [("d", "a", "crop", "too few frames", "found 1"), ("d", "k", "crop", "too few frames", "found 1")]
+    assert [tuple(row.values()) for row in tables.read(tmp_path / "r", tables.REJECTS).to_pylist()] == rows
+
+
+def test_rejects_of_an_earlier_stage_keep_its_name(tmp_path):
+    earlier, later = tables.Rejects("fetch"), tables.Rejects("crop")
+    earlier.add("d", "a", "unreadable file")
+    earlier.write(tmp_path / "earlier")
+    later.add("d", "b", "too few frames")
+    later.include(tmp_path / "earlier")
+    assert [(row["key"], row["stage"]) for row in later.rows] == [("b", "crop"), ("a", "fetch")]
 
 
 def test_a_missing_file_says_what_makes_it(tmp_path):

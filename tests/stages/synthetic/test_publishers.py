@@ -17,8 +17,8 @@ from scipy.io import loadmat
 
 from stages.runtime import plugins, workers
 from stages.synthetic import affectnet, aflw, emotionet, mafl, voxceleb1, voxceleb2, w300
-from stages.synthetic.studio import casting, files
-from stages.synthetic.studio.layout import Array
+from stages.synthetic.renderer import files, tracks
+from stages.synthetic.renderer.layout import Array
 
 SEED = 11
 SMALL = {
@@ -62,7 +62,7 @@ def test_a_second_rendering_on_two_processes_has_the_same_bytes(
 def test_the_project_s_own_reader_finds_every_item(name: str, releases: Path, tmp_path: Path):
     bring(name, releases / name, tmp_path / "raw")
     items = list(plugins.load("stages.datasets", name).read(tmp_path / "raw").items)
-    rejects = Counter(item.reason.split(":")[0] for item in items if hasattr(item, "reason"))
+    rejects = Counter(item.kind for item in items if hasattr(item, "kind"))
     expected = {
         "affectnet": {
             "labelled none": 2,
@@ -209,18 +209,18 @@ def test_w300_boxes_enclose_their_points(subset: str, releases: Path):
 
 @pytest.mark.parametrize(("total", "expected"), [(0, [0, 0]), (1, [1, 0]), (5, [3, 2]), (554, [330, 224])])
 def test_pictures_are_dealt_by_share(total: int, expected: list[int]):
-    assert list(w300.deal(total, w300.COMMON).values()) == expected
+    assert list(w300.apportion(total, w300.COMMON).values()) == expected
 
 
 def test_tracks_of_one_person_share_the_face_and_differ_in_video():
-    tracks = list(casting.tracks(SEED, "voxceleb2", 0, 3))
-    assert [track.utterance for track in tracks] == [1, 2, 1]
-    assert len({track.video_id for track in tracks}) == 2
-    assert all(np.array_equal(track.who.skin, tracks[0].who.skin) for track in tracks)
+    of_person = list(tracks.of_person(SEED, "voxceleb2", 0, 3))
+    assert [track.utterance for track in of_person] == [1, 2, 1]
+    assert len({track.video_id for track in of_person}) == 2
+    assert all(np.array_equal(track.person.skin, of_person[0].person.skin) for track in of_person)
 
 
 def test_nobody_appears_in_two_data_sets():
-    one, other = (next(casting.tracks(SEED, name, 0, 1)).who for name in ("voxceleb1", "voxceleb2"))
+    one, other = (next(tracks.of_person(SEED, name, 0, 1)).person for name in ("voxceleb1", "voxceleb2"))
     assert one.shape.half_width != other.shape.half_width
 
 
@@ -289,7 +289,7 @@ def test_emotionet_lists_have_62_cells_without_header_and_judge_what_is_shown(re
 
 
 def test_emotionet_draws_every_unit_and_none_against_another():
-    drawn = [emotionet.present(emotionet.draw_units(np.random.default_rng(seed))) for seed in range(300)]
+    drawn = [emotionet.merge_sides(emotionet.draw_units(np.random.default_rng(seed))) for seed in range(300)]
     for unit in (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26):
         assert 0.1 < np.mean([shown[f"AU{unit}"] > 0 for shown in drawn]) < 0.4
     assert not any(shown["AU26"] and shown["AU17"] for shown in drawn)
