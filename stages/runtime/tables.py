@@ -70,6 +70,9 @@ HISTORY = pa.schema([
 
 EMBEDDINGS = pa.schema([("sample_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 
+# Embeddings of frames of tracks.
+TRACK_EMBEDDINGS = pa.schema([*EMBEDDINGS, ("identity_id", pa.string()), ("video_id", pa.string())])
+
 # One test image of one task, or one identity of the task `identity`: what is true and what the probe said, in the
 # units of the report.
 PREDICTIONS = pa.schema([
@@ -92,7 +95,7 @@ SWEEPS = pa.schema([
 
 # Learning curves: the headline metric of every followed task on the validation split, for the encoder as it was after
 # each number of steps; the last one is the encoder that is used, and an untrained one has step 0 alone.
-CURVES = pa.schema([
+LEARNING_CURVES = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("metric", pa.string()),
