@@ -47,14 +47,14 @@ def run(
     shutil.rmtree(work, ignore_errors=True)
     rejects = tables.Rejects("package")
     runs = results.expected_runs(params)
-    for run in runs:
-        if run.method == EXECUTABLE:
+    for trained in runs:
+        if trained.method == EXECUTABLE:
             kind, detail = "an encoder of your own may contain executable code", "it is used from its own file"
-            rejects.add("", run.folder, kind, detail)
+            rejects.add("", trained.folder, kind, detail)
             continue
-        description = _pack(models / run.folder, metrics / run.folder, work / run.folder, params)
-        card = model_card.render(description, params, splits=splits, metrics=metrics / run.folder)
-        (work / run.folder / "README.md").write_text(card, encoding="utf-8")
+        description = _pack(models / trained.folder, metrics / trained.folder, work / trained.folder, params)
+        card = model_card.render(description, params, splits=splits, metrics=metrics / trained.folder)
+        (work / trained.folder / "README.md").write_text(card, encoding="utf-8")
     rejects.write(work / "rejects.parquet")
     journals.move_into_place(work, out)
     journals.forget(work.parent)
