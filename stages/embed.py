@@ -184,8 +184,7 @@ def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shard
 
 def _load(shards: Shards, row: dict[str, Any], size_px: int) -> Tensor:
     image = media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
-    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1]))
-    return crops.resize(rgb[None], size_px)[0]
+    return crops.resize(torch.from_numpy(image)[None], size_px)[0]
 
 
 def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:

@@ -221,7 +221,7 @@ class _Pictures:
             image = media.decode_image(self.shards.read(row["shard"], row["offset"], row["size"]))
         except Rejected as error:
             raise UserError(f"face {row['sample_id']} in {row['shard']}: {error}; run `dvc repro --force`") from None
-        return image[..., ::-1].astype(np.float32) / np.float32(255)
+        return image.astype(np.float32) / np.float32(255)
 
 
 if __name__ == "__main__":

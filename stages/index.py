@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fabnet.boxes import Box, expand
+from fabnet.boxes import PixelBox, expand, whole
 from stages.faces.cutting import pack_faces
+from stages.preparation.packing import Place
 from stages.releases.readers import Face
 from stages.runtime import command
 from stages.runtime.errors import Rejected
@@ -37,29 +38,19 @@ def run(
     Raises:
         UserError: the release is incomplete, or nothing in it can be used.
     """
-    box_of = partial(grown_box, margin_frac=box.margin_frac)
-    pack_faces(
-        stage="index",
-        dataset=dataset,
-        raw=raw,
-        out=out,
-        sheets=sheets,
-        journal=journal,
-        params=index,
-        box_of=box_of,
-        more=[box],
-    )
+    place = Place(dataset, raw, out, sheets, journal)
+    pack_faces(place, index, partial(grown_box, margin_frac=box.margin_frac), stage="index", more=[box])
 
 
-def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[Box, Mapping[str, Any]]:
-    """The annotated box with its margin, px of the picture; it may leave the picture.
+def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[PixelBox, Mapping[str, Any]]:
+    """The annotated box with its margin, px of the image; it may leave the image.
 
     Raises:
         Rejected: no box is annotated.
     """
     if face.box_xyxy_px is None:
         raise Rejected("no annotated box")
-    return expand(face.box_xyxy_px, margin_frac), {}
+    return whole(expand(face.box_xyxy_px, margin_frac)), {}
 
 
 if __name__ == "__main__":

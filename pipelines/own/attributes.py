@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.own.embed import rgb
 from pipelines.own.looking import Face
-from pipelines.own.options import Fps, Options
+from pipelines.own.options import Options
 from pipelines.own.tabulate import tabulate
 from stages.runtime.errors import UserError
 
@@ -20,7 +19,7 @@ Values = Mapping[str, np.ndarray]  # attribute -> (N, K), or points (N, P, 2)
 
 
 def attributes(
-    *files: Path, out: Path = Path("attributes.parquet"), fps: Fps = None, options: Options | None = None
+    *files: Path, out: Path = Path("attributes.parquet"), fps: float | None = None, options: Options | None = None
 ) -> None:
     """Write one row for each face: source, frame, time, box, score, landmarks, pose, expression and action units.
 
@@ -71,7 +70,7 @@ def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] 
 
 def measured(net: "Network", faces: Sequence[Face]) -> Values:
     """All attributes of the faces; points in px of the frames that the faces were cut from, pixel centres."""
-    values = net.attributes(rgb(faces))
+    values = net.attributes([face.crop for face in faces])
     return {name: _in_frames(some, faces) if some.ndim == 3 else some for name, some in values.items()}
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.own.looking import Face
-from pipelines.own.options import Fps, Options
+from pipelines.own.options import Options
 from pipelines.own.tabulate import tabulate
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
 
-def embed(*files: Path, out: Path = Path("faces.parquet"), fps: Fps = None, options: Options | None = None) -> None:
+def embed(
+    *files: Path, out: Path = Path("faces.parquet"), fps: float | None = None, options: Options | None = None
+) -> None:
     """Write one row for each face: source, frame, time, box, score and embedding.
 
     Args:
@@ -35,10 +37,5 @@ def columns(net: "Network") -> list[pa.Field]:
 
 def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] | str]:
     """The embedding of each face, or that it is none."""
-    for vector in net.embed(rgb(faces)):
+    for vector in net.embed([face.crop for face in faces]):
         yield {"embedding": vector} if np.isfinite(vector).all() else "the embedding is not finite"
-
-
-def rgb(faces: Sequence[Face]) -> list[np.ndarray]:
-    """Crops as networks take them, red first."""
-    return [np.ascontiguousarray(face.crop[..., ::-1]) for face in faces]

@@ -1,4 +1,4 @@
-"""The sample's releases, rendered once for the same settings and code."""
+"""Synthetic releases in the owners' formats, rendered once for the same settings and code."""
 
 import json
 import logging
@@ -11,11 +11,11 @@ from stages.storage import journals
 
 log = logging.getLogger(__name__)
 
-_WHOLE = "published"  # marks a rendered release as whole
+_COMPLETE = "published"  # name of the file that marks a release as completely rendered
 
 
 def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any], seed: int) -> Path:
-    """Folder with the whole rendered release; rendered now unless `stage` did it before.
+    """Folder with the synthetic release; rendered now unless `stage` rendered it before.
 
     Raises:
         UserError: the data set has no publisher, or its settings are wrong.
@@ -25,10 +25,10 @@ def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any]
     ingredients = json.dumps([dataset, dict(settings), seed], sort_keys=True)
     folder = journals.folder(journal, stage, dataset, ingredients)
     rendered = folder / "release"
-    if not (folder / _WHOLE).exists():
+    if not (folder / _COMPLETE).exists():
         journals.forget(folder)
         rendered.mkdir(parents=True)
-        log.info("%s %s: rendering the sample release", stage, dataset)
+        log.info("%s %s: rendering the synthetic release", stage, dataset)
         module.publish(rendered, params, seed=seed)
-        (folder / _WHOLE).touch()
+        (folder / _COMPLETE).touch()
     return rendered

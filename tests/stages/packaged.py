@@ -53,7 +53,7 @@ def labels(dataset: str) -> list[Any]:
 
 
 def image(number: int) -> np.ndarray:
-    """(CROP_PX, CROP_PX, 3) BGR as it is stored: red differs from blue."""
+    """(CROP_PX, CROP_PX, 3) RGB as it is stored: red differs from blue."""
     coarse = np.random.default_rng(number).integers(0, 256, (5, 5, 3), np.uint8)
     return cv2.resize(coarse, (CROP_PX, CROP_PX), interpolation=cv2.INTER_CUBIC)
 

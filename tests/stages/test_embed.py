@@ -60,11 +60,11 @@ def embeddings(path: Path) -> dict[str, np.ndarray]:
     return {row["sample_id"]: np.array(row["embedding"], np.float32) for row in rows}
 
 
-def embedded(encoder: nn.Module, bgr: np.ndarray) -> np.ndarray:
+def embedded(encoder: nn.Module, rgb: np.ndarray) -> np.ndarray:
     """What the encoder makes of a picture that was stored as JPEG."""
-    stored = media.decode_image(media.encode_jpeg(bgr, 95))
+    stored = media.decode_image(media.encode_jpeg(rgb, 95))
     with torch.no_grad():
-        return encoder(crops.resize(torch.from_numpy(stored[..., ::-1].copy())[None], SIZE_PX)).flatten().numpy()
+        return encoder(crops.resize(torch.from_numpy(stored)[None], SIZE_PX)).flatten().numpy()
 
 
 def reasons(out: Path) -> dict[str, str]:

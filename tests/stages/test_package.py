@@ -52,7 +52,7 @@ def crops(root: Path, dataset: str, split: str = "test") -> list[np.ndarray]:
     index = tables.read(root / "faces" / dataset / "index.parquet").sort_by("sample_id").to_pylist()
     with Shards(root / "faces" / dataset) as shards:
         rows = [row for row, of in zip(index, packaged.SPLITS, strict=True) if of == split]
-        return [media.decode_image(shards.read(r["shard"], r["offset"], r["size"]))[..., ::-1] for r in rows]
+        return [media.decode_image(shards.read(r["shard"], r["offset"], r["size"])) for r in rows]
 
 
 def embedded(root: Path, run: str, dataset: str) -> np.ndarray:

@@ -52,15 +52,15 @@ def lost(out: str = "faces.rejects.parquet") -> dict[str, str]:
 def test_embeddings_of_crops_are_those_of_the_embed_stage(tree, embed):
     index = tables.read(tree / "faces" / "affectnet" / "index.parquet").sort_by("sample_id").to_pylist()
     with Shards(tree / "faces" / "affectnet") as shards:
-        for row, part in zip(index, packaged.PARTS, strict=True):
-            if part == "test":
+        for row, split in zip(index, packaged.SPLITS, strict=True):
+            if split == "test":
                 Path("crops").mkdir(exist_ok=True)
                 data = shards.read(row["shard"], row["offset"], row["size"])
                 Path("crops", f"{row['sample_id']}.jpg").write_bytes(data)
     stage = tables.read(tree / "embeddings" / "fabnet-3" / "affectnet.parquet", tables.EMBEDDINGS).to_pylist()
     expected = {f"crops/{row['sample_id']}.jpg": row["embedding"] for row in stage}
     found = embed("crops", "--crops")
-    assert len(found) == packaged.PARTS.count("test")
+    assert len(found) == packaged.SPLITS.count("test")
     for row in found:
         assert row["embedding"] == pytest.approx(expected[row["source"]], abs=1e-5)
         assert row["score"] is None
@@ -75,7 +75,7 @@ def test_a_face_is_cut_as_the_detect_stage_cuts_it(model, embed):
     (row,) = embed("face.png")
     assert [row[name] for name in ("x0", "y0", "x1", "y1")] == list(box)
     assert row["score"] == pytest.approx(score)
-    expected = library.load(model, "cpu").embed([np.ascontiguousarray(crop[..., ::-1])])[0]
+    expected = library.load(model, "cpu").embed([crop])[0]
     assert row["embedding"] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
@@ -115,6 +115,21 @@ def test_frames_are_sampled_by_time_where_the_rate_varies(embed):
     assert [row["time_s"] for row in found] == pytest.approx([0.0, 0.5, 1.5], abs=2e-3)
 
 
+@pytest.mark.parametrize("command", ["embed", "attributes"])
+@pytest.mark.parametrize("fps", ["nan", "inf", "-inf", "0", "-1", "1e9"])
+def test_an_impossible_frame_rate_is_an_error_before_any_file_is_read(command, fps, capsys):
+    assert fabnet(command, "missing.mp4", "--model", "missing", "--fps", fps) == 1
+    sentence = f"error: --fps should be above 0 and at most 1000 frames a second, found {float(fps):g}\n"
+    assert capsys.readouterr().err == sentence
+    assert not list(Path().iterdir())
+
+
+def test_a_score_that_is_not_a_number_is_an_error(model, capsys):
+    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    assert fabnet("embed", "face.png", "--model", model, "--min-score", "nan") == 1
+    assert capsys.readouterr().err == "error: --min-score should be a finite number, found nan\n"
+
+
 def test_a_video_that_is_rotated_by_metadata_has_its_boxes_in_the_upright_frame(embed):
     upright = drawn_faces(240, 320, (130, 140, 130))
     (expected,) = embed(video(Path("upright.mp4"), [upright]))
@@ -127,7 +142,7 @@ def test_a_video_that_is_rotated_by_metadata_has_its_boxes_in_the_upright_frame(
 def test_what_cannot_be_used_is_a_reject_with_a_reason_and_the_rest_stays(embed, told):
     video(Path("clip.mp4"), moving(2))
     Path("all").mkdir()
-    Path("all", "cut.mp4").write_bytes(mp4(Path(), 40, faststart=True)[:-2000])
+    Path("all", "cut.mp4").write_bytes(mp4(Path(), 40, faststart=True)[:-1000])
     Path("all", "junk.mp4").write_bytes(b"no video")
     Path("all", "half.jpg").write_bytes(encoded(noise(320, 240))[:2000])
     picture(Path("all", "dot.png"), np.zeros((1, 1, 3), np.uint8))

@@ -3,12 +3,13 @@
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.detectors import dlib_hog
-from stages.synthetic.studio import identity, portrait
-from stages.synthetic.studio.render import Image
-from stages.synthetic.studio.seeds import generator
+from stages.storage.media import Image
+from stages.synthetic.renderer import identity, photo
+from stages.synthetic.renderer.seeds import generator
 
 SEED = "one detector, two builds"
 
@@ -32,7 +33,11 @@ RECORDED = {
 @cache
 def synthetic_face(person: int, emotion: str) -> Image:
     rng = generator(SEED, person)
-    return portrait.take(identity.draw(rng), rng, emotion=emotion, turn=portrait.Turn()).image
+    return rgb(photo.of_emotion(identity.draw(rng), rng, emotion=emotion, poses=photo.PoseRange()).image)
+
+
+def rgb(rendered: Image) -> Image:
+    return np.ascontiguousarray(rendered[..., ::-1])
 
 
 @pytest.mark.parametrize(("person", "emotion", "doublings"), RECORDED)
@@ -44,5 +49,6 @@ def test_boxes_and_scores_are_those_of_a_build_from_source(person, emotion, doub
 
 
 @pytest.mark.parametrize("doublings", [0, 1])
-def test_no_face_is_found_in_an_empty_room(doublings):
-    assert dlib_hog.load(Path(), 0.0)(portrait.empty_room(generator(SEED, "room")), doublings) == ([], [])
+def test_no_face_is_found_on_a_background_alone(doublings):
+    image = rgb(photo.without_face(generator(SEED, "room")))
+    assert dlib_hog.load(Path(), 0.0)(image, doublings) == ([], [])

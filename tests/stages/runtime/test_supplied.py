@@ -95,8 +95,8 @@ def embeddings(root: Path) -> dict[str, list[float]]:
 
 
 def resized(number: int, size_px: int) -> Tensor:
-    bgr = media.decode_image(media.encode_jpeg(picture(number), 95))
-    return crops.resize(torch.from_numpy(bgr[..., ::-1].copy())[None], size_px)
+    stored = media.decode_image(media.encode_jpeg(picture(number), 95))
+    return crops.resize(torch.from_numpy(stored)[None], size_px)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
