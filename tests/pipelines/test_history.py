@@ -50,7 +50,7 @@ def test_one_revision_is_compared_with_the_workspace(made, capsys):
     assert lines(capsys)[-1] == "Nothing differs between second and workspace in 3 rows."
 
 
-def test_all_shows_what_is_the_same_and_detail_every_target_and_seed(made, capsys):
+def test_all_adds_equal_rows_and_detail_every_target_and_seed(made, capsys):
     history.main(["second", "workspace", "--all"], made)
     assert sum(" = " in f"{line} " for line in lines(capsys)) == 3
     history.main(["first", "second", "--detail"], made)
@@ -77,7 +77,7 @@ def test_the_table_holds_all_rows_that_differ_and_is_the_same_every_time(made, t
     assert set(table["verdict"].to_pylist()) == {"added", "better", "open"}
 
 
-def test_the_page_needs_nothing_but_itself(made, tmp_path):
+def test_the_page_is_self_contained(made, tmp_path):
     assert history.main(["first", "second", "--html", str(tmp_path / "page.html")], made) == 0
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert '<td class="n better">+0.100 better</td>' in text
@@ -92,14 +92,14 @@ def test_the_page_needs_nothing_but_itself(made, tmp_path):
         ("empty", f"empty has no {REPORT}: nobody ran `dvc repro`"),
     ],
 )
-def test_a_revision_without_a_report_is_one_sentence(made, capsys, revision, sentence):
+def test_a_revision_without_a_report_is_a_user_error(made, capsys, revision, sentence):
     assert history.main([revision, "second"], made) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {sentence}")
     assert error.count("\n") == 1
 
 
-def test_a_report_that_no_cache_holds_is_one_sentence_until_a_remote_has_it(repository, tmp_path, capsys):
+def test_a_report_outside_the_cache_is_a_user_error_until_a_remote_has_it(repository, tmp_path, capsys):
     reproduce(repository, "remote", "add", "--default", "store", str(tmp_path / "store"))
     shutil.move(repository / ".dvc" / "cache", tmp_path / "cache")
     assert history.main(["first", "second"], repository) == 1
@@ -112,18 +112,18 @@ def test_a_report_that_no_cache_holds_is_one_sentence_until_a_remote_has_it(repo
     assert history.main(["first", "second"], repository) == 0
 
 
-def test_a_workspace_without_a_report_is_one_sentence(repository, capsys):
+def test_a_workspace_without_a_report_is_a_user_error(repository, capsys):
     (repository / REPORT).unlink()
     assert history.main(["second"], repository) == 1
     assert capsys.readouterr().err == f"error: {REPORT} is missing: run `make repro` or `dvc checkout` to make it\n"
 
 
-def test_a_file_that_is_no_report_is_one_sentence(made, capsys):
+def test_a_file_that_is_not_a_report_is_a_user_error(made, capsys):
     assert history.main(["second", "--report", "scores.txt"], made) == 1
     assert capsys.readouterr().err.startswith("error: scores.txt at second is not a Parquet file")
 
 
-def test_a_folder_without_git_is_one_sentence(tmp_path, capsys):
+def test_a_folder_without_git_is_a_user_error(tmp_path, capsys):
     assert history.main(["main"], tmp_path) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
