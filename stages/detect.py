@@ -21,6 +21,7 @@ from fabnet.boxes import Box, choose_face, square
 from stages.faces import detection
 from stages.faces.cutting import NoFace, pack_faces
 from stages.faces.detection import Detector
+from stages.preparation.packing import Place
 from stages.releases.readers import Face, Reject
 from stages.runtime import command, tables
 from stages.runtime.params import DetectParams
@@ -38,14 +39,10 @@ def run(
         UserError: the release is incomplete, nothing in it can be used, or the detector lacks its weight file.
     """
     pack_faces(
+        Place(dataset, raw, out, sheets, journal),
+        detect,
+        partial(square_box, params=detect),
         stage="detect",
-        dataset=dataset,
-        raw=raw,
-        out=out,
-        sheets=sheets,
-        journal=journal,
-        params=detect,
-        box_of=partial(square_box, params=detect),
         columns=list(tables.DETECTION),
         metadata=detection.provenance(detect),
         finish=partial(finish, passes=detect.upsample),

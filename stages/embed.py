@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from fabnet.modules import crops
+from fabnet.modules import crops, model_file
 from stages.runtime import command, progress, tables
 from stages.runtime.errors import Rejected
 from stages.runtime.params import EmbedParams
@@ -84,14 +84,14 @@ def run(
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
-    net, card = models.load(model)
+    method, description = models.load(model)
     device = models.device(embed.device)
     checkpoints = models.checkpoints(model)
     sources = {name: _pictures(faces / name) for name in sorted(face_sets)}
     for name in sorted(track_sets):
         sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", embed.frames_per_track)
     read = [
-        *(model / name for name in ("model.json", "encoder.safetensors")),
+        model / model_file.NAME,
         *checkpoints.values(),
         *(faces / name / "index.parquet" for name in sorted(face_sets)),
         *(tracks / name / "index.parquet" for name in track_sets),
@@ -101,10 +101,12 @@ def run(
         journal, "embed", out.name, embed.model_dump_json(), *track_sets, *(path.read_bytes() for path in read)
     )
     rejects = tables.Rejects("embed")
-    _embed_all(Encoder(net, device, card.size_px, card.steps, ""), sources, work, embed, rejects)
+    encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
+    _embed_all(encoder, sources, work, embed, rejects)
     followed = {name: sources[name] for name in embed.followed}
     for step, weights in checkpoints.items():
-        encoder = Encoder(models.load(model, weights)[0], device, card.size_px, step, f"checkpoints/{step:08d}/")
+        net = models.load(model, weights)[0].encoder
+        encoder = Encoder(net, device, description.size_px, step, f"checkpoints/{step:08d}/")
         _embed_all(encoder, followed, work, embed, rejects)
     rejects.write(work / "whole" / "rejects.parquet")
     journals.move_into_place(work / "whole", out)
@@ -182,8 +184,7 @@ def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shard
 
 def _load(shards: Shards, row: dict[str, Any], size_px: int) -> Tensor:
     image = media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
-    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1]))
-    return crops.resize(rgb[None], size_px)[0]
+    return crops.resize(torch.from_numpy(image)[None], size_px)[0]
 
 
 def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:

@@ -96,7 +96,7 @@ def _rebuild(
     model: Path, source: TrackSource, params: IllustrateParams, rejects: tables.Rejects, figure: str
 ) -> tuple[Tensor, Mix] | None:
     """Frames (R, F, 3, S, S) of test tracks, target first, and what the network makes of them; None without tracks."""
-    method, card = models.load_method(model)
+    method, description = models.load(model)
     network = cast(FAbNet, method.get_submodule("net"))
     frames = source.load(method.frames, "illustrate", needed=())
     test = frames.tracks.get("test", {})
@@ -107,7 +107,7 @@ def _rebuild(
             rejects.add(dataset, figure, "too few tracks", detail)
     if not test:
         return None
-    samples = _samples(frames, test, method.frames, card.size_px, params)
+    samples = _samples(frames, test, method.frames, description.size_px, params)
     with torch.inference_mode():
         return samples, network.mix(samples[:, 1:], samples[:, 0])
 
@@ -221,7 +221,7 @@ class _Pictures:
             image = media.decode_image(self.shards.read(row["shard"], row["offset"], row["size"]))
         except Rejected as error:
             raise UserError(f"face {row['sample_id']} in {row['shard']}: {error}; run `dvc repro --force`") from None
-        return image[..., ::-1].astype(np.float32) / np.float32(255)
+        return image.astype(np.float32) / np.float32(255)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 
 from fabnet.boxes import Box, expand
 from stages.faces.cutting import pack_faces
+from stages.preparation.packing import Place
 from stages.releases.readers import Face
 from stages.runtime import command
 from stages.runtime.errors import Rejected
@@ -37,18 +38,8 @@ def run(
     Raises:
         UserError: the release is incomplete, or nothing in it can be used.
     """
-    box_of = partial(grown_box, margin_frac=box.margin_frac)
-    pack_faces(
-        stage="index",
-        dataset=dataset,
-        raw=raw,
-        out=out,
-        sheets=sheets,
-        journal=journal,
-        params=index,
-        box_of=box_of,
-        more=[box],
-    )
+    place = Place(dataset, raw, out, sheets, journal)
+    pack_faces(place, index, partial(grown_box, margin_frac=box.margin_frac), stage="index", more=[box])
 
 
 def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[Box, Mapping[str, Any]]:

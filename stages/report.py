@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dlib
 import numpy as np
 
 from stages.evaluation import scores
@@ -38,7 +39,7 @@ PUBLISHED = {
     ("fabnet", "w300", "landmarks", "test", scores.MEAN, "interocular_percent"): 5.71,
 }
 
-PACKAGES = ("dlib", "matplotlib", "numpy", "opencv-python", "pyarrow", "scipy", "torch")
+PACKAGES = ("matplotlib", "numpy", "opencv-python", "pyarrow", "scipy", "torch")
 
 Row = dict[str, Any]
 
@@ -221,7 +222,8 @@ def _csv(lines: Sequence[Sequence[Any]]) -> str:
 
 def _versions() -> dict[str, str]:
     """The packages that can change a number, without a label such as `+cpu` for where they were built."""
-    return {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES}
+    found = {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES}
+    return found | {"dlib": dlib.__version__}  # of either distribution, dlib or dlib-bin
 
 
 if __name__ == "__main__":

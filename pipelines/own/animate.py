@@ -11,7 +11,6 @@ import numpy as np
 
 from fabnet.images import resize
 from pipelines.own import looking, outputs, videos
-from pipelines.own.embed import rgb
 from pipelines.own.film import film
 from pipelines.own.looking import Face, Seen
 from pipelines.own.options import Options, network, search
@@ -66,17 +65,17 @@ def _pictures(net: "Network", source: Face, seen: Iterable[Seen]) -> Iterator[tu
             elif last is not None:
                 shown.append((last, each.time_s or 0.0))
         for (driving, time_s), result in zip(shown, _warped(net, source, [face for face, _ in shown]), strict=True):
-            pictures = (source.crop, driving.crop, result[..., ::-1])
+            pictures = (source.crop, driving.crop, result)
             yield np.hstack([resize(picture, SIDE_PX, SIDE_PX) for picture in pictures]), time_s
 
 
 def _warped(net: "Network", source: Face, driving: list[Face]) -> Image:
-    """(N, S, S, 3), red first.
+    """(N, S, S, 3) RGB.
 
     Raises:
         UserError: the network's method has no sampler.
     """
     try:
-        return net.warp(rgb([source]), rgb(driving))
+        return net.warp([source.crop], [face.crop for face in driving])
     except ValueError as error:
         raise UserError(str(error)) from None

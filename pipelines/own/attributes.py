@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.own.embed import rgb
 from pipelines.own.looking import Face
 from pipelines.own.options import Fps, Options
 from pipelines.own.tabulate import tabulate
@@ -39,8 +38,10 @@ def columns(net: "Network") -> list[pa.Field]:
 
     Points are px of the upright frame, pixel centres; pose in degrees; classes and action units in (0, 1).
     """
-    if not net.readers:
-        raise UserError(f"{net.description.method} should bring probes, found none in its file: take `fabnet embed`")
+    if not net.heads:
+        raise UserError(
+            f"{net.description.method} should have attribute heads, found none in its file: take `fabnet embed`"
+        )
     one = net.attributes_of(np.zeros((1, net.description.dims), np.float32), np.ones((1, 2)))
     fields: list[pa.Field] = []
     for name, values in one.items():
@@ -69,7 +70,7 @@ def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] 
 
 def measured(net: "Network", faces: Sequence[Face]) -> Values:
     """All attributes of the faces; points in px of the frames that the faces were cut from, pixel centres."""
-    values = net.attributes(rgb(faces))
+    values = net.attributes([face.crop for face in faces])
     return {name: _in_frames(some, faces) if some.ndim == 3 else some for name, some in values.items()}
 
 

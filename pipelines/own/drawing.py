@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from fabnet.pose import Pose
 from pipelines.own.attributes import Values
 from pipelines.own.looking import Face
 from stages.storage.media import Image
-from stages.synthetic.renderer.camera import Pose
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
-BOX, POINT, TEXT = (230, 230, 230), (120, 255, 120), (255, 255, 255)  # blue, green, red
-AXES = ((60, 60, 255), (60, 220, 60), (255, 120, 60))  # to the picture's right, up, and where the nose points
+BOX, POINT, TEXT = (230, 230, 230), (120, 255, 120), (255, 255, 255)  # RGB
+AXES = ((255, 60, 60), (60, 220, 60), (60, 120, 255))  # to the picture's right, up, and where the nose points
 SUB_PX = 4  # binary digits of a pixel that OpenCV draws to
 
 
@@ -25,7 +25,8 @@ def draw(image: Image, faces: Sequence[Face], values: Values, net: "Network") ->
         return image
     drawn = image.copy()
     kinds = {
-        probe: [r.head.name for r in net.readers if r.head.probe == probe] for probe in ("points", "pose", "classes")
+        probe: [head.description.name for head in net.heads if head.description.probe == probe]
+        for probe in ("points", "pose", "classes")
     }
     densest = max(kinds["points"], key=lambda name: values[name].shape[1], default=None)
     for number, face in enumerate(faces):

@@ -35,10 +35,5 @@ def columns(net: "Network") -> list[pa.Field]:
 
 def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] | str]:
     """The embedding of each face, or that it is none."""
-    for vector in net.embed(rgb(faces)):
+    for vector in net.embed([face.crop for face in faces]):
         yield {"embedding": vector} if np.isfinite(vector).all() else "the embedding is not finite"
-
-
-def rgb(faces: Sequence[Face]) -> list[np.ndarray]:
-    """Crops as networks take them, red first."""
-    return [np.ascontiguousarray(face.crop[..., ::-1]) for face in faces]

@@ -19,7 +19,7 @@ from stages.storage.media import Image
 TICKS = 90_000  # a second
 H264 = {"preset": "veryfast", "crf": "18"}
 
-Write = Callable[[Image, float], None]  # picture, blue first, and its time in seconds
+Write = Callable[[Image, float], None]  # RGB image and its time in seconds
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _writer(container: Any, stream: Any, play: Play) -> Write:
     def write(image: Image, time_s: float) -> None:
         nonlocal last
         even = np.ascontiguousarray(image[: stream.height, : stream.width])
-        frame = av.VideoFrame.from_ndarray(even, format="bgr24")
+        frame = av.VideoFrame.from_ndarray(even, format="rgb24")
         last = max(last + 1, round(time_s * TICKS))  # a time that does not rise would be refused
         frame.pts, frame.time_base = last, Fraction(1, TICKS)
         container.mux(stream.encode(frame))

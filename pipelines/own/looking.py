@@ -59,7 +59,7 @@ class Face:
     box: Box  # as detected, px of the frame
     score: float | None  # None for a crop that was not detected here
     square: PixelBox  # what was cut
-    crop: Image  # (S, S, 3) uint8, blue first
+    crop: Image  # (S, S, 3) uint8 RGB
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def read_picture(path: Path) -> Image:
     image = media.decode_image(data)
     if b"Exif" not in data and b"eXIf" not in data:  # JPEG and TIFF, PNG
         return image
-    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def faces(image: Image, search: Search) -> Iterator[Face]:

@@ -50,21 +50,24 @@ def network(options: Options) -> "Network":
     """The trained network.
 
     Raises:
-        UserError: no model file, or none that this version can use.
+        UserError: no model file, none that this version can use, or one that does not say how faces are cut.
     """
     import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that look for faces need none
 
     if not options.model.exists():
         raise UserError(f"{options.model} does not exist: make it with `dvc repro package`, or name one with --model")
     try:
-        return fabnet.load(options.model, options.device)
+        net = fabnet.load(options.model, options.device)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if net.crop is None:
+        raise UserError(f"{options.model} does not say how faces are cut: run `dvc repro package` and take its file")
+    return net
 
 
 def about(net: "Network", model: Path) -> dict[str, str]:
     """What a table says about the network behind it."""
-    from fabnet.inference import model_file  # noqa: PLC0415  as above
+    from fabnet.modules import model_file  # noqa: PLC0415  as above
 
     described = net.description
     path = model / model_file.NAME if model.is_dir() else model

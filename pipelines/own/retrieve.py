@@ -5,7 +5,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from rich.table import Table
 from fabnet.boxes import square, whole
 from fabnet.images import cut, resize
 from pipelines.own import looking, outputs, sources, videos
-from pipelines.own.embed import rgb
 from pipelines.own.options import Count, Flag, Options, about, network, search
 from stages.reporting import figures
 from stages.runtime import tables
@@ -96,7 +94,7 @@ def _asked(query: Path, path: Path, found: pa.Table, options: Options) -> tuple[
         raise UserError(f"{path} was made with another model than {options.model}: name that one with --model, or run "
                         "`fabnet embed` again")  # fmt: skip
     face = looking.only_face(query, search(net, options)[0])
-    return net.embed(rgb([face]))[0], face.crop
+    return net.embed([face.crop])[0], face.crop
 
 
 def _shut(path: Path, found: pa.Table, row: int, other_sources: bool) -> NDArray[np.bool_]:
@@ -166,10 +164,9 @@ def _images(source: Path, numbers: set[int]) -> dict[int, Image]:
 
 
 def _shown(image: Image) -> NDArray[np.float32]:
-    return image[..., ::-1].astype(np.float32) / np.float32(255)
+    return image.astype(np.float32) / np.float32(255)
 
 
 def _write(out: Path, png: bytes) -> None:
-    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    replace_bytes(out, media.encode_jpeg(np.asarray(image, np.uint8), QUALITY))
+    replace_bytes(out, media.encode_jpeg(media.decode_image(png), QUALITY))
     log.info("retrieve: see %s", out)

@@ -24,7 +24,7 @@ SLACK_S = 1.0  # by which a container may announce more than its video holds
 class Frame(NamedTuple):
     number: int  # in the video, from 0
     time_s: float  # since the first frame, by timestamps
-    image: Image  # (H, W, 3) uint8, blue first, turned as the metadata say
+    image: Image  # (H, W, 3) uint8 RGB, turned as the metadata say
 
 
 class Format(NamedTuple):
@@ -106,7 +106,7 @@ def _upright(frame: Any) -> Image:
     """
     if max(frame.width, frame.height) > media.MAX_SIDE_PX or frame.width * frame.height > media.MAX_PIXELS:
         raise Rejected("video too large", f"{frame.width}x{frame.height} px")
-    image = frame.to_ndarray(format="bgr24")
+    image = frame.to_ndarray(format="rgb24")
     quarters = round(frame.rotation / 90) % 4  # counter-clockwise, as NumPy turns
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import dlib
-import numpy as np
 
 from stages.faces.detection import Detector, Found, around
 from stages.runtime.errors import UserError
@@ -30,7 +29,7 @@ def load(weights: Path, min_score: float) -> Detector:
         raise UserError(f"detect.weights should be {WEIGHTS}, found another or a damaged file: {weights}") from None
 
     def find(image: Image, upsample: int) -> Found:
-        return found(search(np.ascontiguousarray(image[..., ::-1]), upsample), min_score)
+        return found(search(image, upsample), min_score)
 
     return find
 

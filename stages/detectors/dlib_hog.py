@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import dlib
-import numpy as np
 
 from stages.faces.detection import Detector, Found, around
 from stages.storage.media import Image
@@ -22,7 +21,7 @@ def load(weights: Path, min_score: float) -> Detector:
     search: Any = dlib.get_frontal_face_detector()  # pyright: ignore[reportAttributeAccessIssue]
 
     def find(image: Image, upsample: int) -> Found:
-        rectangles, scores, _ = search.run(np.ascontiguousarray(image[..., ::-1]), upsample, min_score)
+        rectangles, scores, _ = search.run(image, upsample, min_score)
         return Found([around(r.left(), r.top(), r.right(), r.bottom()) for r in rectangles], list(scores))
 
     return find

@@ -39,7 +39,7 @@ def load(weights: Path, min_score: float) -> Detector:
         scale = min(2**upsample, MAX_SIDE_PX / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         search.setInputSize(size)
-        _, rows = search.detect(resize(image, *size))
+        _, rows = search.detect(cv2.cvtColor(resize(image, *size), cv2.COLOR_RGB2BGR))
         return found(rows, (width / size[0], height / size[1]))
 
     return find

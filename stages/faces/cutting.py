@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from fabnet.boxes import Box, PixelBox, area, clamp, follow, whole
 from fabnet.images import cut, resize
-from stages.preparation import contact_sheets, packing
-from stages.preparation.packing import Finish, Picture
-from stages.releases.readers import Face, Reject, manifest_bytes
+from stages.preparation import packing
+from stages.preparation.packing import Finish, Picture, Place
+from stages.releases.readers import Face, Reject
 from stages.runtime import plugins, tables
 from stages.runtime.errors import Rejected
 from stages.runtime.params import DetectParams, IndexParams, Section
-from stages.storage import journals, media
+from stages.storage import media
 
 
 class NoFace(Rejected):
@@ -31,23 +31,17 @@ _LARGEST = 4  # a box of more than this many times the picture's longer side is 
 
 
 def pack_faces(
-    *,
-    stage: str,
-    dataset: str,
-    raw: Path,
-    out: Path,
-    sheets: Path,
-    journal: Path,
+    place: Place,
     params: DetectParams | IndexParams,
     box_of: BoxOf,
+    *,
+    stage: str,
     more: Sequence[Section] = (),
     columns: Sequence[pa.Field] = (),
     metadata: Mapping[str, str] | None = None,
     finish: Finish | None = None,
 ) -> None:
-    """Cut every face of the release in `raw` at the box that `box_of` gives, and pack them into `out`.
-
-    Contact sheets of what was kept and what was not go to `sheets`.
+    """Cut every face of a release at the box that `box_of` gives, and pack them.
 
     `more` are further settings that `box_of` depends on; `columns` are those that it adds to the index, `metadata`
     says where they come from.
@@ -55,29 +49,20 @@ def pack_faces(
     Raises:
         UserError: the release is incomplete, or nothing in it can be used.
     """
-    module: ModuleType = plugins.load("stages.datasets", dataset)
-
-    def _write_sheets(folder: Path, index: pa.Table, rejects: list[Reject]) -> None:
-        contact_sheets.write(folder, index, rejects, dataset=dataset, raw=raw, out=sheets)
-        if finish:
-            finish(folder, index, rejects)
-
-    settings = [each.model_dump_json() for each in (params, *more)] + [json.dumps(metadata, sort_keys=True)]
+    module: ModuleType = plugins.load("stages.datasets", place.dataset)
     job = packing.Job(
-        stage=stage,
-        dataset=dataset,
+        place,
+        stage,
         schema=tables.faces_schema(module.LABELS, columns),
         items="images",
         items_per_unit=params.images_per_unit,
         shard_mb=params.shard_mb,
-        raw=raw,
-        journal=journals.folder(journal, stage, dataset, *settings, manifest_bytes(raw)),
-        out=out,
+        settings=[each.model_dump_json() for each in (params, *more)] + [json.dumps(metadata, sort_keys=True)],
         metadata=metadata or {},
-        finish=_write_sheets,
+        finish=finish,
     )
-    work = partial(cut_face, raw=raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)
-    packing.pack(job, module.read(raw), lambda face: face, work)
+    work = partial(cut_face, raw=place.raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)
+    packing.pack(job, module.read(place.raw), lambda face: face, work)
 
 
 def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Iterator[Picture | Reject]:

@@ -24,7 +24,7 @@ class Found(NamedTuple):
     scores: list[float]  # in the detector's own scale, at least its `min_score`
 
 
-Detector = Callable[[Image, int], Found]  # picture in BGR, number of doublings before the search
+Detector = Callable[[Image, int], Found]  # RGB image, number of doublings before the search
 
 
 def around(left: int, top: int, right: int, bottom: int) -> Box:

@@ -31,7 +31,7 @@ TILE_PX, GAP_PX, MARGIN_PX, LINE_PX, LINES = 120, 12, 16, 14, 3
 HEAD_PX, LINE_CHARACTERS, HEAD_CHARACTERS, HEAD_LINES = 28, 21, 150, 3
 DPI = 100
 PAPER, EMPTY = 255, 236  # grey levels
-MARK = (60, 200, 60)  # BGR, of points and boxes
+MARK = (60, 200, 60)  # RGB, of points and boxes
 INK, SOFT = "#222222", "#666666"
 
 
@@ -156,7 +156,7 @@ def _png(canvas: Image, texts: Sequence[tuple[int, int, str, float, str]]) -> by
     """The canvas with texts on it: left and top in px, the text, its size in px, its colour."""
     height, width = canvas.shape[:2]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    figure.figimage(canvas[..., ::-1])
+    figure.figimage(canvas)
     for x, y, text, size_px, colour in texts:
         figure.text(
             x / width, 1 - y / height, text, va="top", fontsize=size_px * 72 / DPI, color=colour, parse_math=False

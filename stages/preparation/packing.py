@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
@@ -21,7 +21,8 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.releases.readers import Item, Reject, Release
+from stages.preparation import contact_sheets
+from stages.releases.readers import Item, Reject, Release, manifest_bytes
 from stages.runtime import progress, tables, workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import journals, media
@@ -34,20 +35,39 @@ Finish = Callable[[Path, pa.Table, list[Reject]], None]  # folder of the result,
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the release of one data set lies, and where its shards go."""
+
+    dataset: str
+    raw: Path  # what `fetch` brought; its rejects are handed on
+    out: Path
+    sheets: Path  # folder of the contact sheets
+    journal: Path  # folder of the unfinished work of all jobs
+
+
+@dataclass(frozen=True)
 class Job:
     """What is packed, how, and where to."""
 
+    place: Place
     stage: str
-    dataset: str
     schema: pa.Schema  # of the index
     items: str  # what the items are called, in the plural
     items_per_unit: int
     shard_mb: int
-    raw: Path  # what `fetch` brought; its rejects are handed on
-    journal: Path  # folder of this job's unfinished work
-    out: Path
+    settings: Sequence[str] = ()  # everything besides the release that the result depends on
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])  # of the index
-    finish: Finish | None = None  # before the result moves into `out`
+    finish: Finish | None = None  # before the result moves into `place.out`
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage} {self.place.dataset}"
+
+    @property
+    def journal(self) -> Path:
+        """Folder of this job's unfinished work."""
+        ingredients = (*self.settings, manifest_bytes(self.place.raw))
+        return journals.folder(self.place.journal, self.stage, self.place.dataset, *ingredients)
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,7 @@ def picture(row: Mapping[str, Any], image: media.Image, quality: int) -> Picture
 
 
 def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:
-    """Fill `job.out` with shards, `index.parquet` and `rejects.parquet`.
+    """Fill `out` of the job's place with shards, `index.parquet` and `rejects.parquet`, `sheets` with contact sheets.
 
     Args:
         job: see there.
@@ -88,14 +108,14 @@ def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], wor
         work: makes the pictures of one item, in another process.
 
     Raises:
-        UserError: nothing of the release can be used.
+        UserError: the release is incomplete, or nothing of it can be used.
     """
-    shards, units = job.journal / "result", job.journal / "units"
+    journal = job.journal
+    shards, units = journal / "result", journal / "units"
     done, mark = _resume(shards, units)
     if done:
-        log.info("%s %s: going on behind %d finished units", job.stage, job.dataset, done)
-    label = f"{job.stage} {job.dataset}"
-    items = progress.track(_unique(release.items), release.total, label, job.items)
+        log.info("%s: going on behind %d finished units", job.name, done)
+    items = progress.track(_unique(release.items), release.total, job.name, job.items)
     writer = ShardWriter(shards, job.shard_mb * 2**20, mark)
     try:
         ready = _prepared(items, job.items_per_unit, done, prepare)
@@ -107,6 +127,7 @@ def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], wor
         writer.abandon()
         raise
     _finish(job, shards, sorted(units.glob("*.parquet")))
+    journals.forget(journal)
 
 
 def _unique(items: Iterable[Item | Reject]) -> Iterator[Item | Reject]:
@@ -200,27 +221,26 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
     _tell(job, index, rejects)
     if not index.num_rows:
         raise UserError(
-            f"{job.stage} {job.dataset}: nothing in the release can be used, {len(rejects)} rejects"
+            f"{job.name}: nothing in the release can be used, {len(rejects)} rejects"
             + (f", the first is {rejects[0].key!r} ({rejects[0].reason})" if rejects else "")
             + "; put a complete release into its folder"
         )
     index = index.sort_by("sample_id")
     tables.write(shards / "index.parquet", job.schema, index, key=["sample_id"], metadata=job.metadata)
+    place = job.place
     table = tables.Rejects(job.stage)
-    table.include(job.raw / "rejects.parquet")
+    table.include(place.raw / "rejects.parquet")
     for reject in rejects:
-        table.add(job.dataset, reject.key, reject.kind, reject.detail)
+        table.add(place.dataset, reject.key, reject.kind, reject.detail)
     table.write(shards / "rejects.parquet")
+    contact_sheets.write(shards, index, rejects, dataset=place.dataset, raw=place.raw, out=place.sheets)
     if job.finish:
         job.finish(shards, index, rejects)
-    journals.move_into_place(shards, job.out)
-    journals.forget(job.journal)
+    journals.move_into_place(shards, place.out)
 
 
 def _tell(job: Job, index: pa.Table, rejects: list[Reject]) -> None:
     shards = len(set(index["shard"].to_pylist()))
-    log.info(
-        "%s %s: %d pictures in %d shards, %d rejects", job.stage, job.dataset, index.num_rows, shards, len(rejects)
-    )
+    log.info("%s: %d images in %d shards, %d rejects", job.name, index.num_rows, shards, len(rejects))
     for kind, count in sorted(Counter(reject.kind for reject in rejects).items()):
         log.info("  %d x %s", count, kind)

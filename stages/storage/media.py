@@ -1,6 +1,6 @@
 """Pictures and videos to arrays and back, with limits that are checked before anything is decoded.
 
-Arrays are (H, W, 3) uint8 in OpenCV's order blue, green, red. What cannot be used raises `Rejected`; its reason
+Arrays are (H, W, 3) uint8 RGB. What cannot be used raises `Rejected`; its reason
 begins with a kind that many items share, details follow after a colon.
 
 Pictures: 16-bit samples become 8-bit, grey becomes three equal channels, alpha is dropped. An EXIF orientation
@@ -61,7 +61,7 @@ def decode_image(data: bytes) -> Image:
     if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
         raise Rejected("picture is cut short")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         image = None
     if image is None:
@@ -71,7 +71,7 @@ def decode_image(data: bytes) -> Image:
 
 def encode_jpeg(image: Image, quality: int) -> bytes:
     """The picture as baseline JPEG; the same bytes for the same pixels and OpenCV version."""
-    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise RuntimeError(f"OpenCV cannot encode a picture of shape {image.shape}")
     return data.tobytes()
@@ -136,7 +136,7 @@ def _thinned(container: Any, stream: Any, fps: float) -> Iterator[tuple[int, Ima
         if grid_slot(number, fps) > slot:
             _check_size(frame.width, frame.height, MAX_VIDEO_SIDE_PX)
             slot = grid_slot(number, fps)
-            yield number, frame.to_ndarray(format="bgr24")
+            yield number, frame.to_ndarray(format="rgb24")
     if decoded < stream.frames:
         raise Rejected("clip is damaged or cut short", f"{decoded} of {stream.frames} frames")
     if not decoded:

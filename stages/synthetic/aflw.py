@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from fabnet.pose import Pose
 from stages.synthetic.renderer import expression, files, identity, parallel, photo
-from stages.synthetic.renderer.camera import Camera, Pose
+from stages.synthetic.renderer.camera import Camera
 from stages.synthetic.renderer.canvas import Image
 from stages.synthetic.renderer.expression import EMOTIONS
 from stages.synthetic.renderer.identity import Identity

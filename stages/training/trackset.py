@@ -50,10 +50,9 @@ class TrackSet:
             image = media.decode_image(self.shards[dataset].read(shard, offset, size))
         except Rejected as error:
             raise UserError(f"frame {sample_id} in {shard}: {error}; run `dvc repro --force crop`") from None
-        rgb = np.ascontiguousarray(image[..., ::-1])
         with self._lock:
-            self._keep(row, rgb)
-        return rgb
+            self._keep(row, image)
+        return image
 
     def _keep(self, row: int, image: NDArray[np.uint8]) -> None:
         if row not in self._cache:

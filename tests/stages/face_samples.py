@@ -13,7 +13,7 @@ COUNT = 7
 
 
 def picture(number: int) -> np.ndarray:
-    """(256, 256, 3) BGR, smooth, so that JPEG changes little; red differs from blue."""
+    """(256, 256, 3) RGB, smooth, so that JPEG changes little; red differs from blue."""
     coarse = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
     return cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC)
 

@@ -1,4 +1,4 @@
-"""Pictures and clips made on the spot, for tests of everything that reads media."""
+"""RGB images and clips made on the spot, for tests of everything that reads media."""
 
 from pathlib import Path
 
@@ -16,7 +16,8 @@ def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
 
 
 def encoded(image: np.ndarray, extension: str = ".jpg") -> bytes:
-    ok, data = cv2.imencode(extension, image)
+    """A file of a grey, an RGB or an RGBA image."""
+    ok, data = cv2.imencode(extension, image if image.ndim == 2 else image[..., [2, 1, 0, 3][: image.shape[2]]])
     assert ok
     return data.tobytes()
 
@@ -31,7 +32,7 @@ def mp4(folder: Path, frames: int, *, fps: int = 25, side: int = 224, seed: int 
         for k in range(frames):
             image = noise(side, side, seed)
             image[:, side // 2 :] = 8 * k % 256
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     data = path.read_bytes()
     path.unlink()
@@ -54,21 +55,21 @@ def drawn_faces(width: int, height: int, *faces: tuple[int, int, int]) -> np.nda
 def _draw_face(image: np.ndarray, centre_x: int, centre_y: int, side: int) -> None:
     scale = side / 200
 
-    def ellipse(x: float, y: float, half_width: float, half_height: float, bgr: tuple[int, int, int]) -> None:
+    def ellipse(x: float, y: float, half_width: float, half_height: float, rgb: tuple[int, int, int]) -> None:
         centre = (int(centre_x + x * scale), int(centre_y + y * scale))
         axes = (max(1, int(half_width * scale)), max(1, int(half_height * scale)))
-        cv2.ellipse(image, centre, axes, 0, 0, 360, bgr, -1, cv2.LINE_AA)
+        cv2.ellipse(image, centre, axes, 0, 0, 360, rgb, -1, cv2.LINE_AA)
 
-    ellipse(0, -20, 88, 112, (30, 35, 45))  # hair
-    ellipse(0, 5, 76, 100, (150, 175, 215))  # skin
+    ellipse(0, -20, 88, 112, (45, 35, 30))  # hair
+    ellipse(0, 5, 76, 100, (215, 175, 150))  # skin
     for mirror in (-1, 1):
-        ellipse(mirror * 32, -22, 20, 11, (95, 115, 150))  # eye socket, white, iris, brow, nostril
+        ellipse(mirror * 32, -22, 20, 11, (150, 115, 95))  # eye socket, white, iris, brow, nostril
         ellipse(mirror * 32, -20, 14, 7, (235, 235, 235))
         ellipse(mirror * 32, -20, 7, 7, (30, 30, 30))
-        ellipse(mirror * 32, -38, 20, 5, (40, 45, 60))
-        ellipse(mirror * 10, 32, 5, 4, (70, 85, 120))
-    ellipse(0, 10, 9, 26, (165, 190, 228))  # nose
-    ellipse(0, 34, 16, 6, (105, 125, 165))
-    ellipse(0, 60, 28, 9, (80, 80, 160))  # mouth, chin
-    ellipse(0, 60, 28, 2, (40, 40, 90))
-    ellipse(0, 82, 24, 6, (125, 148, 188))
+        ellipse(mirror * 32, -38, 20, 5, (60, 45, 40))
+        ellipse(mirror * 10, 32, 5, 4, (120, 85, 70))
+    ellipse(0, 10, 9, 26, (228, 190, 165))  # nose
+    ellipse(0, 34, 16, 6, (165, 125, 105))
+    ellipse(0, 60, 28, 9, (160, 80, 80))  # mouth, chin
+    ellipse(0, 60, 28, 2, (90, 40, 40))
+    ellipse(0, 82, 24, 6, (188, 148, 125))

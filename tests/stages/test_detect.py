@@ -70,7 +70,9 @@ def raw(tmp_path):
 
 def test_faces_are_stored_with_their_label_and_the_rest_is_rejected_with_a_reason(tmp_path, raw):
     rows = run(raw, tmp_path / "out")
-    found = {row["sample_id"]: (row["split"], row["expression"], row["width_px"], row["height_px"]) for row in rows}
+    found = {
+        row["sample_id"]: (row["owner_split"], row["expression"], row["width_px"], row["height_px"]) for row in rows
+    }
     assert found["1/good.jpg"] == ("train", 3, 256, 256)
     assert found["6/test.jpg"] == ("test", 7, 256, 256)
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()

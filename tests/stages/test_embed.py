@@ -6,6 +6,7 @@ import pytest
 import torch
 import track_samples
 from face_samples import COUNT, picture, write_faces
+from model_samples import described
 from PIL import Image
 from torch import nn
 
@@ -26,7 +27,7 @@ def write_model(folder: Path, *, spoil: bool = False) -> nn.Module:
     net = models.build(random, random.Params(**settings), seed=3, size_px=SIZE_PX)
     if spoil:
         nn.init.constant_(net.encoder[-1].bias, float("nan"))
-    models.save(folder, models.ModelCard("random", 3, SIZE_PX, settings, ["voxceleb1"], 10), net)
+    models.save(folder, described("random", settings), net)
     return net.encoder.eval()
 
 
@@ -59,11 +60,11 @@ def embeddings(path: Path) -> dict[str, np.ndarray]:
     return {row["sample_id"]: np.array(row["embedding"], np.float32) for row in rows}
 
 
-def embedded(encoder: nn.Module, bgr: np.ndarray) -> np.ndarray:
+def embedded(encoder: nn.Module, rgb: np.ndarray) -> np.ndarray:
     """What the encoder makes of a picture that was stored as JPEG."""
-    stored = media.decode_image(media.encode_jpeg(bgr, 95))
+    stored = media.decode_image(media.encode_jpeg(rgb, 95))
     with torch.no_grad():
-        return encoder(crops.resize(torch.from_numpy(stored[..., ::-1].copy())[None], SIZE_PX)).flatten().numpy()
+        return encoder(crops.resize(torch.from_numpy(stored)[None], SIZE_PX)).flatten().numpy()
 
 
 def reasons(out: Path) -> dict[str, str]:
@@ -174,7 +175,7 @@ def test_a_track_data_set_without_a_test_split_gives_an_empty_table(tmp_path: Pa
 
 def test_a_missing_model_is_told_in_one_sentence(tmp_path: Path):
     write_faces(tmp_path / "faces" / "affectnet")
-    with pytest.raises(UserError, match=r"model.json is missing"):
+    with pytest.raises(UserError, match=r"model\.safetensors is missing"):
         run(tmp_path)
 
 

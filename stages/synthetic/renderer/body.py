@@ -5,7 +5,8 @@ import math
 import cv2
 import numpy as np
 
-from stages.synthetic.renderer.camera import Camera, Pose
+from fabnet.pose import Pose
+from stages.synthetic.renderer.camera import Camera
 from stages.synthetic.renderer.canvas import FRACTION_BITS, Image, colour, fixed
 from stages.synthetic.renderer.identity import Identity
 from stages.synthetic.renderer.layout import Array

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fabnet.pose import Pose
 from stages.synthetic.renderer import expression, render
 from stages.synthetic.renderer.background import draw_background
-from stages.synthetic.renderer.camera import Camera, Pose
+from stages.synthetic.renderer.camera import Camera
 from stages.synthetic.renderer.canvas import Image
 from stages.synthetic.renderer.expression import ActionUnits
 from stages.synthetic.renderer.identity import Identity

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fabnet.pose import Pose
 from stages.synthetic.renderer import expression, head, mesh, texture
 from stages.synthetic.renderer.body import Body
-from stages.synthetic.renderer.camera import Camera, Pose
+from stages.synthetic.renderer.camera import Camera
 from stages.synthetic.renderer.canvas import ORIGIN, PX_PER_UNIT, Image
 from stages.synthetic.renderer.expression import ActionUnits
 from stages.synthetic.renderer.identity import Identity

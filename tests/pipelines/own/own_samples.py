@@ -32,7 +32,7 @@ def video(
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuv420p" if codec == "libx264" else "bgr0"
         for number, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts = round(1000 * (number / 25 if times_s is None else times_s[number]))
             frame.time_base = Fraction(1, 1000)
             container.mux(stream.encode(frame))
@@ -73,7 +73,7 @@ def talking(path: Path, count: int, first_s: float = 0.0, codec: str = "aac") ->
             container.mux(track.encode(piece))
         container.mux(track.encode())
         for number, image in enumerate(moving(count)):
-            shown = av.VideoFrame.from_ndarray(image, format="bgr24")
+            shown = av.VideoFrame.from_ndarray(image, format="rgb24")
             shown.pts, shown.time_base = number + round(25 * first_s), Fraction(1, 25)
             container.mux(pictures.encode(shown))
         container.mux(pictures.encode())
@@ -82,7 +82,7 @@ def talking(path: Path, count: int, first_s: float = 0.0, codec: str = "aac") ->
 
 def picture(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image)
+    assert cv2.imwrite(str(path), image[..., ::-1])
     return path
 
 

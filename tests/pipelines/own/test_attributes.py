@@ -28,6 +28,6 @@ def test_every_attribute_has_named_columns(row, model):
 def test_landmarks_are_pixels_of_the_frame(row, model):
     search = looking.Search("dlib_hog", "", 0.0, (0, 1), 0.0, 256)
     (face,) = looking.look(looking.Shot(0, "face.png", 0), search).faces
-    points = library.load(model, "cpu").attributes([np.ascontiguousarray(face.crop[..., ::-1])])["w300_landmarks"][0]
+    points = library.load(model, "cpu").attributes([face.crop])["w300_landmarks"][0]
     there = np.array(row["w300_landmarks"]).reshape(-1, 2)
     assert boxes.follow(there, face.square, 256) == pytest.approx(points, abs=1e-2)

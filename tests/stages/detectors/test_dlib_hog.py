@@ -3,11 +3,12 @@
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.detectors import dlib_hog
+from stages.storage.media import Image
 from stages.synthetic.renderer import identity, photo
-from stages.synthetic.renderer.render import Image
 from stages.synthetic.renderer.seeds import generator
 
 SEED = "one detector, two builds"
@@ -32,7 +33,8 @@ RECORDED = {
 @cache
 def synthetic_face(person: int, emotion: str) -> Image:
     rng = generator(SEED, person)
-    return photo.of_emotion(identity.draw(rng), rng, emotion=emotion, poses=photo.PoseRange()).image
+    bgr = photo.of_emotion(identity.draw(rng), rng, emotion=emotion, poses=photo.PoseRange()).image
+    return np.ascontiguousarray(bgr[..., ::-1])
 
 
 @pytest.mark.parametrize(("person", "emotion", "doublings"), RECORDED)
@@ -45,4 +47,6 @@ def test_boxes_and_scores_are_those_of_a_build_from_source(person, emotion, doub
 
 @pytest.mark.parametrize("doublings", [0, 1])
 def test_no_face_is_found_in_an_empty_room(doublings):
-    assert dlib_hog.load(Path(), 0.0)(photo.without_face(generator(SEED, "room")), doublings) == ([], [])
+    assert dlib_hog.load(Path(), 0.0)(
+        np.ascontiguousarray(photo.without_face(generator(SEED, "room"))[..., ::-1]), doublings
+    ) == ([], [])

@@ -93,8 +93,8 @@ def test_opencv_runs_a_network_of_yunet_s_form_and_gives_edges_in_the_picture(tm
     assert (provenance["detector"], provenance["weights_sha256"]) == ("yunet", params.weights_sha256)
     search = detection.detector(params.detector, params.weights, params.min_score)
     image = np.zeros((100, 150, 3), np.uint8)
-    image[:, :30, 2] = 255  # red is no face: channels keep their order
-    image[40:48, 80:88, 0] = 255  # one cell of 8 px in the unpadded picture
+    image[:, :30, 0] = 255  # red is not a face: channels keep their order
+    image[40:48, 80:88, 2] = 255  # one cell of 8 px in the unpadded picture
     assert search(image, 0) == ([(76, 36, 92, 52)], [1.0])
     doubled = search(image, 1).boxes  # four cells of 8 px in the doubled picture, half as large in this one
     assert {x1 - x0 for x0, _, x1, _ in doubled} == {8.0}
@@ -104,5 +104,5 @@ def test_opencv_runs_a_network_of_yunet_s_form_and_gives_edges_in_the_picture(tm
 def test_yunet_shrinks_a_picture_that_is_too_large_and_gives_boxes_of_the_original(tmp_path):
     search = yunet.load(Path(toy(tmp_path).weights), 0.5)
     image = np.zeros((64, 4 * yunet.MAX_SIDE_PX, 3), np.uint8)
-    image[32:64, 320:352, 0] = 255
+    image[32:64, 320:352, 2] = 255
     assert search(image, 1).boxes == [(304, 16, 368, 80)]

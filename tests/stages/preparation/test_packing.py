@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stages.preparation import packing
-from stages.releases.readers import Face, Reject, Release
+from stages.releases.readers import MANIFEST, Face, Reject, Release
 from stages.runtime import tables
 from stages.runtime.errors import Rejected
 from stages.storage import journals
@@ -18,8 +18,9 @@ def job(tmp_path) -> packing.Job:
     from_fetch = tables.Rejects("fetch")
     from_fetch.add("made", "gone", "unreadable file")
     from_fetch.write(raw / "rejects.parquet")
-    journal = tmp_path / "journal" / "index" / "made" / "1"
-    return packing.Job("index", "made", SCHEMA, "images", 2, 1, raw, journal, tmp_path / "out")
+    (raw / MANIFEST).touch()
+    place = packing.Place("made", raw, tmp_path / "out", tmp_path / "sheets", tmp_path / "journal")
+    return packing.Job(place, "index", SCHEMA, "images", items_per_unit=2, shard_mb=1)
 
 
 def release(count: int) -> Release[Face]:

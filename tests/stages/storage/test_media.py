@@ -1,6 +1,7 @@
 import struct
 import zlib
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -25,9 +26,23 @@ def test_lossless_pictures_come_back_exactly(extension):
     assert np.array_equal(media.decode_image(encoded(image, extension)), image)
 
 
+def test_channels_are_red_green_blue_in_files_and_arrays(tmp_path):
+    red = np.full((16, 16, 3), (220, 40, 10), np.uint8)
+    stored = cv2.imdecode(np.frombuffer(media.encode_jpeg(red, 95), np.uint8), cv2.IMREAD_COLOR)  # blue, green, red
+    assert stored[8, 8].tolist() == pytest.approx([10, 40, 220], abs=4)
+    assert media.decode_image(media.encode_jpeg(red, 95))[8, 8].tolist() == pytest.approx([220, 40, 10], abs=4)
+    with av.open(str(tmp_path / "red.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(red, format="rgb24")))
+        container.mux(stream.encode())
+    ((_, frame),) = frames_of((tmp_path / "red.mp4").read_bytes(), 25.0)
+    assert frame[8, 8].tolist() == pytest.approx([220, 40, 10], abs=8)
+
+
 def test_a_progressive_jpeg_is_read():
     image = noise(160, 120)
-    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 95])
+    ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 95])
     assert ok
     assert np.abs(media.decode_image(data.tobytes()).astype(int) - image).mean() < 3
 

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from fabnet.boxes import Box
+from fabnet.pose import Pose
 from stages.synthetic.renderer import expression, identity, photo, render
 from stages.synthetic.renderer.background import draw_background
-from stages.synthetic.renderer.camera import Camera, Pose
+from stages.synthetic.renderer.camera import Camera
 from stages.synthetic.renderer.expression import EMOTIONS
 from stages.synthetic.renderer.render import Frame
 from stages.synthetic.renderer.seeds import generator

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from fabnet.pose import Pose
 from stages.synthetic.renderer import curves, expression, head, identity, photo, render
 from stages.synthetic.renderer.background import draw_background
-from stages.synthetic.renderer.camera import Camera, Pose
+from stages.synthetic.renderer.camera import Camera
 from stages.synthetic.renderer.canvas import ONE_PX, Canvas, Image, point
 from stages.synthetic.renderer.expression import EMOTIONS
 from stages.synthetic.renderer.identity import Identity
