@@ -171,7 +171,7 @@ def test_help_teaches_targets_and_parallel(capsys):
 def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny, signum, status):
     (tiny / "switch").write_text("sleep")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    env = {**inherited, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tiny / ".prefect")}
+    env = {**inherited, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipelines.reproduce", "fragile"]
     with (tiny / "output").open("w") as output:
         flow = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output)
