@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from stages.acquisition import digests, links, online, rendered
-from stages.acquisition.digests import Memory
+from stages.acquisition.digests import DigestCache
 from stages.acquisition.registry import Entry
 from stages.runtime import command, plugins
 from stages.runtime.params import Params
@@ -61,9 +61,9 @@ def run(*, journal: Path = Path(".journal"), params: Params) -> None:
 def items_of(dataset: str, release: Path, memory: Path) -> dict[str, Item]:
     """Every file of a release and its registry, by path below the server's root."""
     files = links.files(release, [], f"the synthetic release of {dataset} is empty")
-    hashes = digests.sha256_of_all(files, Memory(memory), f"serve {dataset}")
+    hashes = digests.sha256_of_all(files, DigestCache(memory), f"serve {dataset}")
     module = plugins.load("stages.datasets", dataset)
-    by_url = {name for name, _ in module.addresses(files)} if hasattr(module, "addresses") else set[str]()
+    by_url = {name for name, _ in module.image_urls(files)} if hasattr(module, "image_urls") else set[str]()
     entries = [
         Entry(name, path.stat().st_size, f"sha256:{hashes[name]}", HOST)
         for name, path in files.items()

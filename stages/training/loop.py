@@ -18,7 +18,7 @@ from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
 from fabnet.training import pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
-from stages.runtime import plugins, progress, tables
+from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
@@ -108,8 +108,8 @@ def train(
     net = models.build(module, checked, seed=seed, size_px=params.size_px)
     before = _start(module, net, start) if start is not None else 0
     label = f"{method}-{seed}"
-    started_from = [(start / model_file.NAME).read_bytes()] if start else []
-    ingredients = [*source.track_sets, *source.table_bytes(), *started_from]
+    start_bytes = [(start / model_file.NAME).read_bytes()] if start is not None else []
+    ingredients = [*source.track_sets, *source.table_bytes(), *start_bytes]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
     history: list[dict[str, Any]] = []
     rejects = tables.Rejects(stage)
@@ -134,11 +134,10 @@ def train(
         steps=before + max((row["step"] for row in history), default=0),
         trained_on=tuple(source.track_sets) if net.frames > 0 else (),
     )
-    models.save(work / "whole", description, net)
-    tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
-    rejects.write(work / "whole" / "rejects.parquet")
-    journals.move_into_place(work / "whole", out)
-    journals.forget(work)
+    with journals.unfinished(work, out) as whole:
+        models.save(whole, description, net)
+        tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
+        rejects.write(whole / "rejects.parquet")
     log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
 
 
@@ -176,7 +175,7 @@ def fit(
         ):
             history += rows(epoch)
             if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
-                models.save_checkpoint(journal / "whole", net, before + epoch.steps)
+                models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
             record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
     except DivergedError as error:
@@ -197,9 +196,8 @@ def rows(epoch: Epoch) -> list[dict[str, Any]]:
 
 def record(trainer: Trainer, history: list[dict[str, Any]], journal: Path) -> None:
     """Save the state of training in one step."""
-    journal.mkdir(parents=True, exist_ok=True)
-    torch.save({"trainer": trainer.state(), "history": history}, journal / ".state.partial")
-    (journal / ".state.partial").replace(journal / "state.pt")
+    with files.whole(journal / "state.pt") as path:
+        torch.save({"trainer": trainer.state(), "history": history}, path)
 
 
 def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
