@@ -1,4 +1,4 @@
-"""The whole graph on a tiny sample release, in a repository of its own: real DVC, real files, every stage."""
+"""The whole graph on tiny synthetic releases, in a repository of its own: real DVC, real files, every stage."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ TASKS = {
 
 
 def project(folder: Path) -> Path:
-    """A repository with the project's own code and graph, and a tiny sample."""
+    """A repository with the project's own code and graph, and tiny synthetic releases."""
     return copied_project.copy(folder, copied_project.merged(copied_project.parameters("study"), TINY))
 
 
@@ -93,7 +93,7 @@ def test_a_second_run_finds_nothing_to_do(first: Path):
 
 
 @pytest.mark.slow
-def test_what_the_sample_breaks_on_purpose_is_rejected_with_a_reason(first: Path):
+def test_what_the_synthetic_release_breaks_on_purpose_is_rejected_with_a_reason(first: Path):
     rejects = tables.read(first / "data" / "faces" / "affectnet" / "rejects.parquet", tables.REJECTS)
     kinds = set(rejects["kind"].to_pylist())
     assert {"labelled none", "labelled non-face", "labelled uncertain", "picture is cut short"} <= kinds

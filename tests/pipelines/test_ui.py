@@ -1,4 +1,4 @@
-"""What can be started from Prefect's UI, and what becomes of a run that is cancelled or killed: on a real server."""
+"""Runs started from Prefect's UI on a real server, also cancelled and killed ones."""
 
 import socket
 import subprocess

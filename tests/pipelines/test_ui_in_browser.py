@@ -1,4 +1,4 @@
-"""What a person does in Prefect's UI, in a real browser: fill in the form, watch the run, open what it shows."""
+"""Prefect's UI in a real browser: fill in the form, watch the run, open its artifacts."""
 
 from urllib.parse import urlsplit
 

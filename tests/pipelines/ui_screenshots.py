@@ -13,12 +13,12 @@ from PIL import Image
 from playwright.sync_api import Page
 
 DOCS = Path(__file__).parents[2] / "docs"
-COLOURS = 128  # of the picture: enough for a page, a third of the bytes
+COLOURS = 128  # enough for a page, a third of the bytes
 
 
 def save(page: Page, name: str) -> None:
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(COLOURS)
-    picture.save(DOCS / name, optimize=True)
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(COLOURS)
+    image.save(DOCS / name, optimize=True)
 
 
 def main(url: str) -> None:
