@@ -144,7 +144,7 @@ def test_a_damaged_picture_is_told_in_one_sentence(tmp_path: Path):
     root = write_inputs(tmp_path)
     path = root / "faces" / "affectnet" / "00000.tar"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(UserError, match=r"face \d in 00000\.tar: not a picture"):
+    with pytest.raises(UserError, match=r"face \d in 00000\.tar: not an image"):
         run(root)
 
 

@@ -152,7 +152,7 @@ def test_what_cannot_be_used_is_a_reject_with_a_reason_and_the_rest_stays(embed,
     reasons = {
         "all/cut.mp4": "video is cut short: ",
         "all/dot.png": "picture too small: 1x1 px",
-        "all/half.jpg": "picture is cut short",
+        "all/half.jpg": "image is cut short",
         "all/junk.mp4": "unreadable video: ",
         "all/song.mp4": "no video stream",
         "gone.mp4": "unreadable video: No such file",

@@ -51,7 +51,7 @@ def test_a_later_run_asks_only_for_what_could_come_back(site, tmp_path):
         "0.jpg": "address is dead: no such file on the server (HTTP 404)",
         "1.jpg": "address is dead: no such file on the server (HTTP 410)",
         "2.jpg": "address does not answer: the server is busy or broken (HTTP 503)",
-        "page.jpg": "address is dead: not a picture: neither JPEG, PNG, BMP nor TIFF",
+        "page.jpg": "address is dead: not an image: neither JPEG, PNG, BMP nor TIFF",
     }
     answers.clear()
     site.requests.clear()
@@ -75,10 +75,10 @@ def test_half_a_line_of_a_killed_run_does_no_harm(site, tmp_path):
 
 
 CONTENT = {
-    "empty": (b"", "not a picture"),
-    "a gif": (b"GIF89a" + bytes(20), "not a picture"),
+    "empty": (b"", "not an image"),
+    "a gif": (b"GIF89a" + bytes(20), "not an image"),
     "a login page": (b"<!doctype html><title>login</title>", "an HTML page came"),
-    "half a header": (JPEG[:20], "picture is cut short"),
+    "half a header": (JPEG[:20], "image is cut short"),
     "too large": (JPEG + bytes(100_000), "too large"),
 }
 

@@ -1,7 +1,7 @@
 from stages.storage import journals
 
 
-def test_the_fingerprint_follows_every_ingredient(tmp_path):
+def test_the_fingerprint_depends_on_every_ingredient(tmp_path):
     base = journals.folder(tmp_path, "crop", "voxceleb1", "a", b"b")
     assert base == journals.folder(tmp_path, "crop", "voxceleb1", "a", "b")
     assert base.parent == tmp_path / "crop" / "voxceleb1"
@@ -9,7 +9,7 @@ def test_the_fingerprint_follows_every_ingredient(tmp_path):
     assert len({base, *(journals.folder(tmp_path, "crop", "voxceleb1", *some) for some in others)}) == 4
 
 
-def test_the_result_replaces_what_was_there(tmp_path):
+def test_the_result_replaces_an_older_one(tmp_path):
     (tmp_path / "result").mkdir()
     (tmp_path / "result" / "new").touch()
     (tmp_path / "data" / "out").mkdir(parents=True)
