@@ -1,6 +1,6 @@
-"""FAb-Net and its relatives in plain PyTorch: frames in, embeddings out.
+"""FAb-Net and related methods in plain PyTorch: frames in, embeddings out.
 
-`load` brings a trained network into use. Nothing but `fabnet.inference.model_file` opens a file.
+`load` opens a trained network. Nothing but `fabnet.modules.model_file` opens a file.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -15,13 +15,14 @@ def load(path: "str | Path", device: Literal["auto", "cpu", "cuda"] = "auto") ->
     """A trained network, ready to use: `embed`, `attributes`, `warp`, see `fabnet.inference.network`.
 
     Args:
-        path: a model file that the stage `package` wrote, or its folder.
+        path: a model file or its folder. A file of the stage `package` has attribute heads and the crop; one that
+            training wrote (`data/models`) has neither: `attributes` is empty and `crop` is None.
         device: `auto` takes the accelerator if there is one.
 
     Raises:
-        ValueError: one sentence: no such file, damaged, of another version, with pickled code, or no such device.
+        ValueError: one sentence: no such file, damaged, of another version, not safetensors, or no such device.
     """
-    from pathlib import Path  # noqa: PLC0415  whoever imports one module of fabnet does not pay for this one
+    from pathlib import Path  # noqa: PLC0415  importing a single module of fabnet should stay cheap
 
     from fabnet.inference import loading  # noqa: PLC0415
 

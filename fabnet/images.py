@@ -33,7 +33,7 @@ def resize(image: Image, width: int, height: int) -> Image:
 def face_crop(image: Image, box: PixelBox, crop_px: int) -> Image:
     """The crop of a face in a still image, (crop_px, crop_px, 3): the pixels in the box, scaled to a square.
 
-    `fabnet.inference.crop.Crop` describes this function and `fabnet.boxes.crop_box` in words.
+    `fabnet.modules.face_crop.Crop` describes this function and `fabnet.boxes.crop_box` in words.
     """
     return resize(cut(image, box), crop_px, crop_px)
 

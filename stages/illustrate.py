@@ -96,18 +96,17 @@ def _rebuild(
     model: Path, source: TrackSource, params: IllustrateParams, rejects: tables.Rejects, figure: str
 ) -> tuple[Tensor, Mix] | None:
     """Frames (R, F, 3, S, S) of test tracks, target first, and what the network makes of them; None without tracks."""
-    method, card = models.load_method(model)
+    method, description = models.load(model)
     network = cast(FAbNet, method.get_submodule("net"))
     frames = source.load(method.frames, "illustrate", needed=())
     test = frames.tracks.get("test", {})
-    there = {name.split("/")[0] for videos in test.values() for found in videos.values() for name in found}
     for dataset in source.track_sets:
-        if dataset not in there:
+        if dataset not in frames.datasets("test"):
             detail = f"the test split has none of {method.frames} frames or more"
             rejects.add(dataset, figure, "too few tracks", detail)
     if not test:
         return None
-    samples = _samples(frames, test, method.frames, card.size_px, params)
+    samples = _samples(frames, test, method.frames, description.size_px, params)
     with torch.inference_mode():
         return samples, network.mix(samples[:, 1:], samples[:, 0])
 

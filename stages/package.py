@@ -1,28 +1,27 @@
-"""Pack every trained method with its fitted probes into one file, and write its model card beside it.
+"""Add the fitted probe heads and the face crop to the model file of every method, and write its model card.
 
-Reads: models, what the probes wrote, splits.
-Writes: <method>-<seed>/model.safetensors (see `fabnet.inference.model_file`), <method>-<seed>/README.md, rejects.
+Reads: models, metrics and probe heads, splits.
+Writes: <method>-<seed>/model.safetensors (see `fabnet.modules.model_file`), <method>-<seed>/README.md, rejects.
 
-Probes without a head, which ask neighbours in the training split, stay behind. An encoder of the user's own (`own`) is
-a reject: it may be a program, which nobody should get by loading a model file.
+Retrieval probes have no head and are left out. An encoder of the user's own (`own`) is a reject: it may contain
+executable code, which a model file must not bring along.
 """
 
 import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from fabnet.inference import model_file
-from fabnet.inference.crop import Crop
-from fabnet.inference.loading import BROUGHT
-from fabnet.inference.model_file import Description, Head
-from fabnet.modules.method import Method
+from fabnet.inference.loading import EXECUTABLE
+from fabnet.modules import model_file
+from fabnet.modules.face_crop import Crop
+from fabnet.modules.model_file import Description, HeadDescription
 from stages.reporting import model_card, results
 from stages.runtime import command, config, tables
 from stages.runtime.errors import UserError
@@ -39,54 +38,38 @@ def run(
     """Write one folder for every method and seed.
 
     Raises:
-        UserError: what is there is not what the parameters ask for, or cannot be read.
+        UserError: models or metrics do not match the parameters, or cannot be read.
     """
     results.check(metrics, params)
-    work = journals.folder(journal, "package", out.name) / "whole"
+    work = journals.folder(journal, "package", out.name)
     shutil.rmtree(work, ignore_errors=True)
     rejects = tables.Rejects("package")
-    for each in results.expected_runs(params):
-        if each.method == BROUGHT:
-            rejects.add("", each.folder, "an encoder of your own may be a program", "it is used from its own file")
-            continue
-        description = _pack(models / each.folder, metrics / each.folder, work / each.folder, params)
-        card = model_card.render(description, params, splits=splits, metrics=metrics / each.folder)
-        (work / each.folder / "README.md").write_text(card, encoding="utf-8")
-    rejects.write(work / "rejects.parquet")
-    journals.move_into_place(work, out)
-    journals.forget(work.parent)
-    log.info("package: %d models, %d rejects", len(results.expected_runs(params)) - len(rejects), len(rejects))
+    runs = results.expected_runs(params)
+    with journals.unfinished(work, out) as whole:
+        for run in runs:
+            if run.method == EXECUTABLE:
+                detail = "it is used from its own file"
+                rejects.add("", run.folder, "an encoder of your own may contain executable code", detail)
+                continue
+            description = _pack(models / run.folder, metrics / run.folder, whole / run.folder, params)
+            card = model_card.render(description, params, splits=splits, metrics=metrics / run.folder)
+            (whole / run.folder / "README.md").write_text(card, encoding="utf-8")
+        rejects.write(whole / "rejects.parquet")
+    log.info("package: %d models, %d rejects", len(runs) - len(rejects), len(rejects))
 
 
 def _pack(model: Path, metrics: Path, out: Path, params: Params) -> Description:
-    """Write the model file of one run; returns what it says."""
-    method, card = models.load_method(model)
-    found = dict(_heads(metrics, params))
-    description = Description(
-        method=card.method,
-        settings=card.settings,
-        size_px=card.size_px,
-        dims=_dims(method, card.size_px),
-        seed=card.seed,
-        steps=card.steps,
-        trained_on=tuple(card.trained_on),
-        crop=_crop(params.detect),
-        heads=tuple(found),
-        config_hash=config.digest(params),
-    )
-    states = {head.name: state for head, state in found.items()}
+    """Write the model file of one run with its heads; returns the description in it."""
+    method, description = models.load(model)
+    heads = dict(_heads(metrics, params))
+    packed = replace(description, crop=_crop(params.detect), heads=tuple(heads), config_hash=config.digest(params))
     out.mkdir(parents=True)
-    save_file(model_file.tensors(method, states), out / model_file.NAME, description.metadata())
-    return description
-
-
-def _dims(method: Method, size_px: int) -> int:
-    with torch.inference_mode():
-        return method.encoder(torch.zeros(1, 3, size_px, size_px)).flatten(1).shape[1]
+    model_file.write(out / model_file.NAME, packed, method, {head.name: state for head, state in heads.items()})
+    return packed
 
 
 def _crop(params: DetectParams) -> Crop:
-    """The cut of stages/detect.py, which needs no annotated box."""
+    """The crop of stages/detect.py, which needs no annotated box."""
     return Crop(
         detector=params.detector,
         weights_sha256=params.weights_sha256,
@@ -97,22 +80,22 @@ def _crop(params: DetectParams) -> Crop:
     )
 
 
-def _heads(metrics: Path, params: Params) -> Iterator[tuple[Head, dict[str, Tensor]]]:
-    """Every fitted probe of one run with its weights, named so that no two have the same name."""
-    strengths = _strengths(metrics)
+def _heads(metrics: Path, params: Params) -> Iterator[tuple[HeadDescription, dict[str, Tensor]]]:
+    """Every fitted probe head of one run with its weights, under names that are unique."""
+    l2 = _chosen_l2(metrics)
     tasks = [(dataset, task) for dataset in params.face_sets for task in sorted(params.dataset[dataset].tasks)]
-    tasks = [task for task in tasks if task in strengths]
+    tasks = [task for task in tasks if task in l2]
     count = Counter(task for _, task in tasks)
     for dataset, task in tasks:
         settings = params.dataset[dataset].tasks[task]
         state = _state(metrics / "heads" / f"{dataset}.{task}.safetensors")
         columns = tuple(settings.classes) or _coordinates(len(state["1.weight"]))
         name = task if count[task] == 1 else f"{dataset}_{task}"
-        yield Head(name, dataset, task, settings.probe, columns, strengths[dataset, task]), state
+        yield HeadDescription(name, dataset, task, settings.probe, columns, l2[dataset, task]), state
 
 
-def _strengths(metrics: Path) -> dict[tuple[str, str], float]:
-    """The strength of L2 that was chosen for each task whose probe was fitted."""
+def _chosen_l2(metrics: Path) -> dict[tuple[str, str], float]:
+    """The chosen L2 weight of each task (data set, task) whose probe was fitted."""
     rows = tables.read(metrics / "sweeps.parquet", tables.SWEEPS).to_pylist()
     return {(row["dataset"], row["task"]): row["l2"] for row in rows if row["is_chosen"]}
 
@@ -121,7 +104,7 @@ def _state(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is no readable probe ({error}): run `dvc repro --force probe`") from None
+        raise UserError(f"{path} is not a readable probe head ({error}): run `dvc repro --force probe`") from None
 
 
 def _coordinates(count: int) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Train one pretext method on the face tracks.
 
 Reads: shards and TRACK_FRAMES tables of every track data set, their SPLITS tables.
-Writes: model.json, encoder.safetensors, method.safetensors, checkpoints, a HISTORY table and a rejects table.
+Writes: a model file, checkpoints of the encoder, a HISTORY table and a rejects table.
 
 After every epoch the whole state goes to a journal, so a run that was stopped goes on and ends with the same
 weights as one that was not: bit for bit on a CPU, up to the order in which a GPU adds up gradients elsewhere.

@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from fabnet.inference.loading import BROUGHT
+from fabnet.inference.loading import EXECUTABLE
 from stages.runtime import command, config, plugins
 
 ROOT = Path(__file__).parents[1]
@@ -224,5 +224,5 @@ def test_no_stage_loads_a_network_by_the_front_door():
 def test_a_declared_model_is_that_of_a_method_and_lies_where_it_is_packed():
     models = {name for name, artifact in DVC_YAML["artifacts"].items() if artifact["type"] == "model"}
     assert models
-    assert models <= set(plugins.names("fabnet.pretext")) - {BROUGHT}
+    assert models <= set(plugins.names("fabnet.pretext")) - {EXECUTABLE}
     assert all(DVC_YAML["artifacts"][name]["path"] == f"data/packages/{name}-${{seeds[0]}}" for name in models)

@@ -1,10 +1,10 @@
-"""A trained network that is ready to use: pictures of faces in, embeddings, attributes and warped frames out.
+"""A trained network that is ready to use: face crops in, embeddings, attributes and warped images out.
 
-Pictures are face crops, cut as `Network.crop` says, in any of the forms of `fabnet.inference.batches`.
+Images are face crops, cut as `Network.crop` says, in any of the forms of `fabnet.inference.batches`.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -12,110 +12,111 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabnet.inference import batches
-from fabnet.inference.batches import Pictures
-from fabnet.inference.crop import Crop
-from fabnet.inference.model_file import Description, Head
+from fabnet.inference.batches import Images
+from fabnet.modules.face_crop import Crop
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet
+from fabnet.modules.model_file import Description, HeadDescription
 from fabnet.probe_head import Crops, FittedHead
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Reader:
-    """What tells one attribute from embeddings."""
+class AttributeHead:
+    """A fitted probe head: embeddings -> one attribute."""
 
-    head: Head
-    probe: FittedHead
-    module: Any  # of fabnet/probes
+    description: HeadDescription
+    fitted: FittedHead
+    probe: ModuleType  # of fabnet/probes
 
     def __call__(self, x: Tensor, crops: Crops) -> Floats:
-        """Embeddings (N, D) float64 of pictures that are `crops` -> (N, K), or points (N, P, 2)."""
-        found = self.module.decode(self.probe.predict(x).numpy(), crops).astype(np.float32)
-        return found.reshape(len(found), found.shape[1] // 2, 2) if self.head.probe == "points" else found
+        """Embeddings (N, D) float64 of the crops -> (N, K), or points (N, P, 2)."""
+        values = self.probe.decode(self.fitted.predict(x).numpy(), crops).astype(np.float32)
+        is_points = self.description.probe == "points"
+        return values.reshape(len(values), values.shape[1] // 2, 2) if is_points else values
 
 
 @dataclass(frozen=True)
 class Network:
-    """A method with its probes, in evaluation mode on one device."""
+    """A method with its attribute heads, in evaluation mode on one device."""
 
     description: Description
     method: Method
-    readers: tuple[Reader, ...]  # by name of their attribute, ascending
+    heads: tuple[AttributeHead, ...]  # by name, ascending; none before the stage `package`
     device: torch.device
 
     @property
-    def crop(self) -> Crop:
-        """How the faces that the probes know were cut out of their pictures."""
+    def crop(self) -> Crop | None:
+        """How the faces behind the attribute heads were cut out of their images; None before the stage `package`."""
         return self.description.crop
 
     @property
     def attribute_names(self) -> list[str]:
-        """What `attributes` tells, sorted."""
-        return [reader.head.name for reader in self.readers]
+        """Names of the attributes, sorted."""
+        return [head.description.name for head in self.heads]
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """What each number of an attribute is, by attribute: classes, angles, action units, or x0, y0, x1, y1 ..."""
-        return {reader.head.name: reader.head.columns for reader in self.readers}
+        """Names of the numbers of each attribute: classes, angles, action units, or x0, y0, x1, y1 ..."""
+        return {head.description.name: head.description.columns for head in self.heads}
 
-    def embed(self, images: Pictures, *, batch: int = 256) -> Floats:
-        """(N, D) float32, any real value.
+    def embed(self, images: Images, *, batch: int = 256) -> Floats:
+        """Embeddings (N, D) float32, any real value.
 
         Raises:
-            ValueError: no pictures in any of the forms.
+            ValueError: no images in any of the forms.
         """
         frames = batches.batches(images, self.description.size_px, batch)
         with torch.inference_mode():
-            found = [self.method.encoder(some.to(self.device)).flatten(1).cpu().numpy() for some in frames]
-        return np.concatenate([np.zeros((0, self.description.dims), np.float32), *found])
+            vectors = [self.method.encoder(inputs.to(self.device)).flatten(1).cpu().numpy() for inputs in frames]
+        return np.concatenate([np.zeros((0, self.description.dims), np.float32), *vectors])
 
-    def attributes(self, images: Pictures, *, batch: int = 256) -> dict[str, Floats]:
-        """What the probes tell of each picture, see `attributes_of`.
+    def attributes(self, images: Images, *, batch: int = 256) -> dict[str, Floats]:
+        """Predicted attributes of each image by name, see `attributes_of`.
 
         Raises:
-            ValueError: no pictures in any of the forms.
+            ValueError: no images in any of the forms.
         """
         return self.attributes_of(self.embed(images, batch=batch), batches.sizes_px(images))
 
     def attributes_of(self, embeddings: Floats, sizes_px: NDArray[np.float64]) -> dict[str, Floats]:
-        """What the probes tell of embeddings, by attribute.
+        """Predicted attributes of embeddings by name; empty for a network without attribute heads.
 
         Args:
             embeddings: (N, D).
-            sizes_px: (N, 2) width and height of the pictures behind them.
+            sizes_px: (N, 2) width and height of the images behind them.
 
         Returns:
-            float32 arrays: points (N, P, 2) as x, y in pixels of each picture, the centre of the first pixel at 0;
-            pose (N, 3) as roll, pitch and yaw in degrees; classes and action units (N, K), one probability for each by
-            itself; a unit is present above 0.5. `columns` names the K.
+            float32 arrays: points (N, P, 2) as x, y in pixels of each image, the centre of the first pixel at 0;
+            pose (N, 3) as roll, pitch and yaw in degrees; classes and action units (N, K), a separate probability for
+            each; a unit is present above 0.5. `columns` names the K.
         """
         edges = np.concatenate([np.zeros_like(sizes_px), sizes_px], axis=1)
         x = torch.from_numpy(embeddings).double()
-        return {reader.head.name: reader(x, Crops(sizes_px, edges)) for reader in self.readers}
+        return {head.description.name: head(x, Crops(sizes_px, edges)) for head in self.heads}
 
-    def warp(self, source: Pictures, driving: Pictures, *, batch: int = 64) -> NDArray[np.uint8]:
+    def warp(self, source: Images, driving: Images, *, batch: int = 64) -> NDArray[np.uint8]:
         """The source face in the pose and expression of each driving face, (N, S, S, 3) at the network's input size.
 
         Args:
-            source: one picture, or as many as the network mixes by confidence, all of one face.
-            driving: N pictures.
-            batch: driving pictures at a time.
+            source: one image, or as many as the network mixes by confidence, all of one face.
+            driving: N images.
+            batch: driving images at a time.
 
         Raises:
-            ValueError: a network without a sampler, several sources for one that takes one, or no pictures.
+            ValueError: a network without a sampler, several sources for one that takes one, or no images.
         """
         net, size_px = getattr(self.method, "net", None), self.description.size_px
         if not isinstance(net, FAbNet):
-            raise ValueError(f"{self.description.method} has no sampler, so it warps nothing: take fabnet")
-        found = list(batches.batches(source, size_px, batch))
-        if not found or (len(source) > 1 and net.confidence is None):
-            raise ValueError(f"expected one source picture for {self.description.method}, found {len(source)}")
-        sources = torch.cat(found).to(self.device)
-        made = [np.zeros((0, size_px, size_px, 3), np.uint8)]
+            raise ValueError(f"{self.description.method} has no sampler, so it cannot warp: take fabnet")
+        frames = list(batches.batches(source, size_px, batch))
+        if not frames or (len(source) > 1 and net.confidence is None):
+            raise ValueError(f"expected one source image for {self.description.method}, found {len(source)}")
+        sources = torch.cat(frames).to(self.device)
+        warped = [np.zeros((0, size_px, size_px, 3), np.uint8)]
         with torch.inference_mode():
             for targets in batches.batches(driving, size_px, batch):
-                mixed = net(sources.expand(len(targets), *sources.shape), targets.to(self.device))
-                made.append((mixed * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
-        return np.concatenate(made)
+                result = net(sources.expand(len(targets), *sources.shape), targets.to(self.device))
+                warped.append((result * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+        return np.concatenate(warped)

@@ -1,12 +1,13 @@
-"""What every pretext method offers to training, embedding and figures.
+"""Interface of a pretext method for training, embedding and figures.
 
 A module of fabnet/pretext holds a frozen dataclass `Params` and `build(params, *, size_px) -> Method`. Optional:
 
-- `Params.size_px`, `Params.batch`: its own input side or batch size, instead of those that all methods share.
+- `Params.size_px`, `Params.batch`: its own input side or batch size instead of the shared ones.
 - `Params.weights` and `Params.weights_sha256`: a weight file that the user supplies; then the module also holds
-  `supplied(params, file) -> Method`, which reads it from a binary file and raises ValueError with one clause.
-- `CONTINUES = True`: it starts from the weights of another method, see `Method.start_from`; listed in `refined`.
-- `problem(params) -> str | None`: what is wrong with values that are right by themselves, in one clause.
+  `supplied(params, file) -> Method`, which reads it from a binary file or raises ValueError with one clause.
+- `start_from(method, trained)`: copies weights of another, trained method and raises ValueError with one clause if they
+  do not fit; such a method is listed in `refined`.
+- `problem(params) -> str | None`: what is wrong with the settings although each has the right type, in one clause.
 """
 
 from abc import ABC, abstractmethod
@@ -19,8 +20,8 @@ class Method(nn.Module, ABC):
     """A network with an `encoder` (B, 3, S, S) in [0, 1] -> (B, D) or (B, D, 1, 1) and a loss on frames of a track."""
 
     encoder: nn.Module
-    frames: int  # frames of one track in a sample, target first; 0 means that there is nothing to train
-    smallest_batch = 1  # samples that a step of training needs
+    frames: int  # frames of one track in a sample, target first; 0: nothing to train
+    smallest_batch = 1  # samples that a training step needs
     is_solved = False  # True: one epoch of samples determines the weights, see `solve`
 
     @abstractmethod
@@ -28,7 +29,7 @@ class Method(nn.Module, ABC):
         """Frames (B, F, 3, S, S) in [0, 1] -> scalars by name; `loss` is minimised, the others are recorded."""
 
     def observe(self, val_loss: float) -> bool:
-        """Told the validation loss after every epoch; True while the learning rate should wait, see `Curriculum`."""
+        """Called with the validation loss after each epoch; True holds the learning-rate schedule."""
         del val_loss
         return False
 
@@ -36,17 +37,9 @@ class Method(nn.Module, ABC):
         """Set the weights from batches (B, F, 3, S, S) in closed form; for methods that are `is_solved`."""
         raise NotImplementedError
 
-    def start_from(self, start: "Method") -> None:
-        """Take over the weights of a trained method; for methods that continue another one.
-
-        Raises:
-            ValueError: that method's weights do not fit.
-        """
-        raise NotImplementedError
-
 
 class Fixed(Method):
-    """An encoder that is used as it is: nothing to train."""
+    """An encoder that is used without training."""
 
     frames = 0
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fabnet.modules.decoder import Decoder
 from fabnet.modules.encoder import Encoder
+from fabnet.modules.losses import photometric
 from fabnet.modules.warp import warp
 
 
@@ -69,6 +70,15 @@ class FAbNet(nn.Module):
     def forward(self, sources: Tensor, target: Tensor) -> Tensor:
         """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> the target rebuilt, (B, 3, H, W)."""
         return self.mix(sources, target).result
+
+
+def single_source(net: FAbNet, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Photometric losses (B,) of the warped source frame, and of the source frame as it is.
+
+    `frames` (B, 2, 3, S, S) in [0, 1], target first. A trained sampler should be better than no warp at all.
+    """
+    target, source = frames[:, 0], frames[:, 1]
+    return photometric(net(source[:, None], target), target), photometric(source, target)
 
 
 def from_released(released: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,14 +7,13 @@ to keep who it is and to lose pose and expression. Two samples of a batch may sh
 unlike, the more often the fewer identities there are.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from fabnet.modules.method import Method
-from fabnet.modules.projector import TwoViews
+from fabnet.modules.two_views import TwoViews
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,7 @@ class Params:
 
 
 class Contrastive(TwoViews):
-    def __init__(self, params: Params, criterion: Callable[[Tensor, Tensor], Tensor], *, size_px: int) -> None:
-        """`criterion`: projections (B, P) of the first and of the second views -> scalar."""
-        sizes = {"width": params.width, "embedding": params.embedding, "projection": params.projection}
-        super().__init__(size_px=size_px, **sizes)
-        self.criterion = criterion
+    """The criterion takes projections (B, P) of the first and of the second views."""
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss`, and `accuracy`: the share of frames whose most similar one is the other of their track."""

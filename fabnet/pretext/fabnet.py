@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fabnet.modules.losses import photometric
 from fabnet.modules.method import Method
-from fabnet.modules.model import FAbNet
+from fabnet.modules.model import FAbNet, single_source
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,9 @@ class SingleSource(Method):
         self.encoder = self.net.encoder
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
-        """`loss`, and `copy`: the loss of not warping at all, which a trained sampler should beat."""
-        target, source = frames[:, 0], frames[:, 1]
-        reconstruction = self.net(source[:, None], target)
-        return {"loss": photometric(reconstruction, target).mean(), "copy": photometric(source, target).mean()}
+        """`loss`, and `copy`: the loss without a warp."""
+        per_sample, copy = single_source(self.net, frames)
+        return {"loss": per_sample.mean(), "copy": copy.mean()}
 
 
 def build(params: Params, *, size_px: int) -> Method:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fabnet.modules.losses import photometric
 from fabnet.modules.method import Method
-from fabnet.modules.model import FAbNet
+from fabnet.modules.model import FAbNet, single_source
 
 WINDOWS = ((0.0, 0.5), (0.1, 0.6), (0.2, 0.7), (0.3, 0.8), (0.4, 0.9))  # shares of a batch, easiest first
 
@@ -92,11 +91,9 @@ class EasyToHard(Method):
         self.curriculum = Curriculum(params.patience)
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
-        """`loss` of the window, and `copy` of the whole batch: the loss of not warping at all."""
-        target, source = frames[:, 0], frames[:, 1]
-        reconstruction = self.net(source[:, None], target)
-        kept = self.curriculum(photometric(reconstruction, target))
-        return {"loss": kept.mean(), "copy": photometric(source, target).mean()}
+        """`loss` of the window, and `copy` of the whole batch: the loss without a warp."""
+        per_sample, copy = single_source(self.net, frames)
+        return {"loss": self.curriculum(per_sample).mean(), "copy": copy.mean()}
 
     def observe(self, val_loss: float) -> bool:
         """True until the window has reached its end: only then may the learning rate fall."""

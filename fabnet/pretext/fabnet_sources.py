@@ -16,8 +16,6 @@ from fabnet.modules.losses import photometric
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet
 
-CONTINUES = True
-
 
 @dataclass(frozen=True)
 class Params:
@@ -40,21 +38,6 @@ class SeveralSources(Method):
         reconstruction = self.net(sources, target)
         return {"loss": photometric(reconstruction, target).mean(), "copy": photometric(sources[:, 0], target).mean()}
 
-    def start_from(self, start: Method) -> None:
-        """Encoder and sampler of a trained single-source network; the confidence decoder keeps its own start.
-
-        Raises:
-            ValueError: another method, or a network of another size.
-        """
-        net = getattr(start, "net", None)
-        if not isinstance(net, FAbNet):
-            raise ValueError("it should start from a FAb-Net with one source frame")
-        try:
-            self.net.encoder.load_state_dict(net.encoder.state_dict())
-            self.net.sampler.load_state_dict(net.sampler.state_dict())
-        except RuntimeError as error:
-            raise ValueError("it should start from a network of the same size_px, width and embedding") from error
-
     def train(self, mode: bool = True) -> Self:
         """Training mode for all but the sampler."""
         super().train(mode)
@@ -65,3 +48,19 @@ class SeveralSources(Method):
 def build(params: Params, *, size_px: int) -> Method:
     """A network with PyTorch's default initialisation, to be started from a single-source one."""
     return SeveralSources(params, size_px=size_px)
+
+
+def start_from(method: SeveralSources, trained: Method) -> None:
+    """Copy encoder and sampler of a trained single-source network; the confidence decoder keeps its initial weights.
+
+    Raises:
+        ValueError: another method, or a network of another size.
+    """
+    net = getattr(trained, "net", None)
+    if not isinstance(net, FAbNet):
+        raise ValueError("it should start from a FAb-Net with one source frame")
+    try:
+        method.net.encoder.load_state_dict(net.encoder.state_dict())
+        method.net.sampler.load_state_dict(net.sampler.state_dict())
+    except RuntimeError as error:
+        raise ValueError("it should start from a network of the same size_px, width and embedding") from error

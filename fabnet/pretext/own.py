@@ -113,10 +113,8 @@ def supplied(params: Params, file: BinaryIO) -> Method:
     """The encoder of a file, tried on noise.
 
     Raises:
-        ValueError: settings that contradict each other, no such file, weights of another model, or no embeddings.
+        ValueError: no such file, weights of another model, or no embeddings.
     """
-    if clause := problem(params):
-        raise ValueError(clause)
     net = _empty(params)
     if isinstance(net, Program):
         data = file.read()

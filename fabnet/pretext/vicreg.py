@@ -7,7 +7,6 @@ Departures: the two views are two frames of a track instead of two augmentations
 layers instead of three and its BN sees both views at once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fabnet.modules.method import Method
-from fabnet.modules.projector import TwoViews
+from fabnet.modules.two_views import TwoViews
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,7 @@ class Params:
 
 
 class VICReg(TwoViews):
-    def __init__(self, params: Params, criterion: Callable[..., Tensor], *, size_px: int) -> None:
-        """`criterion`: projections (B, P) of the first views, and those of the second ones as `ref_emb` -> scalar."""
-        sizes = {"width": params.width, "embedding": params.embedding, "projection": params.projection}
-        super().__init__(size_px=size_px, **sizes)
-        self.criterion = criterion
+    """The criterion takes projections (B, P) of the first views, and those of the second ones as `ref_emb`."""
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss`, and `spread`: the mean standard deviation of a dimension, 0 when all frames are embedded alike."""

@@ -37,8 +37,10 @@ def columns(net: "Network") -> list[pa.Field]:
 
     Points are px of the upright frame, pixel centres; pose in degrees; classes and action units in (0, 1).
     """
-    if not net.readers:
-        raise UserError(f"{net.description.method} should have probes, found none in its file: use `fabnet embed`")
+    if not net.heads:
+        raise UserError(
+            f"{net.description.method} should have attribute heads, found none in its file: use `fabnet embed`"
+        )
     one = net.attributes_of(np.zeros((1, net.description.dims), np.float32), np.ones((1, 2)))
     fields: list[pa.Field] = []
     for name, values in one.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fabnet.boxes import Box, PixelBox, area, clamp, crop_box
 from fabnet.images import face_crop
-from fabnet.inference.crop import Crop
+from fabnet.modules.face_crop import Crop
 from pipelines.own import sources, videos
 from stages.faces import detection
 from stages.runtime import workers

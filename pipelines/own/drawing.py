@@ -25,7 +25,8 @@ def draw(image: Image, faces: Sequence[Face], values: Values, net: "Network") ->
         return image
     drawn = image.copy()
     kinds = {
-        probe: [r.head.name for r in net.readers if r.head.probe == probe] for probe in ("points", "pose", "classes")
+        probe: [head.description.name for head in net.heads if head.description.probe == probe]
+        for probe in ("points", "pose", "classes")
     }
     densest = max(kinds["points"], key=lambda name: values[name].shape[1], default=None)
     for number, face in enumerate(faces):

@@ -34,8 +34,8 @@ class Attributes(nn.Module):
 
     def __init__(self, net: Network) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(reader.probe.head for reader in net.readers)
-        self.links = [reader.probe.link for reader in net.readers]
+        self.heads = nn.ModuleList(head.fitted.head for head in net.heads)
+        self.links = [head.fitted.link for head in net.heads]
 
     def forward(self, embedding: Tensor) -> list[Tensor]:
         x = embedding.double()
@@ -87,7 +87,7 @@ def _programs(net: Network) -> Iterator[Program]:
     described = net.description
     encoder = nn.Sequential(net.method.encoder, nn.Flatten(1)).eval()
     yield Program("", encoder, (3, described.size_px, described.size_px), "pictures", ["embedding"])
-    if net.readers:
+    if net.heads:
         yield Program("-attributes", Attributes(net).eval(), (described.dims,), "embedding", net.attribute_names)
 
 

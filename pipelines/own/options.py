@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from fabnet.inference.crop import Crop
+from fabnet.modules.face_crop import Crop
 from pipelines.own.detection import Search
 from stages.faces import detection
 from stages.runtime.errors import UserError
@@ -61,21 +61,24 @@ def network(options: Options) -> "Network":
     """The trained network.
 
     Raises:
-        UserError: no model file, or one that this version cannot use.
+        UserError: no model file, one that this version cannot use, or one that does not say how faces are cut.
     """
     import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that detect faces do not need it
 
     if not options.model.exists():
         raise UserError(f"{options.model} does not exist: make it with `dvc repro package`, or name one with --model")
     try:
-        return fabnet.load(options.model, options.device)
+        net = fabnet.load(options.model, options.device)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if net.crop is None:
+        raise UserError(f"{options.model} does not say how faces are cut: run `dvc repro package` and take its file")
+    return net
 
 
 def network_metadata(net: "Network", model: Path) -> dict[str, str]:
     """Metadata of a table that name the network."""
-    from fabnet.inference import model_file  # noqa: PLC0415  as above
+    from fabnet.modules import model_file  # noqa: PLC0415  as above
 
     description = net.description
     path = model / model_file.NAME if model.is_dir() else model

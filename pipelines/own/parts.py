@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.runtime import tables
+from stages.runtime import files, tables
 
 SOURCE_NUMBER = ("source_number", pa.int32())  # rows are sorted by it; the joined table does not have it
 
@@ -52,14 +52,13 @@ def rejects(paths: Iterable[Path]) -> list[Reject]:
     return [Reject(*entry) for path in paths for entry in _metadata(path, "rejects")]
 
 
-def join(paths: Iterable[Path], partial: Path, out: Path, schema: pa.Schema) -> None:
-    """Write the whole table and move it into place; each part that has rows becomes a row group."""
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+def join(paths: Iterable[Path], out: Path, schema: pa.Schema) -> None:
+    """Write the table whole or not at all; each part that has rows becomes a row group."""
+    with files.whole(out) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         for path in paths:
             table = pq.read_table(path, columns=schema.names)
             if table.num_rows:
                 writer.write_table(table.replace_schema_metadata(schema.metadata))
-    partial.replace(out)
 
 
 def _metadata(path: Path, key: str) -> Any:

@@ -1,6 +1,6 @@
 """A Parquet table with one row for each face of the user's files, written in parts and joined at the end.
 
-Unfinished parts lie beside the result in `.<name>.partial/`, under a fingerprint of everything that the rows depend
+Unfinished parts lie beside the result in `.<name>.parts/`, under a fingerprint of everything that the rows depend
 on; the same command continues after the last finished part. The table appears whole under its name or not at all.
 """
 
@@ -67,9 +67,9 @@ class Job:
     describe: Describe
 
     @property
-    def partial(self) -> Path:
-        """Folder of unfinished work."""
-        return self.out.with_name(f".{self.out.name}.partial")
+    def unfinished(self) -> Path:
+        """Folder of finished parts of an unfinished table."""
+        return self.out.with_name(f".{self.out.name}.parts")
 
 
 def tabulate(
@@ -119,7 +119,7 @@ def _folder(job: Job) -> Path:
     files = [[str(path), file_identity(path) if sources.is_there(path) else None] for path in job.paths]
     code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     inputs = [job.fps, files, sorted((str(key), str(value)) for key, value in job.schema.metadata.items())]
-    return journals.folder(job.partial.parent, job.partial.name, job.command, json.dumps(inputs), *code)
+    return journals.folder(job.unfinished.parent, job.unfinished.name, job.command, json.dumps(inputs), *code)
 
 
 def _expected(job: Job) -> int | None:
@@ -175,8 +175,8 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     for reject in rejects:
         table.add("own", *reject)
     table.write(job.out.with_suffix(".rejects.parquet"))
-    parts.join(done, job.partial / "whole.parquet", job.out, job.schema)
-    shutil.rmtree(job.partial)
+    parts.join(done, job.out, job.schema)
+    shutil.rmtree(job.unfinished)
     log.info("%s: %d faces found, %d files read, see %s", job.command, faces.total(), len(job.paths), job.out)
     _log_rejects(rejects)
 

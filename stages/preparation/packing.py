@@ -109,8 +109,12 @@ def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], wor
     Raises:
         UserError: the release is incomplete, or no item of it can be used.
     """
-    journal = job.journal
-    shards, units = journal / "result", journal / "units"
+    with journals.unfinished(job.journal, job.place.out) as shards:
+        _fill(job, shards, release, prepare, work)
+
+
+def _fill(job: Job, shards: Path, release: Release[Item], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:
+    units = shards.with_name("units")
     done, mark = _resume(shards, units)
     if done:
         log.info("%s: continuing after %d finished units", job.name, done)
@@ -126,7 +130,6 @@ def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], wor
         writer.abandon()
         raise
     _finish(job, shards, sorted(units.glob("*.parquet")))
-    journals.forget(journal)
 
 
 def _unique(items: Iterable[Item | Reject]) -> Iterator[Item | Reject]:
@@ -235,7 +238,6 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
     contact_sheets.write(shards, index, rejects, dataset=place.dataset, raw=place.raw, out=place.sheets)
     if job.finish:
         job.finish(shards, index, rejects)
-    journals.move_into_place(shards, place.out)
 
 
 def _log(job: Job, index: pa.Table, rejects: list[Reject]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from fabnet.inference.model_file import Description
+from fabnet.modules.model_file import Description
 from stages.evaluation import scores
 from stages.runtime import plugins, tables
 from stages.runtime.params import Params

@@ -83,15 +83,12 @@ def _check_synthetic(name: str, dataset: DatasetParams) -> None:
 
 def _check_method(name: str, params: Params) -> None:
     module = plugins.load("fabnet.pretext", name)
-    if getattr(module, "CONTINUES", False) != (name in params.refined):
+    if hasattr(module, "start_from") != (name in params.refined):
         raise UserError(
             f"params.yaml: {name} is in the wrong list: `refined` holds the methods that start from another one's "
             "weights, `pretrained` all others"
         )
     settings = plugins.settings(module, params.method[name], f"method.{name}")
-    problem = module.problem(settings) if hasattr(module, "problem") else None
-    if problem:
-        raise UserError(f"params.yaml: method.{name}: {problem}")
     if getattr(settings, "weights", None) == "":
         raise UserError(
             f"params.yaml: method.{name}.weights is empty: name the weight file, or take {name} off `methods`"

@@ -37,7 +37,7 @@ def load(package: str, name: str) -> ModuleType:
 def settings(module: ModuleType, values: Mapping[str, Any], section: str) -> Any:
     """The module's `Params`, a plain frozen dataclass, filled strictly from `values`.
 
-    A misspelt key, a missing key or a value of another type is refused.
+    A misspelt key, a missing key, a value of another type or what the module's `problem` names is refused.
 
     Raises:
         UserError: names the section, the key, what was expected and what was found.
@@ -49,7 +49,11 @@ def settings(module: ModuleType, values: Mapping[str, Any], section: str) -> Any
         known = ", ".join(TypeAdapter(strict).json_schema().get("properties", {})) or "none"
         raise UserError(f"params.yaml: {explain(error, section)}; keys of {section}: {known}") from None
     fields: dict[str, Any] = {name: getattr(checked, name) for name in module.Params.__dataclass_fields__}
-    return module.Params(**fields)
+    filled = module.Params(**fields)
+    problem = module.problem(filled) if hasattr(module, "problem") else None
+    if problem:
+        raise UserError(f"params.yaml: {section}: {problem}")
+    return filled
 
 
 def explain(error: ValidationError, section: str = "") -> str:

@@ -6,16 +6,19 @@
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fabnet.modules import model_file
 from fabnet.modules.method import Method
+from fabnet.modules.model_file import Description
 from fabnet.training import pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
-from stages.runtime import plugins, progress, tables
+from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
@@ -103,9 +106,10 @@ def train(
     checked = plugins.settings(module, settings, f"method.{method}")
     params = params.model_copy(update={name: getattr(checked, name) for name in OWN if hasattr(checked, name)})
     net = models.build(module, checked, seed=seed, size_px=params.size_px)
-    before = _start(net, start, method) if start is not None else 0
+    before = _start(module, net, start) if start is not None else 0
     label = f"{method}-{seed}"
-    ingredients = [*source.track_sets, *source.table_bytes(), *(_weight_bytes(start) if start else [])]
+    start_bytes = [(start / model_file.NAME).read_bytes()] if start is not None else []
+    ingredients = [*source.track_sets, *source.table_bytes(), *start_bytes]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
     history: list[dict[str, Any]] = []
     rejects = tables.Rejects(stage)
@@ -121,35 +125,33 @@ def train(
             net.solve(batches.train(seed, 1))
         else:
             history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}", before=before)
-    card = models.ModelCard(
+    description = Description(
         method=method,
-        seed=seed,
-        size_px=params.size_px,
         settings=dict(settings),
-        trained_on=list(source.track_sets) if net.frames > 0 else [],
+        size_px=params.size_px,
+        dims=models.embedding_dims(net.cpu(), params.size_px),
+        seed=seed,
         steps=before + max((row["step"] for row in history), default=0),
+        trained_on=tuple(source.track_sets) if net.frames > 0 else (),
     )
-    models.save(work / "whole", card, net)
-    tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
-    rejects.write(work / "whole" / "rejects.parquet")
-    journals.move_into_place(work / "whole", out)
-    journals.forget(work)
-    log.info("%s %s: %d steps, %d rejects", stage, label, card.steps, len(rejects))
+    with journals.unfinished(work, out) as whole:
+        models.save(whole, description, net)
+        tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
+        rejects.write(whole / "rejects.parquet")
+    log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
 
 
-def _start(net: Method, start: Path, method: str) -> int:
-    """Take over the weights of the model in `start`; returns the steps that it was trained for."""
-    trained, card = models.load_method(start)
+def _start(module: ModuleType, net: Method, start: Path) -> int:
+    """Copy the weights of the model in `start` into `net`; returns the steps of its training."""
+    trained, description = models.load(start)
     try:
-        net.start_from(trained)
-    except (NotImplementedError, ValueError) as error:
-        reason = str(error) or "it does not continue another method"
-        raise UserError(f"{method} cannot go on from {start}: {reason}") from None
-    return card.steps
-
-
-def _weight_bytes(model: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(model.glob("*.safetensors"))]
+        if not hasattr(module, "start_from"):
+            raise ValueError("it does not continue another method")
+        module.start_from(net, trained)
+    except ValueError as error:
+        name = module.__name__.rsplit(".", 1)[-1]
+        raise UserError(f"{name} cannot continue {start}: {error}") from None
+    return description.steps
 
 
 def fit(
@@ -173,7 +175,7 @@ def fit(
         ):
             history += rows(epoch)
             if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
-                models.save_checkpoint(journal / "whole", net, before + epoch.steps)
+                models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
             record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
     except DivergedError as error:
@@ -194,9 +196,8 @@ def rows(epoch: Epoch) -> list[dict[str, Any]]:
 
 def record(trainer: Trainer, history: list[dict[str, Any]], journal: Path) -> None:
     """Save the state of training in one step."""
-    journal.mkdir(parents=True, exist_ok=True)
-    torch.save({"trainer": trainer.state(), "history": history}, journal / ".state.partial")
-    (journal / ".state.partial").replace(journal / "state.pt")
+    with files.whole(journal / "state.pt") as path:
+        torch.save({"trainer": trainer.state(), "history": history}, path)
 
 
 def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:

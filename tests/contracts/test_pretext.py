@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from model_samples import described
 from torch import Tensor, nn
 
 from fabnet.modules.encoder import Encoder
@@ -84,12 +85,6 @@ def test_a_method_with_a_weight_file_can_read_it(name: str):
 
 
 @each_built
-def test_a_method_declares_whether_it_continues_another_one(name: str):
-    starts = type(BUILT[name]).start_from is not Method.start_from
-    assert getattr(module(name), "CONTINUES", False) == starts
-
-
-@each_built
 @pytest.mark.parametrize("size_px", SIZES)
 def test_an_image_has_the_same_embedding_in_every_batch(name: str, size_px: int):
     encoder = build(name, size_px).encoder.eval()
@@ -103,11 +98,10 @@ def test_an_image_has_the_same_embedding_in_every_batch(name: str, size_px: int)
 @each_built
 def test_a_stored_encoder_gives_the_same_embeddings(name: str, tmp_path: Path):
     net = build(name, 32)
-    card = models.ModelCard(name, 0, 32, asdict(settings(name)), [], 0)
-    models.save(tmp_path, card, net)
+    models.save(tmp_path, described(name, asdict(settings(name))), net)
     frames = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
-        assert torch.equal(models.load(tmp_path)[0](frames), net.encoder.eval()(frames))
+        assert torch.equal(models.load(tmp_path)[0].encoder(frames), net.encoder.eval()(frames))
 
 
 @each_built

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import torch
+from model_samples import described
 from probe_samples import mean_face
 
 from fabnet.modules.method import Method
@@ -75,8 +76,10 @@ def write_model(root: Path, module: ModuleType, settings: dict[str, Any]) -> Met
         net.solve([frames])
     elif net.frames:
         net.train().losses(frames)
-    card = models.ModelCard(name, 3, SIZE_PX, settings, ["voxceleb1", "voxceleb2"] if net.frames else [], 7)
-    models.save(root / "models" / f"{name}-3", card, net)
+    trained_on = ("voxceleb1", "voxceleb2") if net.frames else ()
+    dims = models.embedding_dims(net, SIZE_PX)
+    description = described(name, settings, size_px=SIZE_PX, dims=dims, steps=7, trained_on=trained_on)
+    models.save(root / "models" / f"{name}-3", description, net)
     return net.eval()
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 import track_samples
 from face_samples import COUNT, picture, write_faces
+from model_samples import described
 from PIL import Image
 from torch import nn
 
@@ -26,7 +27,7 @@ def write_model(folder: Path, *, spoil: bool = False) -> nn.Module:
     net = models.build(random, random.Params(**settings), seed=3, size_px=SIZE_PX)
     if spoil:
         nn.init.constant_(net.encoder[-1].bias, float("nan"))
-    models.save(folder, models.ModelCard("random", 3, SIZE_PX, settings, ["voxceleb1"], 10), net)
+    models.save(folder, described("random", settings), net)
     return net.encoder.eval()
 
 
@@ -157,6 +158,9 @@ def test_evenly_spread_frames_of_the_test_tracks_are_embedded(tmp_path: Path):
     assert sorted(found) == [
         f"id6/{video}/00001/{5 * number:06d}" for video, chosen in numbers.items() for number in chosen
     ]
+    rows = tables.read(tmp_path / "out" / "voxceleb1.parquet", tables.TRACK_EMBEDDINGS).to_pylist()
+    assert {(row["identity_id"], row["video_id"]) for row in rows} == {("id6", "v1"), ("id6", "v2")}
+    assert all(row["sample_id"].startswith(f"{row['identity_id']}/{row['video_id']}/") for row in rows)
     expected = embedded(encoder, track_samples.frame_image("id6/v2/00001", 20))
     assert found["id6/v2/00001/000020"] == pytest.approx(expected, abs=1e-5)
 
@@ -174,7 +178,7 @@ def test_a_track_data_set_without_a_test_split_gives_an_empty_table(tmp_path: Pa
 
 def test_a_missing_model_is_told_in_one_sentence(tmp_path: Path):
     write_faces(tmp_path / "faces" / "affectnet")
-    with pytest.raises(UserError, match=r"model.json is missing"):
+    with pytest.raises(UserError, match=r"model\.safetensors is missing"):
         run(tmp_path)
 
 

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from model_samples import described
 from track_samples import METHOD_PARAMS, PARAMS, write_tracks
 
 from fabnet.pretext import fabnet, fabnet_sources
@@ -26,7 +27,7 @@ def write_model(folder: Path, module: Any, **more: Any) -> None:
     settings = {**METHOD_PARAMS, **more}
     name = module.__name__.rsplit(".", 1)[-1]
     net = models.build(module, module.Params(**settings), seed=3, size_px=SIZE_PX)
-    models.save(folder / f"{name}-3", models.ModelCard(name, 3, SIZE_PX, settings, ["voxceleb1"], 10), net)
+    models.save(folder / f"{name}-3", described(name, settings), net)
 
 
 def write_faces(root: Path, dataset: str = "affectnet", test: int = COUNT) -> None:
@@ -135,7 +136,7 @@ def test_too_few_pictures_for_neighbours_are_a_reject(tmp_path: Path):
 
 
 def test_a_missing_model_is_told_in_one_sentence(inputs: Path):
-    with pytest.raises(UserError, match=r"model\.json is missing: run `dvc repro pretrain`"):
+    with pytest.raises(UserError, match=r"model\.safetensors is missing: run `dvc repro pretrain`"):
         run(inputs, "refused", seeds=[4])
     assert not (inputs / "refused").exists()
 
@@ -192,7 +193,7 @@ def test_the_network_gets_the_target_first_and_the_other_frames_as_sources(input
     rebuilt = illustrate._rebuild(inputs / "models" / "fabnet_sources-3", sources, params, [], "confidence.png")
     assert rebuilt is not None
     samples, mix = rebuilt
-    net = models.load_method(inputs / "models" / "fabnet_sources-3")[0].get_submodule("net")
+    net = models.load(inputs / "models" / "fabnet_sources-3")[0].get_submodule("net")
     assert samples.shape == (3, 3, 3, SIZE_PX, SIZE_PX)
     with torch.inference_mode():
         assert torch.equal(mix.result, net(samples[:, 1:], samples[:, 0]))

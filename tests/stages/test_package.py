@@ -12,8 +12,8 @@ from safetensors import safe_open
 from torch import nn
 
 import fabnet
-from fabnet.inference import model_file
 from fabnet.inference.network import Network
+from fabnet.modules import model_file
 from fabnet.pretext import constant, fabnet_curriculum, fabnet_sources, own, pca
 from fabnet.pretext import fabnet as single
 from stages.runtime import tables
@@ -155,14 +155,14 @@ def test_an_encoder_of_the_users_own_becomes_a_reject(tmp_path: Path):
     assert not packaged.make(tmp_path, own, settings).exists()
     rows = tables.read(tmp_path / "packages" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["stage"]) for row in rows] == [("own-3", "package")]
-    assert "may be a program" in rows[0]["kind"]
+    assert "may contain executable code" in rows[0]["kind"]
 
 
 def test_a_missing_probe_is_told_in_one_sentence(trained: Path, tmp_path: Path):
     shutil.copytree(trained, tmp_path / "tree")
     (tmp_path / "tree" / "metrics" / "fabnet-3" / "heads" / "aflw.pose.safetensors").unlink()
     with pytest.raises(
-        UserError, match=r"aflw.pose.safetensors is no readable probe .*: run `dvc repro --force probe`"
+        UserError, match=r"aflw.pose.safetensors is not a readable probe head .*: run `dvc repro --force probe`"
     ):
         packaged.pack(tmp_path / "tree", packaged.params("fabnet", SMALL))
     assert (tmp_path / "tree" / "packages" / "fabnet-3" / model_file.NAME).exists()

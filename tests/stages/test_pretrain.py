@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from model_samples import described
 from ruamel.yaml import YAML
-from safetensors.torch import load_file
 from track_samples import METHOD_PARAMS, PARAMS, params, write_tracks
 
 from fabnet.pretext import fabnet
@@ -21,10 +21,8 @@ from stages.training import loop, models
 ROOT = Path(__file__).parents[2]
 FILES = (
     "checkpoints/00000006.safetensors",
-    "encoder.safetensors",
     "history.parquet",
-    "method.safetensors",
-    "model.json",
+    "model.safetensors",
     "rejects.parquet",
 )
 
@@ -70,7 +68,7 @@ def test_a_trained_model_has_all_its_files_and_leaves_no_journal(tmp_path: Path)
     write_tracks(tmp_path)
     out = run(tmp_path)
     assert sorted(contents(out)) == sorted(FILES)
-    assert models.load(out)[1] == models.ModelCard("fabnet", 0, 32, METHOD_PARAMS, ["voxceleb1"], 9)
+    assert models.load(out)[1] == described("fabnet", METHOD_PARAMS, seed=0, steps=9)
     assert not list((tmp_path / "journal").rglob("*.*"))
 
 
@@ -88,7 +86,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
     write_tracks(tmp_path)
     one, again, other = run(tmp_path), run(tmp_path, "again"), run(tmp_path, "other", seed=1)
     assert contents(one) == contents(again)
-    assert contents(one)["encoder.safetensors"] != contents(other)["encoder.safetensors"]
+    assert contents(one)["model.safetensors"] != contents(other)["model.safetensors"]
 
 
 def test_the_seed_alone_decides_and_global_state_stays(tmp_path: Path):
@@ -110,10 +108,10 @@ def test_an_earlier_model_is_replaced_whole(tmp_path: Path):
 
 def test_the_untrained_control_needs_no_tracks_and_is_where_training_starts(tmp_path: Path):
     out = run(tmp_path, method="random")
-    card = models.load(out)[1]
-    assert (card.trained_on, card.steps, history(out)) == ([], 0, [])
+    control, description = models.load(out)
+    assert (description.trained_on, description.steps, history(out)) == ((), 0, [])
     expected = models.build(fabnet, fabnet.Params(**METHOD_PARAMS), seed=0, size_px=32)
-    for key, value in load_file(out / "encoder.safetensors").items():
+    for key, value in control.encoder.state_dict().items():
         assert torch.equal(expected.encoder.state_dict()[key], value)
 
 
@@ -122,8 +120,9 @@ def test_a_method_that_is_solved_takes_one_epoch_of_frames_and_repeats(tmp_path:
     settings = {"embedding": 6, "side_px": 8, "frames": 100}
     out, again = (run(tmp_path, name, method="pca", settings=settings) for name in ("out", "again"))
     assert contents(out) == contents(again)
-    assert (models.load(out)[1].trained_on, history(out)) == (["voxceleb1"], [])
-    axes = load_file(out / "encoder.safetensors")["axes"]
+    solved, description = models.load(out)
+    assert (description.trained_on, history(out)) == (("voxceleb1",), [])
+    axes = solved.components.axes
     assert torch.allclose(axes @ axes.T, torch.eye(6), atol=1e-5)
 
 
@@ -131,7 +130,7 @@ def test_two_data_sets_train_one_model(tmp_path: Path):
     for dataset in ("voxceleb1", "voxceleb2"):
         write_tracks(tmp_path, dataset, short="id1" if dataset == "voxceleb2" else None)
     out = run(tmp_path, track_sets=["voxceleb1", "voxceleb2"])
-    assert models.load(out)[1].trained_on == ["voxceleb1", "voxceleb2"]
+    assert models.load(out)[1].trained_on == ("voxceleb1", "voxceleb2")
     rejects = tables.read(out / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "id1/v1/00001")]
 

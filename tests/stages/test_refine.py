@@ -51,9 +51,9 @@ def run(root: Path, out: str = "out", **changes: Any) -> Path:
 
 
 def test_the_encoder_moves_on_and_the_sampler_is_held_with_its_statistics(tmp_path: Path):
-    start, _ = models.load_method(trained(tmp_path))
-    ended, card = models.load_method(run(tmp_path))
-    assert (card.method, card.trained_on, card.steps) == ("fabnet_sources", ["voxceleb1"], 9 + 6)
+    start, _ = models.load(trained(tmp_path))
+    ended, description = models.load(run(tmp_path))
+    assert (description.method, description.trained_on, description.steps) == ("fabnet_sources", ("voxceleb1",), 15)
     for key, value in start.net.sampler.state_dict().items():
         assert torch.equal(ended.net.sampler.state_dict()[key], value), key
     assert not torch.equal(ended.encoder[0].weight, start.encoder[0].weight)
@@ -62,9 +62,9 @@ def test_the_encoder_moves_on_and_the_sampler_is_held_with_its_statistics(tmp_pa
 
 
 def test_before_its_first_step_it_is_the_network_that_it_starts_from(tmp_path: Path):
-    start, _ = models.load_method(trained(tmp_path))
+    start, _ = models.load(trained(tmp_path))
     net = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=5, size_px=32)
-    net.start_from(start)
+    fabnet_sources.start_from(net, start)
     frames = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     net.eval()
     with torch.inference_mode():
@@ -109,7 +109,7 @@ def test_a_track_that_is_too_short_for_its_sources_is_a_reject(tmp_path: Path):
 @pytest.mark.parametrize(
     ("start", "changes", "sentence"),
     [
-        ("random", {}, "fabnet_sources cannot go on from .*: it should start from a FAb-Net with one source frame"),
+        ("random", {}, "fabnet_sources cannot continue .*: it should start from a FAb-Net with one source frame"),
         ("fabnet", {"settings": {**SOURCES, "width": 8}}, "a network of the same size_px, width and embedding"),
         ("fabnet", {"method": "fabnet", "settings": METHOD_PARAMS}, "it does not continue another method"),
     ],
@@ -124,5 +124,5 @@ def test_a_start_that_does_not_fit_is_told_in_one_sentence(
 
 def test_a_missing_start_is_told_with_what_to_run(tmp_path: Path):
     write_tracks(tmp_path)
-    with pytest.raises(UserError, match=r"model\.json is missing: run `dvc repro pretrain`"):
+    with pytest.raises(UserError, match=r"model\.safetensors is missing: run `dvc repro pretrain`"):
         run(tmp_path)

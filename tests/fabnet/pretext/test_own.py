@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from model_samples import described
 from torch import Tensor, nn
 
 from fabnet.pretext import own
@@ -101,9 +102,8 @@ def test_a_program_comes_back_out_of_a_model_folder(tmp_path: Path, kind: str):
     data = packed(network(), kind)
     settings = params(data, kind)
     net = own.supplied(settings, io.BytesIO(data))
-    models.save(tmp_path, models.ModelCard("own", 0, 32, vars(settings), [], 0), net)
-    assert torch.equal(embed(models.load(tmp_path)[0]), embed(net.encoder))
-    assert torch.equal(embed(models.load_method(tmp_path)[0].encoder), embed(net.encoder))
+    models.save(tmp_path, described("own", vars(settings)), net)
+    assert torch.equal(embed(models.load(tmp_path)[0].encoder), embed(net.encoder))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,8 +184,9 @@ def test_a_fixed_batch_or_another_size_is_told_in_one_clause():
         ({"name": "resnet18"}, "name should be that of a timm model if kind is timm, else empty, found 'resnet18'"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(changes: dict[str, Any], clause: str):
-    assert complaint(packed(network(), "torchscript"), "torchscript", **changes).startswith(clause)
+def test_settings_that_contradict_each_other_are_a_problem(changes: dict[str, Any], clause: str):
+    assert own.problem(params(b"", "torchscript")) is None
+    assert str(own.problem(params(b"", "torchscript", **changes))).startswith(clause)
 
 
 def test_without_timm_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

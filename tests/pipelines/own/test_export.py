@@ -111,5 +111,5 @@ def test_a_missing_package_is_told_in_one_sentence(model: Path, tmp_path: Path, 
 
 
 def test_no_model_file_is_told_in_one_sentence(tmp_path: Path):
-    with pytest.raises(UserError, match="is no usable model file: it cannot be read"):
+    with pytest.raises(UserError, match="is not a usable model file: there is no such file"):
         export.export(tmp_path, tmp_path / "fabnet.onnx")

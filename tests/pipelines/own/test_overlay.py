@@ -143,5 +143,5 @@ def test_animate_with_a_network_without_a_sampler_is_a_user_error(tmp_path, caps
     without = packaged.make(tmp_path / "model", random, {"width": 4, "embedding": 6})
     source = image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
     assert fabnet("animate", source, video(tmp_path / "clip.mp4", moving(2)), "--model", without) == 1
-    assert "random has no sampler, so it warps nothing: take fabnet" in capsys.readouterr().err
+    assert "random has no sampler, so it cannot warp: take fabnet" in capsys.readouterr().err
     assert not list(tmp_path.glob("*animated*"))

@@ -7,7 +7,7 @@ from media_samples import encoded, noise
 from releases import put
 
 from stages.preparation import contact_sheets
-from stages.preparation.contact_sheets import MARK, TILE_PX
+from stages.preparation.contact_sheets import EMPTY, MARK, TILE_PX
 from stages.releases.readers import Reject
 from stages.runtime import tables
 from stages.storage.shards import Mark, ShardWriter
@@ -62,7 +62,7 @@ def test_crops_show_their_landmarks_and_rejects_their_annotated_box(tmp_path):
     assert abs(marked(sheets["rejected.png"]) - 2 * sum(sides)) < 12
 
 
-def test_every_kind_of_reject_is_shown_and_unreadable_images_are_accepted(tmp_path):
+def test_every_kind_of_reject_is_shown_and_unreadable_images_are_grey(tmp_path):
     rejects = [Reject(f"{k:03d}", "common", image="gone.jpg") for k in range(500)]
     rejects += [Reject("rare", "rare", "one of its kind", "gone.jpg"), Reject("row", "row too short")]
     keys = [reject.key for reject in contact_sheets._sampled_rejects(rejects, 40)]
@@ -70,17 +70,19 @@ def test_every_kind_of_reject_is_shown_and_unreadable_images_are_accepted(tmp_pa
     assert "rare" in keys
     assert "row" not in keys
     assert contact_sheets._counts(rejects) == ["500 x common; 1 x rare; 1 x row too short (not shown)"]
-    written(tmp_path, "s", packed(tmp_path / "packed", 1), rejects)
+    png = written(tmp_path, "s", packed(tmp_path / "packed", 1), rejects)["rejected.png"]
+    grey = (cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR) == EMPTY).all(axis=-1)
+    assert grey.sum() >= 40 * TILE_PX**2
 
 
-def test_names_in_any_script_are_drawn_and_boxes_are_clipped_to_the_tile(tmp_path):
+def test_any_character_in_a_name_and_a_box_far_outside_are_drawn(tmp_path):
     put(tmp_path / "raw" / "a.jpg", encoded(noise(50, 3000)))
     rejects = [
         Reject("写真/$x$_^{", "no face", "$\\alpha", "a.jpg", (-1e9, -5, 1e9, 1e6)),
         Reject("b", "no", image="../a"),
     ]
     sheets = written(tmp_path, "s", packed(tmp_path / "packed", 1), rejects)
-    assert marked(sheets["rejected.png"]) == TILE_PX  # the upper edge alone
+    assert marked(sheets["rejected.png"]) == TILE_PX  # the upper edge of the box, the only one inside the tile
 
 
 def test_the_sheet_of_rejects_has_a_title_if_there_are_none(tmp_path):

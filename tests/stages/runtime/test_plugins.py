@@ -56,3 +56,10 @@ def test_a_wrong_setting_is_named_and_the_known_ones_are_listed(values, expected
         plugins.settings(MODULE, values, "method.x")
     assert expected in str(refused.value)
     assert "keys of method.x: width, rate" in str(refused.value)
+
+
+def test_settings_that_the_module_finds_wrong_are_refused():
+    module = SimpleNamespace(Params=Params, problem=lambda params: f"width is odd: {params.width}" * (params.width % 2))
+    assert plugins.settings(module, {"width": 8, "rate": 0.5}, "method.x").width == 8
+    with pytest.raises(UserError, match=r"^params\.yaml: method\.x: width is odd: 7$"):
+        plugins.settings(module, {"width": 7, "rate": 0.5}, "method.x")

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from face_samples import COUNT, picture, write_faces
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from track_samples import params
 
-from fabnet.modules import crops
+from fabnet.modules import crops, model_file
 from fabnet.modules.model import FAbNet
 from stages import embed, pretrain
 from stages.runtime import tables
@@ -104,8 +105,8 @@ def test_a_supplied_encoder_embeds_every_picture_without_tracks(tmp_path: Path, 
     model = pretrained(tmp_path, "released" if encoder == "released" else "own", data, settings)
     write_faces(tmp_path / "faces" / "affectnet")
     found = embeddings(tmp_path)
-    card = models.load(model)[1]
-    assert (card.size_px, card.trained_on, card.steps) == (settings["size_px"], [], 0)
+    description = models.load(model)[1]
+    assert (description.size_px, description.trained_on, description.steps) == (settings["size_px"], (), 0)
     assert len(found) == COUNT
     with torch.inference_mode():
         for number in range(COUNT):
@@ -115,7 +116,7 @@ def test_a_supplied_encoder_embeds_every_picture_without_tracks(tmp_path: Path, 
 
 def test_the_head_of_a_released_file_is_kept_in_the_model_folder(tmp_path: Path):
     data, settings, _ = released()
-    method, _ = models.load_method(pretrained(tmp_path, "released", data, settings))
+    method, _ = models.load(pretrained(tmp_path, "released", data, settings))
     head = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
     assert method.head.state_dict().keys() == head.keys()
     assert all(torch.equal(method.head.state_dict()[name], value) for name, value in head.items())
@@ -189,6 +190,7 @@ def test_a_program_that_was_swapped_in_the_model_folder_is_not_run(tmp_path: Pat
     model = pretrained(tmp_path, "own", data, settings)
     (tmp_path / "other").mkdir()
     other = pretrained(tmp_path / "other", "own", *torchscript()[:2])
-    (model / "encoder.safetensors").write_bytes((other / "encoder.safetensors").read_bytes())
+    description = model_file.read(model / model_file.NAME)[0]
+    save_file(load_file(other / model_file.NAME), model / model_file.NAME, description.metadata())
     with pytest.raises(UserError, match="the program is not the one with the digest that is trusted"):
         models.load(model)

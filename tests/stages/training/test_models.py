@@ -1,177 +1,154 @@
-import json
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from model_samples import described
 from safetensors.torch import load_file, save_file
 
-from fabnet.pretext import fabnet, random
+import fabnet as package
+from fabnet.modules import model_file
+from fabnet.modules.method import Method
+from fabnet.pretext import fabnet
 from stages.runtime.errors import UserError
 from stages.training import models
 
 SETTINGS = {"width": 4, "embedding": 6}
-CARD = models.ModelCard("fabnet", 3, 32, SETTINGS, ["voxceleb1"], 12)
+DESCRIPTION = described("fabnet", SETTINGS)
 
 
-def method(module: Any = fabnet) -> Any:
+def method() -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return module.build(module.Params(**SETTINGS), size_px=32)
+        return fabnet.build(fabnet.Params(**SETTINGS), size_px=32)
 
 
-def write(folder: Path, module: Any = fabnet) -> Any:
-    net = method(module)
-    models.save(folder, replace(CARD, method=module.__name__.rsplit(".", 1)[-1]), net)
+def write(folder: Path, **changes: Any) -> Any:
+    net = method()
+    models.save(folder, described(**{"method": "fabnet", "settings": SETTINGS, **changes}), net)
     return net
 
 
-def edit_card(folder: Path, **changes: Any) -> None:
-    fields = {**json.loads((folder / "model.json").read_text()), **changes}
-    (folder / "model.json").write_text(json.dumps(fields))
+def assert_equal(one: Method, other: Method) -> None:
+    assert one.state_dict().keys() == other.state_dict().keys()
+    for key, value in one.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
 
 
-def test_what_was_saved_is_loaded(tmp_path: Path):
+def test_a_saved_method_is_loaded_whole_and_in_evaluation_mode(tmp_path: Path):
     net = write(tmp_path / "model").eval()
-    encoder, card = models.load(tmp_path / "model")
-    frames = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert card == CARD
-    assert not encoder.training
-    assert torch.equal(encoder(frames), net.encoder(frames))
+    loaded, description = models.load(tmp_path / "model")
+    assert description == DESCRIPTION
+    assert not loaded.training
+    assert_equal(loaded, net)
 
 
-def test_the_files_together_hold_every_weight_once(tmp_path: Path):
+def test_a_trained_model_loads_by_the_front_door_before_it_is_packaged(tmp_path: Path):
     net = write(tmp_path)
-    encoder, rest = load_file(tmp_path / "encoder.safetensors"), load_file(tmp_path / "method.safetensors")
-    assert encoder.keys() == net.encoder.state_dict().keys()
-    assert rest.keys() == {f"net.sampler.{key}" for key in net.net.sampler.state_dict()}
+    loaded = package.load(tmp_path, "cpu")
+    assert_equal(loaded.method, net)
+    faces = torch.zeros(2, 3, 32, 32)
+    assert loaded.embed(faces).shape == (2, 6)
+    assert (loaded.crop, loaded.attribute_names, loaded.attributes(faces)) == (None, [], {})
 
 
-def test_a_method_that_is_only_an_encoder_has_an_empty_rest(tmp_path: Path):
-    write(tmp_path, random)
-    assert load_file(tmp_path / "method.safetensors") == {}
-    assert models.load(tmp_path)[1].method == "random"
+def test_the_dimensions_of_an_embedding_are_counted_in_evaluation_mode():
+    net = method().train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    assert models.embedding_dims(net, 32) == 6
+    assert all(torch.equal(net.state_dict()[key], value) for key, value in before.items())
 
 
-def test_the_layout_of_weights_in_memory_does_not_show_in_the_files(tmp_path: Path):
-    write(tmp_path / "rows")
-    net = method().to(memory_format=torch.channels_last)
-    models.save(tmp_path / "channels", CARD, net)
-    for name in ("encoder.safetensors", "method.safetensors", "model.json"):
-        assert (tmp_path / "rows" / name).read_bytes() == (tmp_path / "channels" / name).read_bytes()
-
-
-def complaint(folder: Path) -> str:
+def complaint(folder: Path, checkpoint: Path | None = None) -> str:
     with pytest.raises(UserError) as caught:
-        models.load(folder)
+        models.load(folder, checkpoint)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["model.json", "encoder.safetensors"])
-def test_a_missing_file_is_told_with_what_to_run(tmp_path: Path, name: str):
+def test_the_error_for_a_missing_file_names_the_command_that_makes_it(tmp_path: Path):
+    assert complaint(tmp_path) == f"{tmp_path}/model.safetensors is missing: run `dvc repro pretrain` to make it"
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_a_truncated_file_is_a_user_error(tmp_path: Path, keep: int):
     write(tmp_path)
-    (tmp_path / name).unlink()
-    assert "is missing: run `dvc repro pretrain`" in complaint(tmp_path)
+    path = tmp_path / model_file.NAME
+    path.write_bytes(path.read_bytes()[:keep])
+    assert complaint(tmp_path) == (
+        f"{path} is not a usable model file: it is damaged or not a safetensors file; run `dvc repro --force pretrain`"
+    )
 
 
-@pytest.mark.parametrize("name", ["model.json", "encoder.safetensors"])
-@pytest.mark.parametrize("keep", [0, 5, 100])
-def test_a_truncated_file_is_told_in_one_sentence(tmp_path: Path, name: str, keep: int):
-    write(tmp_path)
-    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:keep])
-    assert "holds no readable model" in complaint(tmp_path)
-
-
-def test_a_pickled_file_is_refused_and_not_executed(tmp_path: Path):
+@pytest.mark.parametrize("name", [model_file.NAME, "checkpoints/00000004.safetensors"])
+def test_a_pickled_file_is_refused_and_not_executed(tmp_path: Path, name: str):
     class Trap:
         def __reduce__(self):
             return Path.touch, (tmp_path / "executed",)
 
-    write(tmp_path)
-    (tmp_path / "encoder.safetensors").write_bytes(pickle.dumps(Trap()))
-    assert "holds no readable model" in complaint(tmp_path)
-    torch.save({"a": Trap()}, tmp_path / "encoder.safetensors")
-    assert "holds no readable model" in complaint(tmp_path)
+    models.save_checkpoint(tmp_path, write(tmp_path), 4)
+    for data in (pickle.dumps(Trap()), None):
+        if data is None:
+            torch.save({"a": Trap()}, tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(data)
+        assert f"{name} is not a usable" in complaint(tmp_path, tmp_path / "checkpoints/00000004.safetensors")
     assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize(
-    "change", [{"settings": {**SETTINGS, "width": 8}}, {"settings": {**SETTINGS, "embedding": 5}}, {"size_px": 64}]
+    "changes",
+    [
+        {"settings": {**SETTINGS, "width": 8}},
+        {"settings": {**SETTINGS, "width": "4"}},
+        {"settings": {**SETTINGS, "more": 1}},
+        {"settings": {"width": 4}},
+        {"settings": None},
+        {"size_px": 64},
+        {"size_px": 48},
+        {"size_px": "32"},
+    ],
 )
-def test_weights_of_another_shape_are_told_in_one_sentence(tmp_path: Path, change: dict[str, Any]):
-    write(tmp_path)
-    edit_card(tmp_path, **change)
-    assert "the weights do not fit model.json" in complaint(tmp_path)
+def test_settings_that_do_not_fit_the_weights_are_a_user_error(tmp_path: Path, changes: dict[str, Any]):
+    write(tmp_path, **changes)
+    assert "its weights or settings do not fit fabnet (" in complaint(tmp_path)
 
 
-def test_a_missing_weight_is_told_in_one_sentence(tmp_path: Path):
-    write(tmp_path)
-    weights = load_file(tmp_path / "encoder.safetensors")
-    weights.pop("2.weight")
-    save_file(weights, tmp_path / "encoder.safetensors")
-    assert "2.weight" in complaint(tmp_path)
+def test_the_error_for_an_unknown_method_lists_the_known_ones(tmp_path: Path):
+    write(tmp_path, method="mae")
+    assert "no module 'mae' in fabnet.pretext: expected one of autoencoder" in complaint(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"format": 1}, {"format": 3, "more": 1}, {"format": "2"}])
-def test_another_format_is_named(tmp_path: Path, change: dict[str, Any]):
-    write(tmp_path)
-    edit_card(tmp_path, **change)
-    assert f"expected model format 2, found {change['format']!r}" in complaint(tmp_path)
-
-
-@pytest.mark.parametrize("change", [{"more": 1}, {"size_px": 48}, {"size_px": "32"}, {"settings": None}])
-def test_a_description_that_makes_no_sense_is_told_in_one_sentence(tmp_path: Path, change: dict[str, Any]):
-    write(tmp_path)
-    edit_card(tmp_path, **change)
-    assert "holds no readable model" in complaint(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", "\udcff"])
-def test_a_description_of_another_kind_is_told_in_one_sentence(tmp_path: Path, text: str):
-    write(tmp_path)
-    (tmp_path / "model.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert "holds no readable model" in complaint(tmp_path)
-
-
-def test_the_cpu_is_always_there_and_auto_picks_something_that_is():
-    assert models.device("cpu") == torch.device("cpu")
-    assert models.device("auto").type in ("cpu", "cuda", "mps")
-    assert models.device(models.device("auto").type) == models.device("auto")
-
-
-@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has what should be missing")
-def test_a_device_that_is_not_there_is_told_with_those_that_are():
-    with pytest.raises(UserError, match=r"device 'mps' is not available here, found cpu.*: set `device: auto`"):
-        models.device("mps")
-
-
-def test_the_whole_method_is_loaded_with_what_is_not_the_encoder(tmp_path: Path):
-    net = write(tmp_path).eval()
-    loaded, card = models.load_method(tmp_path)
-    assert card == CARD
-    assert not loaded.training
-    for key, value in net.state_dict().items():
-        assert torch.equal(loaded.state_dict()[key], value), key
-
-
-def test_checkpoints_are_found_by_step_and_loaded(tmp_path: Path):
+def test_checkpoints_are_listed_by_step_and_replace_the_encoder(tmp_path: Path):
     first = write(tmp_path)
     models.save_checkpoint(tmp_path, first, 30)
     with torch.no_grad():
         first.encoder[0].weight += 1
     models.save_checkpoint(tmp_path, first, 4)
-    found = models.checkpoints(tmp_path)
-    assert list(found) == [4, 30]
-    early, late = (models.load(tmp_path, found[step])[0] for step in (4, 30))
+    paths = models.checkpoints(tmp_path)
+    assert list(paths) == [4, 30]
+    early, late = (models.load(tmp_path, paths[step])[0].encoder for step in (4, 30))
     assert torch.equal(early[0].weight, first.encoder[0].weight)
-    assert torch.equal(late[0].weight, models.load(tmp_path)[0][0].weight)
+    assert torch.equal(late[0].weight, models.load(tmp_path)[0].encoder[0].weight)
 
 
-@pytest.mark.parametrize("settings", [{"width": 4}, {**SETTINGS, "more": 1}, {**SETTINGS, "width": "4"}])
-def test_settings_that_the_method_does_not_know_are_told_in_one_sentence(tmp_path: Path, settings: dict[str, Any]):
-    write(tmp_path)
-    edit_card(tmp_path, settings=settings)
-    assert "settings" in complaint(tmp_path)
+def test_a_checkpoint_of_another_encoder_is_a_user_error(tmp_path: Path):
+    models.save_checkpoint(tmp_path, write(tmp_path), 4)
+    path = tmp_path / "checkpoints" / "00000004.safetensors"
+    weights = load_file(path)
+    weights.pop("2.weight")
+    save_file(weights, path)
+    assert f"{path} is not a usable checkpoint (" in complaint(tmp_path, path)
+    assert "2.weight" in complaint(tmp_path, path)
+
+
+def test_auto_picks_an_available_device():
+    assert models.device("cpu") == torch.device("cpu")
+    assert models.device(models.device("auto").type) == models.device("auto")
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has what should be missing")
+def test_a_device_that_is_not_available_is_a_user_error():
+    with pytest.raises(UserError, match=r"params\.yaml: device 'mps' is not available here: take auto or cpu"):
+        models.device("mps")

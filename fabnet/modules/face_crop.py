@@ -1,4 +1,4 @@
-"""How the faces that a network knows were found and cut, without PyTorch: processes that look for faces need none."""
+"""How the faces that a network was trained on were found and cut. Importable without PyTorch."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Crop:
     crop_px: int  # side of the crop
 
     # What becomes of the detected box: `fabnet.boxes.crop_box`, and `cut` in `fabnet.images`.
-    box: str = "the smallest square around the box, edges at the nearest whole pixels, black outside the picture"
+    box: str = "the smallest square around the box, edges at the nearest whole pixels, black outside the image"
     # How the cut becomes `crop_px` wide, and then the network's input: `resize` in `fabnet.images`, then in
     # `fabnet.modules.crops`.
     scaling: str = (

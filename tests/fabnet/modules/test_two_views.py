@@ -1,6 +1,6 @@
 import torch
 
-from fabnet.modules.projector import Projector
+from fabnet.modules.two_views import Projector
 
 
 def test_agrees_with_the_layers_written_out():

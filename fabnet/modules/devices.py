@@ -1,0 +1,18 @@
+"""Where networks run."""
+
+import torch
+
+
+def device(name: str) -> torch.device:
+    """The device of that name; `auto` is the accelerator if there is one, else the CPU.
+
+    Raises:
+        ValueError: one sentence: it is not available here.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        torch.zeros(0, device=name)
+    except (AssertionError, RuntimeError):
+        raise ValueError(f"device {name!r} is not available here: take auto or cpu") from None
+    return torch.device(name)
