@@ -84,10 +84,10 @@ def find_face(
 
 def finish(folder: Path, index: pa.Table, rejects: Sequence[Reject], *, passes: Sequence[int]) -> None:
     """Write how many faces each pass has found in each split."""
-    found = Counter(zip(index["owner_split"].to_pylist(), index["upsample"].to_pylist(), strict=True))
+    detected = Counter(zip(index["owner_split"].to_pylist(), index["upsample"].to_pylist(), strict=True))
     missed = Counter(reject.owner_split for reject in rejects if reject.owner_split is not None)
     tables.write(
-        folder / "yield.parquet", tables.YIELDS, yields(found, missed, passes), key=["owner_split", "upsample"]
+        folder / "yield.parquet", tables.YIELDS, yields(detected, missed, passes), key=["owner_split", "upsample"]
     )
 
 
