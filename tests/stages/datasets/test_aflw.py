@@ -109,7 +109,7 @@ def test_box_is_cropped_unchanged_where_it_extends_beyond_the_image(tmp_path):
     assert row["pose_rad"] == pytest.approx(DEMO, abs=1e-6)
     assert row["group_id"] == "2/a.jpg"
     (reject,) = tables.read(tmp_path / "out" / "rejects.parquet").to_pylist()
-    assert reject["kind"] == "face box misses the picture"
+    assert reject["kind"] == "face box misses the image"
 
 
 def test_angle_within_a_turn_is_wrapped_and_counted(tmp_path, caplog):
