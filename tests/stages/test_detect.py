@@ -80,7 +80,7 @@ def test_faces_are_stored_with_their_label_and_the_rest_is_rejected_with_a_reaso
         "3/half.jpg": "picture is cut short",
         "4/empty.jpg": "no face detected",
         "5/none.jpg": "labelled none",
-        "7/nowhere.jpg": "no such picture",
+        "7/nowhere.jpg": "no such image",
     }
 
 

@@ -68,10 +68,10 @@ def test_the_project_s_own_reader_finds_every_item(name: str, releases: Path, tm
             "labelled none": 2,
             "labelled uncertain": 2,
             "labelled non-face": 2,
-            "same picture as another": 1,
+            "same image as another": 1,
         },
         "aflw": {"no pose": 1, "pose out of range": 1},
-        "emotionet": {"no annotation": 1, "no picture name": 1, "no such picture": 2},
+        "emotionet": {"no annotation": 1, "no image name": 1, "no such image": 2},
     }
     usable = {"affectnet": 60 + 16 + 2, "emotionet": 8 + 6 - 3, "mafl": 9, "voxceleb1": 6, "voxceleb2": 6, "w300": 16}
     assert rejects == expected.get(name, {})
