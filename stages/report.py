@@ -1,9 +1,9 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
-Reads: what the probes wrote, histories, splits, yields, contact sheets, figures, rejects of every stage.
+Reads: probe results, histories, splits, detection rates, contact sheets, figures, rejects of every stage.
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics.json, report.html,
-    summary.png, training.png, curves.png, roc_pr/<dataset>-<task>.png, training/<method>.csv per trained method and
-    curves/<dataset>-<task>-<method>.csv per learning curve.
+    summary.png, loss_curves.png, learning_curves.png, roc_pr/<dataset>-<task>.png, loss_curves/<method>.csv per trained
+    method and learning_curves/<dataset>-<task>-<method>.csv.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 
@@ -21,8 +21,8 @@ import dlib
 import numpy as np
 
 from stages.evaluation import scores
-from stages.reporting import curves, inventory, machine, page, plots, results, revision
-from stages.reporting.inventory import LearningCurves, LossCurve
+from stages.reporting import contents, machine, page, plots, results, revision, roc_pr
+from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch, tables
 from stages.runtime.params import Params
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[1]  # of the code
 
-# Values of the paper that a row of the profile `paper` may be compared with: (method, dataset, task, split, target,
-# metric). The 76.4 of AffectNet is left out: its source does not say which metric it is.
+# Published values for rows of the profile `paper`: (method, dataset, task, split, target, metric). The 76.4 of
+# AffectNet is left out: its source does not name the metric.
 PUBLISHED = {
     ("fabnet", "aflw", "pose", "test", scores.MEAN, "angle_error_deg"): 7.65,
     ("fabnet", "mafl", "landmarks", "test", scores.MEAN, "interocular_percent"): 3.44,
@@ -58,10 +58,10 @@ def run(
     timings: Path = stopwatch.FOLDER,
     params: Params,
 ) -> None:
-    """Write the report, or stop before anything is written.
+    """Write the report; on an error nothing is written.
 
     Raises:
-        UserError: the tables that are there are not those that the parameters ask for.
+        UserError: the tables do not match the parameters.
     """
     results.check(metrics, params)
     runs = results.expected_runs(params)
@@ -74,8 +74,8 @@ def run(
     pooled = [_complete(row, source) for row in results.pooled_rows(tasks, params)]
     of_seeds = [_complete(row, source) for row in results.seed_rows(metrics, params)]
     rows = of_seeds + pooled
-    loss_curves = inventory.loss_curves(models, runs)
-    learning_curves = inventory.learning_curves(metrics, runs)
+    loss_curves = contents.loss_curves(models, runs)
+    learning_curves = contents.learning_curves(metrics, runs)
     compared = [{**row, **_without_profile(source)} for row in results.differences(tasks, params)]
     folders = [
         *(tracks / dataset for dataset in params.track_sets),
@@ -94,35 +94,35 @@ def run(
         tasks=tasks,
         differences=compared,
         counts=[
-            *inventory.counts(splits / "tracks", "face tracks", params.track_sets),
-            *inventory.counts(splits / "faces", "still images", params.face_sets),
+            *contents.counts(splits / "tracks", "face tracks", params.track_sets),
+            *contents.counts(splits / "faces", "still images", params.face_sets),
         ],
-        yields=list(inventory.yields(faces, params.detected_sets)),
-        sheets=list(inventory.sheets(sheets, params.datasets)),
-        rejects=inventory.rejects(folders),
-        sweeps=inventory.sweeps(metrics, runs),
+        yields=list(contents.yields(faces, params.detected_sets)),
+        sheets=list(contents.sheets(sheets, params.datasets)),
+        rejects=contents.rejects(folders),
+        sweeps=contents.sweeps(metrics, runs),
         versions=versions,
         summary_png=plots.summary(list(_panels(tasks, pooled)), params.methods),
-        training_png=plots.training(loss_curves, params.methods),
-        curves_png=curves.learning(learning_curves, params.methods),
+        loss_curves_png=plots.loss_curves(loss_curves, params.methods),
+        learning_curves_png=plots.learning_curves(learning_curves, params.methods),
         roc_pr_png={
-            f"{task.dataset}-{task.task}": curves.roc_pr(classes, params.methods)
+            f"{task.dataset}-{task.task}": roc_pr.draw(classes, params.methods)
             for task in tasks
-            if (classes := results.class_curves(task, curves.shown(params.methods)))
+            if (classes := results.class_curves(task, roc_pr.shown(params.methods)))
         },
-        figures=inventory.figures(figures / "pictures"),
+        figures=contents.figures(figures / "images"),
     )
     _write(out, rows, content, {**source, **versions})
     _write_curves(out, loss_curves, learning_curves)
     instances = {*params.datasets, *(run.folder for run in runs)}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
     (out / machine.NAME).write_text(text, encoding="utf-8")
-    lost = sum(row["count"] for row in content.rejects)
-    log.info("report: %d rows, %d items rejected in all stages; open %s", len(rows), lost, out / "report.html")
+    count = sum(row["count"] for row in content.rejects)
+    log.info("report: %d rows, %d rejects in all stages; open %s", len(rows), count, out / "report.html")
 
 
 def _complete(row: Row, source: Mapping[str, str]) -> Row:
-    """A METRICS row: scores with where they come from and what the paper says."""
+    """A METRICS row: scores with their source and the published value."""
     key = tuple(row[name] for name in ("method", "dataset", "task", "split", "target", "metric"))
     return {**row, **source, "published": PUBLISHED.get(key) if source["profile"] == "paper" else None}
 
@@ -132,7 +132,7 @@ def _without_profile(source: Mapping[str, str]) -> Row:
 
 
 def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Panel]:
-    """The headline metric of every task."""
+    """The headline metric of every task, for every method."""
     for task in tasks:
         metric = task.metrics[0]
         key = (task.dataset, task.task, metric, "test", scores.MEAN)
@@ -151,11 +151,13 @@ def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Ma
     key = ["dataset", "task", "metric", "control", "method"]
     path = out / "differences.parquet"
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
-    found = {"detection": _yields(content.yields)} if content.yields else {}
-    (out / "metrics.json").write_text(json.dumps(_headlines(content.rows) | found, indent=2) + "\n", encoding="utf-8")
+    detection = {"detection": _yields(content.yields)} if content.yields else {}
+    (out / "metrics.json").write_text(
+        json.dumps(_headlines(content.rows) | detection, indent=2) + "\n", encoding="utf-8"
+    )
     (out / "summary.png").write_bytes(content.summary_png)
-    (out / "training.png").write_bytes(content.training_png)
-    (out / "curves.png").write_bytes(content.curves_png)
+    (out / "loss_curves.png").write_bytes(content.loss_curves_png)
+    (out / "learning_curves.png").write_bytes(content.learning_curves_png)
     folder = _empty(out / "roc_pr")
     for name, png in content.roc_pr_png.items():
         (folder / f"{name}.png").write_bytes(png)
@@ -163,12 +165,12 @@ def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Ma
 
 
 def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[LearningCurves]) -> None:
-    """One file for every line, as DVC draws them."""
-    folder = _empty(out / "training")
+    """One CSV file per line of a figure, for DVC's plots."""
+    folder = _empty(out / "loss_curves")
     for method in sorted({curve.method for curve in losses}):
         text = _loss_csv([curve for curve in losses if curve.method == method])
         (folder / f"{method}.csv").write_text(text, encoding="utf-8")
-    folder = _empty(out / "curves")
+    folder = _empty(out / "learning_curves")
     for panel in learning:
         untrained = panel.points.get(results.CONTROL, [(0, float("nan"))])[-1][1]
         for method, points in sorted(panel.points.items()):
@@ -180,7 +182,7 @@ def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[Lea
 
 
 def _empty(folder: Path) -> Path:
-    """The folder without what an earlier run left there."""
+    """The folder, emptied."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -197,7 +199,7 @@ def _headlines(rows: Sequence[page.Row]) -> Row:
 
 
 def _yields(rows: Sequence[page.Row]) -> Row:
-    """Share of pictures whose face was found, by data set -> split; `all` where the owner has no splits."""
+    """Share of images whose face was detected, by data set -> split; `all` if the owner has no splits."""
     nested: Row = {}
     for row in rows:
         nested.setdefault(row["dataset"], {})[row["owner_split"] or "all"] = round(row["share"], 6)
@@ -205,11 +207,11 @@ def _yields(rows: Sequence[page.Row]) -> Row:
 
 
 def _loss_csv(losses: Sequence[LossCurve]) -> str:
-    """epoch, train_loss, val_loss, each the mean over the seeds that came so far."""
+    """epoch, train_loss, val_loss; losses are means over the seeds that reached the epoch."""
     lines: list[list[Any]] = [["epoch", "train_loss", "val_loss"]]
     for epoch in sorted({epoch for curve in losses for epoch in curve.epochs}):
         reached = [(curve, list(curve.epochs).index(epoch)) for curve in losses if epoch in curve.epochs]
-        means = [np.mean([curve.losses[split][place] for curve, place in reached]) for split in ("train", "val")]
+        means = [np.mean([curve.losses[split][index] for curve, index in reached]) for split in ("train", "val")]
         lines.append([epoch, *(f"{mean:.8g}" for mean in means)])
     return _csv(lines)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 
-from stages.acquisition import partials, retries, transfer
+from stages.acquisition import retries, transfer
 from stages.acquisition.download import POLICY, Source
 from stages.releases.joined import Joined
-from stages.runtime import progress
+from stages.runtime import files, progress
 from stages.runtime.errors import UserError
 
 _BUFFER_BYTES = 2**22  # bytes per request: several members of one identity
@@ -68,13 +68,11 @@ def _members(archive: zipfile.ZipFile, identities: Sequence[str]) -> dict[str, l
 
 def _copy(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], target: Path) -> None:
     """Write a whole ZIP of `members` without compression, or nothing; reading checks their checksums."""
-    unfinished = partials.beside(target)
     try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as copy:
+        with files.whole(target) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as copy:
             for info in members:
                 member = zipfile.ZipInfo(info.filename, info.date_time)
                 with archive.open(info) as source, copy.open(member, "w") as out:
                     shutil.copyfileobj(source, out, 2**20)
     except zipfile.BadZipFile as error:
         raise UserError(f"{target.name} is damaged on the server ({error}): leave that identity out") from None
-    unfinished.replace(target)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,6 @@ from stages.runtime import plugins
 from stages.storage import journals
 
 log = logging.getLogger(__name__)
-
-_COMPLETE = "published"  # name of the file that marks a release as completely rendered
 
 
 def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any], seed: int) -> Path:
@@ -23,12 +22,13 @@ def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any]
     module = plugins.load("stages.synthetic", dataset)
     params = plugins.settings(module, settings, f"dataset.{dataset}.synthetic")
     ingredients = json.dumps([dataset, dict(settings), seed], sort_keys=True)
-    folder = journals.folder(journal, stage, dataset, ingredients)
-    rendered = folder / "release"
-    if not (folder / _COMPLETE).exists():
-        journals.forget(folder)
-        rendered.mkdir(parents=True)
-        log.info("%s %s: rendering the synthetic release", stage, dataset)
-        module.publish(rendered, params, seed=seed)
-        (folder / _COMPLETE).touch()
+    work = journals.folder(journal, stage, dataset, ingredients)
+    rendered = journal / stage / f"{dataset}.synthetic" / work.name
+    if not rendered.exists():
+        for outdated in (rendered.parent, work.parent):
+            shutil.rmtree(outdated, ignore_errors=True)
+        with journals.unfinished(work, rendered) as whole:
+            whole.mkdir(parents=True)
+            log.info("%s %s: rendering the synthetic release", stage, dataset)
+            module.publish(whole, params, seed=seed)
     return rendered

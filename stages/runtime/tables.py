@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.runtime import files
 from stages.runtime.errors import UserError
 
 SCHEMA_VERSION = "1"
@@ -69,6 +70,9 @@ HISTORY = pa.schema([
 
 EMBEDDINGS = pa.schema([("sample_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 
+# Embeddings of frames of tracks.
+TRACK_EMBEDDINGS = pa.schema([*EMBEDDINGS, ("identity_id", pa.string()), ("video_id", pa.string())])
+
 # One test image of one task, or one identity of the task `identity`: what is true and what the probe said, in the
 # units of the report.
 PREDICTIONS = pa.schema([
@@ -91,7 +95,7 @@ SWEEPS = pa.schema([
 
 # Learning curves: the headline metric of every followed task on the validation split, for the encoder as it was after
 # each number of steps; the last one is the encoder that is used, and an untrained one has step 0 alone.
-CURVES = pa.schema([
+LEARNING_CURVES = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("metric", pa.string()),
@@ -172,10 +176,8 @@ def write(
     if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
         raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
     table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with files.whole(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
