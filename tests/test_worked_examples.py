@@ -134,7 +134,7 @@ def test_the_data_set_becomes_a_table_and_its_bad_rows_rejects(reproduced: Path)
     rejects = tables.read(folder / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["kind"]) for row in rejects] == [
         ("../far.png", "unsafe name"), ("000.png", "box is damaged"), ("001.png", "unknown label"),
-        ("gone.png", "no such picture"),
+        ("gone.png", "no such image"),
     ]  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_faces_are_packed_with_their_label_and_other_images_are_rejects(tmp_path
         "3/half.jpg": "image is cut short",
         "4/empty.jpg": "no face detected",
         "5/none.jpg": "labelled none",
-        "7/nowhere.jpg": "no such picture",
+        "7/nowhere.jpg": "no such image",
     }
 
 

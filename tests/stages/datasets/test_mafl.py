@@ -75,7 +75,7 @@ def test_missing_and_damaged_points_and_images_are_rejects(tmp_path):
     testing = "000003.jpg\n000004.jpg\n000005.jpg\n000099.jpg\n../x.jpg"
     found = items(release(tmp_path / "r", lines, "000001.jpg", testing), tmp_path / "raw")
     assert [item.kind for item in found if isinstance(item, Reject)] == [
-        "points are damaged", "points are damaged", "no points", "no such picture", "unsafe name",
+        "points are damaged", "points are damaged", "no points", "no such image", "unsafe name",
     ]  # fmt: skip
 
 
