@@ -102,16 +102,15 @@ def run(
         journal, "embed", out.name, embed.model_dump_json(), *track_sets, *(path.read_bytes() for path in read)
     )
     rejects = tables.Rejects("embed")
-    encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
-    _embed_all(encoder, sources, work, embed, rejects)
-    followed = {name: sources[name] for name in embed.followed}
-    for step, weights in checkpoints.items():
-        net = models.load(model, weights)[0].encoder
-        encoder = Encoder(net, device, description.size_px, step, f"checkpoints/{step:08d}/")
-        _embed_all(encoder, followed, work, embed, rejects)
-    rejects.write(work / "whole" / "rejects.parquet")
-    journals.move_into_place(work / "whole", out)
-    journals.forget(work)
+    with journals.unfinished(work, out) as whole:
+        encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
+        _embed_all(encoder, sources, work, embed, rejects)
+        followed = {name: sources[name] for name in embed.followed}
+        for step, weights in checkpoints.items():
+            net = models.load(model, weights)[0].encoder
+            encoder = Encoder(net, device, description.size_px, step, f"checkpoints/{step:08d}/")
+            _embed_all(encoder, followed, work, embed, rejects)
+        rejects.write(whole / "rejects.parquet")
 
 
 def _still_images(folder: Path) -> Source:
@@ -140,7 +139,11 @@ def _source(folder: Path, index: pa.Table, schema: pa.Schema) -> Source:
 
 
 def _embed_all(
-    encoder: Encoder, sources: Mapping[str, Source], work: Path, params: EmbedParams, rejects: tables.Rejects
+    encoder: Encoder,
+    sources: Mapping[str, Source],
+    work: Path,
+    params: EmbedParams,
+    rejects: tables.Rejects,
 ) -> None:
     """Write the encoder's table of every source; images without an embedding are added to `rejects`."""
     encoder.net.to(encoder.device)
@@ -152,7 +155,7 @@ def _embed_all(
         lost = [part for part in parts if part["kind"] is not None]
         for part in lost:
             rejects.add(dataset, encoder.folder + part["sample_id"], part["kind"], part["detail"])
-        path = work / "whole" / encoder.folder / f"{dataset}.parquet"
+        path = work / journals.WHOLE / encoder.folder / f"{dataset}.parquet"
         steps = {tables.STEPS: str(encoder.steps)}
         tables.write(path, source.schema, embedded, key=["sample_id"], metadata=steps)
         log.info("embed %s%s: %d images, %d rejects", encoder.folder, dataset, len(embedded), len(lost))

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from fabnet.inference.loading import EXECUTABLE
 from fabnet.modules import model_file
-from fabnet.modules.model_file import Crop, Description, HeadDescription
+from fabnet.modules.face_crop import Crop
+from fabnet.modules.model_file import Description, HeadDescription
 from stages.reporting import model_card, results
 from stages.runtime import command, config, tables
 from stages.runtime.errors import UserError
@@ -29,9 +30,6 @@ from stages.storage import journals
 from stages.training import models
 
 log = logging.getLogger(__name__)
-
-BOX = "the smallest square around the box, edges at the nearest whole pixels, black outside the image"
-SCALING = "to crop_px by the mean of areas where it shrinks, linear where it grows; then bilinear, anti-aliased"
 
 
 def run(
@@ -43,21 +41,20 @@ def run(
         UserError: models or metrics do not match the parameters, or cannot be read.
     """
     results.check(metrics, params)
-    work = journals.folder(journal, "package", out.name) / "whole"
+    work = journals.folder(journal, "package", out.name)
     shutil.rmtree(work, ignore_errors=True)
     rejects = tables.Rejects("package")
     runs = results.expected_runs(params)
-    for run in runs:
-        if run.method == EXECUTABLE:
-            kind, detail = "an encoder of your own may contain executable code", "it is used from its own file"
-            rejects.add("", run.folder, kind, detail)
-            continue
-        description = _pack(models / run.folder, metrics / run.folder, work / run.folder, params)
-        card = model_card.render(description, params, splits=splits, metrics=metrics / run.folder)
-        (work / run.folder / "README.md").write_text(card, encoding="utf-8")
-    rejects.write(work / "rejects.parquet")
-    journals.move_into_place(work, out)
-    journals.forget(work.parent)
+    with journals.unfinished(work, out) as whole:
+        for trained in runs:
+            if trained.method == EXECUTABLE:
+                detail = "it is used from its own file"
+                rejects.add("", trained.folder, "an encoder of your own may contain executable code", detail)
+                continue
+            description = _pack(models / trained.folder, metrics / trained.folder, whole / trained.folder, params)
+            card = model_card.render(description, params, splits=splits, metrics=metrics / trained.folder)
+            (whole / trained.folder / "README.md").write_text(card, encoding="utf-8")
+        rejects.write(whole / "rejects.parquet")
     log.info("package: %d models, %d rejects", len(runs) - len(rejects), len(rejects))
 
 
@@ -80,8 +77,6 @@ def _crop(params: DetectParams) -> Crop:
         min_score=params.min_score,
         margin_frac=0.0,
         crop_px=params.crop_px,
-        box=BOX,
-        scaling=SCALING,
     )
 
 

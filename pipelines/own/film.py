@@ -14,6 +14,7 @@ import numpy as np
 
 from pipelines.own.sound import END_S, Play, sound
 from pipelines.own.videos import address
+from stages.runtime import files
 from stages.storage.media import Image
 
 TICKS = 90_000  # a second
@@ -28,21 +29,15 @@ def film(out: Path, width_px: int, height_px: int, fps: float, *, sound_of: Path
 
     The sound of the video `sound_of` comes along, if it has any.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        with av.open(address(partial), "w", format="mp4") as container:
-            stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=H264)
-            stream.width, stream.height = width_px // 2 * 2, height_px // 2 * 2
-            stream.pix_fmt = "yuv420p"
-            stream.codec_context.time_base = Fraction(1, TICKS)
-            with sound(sound_of, container) as play:
-                yield _writer(container, stream, play)
-                container.mux(stream.encode())
-                play(END_S)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.whole(out) as partial, av.open(address(partial), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=H264)
+        stream.width, stream.height = width_px // 2 * 2, height_px // 2 * 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, TICKS)
+        with sound(sound_of, container) as play:
+            yield _writer(container, stream, play)
+            container.mux(stream.encode())
+            play(END_S)
 
 
 def _writer(container: Any, stream: Any, play: Play) -> Write:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.runtime import tables
+from stages.runtime import files, tables
 
 PLACE = ("place", pa.int32())  # of the source among all: what rows are sorted by, left out of the joined table
 
@@ -48,14 +48,13 @@ def lost(paths: Iterable[Path]) -> list[Lost]:
     return [Lost(*entry) for path in paths for entry in _told(path, "lost")]
 
 
-def join(paths: Iterable[Path], partial: Path, out: Path, schema: pa.Schema) -> None:
-    """Move the whole table into place, with its metadata and one row group for each part that has rows."""
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+def join(paths: Iterable[Path], out: Path, schema: pa.Schema) -> None:
+    """Write the table whole or not at all, with its metadata and one row group for each part that has rows."""
+    with files.whole(out) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         for path in paths:
             table = pq.read_table(path, columns=schema.names)
             if table.num_rows:
                 writer.write_table(table.replace_schema_metadata(schema.metadata))
-    partial.replace(out)
 
 
 def _told(path: Path, key: str) -> Any:

@@ -1,6 +1,6 @@
 """One row for each face of the user's files, in Parquet: written in parts that survive a stop, joined at the end.
 
-Unfinished parts lie beside the result in `.<name>.partial/`, under a fingerprint of everything that the rows depend
+Unfinished parts lie beside the result in `.<name>.parts/`, under a fingerprint of everything that the rows depend
 on; the same command goes on behind the last finished part. The table appears whole under its name or not at all.
 """
 
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipelines.own import looking, outputs, parts, sources, videos
 from pipelines.own.looking import Face, Search, Seen
-from pipelines.own.options import Options, about, network, search
+from pipelines.own.options import Options, about, check_fps, network, search
 from pipelines.own.parts import Lost, Mark
 from stages.releases.readers import printable
 from stages.runtime import progress, tables
@@ -66,9 +66,9 @@ class Job:
     describe: Describe
 
     @property
-    def partial(self) -> Path:
-        """Folder of unfinished work."""
-        return self.out.with_name(f".{self.out.name}.partial")
+    def unfinished(self) -> Path:
+        """Folder of finished parts of an unfinished table."""
+        return self.out.with_name(f".{self.out.name}.parts")
 
 
 def tabulate(
@@ -86,8 +86,10 @@ def tabulate(
     `fps`: frames of a video that are looked at in a second; None: all.
 
     Raises:
-        UserError: nothing is named, something named does not exist, no usable model, or `out` is no name for a table.
+        UserError: `fps` is out of range, nothing is named, something named does not exist, there is no usable model,
+            or `out` is not a name for a table.
     """
+    check_fps(fps)
     paths = sources.files(named)
     outputs.check(out, [".parquet"], paths)
     net = network(options)
@@ -116,7 +118,7 @@ def _folder(job: Job) -> Path:
     files = [[str(path), file_identity(path) if sources.is_there(path) else None] for path in job.paths]
     code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     wanted = [job.fps, files, sorted((str(key), str(value)) for key, value in job.schema.metadata.items())]
-    return journals.folder(job.partial.parent, job.partial.name, job.command, json.dumps(wanted), *code)
+    return journals.folder(job.unfinished.parent, job.unfinished.name, job.command, json.dumps(wanted), *code)
 
 
 def _expected(job: Job) -> int | None:
@@ -172,8 +174,8 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     for each in lost:
         rejects.add("own", *each)
     rejects.write(job.out.with_suffix(".rejects.parquet"))
-    parts.join(done, job.partial / "whole.parquet", job.out, job.schema)
-    shutil.rmtree(job.partial)
+    parts.join(done, job.out, job.schema)
+    shutil.rmtree(job.unfinished)
     log.info("%s: %d faces found, %d files read, see %s", job.command, faces.total(), len(job.paths), job.out)
     _tell(lost)
 

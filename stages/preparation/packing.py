@@ -110,8 +110,12 @@ def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], wor
     Raises:
         UserError: the release is incomplete, or nothing of it can be used.
     """
-    journal = job.journal
-    shards, units = journal / "result", journal / "units"
+    with journals.unfinished(job.journal, job.place.out) as shards:
+        _fill(job, shards, release, prepare, work)
+
+
+def _fill(job: Job, shards: Path, release: Release[Item], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:
+    units = shards.with_name("units")
     done, mark = _resume(shards, units)
     if done:
         log.info("%s: going on behind %d finished units", job.name, done)
@@ -127,7 +131,6 @@ def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], wor
         writer.abandon()
         raise
     _finish(job, shards, sorted(units.glob("*.parquet")))
-    journals.forget(journal)
 
 
 def _unique(items: Iterable[Item | Reject]) -> Iterator[Item | Reject]:
@@ -227,8 +230,7 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
         )
     index = index.sort_by("sample_id")
     tables.write(shards / "index.parquet", job.schema, index, key=["sample_id"], metadata=job.metadata)
-    place = job.place
-    table = tables.Rejects(job.stage)
+    place, table = job.place, tables.Rejects(job.stage)
     table.include(place.raw / "rejects.parquet")
     for reject in rejects:
         table.add(place.dataset, reject.key, reject.kind, reject.detail)
@@ -236,7 +238,6 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
     contact_sheets.write(shards, index, rejects, dataset=place.dataset, raw=place.raw, out=place.sheets)
     if job.finish:
         job.finish(shards, index, rejects)
-    journals.move_into_place(shards, place.out)
 
 
 def _tell(job: Job, index: pa.Table, rejects: list[Reject]) -> None:

@@ -1,6 +1,8 @@
 """Files: their digest, what identifies their content, and writes that leave the whole file or nothing."""
 
 import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 _CHUNK = 2**20
@@ -30,7 +32,17 @@ def replace_text(path: Path, text: str) -> None:
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """Write the file whole or not at all."""
+    with whole(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def whole(path: Path) -> Generator[Path, None, None]:
+    """The path to write to, beside `path`; the file moves to `path` when the block ends and is removed if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

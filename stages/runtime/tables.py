@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.runtime import files
 from stages.runtime.errors import UserError
 
 SCHEMA_VERSION = "1"
@@ -175,10 +176,8 @@ def write(
     if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
         raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
     table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with files.whole(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:

@@ -1,14 +1,17 @@
-"""Unfinished work of long stages: kept beside the result until the whole result moves into place.
+"""Unfinished work of long stages, kept in a journal until the whole result moves into place.
 
 A journal lies under `<root>/<stage>/<name>/<fingerprint>/`. The fingerprint covers everything that the result
-depends on, the project's code included, so work of another configuration or version is never taken up.
+depends on, the project's code included, so work of another configuration or version is never continued.
 """
 
 import hashlib
 import shutil
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+WHOLE = "whole"  # the folder of a journal in which the result grows
 _PROJECT = ("stages", "fabnet")
 
 
@@ -21,11 +24,21 @@ def folder(root: Path, stage: str, name: str, *ingredients: str | bytes) -> Path
     return root / stage / name / digest.hexdigest()[:16]
 
 
-def move_into_place(result: Path, out: Path) -> None:
-    """Replace the folder `out` by the folder `result`.
+@contextmanager
+def unfinished(journal: Path, out: Path) -> Generator[Path, None, None]:
+    """The folder of `journal` to write the result to; when the block ends, it replaces the folder `out`.
 
-    A kill leaves the result whole in one of the two places; `out` is never half there.
+    Then the journal is removed, with older ones of the same stage and name. When the block raises, or the process is
+    killed, the journal stays as it is: the next run finds there what was finished.
     """
+    result = journal / WHOLE
+    yield result
+    _move_into_place(result, out)
+    shutil.rmtree(journal.parent, ignore_errors=True)
+
+
+def _move_into_place(result: Path, out: Path) -> None:
+    """A kill leaves the result whole in one of the two places; `out` is never half there."""
     out.parent.mkdir(parents=True, exist_ok=True)
     source = result
     if result.stat().st_dev != out.parent.stat().st_dev:
@@ -35,11 +48,6 @@ def move_into_place(result: Path, out: Path) -> None:
     if out.exists():
         shutil.rmtree(out)
     source.replace(out)
-
-
-def forget(journal: Path) -> None:
-    """Remove a journal that has served, and those of the same stage and name that no run will take up again."""
-    shutil.rmtree(journal.parent, ignore_errors=True)
 
 
 def _code() -> str:

@@ -1,6 +1,6 @@
-"""Training one method into its model folder: over the tracks, with a journal after every epoch.
+"""Train one method on the tracks and write its model folder; the state is saved after every epoch.
 
-`pretrain` starts from initial weights, `refine` from a trained method; all else is the same for both.
+`pretrain` starts from initial weights, `refine` from a trained method; all else is equal.
 """
 
 import logging
@@ -18,7 +18,7 @@ from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
 from fabnet.training import pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
-from stages.runtime import plugins, progress, tables
+from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
@@ -27,7 +27,7 @@ from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
 
-OWN = ("size_px", "batch")  # settings that a method may have for itself, instead of those that all share
+OWN = ("size_px", "batch")  # settings that a method may have itself, instead of the shared ones
 
 
 class Batches:
@@ -95,7 +95,7 @@ def train(
         params: what all methods share.
         seed: of initial weights and samples.
         out: model folder.
-        journal: where unfinished work is kept.
+        journal: folder for unfinished work.
         start: model folder of a method that this one continues.
 
     Raises:
@@ -134,11 +134,10 @@ def train(
         steps=before + max((row["step"] for row in history), default=0),
         trained_on=tuple(source.track_sets) if net.frames > 0 else (),
     )
-    models.save(work / "whole", description, net)
-    tables.write(work / "whole" / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
-    rejects.write(work / "whole" / "rejects.parquet")
-    journals.move_into_place(work / "whole", out)
-    journals.forget(work)
+    with journals.unfinished(work, out) as whole:
+        models.save(whole, description, net)
+        tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
+        rejects.write(whole / "rejects.parquet")
     log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
 
 
@@ -158,9 +157,9 @@ def _start(module: ModuleType, net: Method, start: Path) -> int:
 def fit(
     net: Method, batches: Batches, params: PretrainParams, *, seed: int, journal: Path, label: str, before: int = 0
 ) -> list[dict[str, Any]]:
-    """Train `net` in place, going on from `journal`, with checkpoints of the encoder there; returns HISTORY rows.
+    """Train `net` in place, resuming from `journal`, with checkpoints of the encoder there; returns HISTORY rows.
 
-    `before`: steps of the network that `net` started from; checkpoints count them too.
+    `before`: steps of the network that `net` started from; checkpoints include them.
 
     Raises:
         UserError: the loss diverged.
@@ -176,7 +175,7 @@ def fit(
         ):
             history += rows(epoch)
             if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
-                models.save_checkpoint(journal / "whole", net, before + epoch.steps)
+                models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
             record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
     except DivergedError as error:
@@ -197,9 +196,8 @@ def rows(epoch: Epoch) -> list[dict[str, Any]]:
 
 def record(trainer: Trainer, history: list[dict[str, Any]], journal: Path) -> None:
     """Save the state of training in one step."""
-    journal.mkdir(parents=True, exist_ok=True)
-    torch.save({"trainer": trainer.state(), "history": history}, journal / ".state.partial")
-    (journal / ".state.partial").replace(journal / "state.pt")
+    with files.whole(journal / "state.pt") as path:
+        torch.save({"trainer": trainer.state(), "history": history}, path)
 
 
 def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
@@ -208,7 +206,7 @@ def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
         return []
     saved = torch.load(journal / "state.pt", map_location="cpu", weights_only=True)
     trainer.restore(saved["trainer"])
-    log.info("going on after epoch %d", trainer.epoch)
+    log.info("resuming after epoch %d", trainer.epoch)
     return saved["history"]
 
 

@@ -115,6 +115,21 @@ def test_frames_are_sampled_by_time_where_the_rate_varies(embed):
     assert [row["time_s"] for row in found] == pytest.approx([0.0, 0.5, 1.5], abs=2e-3)
 
 
+@pytest.mark.parametrize("command", ["embed", "attributes"])
+@pytest.mark.parametrize("fps", ["nan", "inf", "-inf", "0", "-1", "1e9"])
+def test_an_impossible_frame_rate_is_an_error_before_any_file_is_read(command, fps, capsys):
+    assert fabnet(command, "missing.mp4", "--model", "missing", "--fps", fps) == 1
+    sentence = f"error: --fps should be above 0 and at most 1000 frames a second, found {float(fps):g}\n"
+    assert capsys.readouterr().err == sentence
+    assert not list(Path().iterdir())
+
+
+def test_a_score_that_is_not_a_number_is_an_error(model, capsys):
+    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    assert fabnet("embed", "face.png", "--model", model, "--min-score", "nan") == 1
+    assert capsys.readouterr().err == "error: --min-score should be a finite number, found nan\n"
+
+
 def test_a_video_that_is_rotated_by_metadata_has_its_boxes_in_the_upright_frame(embed):
     upright = drawn_faces(240, 320, (130, 140, 130))
     (expected,) = embed(video(Path("upright.mp4"), [upright]))
@@ -189,7 +204,7 @@ def test_a_stopped_run_goes_on_behind_its_finished_parts_and_writes_the_same_byt
     embed(*names)
     assert written == ["00000000.parquet", "00000001.parquet", "00000002.parquet"]
     assert Path("faces.parquet").read_bytes() == Path("whole.parquet").read_bytes()
-    assert not Path(".faces.parquet.partial").exists()
+    assert not Path(".faces.parquet.parts").exists()
 
 
 def test_a_changed_file_is_not_taken_up_from_a_stopped_run(embed, model, monkeypatch):
@@ -226,8 +241,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_table(model, tmp_path):
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_table(model, capsys):
     picture(Path("face.png"), drawn_faces(320, 240, FACE))
-    Path(".faces.parquet.partial").mkdir()
-    Path(".faces.parquet.partial", "whole.parquet").symlink_to("/dev/full")
+    Path(".faces.parquet.partial").symlink_to("/dev/full")
     assert fabnet("embed", "face.png", "--model", model) == 1
     assert capsys.readouterr().err.startswith("error: the disk is full; ")
     assert not Path("faces.parquet").exists()

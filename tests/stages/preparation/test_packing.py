@@ -83,13 +83,13 @@ def test_a_stopped_run_goes_on_without_reading_finished_units_again(tmp_path):
 def test_a_run_killed_while_it_finishes_ends_with_the_same_bytes(tmp_path, monkeypatch):
     whole = tmp_path / "whole"
     packing.pack(job(whole), release(8), lambda face: face, paint)
-    for step in ("move_into_place", "forget"):
 
-        def stop(*folders):
-            raise KeyboardInterrupt
+    def stop(*_, **__):
+        raise KeyboardInterrupt
 
+    for last_step in (f"{journals.__name__}._move_into_place", "shutil.rmtree"):  # which removes the journal
         with monkeypatch.context() as patched:
-            patched.setattr(journals, step, stop)
+            patched.setattr(last_step, stop)
             with pytest.raises(KeyboardInterrupt):
                 packing.pack(job(tmp_path), release(8), lambda face: face, paint)
         packing.pack(job(tmp_path), release(8), lambda face: face, paint)

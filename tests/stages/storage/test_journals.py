@@ -1,3 +1,7 @@
+from pathlib import Path
+
+import pytest
+
 from stages.storage import journals
 
 
@@ -9,11 +13,35 @@ def test_the_fingerprint_follows_every_ingredient(tmp_path):
     assert len({base, *(journals.folder(tmp_path, "crop", "voxceleb1", *some) for some in others)}) == 4
 
 
-def test_the_result_replaces_what_was_there(tmp_path):
-    (tmp_path / "result").mkdir()
-    (tmp_path / "result" / "new").touch()
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A result of an earlier run."""
     (tmp_path / "data" / "out").mkdir(parents=True)
     (tmp_path / "data" / "out" / "old").touch()
-    journals.move_into_place(tmp_path / "result", tmp_path / "data" / "out")
-    assert [path.name for path in (tmp_path / "data" / "out").iterdir()] == ["new"]
-    assert not (tmp_path / "result").exists()
+    return tmp_path / "data" / "out"
+
+
+def write(out: Path, journal: Path, *, fail: bool = False) -> None:
+    with journals.unfinished(journal, out) as whole:
+        whole.mkdir(parents=True, exist_ok=True)
+        (whole / "new").touch()
+        if fail:
+            raise KeyboardInterrupt
+
+
+def test_the_result_replaces_what_was_there_and_removes_its_journals(tmp_path, out):
+    outdated = tmp_path / "crop" / "w300" / "2"
+    outdated.mkdir(parents=True)
+    write(out, tmp_path / "crop" / "w300" / "1")
+    assert [path.name for path in out.iterdir()] == ["new"]
+    assert list((tmp_path / "crop").iterdir()) == []
+
+
+def test_a_stopped_run_keeps_its_journal_and_the_old_result(tmp_path, out):
+    journal = tmp_path / "crop" / "w300" / "1"
+    with pytest.raises(KeyboardInterrupt):
+        write(out, journal, fail=True)
+    assert [path.name for path in out.iterdir()] == ["old"]
+    assert (journal / journals.WHOLE / "new").exists()
+    write(out, journal)
+    assert [path.name for path in out.iterdir()] == ["new"]

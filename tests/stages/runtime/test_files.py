@@ -1,0 +1,26 @@
+import pytest
+
+from stages.runtime.files import replace_text, whole
+
+
+def test_a_file_is_there_whole_once_its_block_ends(tmp_path):
+    with whole(tmp_path / "deep" / "a.txt") as partial:
+        partial.write_text("new", encoding="utf-8")
+        assert not (tmp_path / "deep" / "a.txt").exists()
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.txt"]
+    assert (tmp_path / "deep" / "a.txt").read_text(encoding="utf-8") == "new"
+
+
+def test_an_error_keeps_the_old_file_and_removes_the_unfinished_one(tmp_path):
+    replace_text(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError), whole(tmp_path / "a.txt") as partial:
+        partial.write_text("no ASCII: é", encoding="ascii")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_what_a_killed_run_left_is_overwritten(tmp_path):
+    (tmp_path / ".a.txt.partial").write_text("half of a longer text", encoding="utf-8")
+    replace_text(tmp_path / "a.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "new"
