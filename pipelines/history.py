@@ -16,7 +16,7 @@ from rich.console import Console
 from pipelines.changes.rows import CHANGES, ESTIMATE, KEY, compared, rows
 from pipelines.changes.view import Report, html, table, view
 from pipelines.dvc import revisions
-from stages.runtime import tables
+from stages.runtime import command, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 
@@ -41,22 +41,21 @@ def load(root: Path, path: Path, revision: str) -> Report:
     return Report(revision, found.to_pylist())
 
 
-def main(arguments: Sequence[str], root: Path = Path()) -> int:
-    """Command line; exit status 1 if a revision cannot be read."""
+def main(arguments: Sequence[str], root: Path = Path()) -> None:
+    """Command line.
+
+    Raises:
+        UserError: a revision cannot be read.
+    """
     chosen = _parser().parse_args(arguments)
     names = [*dict.fromkeys(chosen.revisions), *([revisions.WORKSPACE] if len(chosen.revisions) == 1 else [])]
-    try:
-        reports = [load(root, chosen.report, name) for name in names]
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    reports = [load(root, chosen.report, name) for name in names]
     shown = view(reports, is_detailed=chosen.detail, is_complete=chosen.all)
     _print(shown)
     if chosen.parquet:
         _write_parquet(chosen.parquet, reports, is_complete=chosen.all)
     if chosen.html:
         replace_text(chosen.html, html(shown))
-    return 0
 
 
 def _print(shown: dict[str, Any]) -> None:
@@ -100,4 +99,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command.guarded(lambda: main(sys.argv[1:])))

@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from pipelines.flows.choices import Choice
 from pipelines.flows.forms import UNCHANGED, DataSet, Method, Parallel, Profile, Seed
 from pipelines.flows.stage_tasks import RUNNER, run_stages
+from stages.runtime import command
 
 
 @flow(task_runner=RUNNER)
@@ -44,7 +45,7 @@ def reproduce(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Command line of the flow; exit status 1 if a stage failed, 130 if stopped by the user."""
+    """Command line of the flow; exit status 1 if a stage failed."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.reproduce",
         description=__doc__,
@@ -58,15 +59,11 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     if not 1 <= chosen.parallel <= 64:
         parser.error("--parallel should be from 1 to 64")
-    try:
-        state = reproduce(targets=chosen.targets, parallel=chosen.parallel, force=chosen.force, return_state=True)
-    except KeyboardInterrupt:
-        print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
-        return 130
+    state = reproduce(targets=chosen.targets, parallel=chosen.parallel, force=chosen.force, return_state=True)
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an ordinary exit, which stops the temporary server
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command.guarded(lambda: main(sys.argv[1:])))

@@ -1,5 +1,6 @@
 """The history of a report, from a real repository with tags, an experiment and an edited workspace."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from report_repository import REPORT, reproduce
 
 from pipelines import history
 from pipelines.changes.rows import CHANGES
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +38,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_rows_that_differ_are_shown_with_intervals_difference_and_verdict(made, capsys):
-    assert history.main(["first", "second"], made) == 0
+    history.main(["first", "second"], made)
     out = lines(capsys)
     assert "first: profile sample, configuration c0.0, code abc" in out
     assert "w300 · landmarks AUC ↑ fabnet 0.800 [0.780, 0.820] 0.900 [0.880, 0.920] +0.100 better" in out
@@ -46,7 +48,7 @@ def test_rows_that_differ_are_shown_with_intervals_difference_and_verdict(made, 
 
 
 def test_one_revision_is_compared_with_the_workspace(made, capsys):
-    assert history.main(["second"], made) == 0
+    history.main(["second"], made)
     assert lines(capsys)[-1] == "Nothing differs between second and workspace in 3 rows."
 
 
@@ -60,7 +62,7 @@ def test_all_shows_what_is_the_same_and_detail_every_target_and_seed(made, capsy
 
 
 def test_an_experiment_a_commit_and_a_branch_are_revisions_as_well(made, capsys):
-    assert history.main(["HEAD~1", "shifted", "main"], made) == 0
+    history.main(["HEAD~1", "shifted", "main"], made)
     out = lines(capsys)
     assert "shifted: profile sample, configuration c0.05, code abc" in out
     assert any("0.950 [0.930, 0.970] +0.150 better 0.900 [0.880, 0.920] +0.100 better" in line for line in out)
@@ -69,7 +71,7 @@ def test_an_experiment_a_commit_and_a_branch_are_revisions_as_well(made, capsys)
 def test_the_table_holds_all_rows_that_differ_and_is_the_same_every_time(made, tmp_path):
     paths = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
     for path in paths:
-        assert history.main(["first", "second", "shifted", "--parquet", str(path)], made) == 0
+        history.main(["first", "second", "shifted", "--parquet", str(path)], made)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     table = pq.read_table(paths[0])
     assert table.schema.equals(CHANGES)
@@ -78,7 +80,7 @@ def test_the_table_holds_all_rows_that_differ_and_is_the_same_every_time(made, t
 
 
 def test_the_page_needs_nothing_but_itself(made, tmp_path):
-    assert history.main(["first", "second", "--html", str(tmp_path / "page.html")], made) == 0
+    history.main(["first", "second", "--html", str(tmp_path / "page.html")], made)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert '<td class="n better">+0.100 better</td>' in text
     assert "<script" not in text
@@ -92,39 +94,34 @@ def test_the_page_needs_nothing_but_itself(made, tmp_path):
         ("empty", f"empty has no {REPORT}: nobody ran `dvc repro`"),
     ],
 )
-def test_a_revision_without_a_report_is_one_sentence(made, capsys, revision, sentence):
-    assert history.main([revision, "second"], made) == 1
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: {sentence}")
-    assert error.count("\n") == 1
+def test_a_revision_without_a_report_is_a_user_error(made, revision, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        history.main([revision, "second"], made)
 
 
-def test_a_report_that_no_cache_holds_is_one_sentence_until_a_remote_has_it(repository, tmp_path, capsys):
+def test_a_report_that_no_cache_holds_is_a_user_error_until_a_remote_has_it(repository, tmp_path):
     reproduce(repository, "remote", "add", "--default", "store", str(tmp_path / "store"))
     shutil.move(repository / ".dvc" / "cache", tmp_path / "cache")
-    assert history.main(["first", "second"], repository) == 1
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: {REPORT} at first is neither in DVC's cache nor in a remote: run `dvc push")
-    assert error.count("\n") == 1
+    missing = f"{REPORT} at first is neither in DVC's cache nor in a remote: run `dvc push"
+    with pytest.raises(UserError, match=re.escape(missing)):
+        history.main(["first", "second"], repository)
     shutil.copytree(
         tmp_path / "cache", tmp_path / "store"
     )  # as `dvc push` lays it out; the tags do not know the remote
-    assert history.main(["first", "second"], repository) == 0
+    history.main(["first", "second"], repository)
 
 
-def test_a_workspace_without_a_report_is_one_sentence(repository, capsys):
+def test_a_workspace_without_a_report_is_a_user_error(repository):
     (repository / REPORT).unlink()
-    assert history.main(["second"], repository) == 1
-    assert capsys.readouterr().err == f"error: {REPORT} is missing: run `make repro` or `dvc checkout` to make it\n"
+    with pytest.raises(UserError, match=f"{REPORT} is missing: run `make repro` or `dvc checkout` to make it"):
+        history.main(["second"], repository)
 
 
-def test_a_file_that_is_no_report_is_one_sentence(made, capsys):
-    assert history.main(["second", "--report", "scores.txt"], made) == 1
-    assert capsys.readouterr().err.startswith("error: scores.txt at second is not a Parquet file")
+def test_a_file_that_is_not_a_report_is_a_user_error(made):
+    with pytest.raises(UserError, match=r"scores\.txt at second is not a Parquet file"):
+        history.main(["second", "--report", "scores.txt"], made)
 
 
-def test_a_folder_without_git_is_one_sentence(tmp_path, capsys):
-    assert history.main(["main"], tmp_path) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
+def test_a_folder_without_git_is_a_user_error(tmp_path):
+    with pytest.raises(UserError):
+        history.main(["main"], tmp_path)
