@@ -34,6 +34,11 @@ def square(box: Box) -> Box:
     return centre_x - half, centre_y - half, centre_x + half, centre_y + half
 
 
+def crop_box(box: Box, margin_frac: float = 0.0) -> PixelBox:
+    """What is cut out for a detected face: the box with a margin, squared, at whole pixels; it may leave the image."""
+    return whole(square(expand(box, margin_frac)))
+
+
 def clamp(box: Box, width: int, height: int) -> Box:
     """The part of the box inside a picture of that size; without area when they do not meet."""
     x0, y0, x1, y1 = box

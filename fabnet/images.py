@@ -30,6 +30,14 @@ def resize(image: Image, width: int, height: int) -> Image:
     return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
+def face_crop(image: Image, box: PixelBox, crop_px: int) -> Image:
+    """The crop of a face in a still image, (crop_px, crop_px, 3): what lies in the box, scaled to a square.
+
+    `Crop.box` and `Crop.scaling` of `fabnet.modules.face_crop` say in words what this and `fabnet.boxes.crop_box` do.
+    """
+    return resize(cut(image, box), crop_px, crop_px)
+
+
 def scale_pad_centre(image: Image, scale_px: int, pad_ltrb_px: tuple[int, int, int, int], centre_px: int) -> Image:
     """The crop of face tracks: scale to a square, pad with black (left, top, right, bottom), keep the centre."""
     return cut(resize(image, scale_px, scale_px), centre_box(scale_px, pad_ltrb_px, centre_px))

@@ -22,6 +22,7 @@ from stages.runtime.files import replace_text
 
 REPORT = Path("data/reports/metrics.parquet")
 NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_hash")
+RENAMED = {"part": "split", "code_rev": "code_hash"}  # columns of schema version 1
 PIPE_WIDTH = 160  # columns of the table where the output is no terminal
 
 
@@ -35,6 +36,7 @@ def load(root: Path, path: Path, revision: str) -> Report:
         found = pq.read_table(pa.BufferReader(revisions.read(root, path, revision)))
     except (pa.ArrowInvalid, OSError):
         raise UserError(f"{path} at {revision} is not a Parquet file: name the report with --report") from None
+    found = found.rename_columns([RENAMED.get(name, name) for name in found.column_names])
     missing = [name for name in NEEDED if name not in found.column_names]
     if missing:
         raise UserError(f"{path} at {revision} has no column {missing[0]}: another version wrote it, compare others")

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from stages.acquisition import digests, links, online, rendered
-from stages.acquisition.digests import Memory
+from stages.acquisition.digests import DigestCache
 from stages.acquisition.registry import Entry
 from stages.runtime import command, plugins
 from stages.runtime.params import Params
@@ -61,13 +61,13 @@ def run(*, journal: Path = Path(".journal"), params: Params) -> None:
 def shelf(dataset: str, release: Path, memory: Path) -> dict[str, Item]:
     """Path below the server's root -> item, for every file of a release and for its registry."""
     files = links.files(release, [], f"the sample of {dataset} is empty")
-    hashes = digests.sha256_of_all(files, Memory(memory), f"serve {dataset}")
+    hashes = digests.sha256_of_all(files, DigestCache(memory), f"serve {dataset}")
     module = plugins.load("stages.datasets", dataset)
-    by_address = {name for name, _ in module.addresses(files)} if hasattr(module, "addresses") else set[str]()
+    by_url = {name for name, _ in module.image_urls(files)} if hasattr(module, "image_urls") else set[str]()
     entries = [
         Entry(name, path.stat().st_size, f"sha256:{hashes[name]}", HOST)
         for name, path in files.items()
-        if name not in by_address
+        if name not in by_url
     ]
     index = "".join(f"{entry.line()}\n" for entry in entries).encode()
     items = {f"/{dataset}/{quote(name)}": Item(path, f'"{hashes[name]}"') for name, path in files.items()}

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fabnet.boxes import Box, choose_face, square
+from fabnet.boxes import Box, PixelBox, choose_face, crop_box
 from stages.faces import detection
 from stages.faces.cutting import NoFace, pack_faces
 from stages.faces.detection import Detector
@@ -26,8 +26,6 @@ from stages.releases.readers import Face, Reject
 from stages.runtime import command, tables
 from stages.runtime.params import DetectParams
 from stages.storage.media import Image
-
-MAX_ENLARGED_PX = 16_000_000  # of the whole picture: beyond it a later pass takes GBs and finds faces of no use
 
 
 def run(
@@ -44,20 +42,27 @@ def run(
         partial(square_box, params=detect),
         stage="detect",
         columns=list(tables.DETECTION),
-        metadata=detection.provenance(detect),
+        metadata=provenance(detect),
         finish=partial(finish, passes=detect.upsample),
     )
 
 
-def square_box(face: Face, image: Image, *, params: DetectParams) -> tuple[Box, Mapping[str, Any]]:
-    """The square around the face that is meant, px of the picture; it may leave the picture. And tables.DETECTION.
+def provenance(params: DetectParams) -> dict[str, str]:
+    """See `detection.provenance`."""
+    return detection.provenance(
+        params.detector, params.weights, params.weights_sha256, params.min_score, setting="detect.weights"
+    )
+
+
+def square_box(face: Face, image: Image, *, params: DetectParams) -> tuple[PixelBox, Mapping[str, Any]]:
+    """What is cut out for the face that is meant, px of the image; it may leave the image. And tables.DETECTION.
 
     Raises:
         NoFace: no face, or none where one is annotated.
     """
     detector = detection.detector(params.detector, params.weights, params.min_score)
     box, score, upsample = find_face(image, face.box_xyxy_px, detector=detector, passes=params.upsample)
-    return square(box), {"detector_score": score, "upsample": upsample}
+    return crop_box(box), {"detector_score": score, "upsample": upsample}
 
 
 def find_face(
@@ -69,10 +74,7 @@ def find_face(
         NoFace: no face, or none where one is annotated.
     """
     elsewhere = False
-    for place, upsample in enumerate(passes):
-        if place and image.shape[0] * image.shape[1] * 4**upsample > MAX_ENLARGED_PX:
-            break
-        boxes, scores = detector(image, upsample)
+    for upsample, (boxes, scores) in detection.search(image, detector, passes):
         chosen = choose_face(boxes, scores, annotated)
         if chosen is not None:
             return boxes[chosen], scores[chosen], upsample

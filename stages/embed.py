@@ -3,8 +3,8 @@
 The encoders kept during training embed the data sets that are followed as well.
 
 Reads: a model folder, faces, tracks and their splits.
-Writes: <dataset>.parquet for every data set, checkpoints/<step>/<dataset>.parquet for those that are followed, all
-    EMBEDDINGS with the encoder's steps in the metadata, and a rejects table.
+Writes: <dataset>.parquet for every data set, checkpoints/<step>/<dataset>.parquet for those that are followed, and a
+    rejects table. Tables are EMBEDDINGS or, for face tracks, TRACK_EMBEDDINGS, with the encoder's steps as metadata.
 """
 
 import logging
@@ -64,7 +64,8 @@ class Source:
     """Images to embed."""
 
     folder: Path  # of the shards
-    rows: pa.Table  # sample_id, shard, offset, size; sorted by sample_id
+    rows: pa.Table  # shard, offset, size and the columns of `schema` but for `embedding`; sorted by sample_id
+    schema: pa.Schema  # of the result
 
 
 def run(
@@ -114,8 +115,7 @@ def run(
 
 def _pictures(folder: Path) -> Source:
     """All images of a data set of still images."""
-    rows = tables.read(folder / "index.parquet").select(["sample_id", "shard", "offset", "size"])
-    return Source(folder, rows.sort_by("sample_id"))
+    return _source(folder, tables.read(folder / "index.parquet"), tables.EMBEDDINGS)
 
 
 def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
@@ -130,8 +130,12 @@ def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
         kept = min(per_track, count)
         chosen += [start + (2 * place + 1) * count // (2 * kept) for place in range(kept)]
         start += count
-    rows = frames.take(pa.array(chosen, pa.int64())).select(["sample_id", "shard", "offset", "size"])
-    return Source(folder, rows.sort_by("sample_id"))
+    return _source(folder, frames.take(pa.array(chosen, pa.int64())), tables.TRACK_EMBEDDINGS)
+
+
+def _source(folder: Path, index: pa.Table, schema: pa.Schema) -> Source:
+    columns = [*("shard", "offset", "size"), *(name for name in schema.names if name != "embedding")]
+    return Source(folder, index.select(columns).sort_by("sample_id"), schema)
 
 
 def _embed_all(
@@ -146,18 +150,20 @@ def _embed_all(
     place = encoder.place
     for dataset, source in sources.items():
         parts = _embed_source(encoder, source, work / "units" / place / dataset, params.batch)
-        embedded = [part for part in parts if part["kind"] is None]
+        embedded = [
+            row | part for row, part in zip(source.rows.to_pylist(), parts, strict=True) if part["kind"] is None
+        ]
         lost = [part for part in parts if part["kind"] is not None]
         for part in lost:
             rejects.add(dataset, place + part["sample_id"], part["kind"], part["detail"])
         path = work / journals.WHOLE / place / f"{dataset}.parquet"
         steps = {tables.STEPS: str(encoder.steps)}
-        tables.write(path, tables.EMBEDDINGS, embedded, key=["sample_id"], metadata=steps)
+        tables.write(path, source.schema, embedded, key=["sample_id"], metadata=steps)
         log.info("embed %s%s: %d images, %d rejects", place, dataset, len(embedded), len(lost))
 
 
 def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> list[dict[str, Any]]:
-    """PARTS rows of every image of the source; units that lie in `units` already are not done again."""
+    """PARTS rows of the source's images in their order; units that lie in `units` already are not done again."""
     per_unit = batch * BATCHES_PER_UNIT
     paths = [units / f"{start:09d}.parquet" for start in range(0, len(source.rows), per_unit)]
     todo: list[tuple[int, list[dict[str, Any]]]] = []

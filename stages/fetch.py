@@ -1,11 +1,11 @@
-"""A release brought into data/raw: rendered by the sample, fetched over HTTP, or linked from a folder, never copied.
+"""Put a release into data/raw: synthetic, downloaded, or from a folder; files are linked, never copied.
 
-Reads: a release folder, the data set's registry, or nothing. Writes: links to the release's files with its archives
-unpacked where the reader wants that, rejects, and last of all a manifest with the size and sha256 of every file, so
-that its presence means "complete". Params: sample, the data set's fetch and sample. Environment: where files are handed
-out, and the keys for that (stages/acquisition/hosts.py).
+Reads: a release folder, the data set's registry, or nothing. Writes: links to the release's files, with archives
+unpacked where the reader asks for it, rejects, and last a manifest with the size and sha256 of every file, so that its
+presence means "complete". Params: sample, the data set's fetch and sample. Environment: download URLs and credentials
+(stages/acquisition/hosts.py).
 
-A file that has not changed since it was hashed is not hashed again: the journal remembers it.
+A file that has not changed since it was hashed is not hashed again.
 """
 
 import json
@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from stages.acquisition import digests, download, links, online, registry, rendered, subset, unpack
-from stages.acquisition.digests import Memory
-from stages.acquisition.listed_images import Picture
+from stages.acquisition.digests import DigestCache
+from stages.acquisition.listed_images import ListedImage
 from stages.releases.readers import MANIFEST, Reject
 from stages.runtime import command, plugins, tables
 from stages.runtime.errors import UserError
@@ -40,83 +40,84 @@ def run(
     settings: Mapping[str, Any],
     fetch: FetchParams,
 ) -> None:
-    """Make `out` hold exactly the release's files and their manifest.
+    """Fill `out` with exactly the release's files and their manifest.
 
     Raises:
         UserError: the release is missing or not complete, an archive is unsafe, or files cannot be linked.
     """
     work = journal / "fetch"
-    memory = Memory(work / f"{dataset}.json")
-    of_sample = fetch.source == "synthetic"
-    release = rendered.release("fetch", dataset, journal, settings, synthetic.seed) if of_sample else Path(fetch.folder)
+    cache = DigestCache(work / f"{dataset}.json")
+    release = Path(fetch.folder)
+    if fetch.source == "synthetic":
+        release = rendered.release("fetch", dataset, journal, settings, synthetic.seed)
     links.check_apart(release, out)
     (out / MANIFEST).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     rejects: list[Reject] = []
     committed = registries / f"{dataset}.txt"
-    chosen: list[str] = []
+    parts: list[str] = []
     if fetch.source == "http":
-        chosen = _download(dataset, fetch, committed, work, memory)
+        parts = _download(dataset, fetch, committed, work, cache)
     elif fetch.source == "folder":
-        _check_known(dataset, committed, release, memory)
+        _check_published(dataset, committed, release, cache)
     files = _files(dataset, fetch, release, work, rejects)
-    if chosen:
-        files = subset.completed(files, chosen, work / f"{dataset}.subset")
-    links.bring(files, out)
+    if parts:
+        files = subset.with_directory(files, parts, work / f"{dataset}.subset")
+    links.link(files, out)
     names = sorted(files)
-    hashes = digests.sha256_of_all({name: out / name for name in names}, memory, f"fetch {dataset}")
+    hashes = digests.sha256_of_all({name: out / name for name in names}, cache, f"fetch {dataset}")
     table = tables.Rejects("fetch")
-    for each in rejects:
-        table.add(dataset, each.key, each.kind, each.detail)
+    for reject in rejects:
+        table.add(dataset, reject.key, reject.kind, reject.detail)
     table.write(out / "rejects.parquet")
     replace_text(out / MANIFEST, _manifest(dataset, fetch.source, out, hashes))
     log.info("fetch %s: %d files, %d rejects", dataset, len(files), len(rejects))
 
 
-def _download(dataset: str, fetch: FetchParams, committed: Path, work: Path, memory: Memory) -> list[str]:
-    """Names of the parts that were chosen, if the user wants only some of a cut archive."""
+def _download(dataset: str, fetch: FetchParams, committed: Path, work: Path, cache: DigestCache) -> list[str]:
+    """Names of the parts of an archive that were downloaded, if the user wants only some of them."""
     entries = online.entries(dataset, committed, os.environ, work)
     if (fetch.parts or fetch.identities) and not any(entry.is_part for entry in entries):
         raise UserError(
-            f"dataset.{dataset}.fetch: parts and identities choose from an archive that is cut up, which {dataset} "
-            "does not have: leave them out"
+            f"dataset.{dataset}.fetch: parts and identities select from a multi-part archive, which {dataset} does not "
+            "have: leave them out"
         )
     wanted = registry.first_parts(entries, fetch.parts)
     if fetch.identities:
-        online.bring_identities(dataset, entries, fetch.identities, Path(fetch.folder), os.environ)
+        online.download_identities(dataset, entries, fetch.identities, Path(fetch.folder), os.environ)
         wanted = [entry for entry in entries if not entry.is_part]
-    online.bring(dataset, wanted, Path(fetch.folder), os.environ, memory)
+    online.download_files(dataset, wanted, Path(fetch.folder), os.environ, cache)
     return [entry.name for entry in wanted if entry.is_part] if len(wanted) < len(entries) else []
 
 
 def _files(dataset: str, fetch: FetchParams, release: Path, work: Path, rejects: list[Reject]) -> dict[str, Path]:
-    """Every file that belongs into data/raw, by name; pictures that are listed by address are fetched on the way."""
+    """Every file that belongs into data/raw, by name; images that are listed by URL are downloaded first."""
     module = plugins.load("stages.datasets", dataset)
-    wanted = f"put or link the {dataset} release there, expected {module.EXPECTED}; to be had from {module.OWNER}"
-    found = links.files(release, rejects, wanted)
-    if fetch.source == "http" and (listed := _listed(module, found)):
-        rejects += online.bring_pictures(dataset, listed, release, os.environ, work)
-        found = links.files(release, [], wanted)
+    todo = f"put or link the {dataset} release there, expected {module.EXPECTED}; available from {module.OWNER}"
+    files = links.files(release, rejects, todo)
+    if fetch.source == "http" and (images := _listed_images(module, files)):
+        rejects += online.download_images(dataset, images, release, os.environ, work)
+        files = links.files(release, [], todo)
     if getattr(module, "UNPACK_ARCHIVES", False):
-        found = unpack.unpacked(found, work / f"{dataset}.unpacked", rejects)
-    return found
+        files = unpack.unpack(files, work / f"{dataset}.unpacked", rejects)
+    return files
 
 
-def _listed(module: ModuleType, files: Mapping[str, Path]) -> list[Picture]:
-    """Pictures that the release lists by address, if it is a release of that kind."""
-    return [Picture(*listed) for listed in module.addresses(files)] if hasattr(module, "addresses") else []
+def _listed_images(module: ModuleType, files: Mapping[str, Path]) -> list[ListedImage]:
+    """Images that the release lists by URL; none for most data sets."""
+    return [ListedImage(*image) for image in module.image_urls(files)] if hasattr(module, "image_urls") else []
 
 
-def _check_known(dataset: str, committed: Path, release: Path, memory: Memory) -> None:
-    """Compare the user's files with what their owners publish, and tell how many of those listed are there."""
+def _check_published(dataset: str, committed: Path, release: Path, cache: DigestCache) -> None:
+    """Compare the user's files with the published sizes and digests, and log how many of the listed files exist."""
     entries = registry.read(committed) if committed.exists() else []
-    there = [entry for entry in entries if (release / entry.name).is_file()]
-    if there:
-        log.info("fetch %s: %s", dataset, online.covered(entries, release))
-    for entry in download.needed(there, release, memory):
+    present = [entry for entry in entries if (release / entry.name).is_file()]
+    if present:
+        log.info("fetch %s: %s", dataset, online.coverage(entries, release))
+    for entry in download.needed(present, release, cache):
         raise UserError(
             f"{release / entry.name} is damaged or not the owner's: expected {entry.digest} "
-            f"{f'and {entry.size} bytes' if entry.size else ''}, get it again"
+            f"{f'and {entry.size} bytes' if entry.size else ''}, download it again"
         )
 
 

@@ -100,9 +100,8 @@ def _rebuild(
     network = cast(FAbNet, method.get_submodule("net"))
     frames = source.load(method.frames, "illustrate", needed=())
     test = frames.tracks.get("test", {})
-    there = {name.split("/")[0] for videos in test.values() for found in videos.values() for name in found}
     for dataset in source.track_sets:
-        if dataset not in there:
+        if dataset not in frames.datasets("test"):
             detail = f"the test split has none of {method.frames} frames or more"
             rejects.add(dataset, figure, "too few tracks", detail)
     if not test:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fabnet.boxes import Box, expand
+from fabnet.boxes import PixelBox, expand, whole
 from stages.faces.cutting import pack_faces
 from stages.preparation.packing import Place
 from stages.releases.readers import Face
@@ -42,15 +42,15 @@ def run(
     pack_faces(place, index, partial(grown_box, margin_frac=box.margin_frac), stage="index", more=[box])
 
 
-def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[Box, Mapping[str, Any]]:
-    """The annotated box with its margin, px of the picture; it may leave the picture.
+def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[PixelBox, Mapping[str, Any]]:
+    """The annotated box with its margin, px of the image; it may leave the image.
 
     Raises:
         Rejected: no box is annotated.
     """
     if face.box_xyxy_px is None:
         raise Rejected("no annotated box")
-    return expand(face.box_xyxy_px, margin_frac), {}
+    return whole(expand(face.box_xyxy_px, margin_frac)), {}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Add the fitted probe heads and the face crop to the model file of every method, and write its model card.
 
-Reads: models, the probes' outputs, splits.
+Reads: models, metrics and probe heads, splits.
 Writes: <method>-<seed>/model.safetensors (see `fabnet.modules.model_file`), <method>-<seed>/README.md, rejects.
 
 Retrieval probes have no head and are left out. An encoder of the user's own (`own`) is a reject: it may contain
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from fabnet.inference.loading import EXECUTABLE
 from fabnet.modules import model_file
-from fabnet.modules.model_file import Crop, Description, HeadDescription
+from fabnet.modules.face_crop import Crop
+from fabnet.modules.model_file import Description, HeadDescription
 from stages.reporting import model_card, results
 from stages.runtime import command, config, tables
 from stages.runtime.errors import UserError
@@ -29,9 +30,6 @@ from stages.storage import journals
 from stages.training import models
 
 log = logging.getLogger(__name__)
-
-BOX = "the smallest square around the box, edges at the nearest whole pixels, black outside the image"
-SCALING = "to crop_px by the mean of areas where it shrinks, linear where it grows; then bilinear, anti-aliased"
 
 
 def run(
@@ -79,8 +77,6 @@ def _crop(params: DetectParams) -> Crop:
         min_score=params.min_score,
         margin_frac=0.0,
         crop_px=params.crop_px,
-        box=BOX,
-        scaling=SCALING,
     )
 
 

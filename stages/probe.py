@@ -4,7 +4,7 @@ The embeddings of face tracks are asked how well they tell identities apart. Lea
 kept during training, each with probes of its own, and from the validation split alone.
 
 Reads: faces, face splits and embeddings of one method and seed.
-Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, curves.parquet,
+Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet,
     heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
 """
 
@@ -37,7 +37,7 @@ class Findings:
     scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     predictions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     rejects: tables.Rejects = field(default_factory=lambda: tables.Rejects("probe"))
 
 
@@ -122,14 +122,14 @@ def _record_validation(probe: Probe, images: Images, task: Task, steps: int, fin
         task.reject(findings.rejects, f"val/{steps:08d}", f"{metric} is undefined", "on the validation split")
         return
     row = {"dataset": task.dataset, "task": task.name, "metric": metric, "step": steps, "value": value}
-    findings.curves.append({**row, "n": len(validated.truth)})
+    findings.learning_curves.append({**row, "n": len(validated.truth)})
     log.info("%s: after %d steps val %s %.4g", task, steps, metric, value)
 
 
 def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, findings: Findings) -> None:
     """Score how often the nearest frame of another video shows the same identity, where identities have several."""
     task = TaskName(dataset, scores.IDENTITY)
-    names, found = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.EMBEDDINGS))
+    names, found = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.TRACK_EMBEDDINGS))
     if not names:
         detail = "the test split has one identity, or none with embedded frames of two videos"
         task.reject(findings.rejects, "test", "too few identities", detail)
@@ -166,7 +166,9 @@ def _write(out: Path, findings: Findings) -> None:
     tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=[*of_task, "split", "metric", "target"])
     tables.write(out / "predictions.parquet", tables.PREDICTIONS, findings.predictions, key=[*of_task, "sample_id"])
     tables.write(out / "sweeps.parquet", tables.SWEEPS, findings.sweeps, key=[*of_task, "l2"])
-    tables.write(out / "curves.parquet", tables.CURVES, findings.curves, key=[*of_task, "step"])
+    tables.write(
+        out / "learning_curves.parquet", tables.LEARNING_CURVES, findings.learning_curves, key=[*of_task, "step"]
+    )
     findings.rejects.write(out / "rejects.parquet")
     log.info("probe: %d scores, %d rejects", len(findings.scores), len(findings.rejects))
 

@@ -2,8 +2,8 @@
 
 Reads: what the probes wrote, histories, splits, yields, contact sheets, figures, rejects of every stage.
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics.json, report.html,
-    summary.png, training.png, curves.png, roc_pr/<dataset>-<task>.png, training/<method>.csv per trained method and
-    curves/<dataset>-<task>-<method>.csv per learning curve.
+    summary.png, loss_curves.png, learning_curves.png, roc_pr/<dataset>-<task>.png, loss_curves/<method>.csv per trained
+    method and learning_curves/<dataset>-<task>-<method>.csv.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 
@@ -21,8 +21,8 @@ import dlib
 import numpy as np
 
 from stages.evaluation import scores
-from stages.reporting import curves, inventory, machine, page, plots, results, revision
-from stages.reporting.inventory import LearningCurves, LossCurve
+from stages.reporting import contents, machine, page, plots, results, revision, roc_pr
+from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch, tables
 from stages.runtime.params import Params
@@ -74,8 +74,8 @@ def run(
     pooled = [_complete(row, source) for row in results.pooled_rows(tasks, params)]
     of_seeds = [_complete(row, source) for row in results.seed_rows(metrics, params)]
     rows = of_seeds + pooled
-    loss_curves = inventory.loss_curves(models, runs)
-    learning_curves = inventory.learning_curves(metrics, runs)
+    loss_curves = contents.loss_curves(models, runs)
+    learning_curves = contents.learning_curves(metrics, runs)
     compared = [{**row, **_without_profile(source)} for row in results.differences(tasks, params)]
     folders = [
         *(tracks / dataset for dataset in params.track_sets),
@@ -94,23 +94,23 @@ def run(
         tasks=tasks,
         differences=compared,
         counts=[
-            *inventory.counts(splits / "tracks", "face tracks", params.track_sets),
-            *inventory.counts(splits / "faces", "still images", params.face_sets),
+            *contents.counts(splits / "tracks", "face tracks", params.track_sets),
+            *contents.counts(splits / "faces", "still images", params.face_sets),
         ],
-        yields=list(inventory.yields(faces, params.detected_sets)),
-        sheets=list(inventory.sheets(sheets, params.datasets)),
-        rejects=inventory.rejects(folders),
-        sweeps=inventory.sweeps(metrics, runs),
+        yields=list(contents.yields(faces, params.detected_sets)),
+        sheets=list(contents.sheets(sheets, params.datasets)),
+        rejects=contents.rejects(folders),
+        sweeps=contents.sweeps(metrics, runs),
         versions=versions,
         summary_png=plots.summary(list(_panels(tasks, pooled)), params.methods),
-        training_png=plots.training(loss_curves, params.methods),
-        curves_png=curves.learning(learning_curves, params.methods),
+        loss_curves_png=plots.loss_curves(loss_curves, params.methods),
+        learning_curves_png=plots.learning_curves(learning_curves, params.methods),
         roc_pr_png={
-            f"{task.dataset}-{task.task}": curves.roc_pr(classes, params.methods)
+            f"{task.dataset}-{task.task}": roc_pr.draw(classes, params.methods)
             for task in tasks
-            if (classes := results.class_curves(task, curves.shown(params.methods)))
+            if (classes := results.class_curves(task, roc_pr.shown(params.methods)))
         },
-        figures=inventory.figures(figures / "pictures"),
+        figures=contents.figures(figures / "pictures"),
     )
     _write(out, rows, content, {**source, **versions})
     _write_curves(out, loss_curves, learning_curves)
@@ -154,8 +154,8 @@ def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Ma
     found = {"detection": _yields(content.yields)} if content.yields else {}
     (out / "metrics.json").write_text(json.dumps(_headlines(content.rows) | found, indent=2) + "\n", encoding="utf-8")
     (out / "summary.png").write_bytes(content.summary_png)
-    (out / "training.png").write_bytes(content.training_png)
-    (out / "curves.png").write_bytes(content.curves_png)
+    (out / "loss_curves.png").write_bytes(content.loss_curves_png)
+    (out / "learning_curves.png").write_bytes(content.learning_curves_png)
     folder = _empty(out / "roc_pr")
     for name, png in content.roc_pr_png.items():
         (folder / f"{name}.png").write_bytes(png)
@@ -164,11 +164,11 @@ def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Ma
 
 def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[LearningCurves]) -> None:
     """One file for every line, as DVC draws them."""
-    folder = _empty(out / "training")
+    folder = _empty(out / "loss_curves")
     for method in sorted({curve.method for curve in losses}):
         text = _loss_csv([curve for curve in losses if curve.method == method])
         (folder / f"{method}.csv").write_text(text, encoding="utf-8")
-    folder = _empty(out / "curves")
+    folder = _empty(out / "learning_curves")
     for panel in learning:
         untrained = panel.points.get(results.CONTROL, [(0, float("nan"))])[-1][1]
         for method, points in sorted(panel.points.items()):

@@ -82,6 +82,14 @@ def test_every_stage_has_left_what_it_took_and_nothing_of_it_is_tracked(project,
     assert "up to date" in run(project, "dvc", "repro")
 
 
+def test_a_clone_in_another_folder_reproduces_the_committed_results_and_stays_clean(project, tmp_path):
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
+    run(clone, "dvc", "repro")
+    assert (clone / "data" / "reports" / "machine.html").exists()
+    assert run(clone, "git", "status", "--porcelain") == ""
+
+
 def test_metrics_diff_tells_the_difference_of_every_number(project, said):
     found = json.loads(run(project, "dvc", "metrics", "diff", "base", "brief", "--json"))
     numbers = found["data/reports/metrics.json"]
@@ -99,10 +107,10 @@ def test_plots_show_draws_every_picture_and_every_curve(project, said, tmp_path)
     found = json.loads(run(project, "dvc", "plots", "show", "--json", "--out", str(tmp_path)))
     assert found.get("errors", []) == []
     drawn = set(found["data"])
-    assert {f"data/reports/{name}.png" for name in ("summary", "training", "curves")} <= drawn
+    assert {f"data/reports/{name}.png" for name in ("summary", "loss_curves", "learning_curves")} <= drawn
     assert {"data/figures/pictures/warp.png", "data/sheets/w300/accepted.png"} <= drawn
-    assert any("training/fabnet.csv" in name for name in drawn)
-    assert any("curves/w300-landmarks-fabnet.csv" in name for name in drawn)
+    assert any("loss_curves/fabnet.csv" in name for name in drawn)
+    assert any("learning_curves/w300-landmarks-fabnet.csv" in name for name in drawn)
 
 
 def test_plots_diff_holds_the_pictures_and_curves_of_both(project, said, tmp_path):

@@ -74,7 +74,9 @@ def test_one_command_leads_from_raw_releases_to_the_report(first: Path):
     }
     assert all(row["n"] > 0 and row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
     curves = {
-        method: tables.read(first / "data" / "metrics" / f"{method}-0" / "curves.parquet", tables.CURVES).to_pylist()
+        method: tables.read(
+            first / "data" / "metrics" / f"{method}-0" / "learning_curves.parquet", tables.LEARNING_CURVES
+        ).to_pylist()
         for method in METHODS
     }
     assert {(row["dataset"], row["task"]) for row in curves["fabnet"]} == {

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from fabnet.inference import batches
 from fabnet.inference.batches import Images
+from fabnet.modules.face_crop import Crop
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet
-from fabnet.modules.model_file import Crop, Description, HeadDescription
+from fabnet.modules.model_file import Description, HeadDescription
 from fabnet.probe_head import Crops, FittedHead
 
 Floats = NDArray[np.float32]

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fabnet.modules.face_crop import Crop
 from fabnet.modules.method import Method
 
 # Raised by a change that readers of the format before would misunderstand or refuse: a field of the description that
@@ -26,20 +27,6 @@ from fabnet.modules.method import Method
 FORMAT = 2
 NAME = "model.safetensors"
 KEY = "fabnet"  # of the description in the metadata
-
-
-@dataclass(frozen=True)
-class Crop:
-    """How a face was cut out of its image: new faces have to be cut in the same way."""
-
-    detector: str  # module of stages/detectors
-    weights_sha256: str  # of the detector's weight file; empty if it needs none
-    upsample: tuple[int, ...]  # doublings of the image before each pass
-    min_score: float  # below which a box is ignored, in the detector's own scale
-    margin_frac: float  # growth of the box on each side, as a fraction of the side
-    crop_px: int  # side of the crop
-    box: str  # how the detected box becomes the cut one, in words
-    scaling: str  # how the cut becomes `crop_px` wide, and then the network's input
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """DVC's graph and its command line behind one adapter; besides it, only `revisions` and `offline_plots` call DVC."""
 
-import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from typing import Any, Literal
 
 import networkx
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
+from dvc.repo import Repo, lock_repo
 
 from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
@@ -82,8 +80,13 @@ def check_targets(root: Path, targets: Sequence[str]) -> None:
 
 
 def changed(root: Path) -> set[str]:
-    """Names of the stages that DVC would run now, were their upstreams left as they are."""
-    return set(_answer(root, "status", "--json"))
+    """Names of the stages that DVC would run now if their upstreams stayed as they are.
+
+    Raises:
+        UserError: DVC cannot read the graph.
+    """
+    with _repo(root) as repo, lock_repo(repo):
+        return {_address(node) for node in repo.index.graph if node.status()}
 
 
 def named(stages: Iterable[Stage], targets: Sequence[str]) -> set[str]:
@@ -154,9 +157,10 @@ class _Said:
 
 
 def metrics(root: Path) -> dict[str, Any]:
-    """The metric files that DVC tracks: path, then what it holds. Files not written yet are left out."""
-    files = _answer(root, "metrics", "show", "--json").get("", {}).get("data", {})
-    return {name: content["data"] for name, content in files.items() if content.get("data")}
+    """Content of the metric files that DVC tracks, by path. Files not written yet are left out."""
+    with _repo(root) as repo:
+        files = repo.metrics.show()[""]["data"]
+    return {name: file["data"] for name, file in files.items() if file.get("data")}
 
 
 def settings(root: Path) -> Mapping[str, Any]:
@@ -200,22 +204,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1"}
 
 
-def _answer(root: Path, *arguments: str) -> dict[str, Any]:
-    """What a DVC command answers as JSON."""
-    done = subprocess.run([*DVC, *arguments], cwd=root, env=_environment(), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise UserError(f"dvc {arguments[0]} failed: {_sentence(done.stderr)}")
-    return json.loads(done.stdout)
-
-
 @contextmanager
 def _repo(root: Path) -> Iterator[Repo]:
     try:
-        with Repo(str(root)) as repo:
+        with Repo(str(root), _wait_for_lock=True) as repo:  # as DVC's option --wait-for-lock passes it
             yield repo
     except DvcException as error:
-        raise UserError(f"DVC cannot read the pipeline: {_sentence(str(error))}") from None
+        raise UserError(f"DVC cannot read the pipeline: {_sentence(error)}") from None
 
 
-def _sentence(text: str) -> str:
-    return " ".join(text.split()).removeprefix("ERROR: ")
+def _sentence(error: DvcException) -> str:
+    mistakes = getattr(error.__cause__, "errors", [])  # where dvc.yaml does not fit DVC's schema
+    return " ".join(": ".join(map(str, [error, *mistakes])).split())

@@ -43,7 +43,7 @@ def evaluate(
     own = {"weights": weights, "weights_sha256": weights_sha256, "kind": kind, "name": name,
            "size_px": size_px, "mean": mean, "std": std}  # fmt: skip
     try:
-        supplied.check(weights, weights_sha256, "method.own", "a TorchScript, torch.export or timm file")
+        supplied.check(weights, weights_sha256, "method.own.weights", "a TorchScript, torch.export or timm file")
     except UserError as error:
         return Failed(message=str(error))
     return run_stages(["report"], parallel=parallel, choice=Choice(more_methods=["own"], own=own))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.own.looking import Face
-from pipelines.own.options import Fps, Options
+from pipelines.own.options import Options
 from pipelines.own.tabulate import tabulate
 from stages.runtime.errors import UserError
 
@@ -19,7 +19,7 @@ Values = Mapping[str, np.ndarray]  # attribute -> (N, K), or points (N, P, 2)
 
 
 def attributes(
-    *files: Path, out: Path = Path("attributes.parquet"), fps: Fps = None, options: Options | None = None
+    *files: Path, out: Path = Path("attributes.parquet"), fps: float | None = None, options: Options | None = None
 ) -> None:
     """Write one row for each face: source, frame, time, box, score, landmarks, pose, expression and action units.
 

@@ -8,14 +8,16 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.own.looking import Face
-from pipelines.own.options import Fps, Options
+from pipelines.own.options import Options
 from pipelines.own.tabulate import tabulate
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
 
-def embed(*files: Path, out: Path = Path("faces.parquet"), fps: Fps = None, options: Options | None = None) -> None:
+def embed(
+    *files: Path, out: Path = Path("faces.parquet"), fps: float | None = None, options: Options | None = None
+) -> None:
     """Write one row for each face: source, frame, time, box, score and embedding.
 
     Args:

@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fabnet.boxes import Box, PixelBox, area, clamp, expand, square, whole
-from fabnet.images import cut, resize
+from fabnet.boxes import Box, PixelBox, area, clamp, crop_box
+from fabnet.images import face_crop
+from fabnet.modules.face_crop import Crop
 from pipelines.own import sources, videos
-from stages.detect import MAX_ENLARGED_PX
 from stages.faces import detection
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
@@ -32,12 +32,8 @@ MIN_SIDE_PX = 16  # of a picture: no face fits into less
 class Search:
     """How faces are found and cut."""
 
-    detector: str
-    weights: str
-    min_score: float
-    passes: tuple[int, ...]  # doublings of the picture
-    margin_frac: float  # growth of the box on each side, as a fraction of the side
-    crop_px: int  # side of the crop
+    crop: Crop
+    weights: str = ""  # path of the detector's weight file
     is_largest_only: bool = False
     is_cropped: bool = False  # pictures are face crops already
 
@@ -154,16 +150,16 @@ def faces(image: Image, search: Search) -> Iterator[Face]:
     Raises:
         Rejected: the picture is too small to hold one.
     """
-    height, width = image.shape[:2]
+    crop, (height, width) = search.crop, image.shape[:2]
     if min(height, width) < MIN_SIDE_PX:
         raise Rejected("picture too small", f"{width}x{height} px, at least {MIN_SIDE_PX} px each way are needed")
     if search.is_cropped:
         yield Face((0.0, 0.0, float(width), float(height)), None, (0, 0, width, height), image)
         return
     for box, score in _kept(_detected(image, search), search.is_largest_only):
-        edges = whole(square(expand(box, search.margin_frac)))
+        edges = crop_box(box, crop.margin_frac)
         if area(clamp(edges, width, height)) > 0:
-            yield Face(box, score, edges, resize(cut(image, edges), search.crop_px, search.crop_px))
+            yield Face(box, score, edges, face_crop(image, edges, crop.crop_px))
 
 
 def _frames(place: int, path: Path, fps: float | None, behind: int) -> Iterator[Shot]:
@@ -175,14 +171,10 @@ def _frames(place: int, path: Path, fps: float | None, behind: int) -> Iterator[
 
 
 def _detected(image: Image, search: Search) -> detection.Found:
-    find = detection.detector(search.detector, search.weights, search.min_score)
-    for number, upsample in enumerate(search.passes):
-        if number and image.shape[0] * image.shape[1] * 4**upsample > MAX_ENLARGED_PX:
-            break
-        found = find(image, upsample)
-        if found.boxes:
-            return found
-    return detection.Found([], [])
+    crop = search.crop
+    detector = detection.detector(crop.detector, search.weights, crop.min_score)
+    passes = detection.search(image, detector, crop.upsample)
+    return next((found for _, found in passes if found.boxes), detection.Found([], []))
 
 
 def _kept(found: detection.Found, is_largest_only: bool) -> list[tuple[Box, float]]:

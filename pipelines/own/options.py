@@ -1,27 +1,28 @@
 """What all commands on one's own faces ask for: the trained network, and how faces are found."""
 
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from fabnet.modules.face_crop import Crop
 from pipelines.own.looking import Search
 from stages.faces import detection
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
-from stages.runtime.params import DetectParams
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
+MAX_FPS = 1000
 MODEL = Path("data/packages/fabnet-0")  # of the first seed, as the stage `package` leaves it
 
 Device = Literal["auto", "cpu", "cuda"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
-Fps = Annotated[float | None, Parameter(validator=Number(gt=0, lte=1000))]
 Count = Annotated[int, Parameter(validator=Number(gt=0))]
 
 
@@ -44,6 +45,16 @@ class Options:
     "Take the largest face of each picture or frame alone."
     crops: Flag = False
     "The pictures are face crops already: look for no faces."
+
+
+def check_fps(fps: float | None) -> None:
+    """Make sure that some frames of a second are asked for, or all (None).
+
+    Raises:
+        UserError: not a number above 0, or more than MAX_FPS.
+    """
+    if fps is not None and not 0 < fps <= MAX_FPS:
+        raise UserError(f"--fps should be above 0 and at most {MAX_FPS} frames a second, found {fps:g}")
 
 
 def network(options: Options) -> "Network":
@@ -85,36 +96,26 @@ def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:
     Raises:
         UserError: no such detector, or not the weight file that it needs.
     """
-    crop = net.crop
-    found = Search(
-        detector=options.detector or crop.detector,
-        weights=str(options.weights or ""),
-        min_score=crop.min_score if options.min_score is None else options.min_score,
-        passes=crop.upsample,
-        margin_frac=crop.margin_frac,
-        crop_px=crop.crop_px,
-        is_largest_only=options.largest,
-        is_cropped=options.crops,
-    )
+    weights = str(options.weights or "")
     if options.crops:
-        return found, {}
-    provenance = _provenance(found, crop.weights_sha256 if options.detector is None else "")
-    if options.min_score is None and found.detector != crop.detector:
-        raise UserError(f"--detector {found.detector} should come with --min-score, in its own scale: 0 suits dlib, "
+        return Search(net.crop, is_largest_only=options.largest, is_cropped=True), {}
+    crop = _crop(net.crop, options)
+    provenance = detection.provenance(crop.detector, weights, crop.weights_sha256, crop.min_score, setting="--weights")
+    if options.min_score is None and crop.detector != net.crop.detector:
+        raise UserError(f"--detector {crop.detector} should come with --min-score, in its own scale: 0 suits dlib, "
                         "0.6 yunet")  # fmt: skip
-    return found, provenance
+    return Search(crop, weights, options.largest), provenance
 
 
-def _provenance(found: Search, wanted_sha256: str) -> dict[str, str]:
-    digest = file_digest(Path(found.weights)) if found.weights and Path(found.weights).is_file() else ""
-    if wanted_sha256 and digest != wanted_sha256:
-        raise UserError(f"--weights should be the weight file of {found.detector} with the sha256 {wanted_sha256}, "
-                        f"with which the model's faces were found: found {found.weights or 'none'}")  # fmt: skip
-    params = DetectParams(
-        detector=found.detector, weights=found.weights, weights_sha256=digest, upsample=list(found.passes),
-        min_score=found.min_score, crop_px=found.crop_px, jpeg_quality=95, images_per_unit=1, shard_mb=1,
-    )  # fmt: skip
-    try:
-        return detection.provenance(params)
-    except UserError as error:
-        raise UserError(str(error).replace("detect.weights", "--weights")) from None
+def _crop(crop: Crop, options: Options) -> Crop:
+    """The model's crop with the detector, weight file and score of the options in place of its own."""
+    path = options.weights
+    digest = file_digest(path) if path and path.is_file() else ""
+    if options.detector is None and crop.weights_sha256 not in ("", digest):
+        raise UserError(f"--weights should be the weight file of {crop.detector} with the sha256 "
+                        f"{crop.weights_sha256}, with which the model's faces were found: "
+                        f"found {path or 'none'}")  # fmt: skip
+    min_score = crop.min_score if options.min_score is None else options.min_score
+    if not math.isfinite(min_score):
+        raise UserError(f"--min-score should be a finite number, found {min_score}")
+    return replace(crop, detector=options.detector or crop.detector, weights_sha256=digest, min_score=min_score)

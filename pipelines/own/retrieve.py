@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from fabnet.boxes import square, whole
-from fabnet.images import cut, resize
+from fabnet.boxes import crop_box
+from fabnet.images import face_crop
 from pipelines.own import looking, outputs, sources, videos
 from pipelines.own.options import Count, Flag, Options, about, network, search
 from stages.reporting import figures
@@ -143,8 +143,8 @@ def _pictures(rows: list[Row]) -> list[Image]:
         wanted = list(of_source)
         images = _images(Path(source), {row["frame"] for row in wanted})
         for row in wanted:
-            box = (row["x0"], row["y0"], row["x1"], row["y1"])
-            crops[row["row"]] = resize(cut(images[row["frame"]], whole(square(box))), SIDE_PX, SIDE_PX)
+            box = crop_box((row["x0"], row["y0"], row["x1"], row["y1"]))
+            crops[row["row"]] = face_crop(images[row["frame"]], box, SIDE_PX)
     return [crops[row["row"]] for row in rows]
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipelines.own import looking, outputs, parts, sources, videos
 from pipelines.own.looking import Face, Search, Seen
-from pipelines.own.options import Options, about, network, search
+from pipelines.own.options import Options, about, check_fps, network, search
 from pipelines.own.parts import Lost, Mark
 from stages.releases.readers import printable
 from stages.runtime import progress, tables
@@ -86,13 +86,15 @@ def tabulate(
     `fps`: frames of a video that are looked at in a second; None: all.
 
     Raises:
-        UserError: nothing is named, something named does not exist, no usable model, or `out` is no name for a table.
+        UserError: `fps` is out of range, nothing is named, something named does not exist, there is no usable model,
+            or `out` is not a name for a table.
     """
+    check_fps(fps)
     paths = sources.files(named)
     outputs.check(out, [".parquet"], paths)
     net = network(options)
     found, provenance = search(net, options)
-    metadata = {"schema_version": tables.SCHEMA_VERSION, **about(net, options.model), **provenance}
+    metadata = {tables.VERSION: tables.SCHEMA_VERSION, **about(net, options.model), **provenance}
     metadata |= {"search": json.dumps(asdict(found)), "decoder": videos.decoder()}
     schema = pa.schema([*FACES, *columns(net)], metadata=metadata)
     _run(Job(command, paths, out, fps, net, found, schema, describe))

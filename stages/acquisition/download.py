@@ -1,13 +1,12 @@
-"""The files of a registry brought into a folder, several at a time, each of them whole and verified, or reported.
+"""Download the files of a registry into a folder: several at a time, verified, and resumed after a killed run.
 
-What to do about a file is decided first, without a network. Bytes then go into a hidden file beside the place of the
-whole one, which takes that place once size and digest are right; a run that was killed goes on from there.
+What to do about a file is decided first, without a network. Bytes then go into a hidden file beside the target, which
+replaces the target once size and digest are right.
 """
 
 import logging
 import shutil
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -16,33 +15,33 @@ from typing import Literal, NamedTuple
 
 import httpx
 
-from stages.acquisition import registry, retries, transfer
-from stages.acquisition.digests import Memory
+from stages.acquisition import partials, registry, retries, transfer
+from stages.acquisition.digests import DigestCache
+from stages.acquisition.meter import Meter
 from stages.acquisition.registry import Entry
-from stages.acquisition.retries import ContentError, Gates, HaltedError, Manners
+from stages.acquisition.retries import DigestError, HostLimits, RetryPolicy, StoppedError
 from stages.acquisition.transfer import Limits, TransferError
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 
 log = logging.getLogger(__name__)
 
-LOG_INTERVAL_S = 10.0
-RECORDED = ".recorded.txt"  # a registry of what first downloads were found to be, beside the files
+RECORDED = ".recorded.txt"  # a registry of the sizes and digests of first downloads, beside the files
 DEFAULT_ALGORITHM = "sha256"
-MANNERS = Manners()
+POLICY = RetryPolicy()
 
 State = Literal["absent", "stale", "current"]
 
 
 class Source(NamedTuple):
-    """Where one file is asked for."""
+    """Where one file is downloaded from."""
 
-    address: str
+    url: str
     login: tuple[str, str] | None = None
 
 
 def decide(entry: Entry, size: int | None, digest: Callable[[], str]) -> State:
-    """What is to be done about a file of `size` bytes, none if there is no file; `digest` may have to read it."""
+    """State of a file of `size` bytes, None if there is no file; `digest`, which may read it, is called last."""
     if size is None:
         return "absent"
     if entry.size is not None and size != entry.size:
@@ -50,179 +49,136 @@ def decide(entry: Entry, size: int | None, digest: Callable[[], str]) -> State:
     return "current" if not entry.digest or digest() == entry.digest else "stale"
 
 
-def bring(
+def download(
     entries: Sequence[Entry],
     folder: Path,
     source: Callable[[Entry], Source],
-    memory: Memory,
-    manners: Manners = MANNERS,
+    cache: DigestCache,
+    policy: RetryPolicy = POLICY,
 ) -> dict[str, str]:
-    """Name -> reason for every file that could not be brought; empty when all of them are there.
+    """Name -> reason for every file that could not be downloaded; empty when `folder` holds all of them.
 
-    A file that is there and right is left alone, one that is not right is replaced. Sizes and digests that the
-    registry leaves open are recorded in `folder` and count from then on.
+    A correct file is kept, any other is replaced. Sizes and digests that the registry leaves open are recorded in
+    `folder` and checked from then on.
 
     Raises:
-        UserError: no room for what is missing, a malformed record, or what `source` raises, before anything is fetched.
+        UserError: too little disk space, a malformed record, or what `source` raises, before anything is downloaded.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    book = _Book(folder / RECORDED)
-    missing = needed(book.completed(entries), folder, memory)
-    _check_room(missing, folder)
+    record = _Record(folder / RECORDED)
+    missing = needed(record.fill_in(entries), folder, cache)
+    _check_disk_space(missing, folder)
     sources = {entry.name: source(entry) for entry in missing}
     meter = Meter(missing)
     with transfer.client() as client:
-        gates = Gates(manners.per_host)
-        fetcher = _Fetcher(client, folder, sources, memory, manners, meter, gates, threading.Event())
-        failures = fetcher.fetch_all(missing, book)
-    memory.save()
+        hosts = HostLimits(policy.per_host)
+        downloader = _Downloader(client, folder, sources, cache, policy, meter, hosts, threading.Event())
+        failures = downloader.download_all(missing, record)
+    cache.save()
     if missing:
         log.info("%s", meter.line())
     return dict(sorted(failures.items()))
 
 
-def needed(entries: Sequence[Entry], folder: Path, memory: Memory) -> list[Entry]:
-    """The entries whose file is absent or not right."""
-    states = {entry.name: _state(entry, folder / entry.name, memory) for entry in entries}
+def needed(entries: Sequence[Entry], folder: Path, cache: DigestCache) -> list[Entry]:
+    """The entries whose file is absent or wrong."""
+    states = {entry.name: _state(entry, folder / entry.name, cache) for entry in entries}
     for name, state in states.items():
         if state == "stale":
-            log.info("%s is not what the registry says, it is fetched again", folder / name)
+            log.info("%s differs from the registry, it is needed again", folder / name)
     return [entry for entry in entries if states[entry.name] != "current"]
 
 
-class Meter:
-    """Bytes as they arrive, told every 10 seconds with rate and time left."""
-
-    def __init__(self, entries: Sequence[Entry], clock: Callable[[], float] = time.monotonic) -> None:
-        self._files = len(entries)
-        self._size = sum(entry.size or 0 for entry in entries)
-        self._clock = clock
-        self._done = self._bytes = 0
-        self._started = self._told = clock()
-        self._lock = threading.Lock()
-
-    def add(self, count: int) -> None:
-        """Count bytes."""
-        with self._lock:
-            self._bytes += count
-            now = self._clock()
-            if now - self._told >= LOG_INTERVAL_S:
-                self._told = now
-                log.info("%s", self.line())
-
-    def file_done(self) -> None:
-        """Count a file that has taken its place."""
-        with self._lock:
-            self._done += 1
-
-    def line(self) -> str:
-        """One line such as `downloading: 2 of 9 files, 3.1 of 249.0 GB, 21.3 MB/s, 3:12 h left`."""
-        rate = self._bytes / max(self._clock() - self._started, 1e-9)
-        whole = f" of {self._size / 1e9:.1f}" if self._size else ""
-        left = round((self._size - self._bytes) / rate / 60) if self._size > self._bytes > 0 else 0  # minutes
-        eta = f", {left // 60}:{left % 60:02d} h left" if self._size > self._bytes > 0 else ""
-        return (
-            f"downloading: {self._done} of {self._files} files, {self._bytes / 1e9:.1f}{whole} GB, "
-            f"{rate / 1e6:.1f} MB/s{eta}"
-        )
-
-
-class _Book:
-    """What first downloads were found to be, for files about which the registry leaves something open."""
+class _Record:
+    """Sizes and digests of first downloads, for files about which the registry leaves something open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._entries = {entry.name: entry for entry in registry.read(path)} if path.exists() else {}
 
-    def completed(self, entries: Sequence[Entry]) -> list[Entry]:
-        return registry.completed(entries, self._entries.values())
+    def fill_in(self, entries: Sequence[Entry]) -> list[Entry]:
+        return registry.fill_in(entries, self._entries.values())
 
-    def record(self, found: Entry) -> None:
-        self._entries[found.name] = found
+    def add(self, entry: Entry) -> None:
+        self._entries[entry.name] = entry
         lines = [entry.line() for _, entry in sorted(self._entries.items())]
         replace_text(self._path, "\n".join(lines) + "\n")
 
 
 @dataclass(frozen=True)
-class _Fetcher:
-    """Brings files with one client, as many attempts as it takes, and no more requests per host than allowed."""
-
+class _Downloader:
     client: httpx.Client
     folder: Path
     sources: Mapping[str, Source]
-    memory: Memory
-    manners: Manners
+    cache: DigestCache
+    policy: RetryPolicy
     meter: Meter
-    gates: Gates
-    halt: threading.Event
+    hosts: HostLimits
+    stop: threading.Event
 
-    def fetch_all(self, entries: Sequence[Entry], book: _Book) -> dict[str, str]:
-        """Name -> reason of those that failed; what was open about the others is in `book`."""
+    def download_all(self, entries: Sequence[Entry], record: _Record) -> dict[str, str]:
+        """Name -> reason of those that failed; sizes and digests of the others are recorded where they were open."""
         failures: dict[str, str] = {}
-        with ThreadPoolExecutor(self.manners.at_once) as pool:
+        with ThreadPoolExecutor(self.policy.connections) as pool:
             try:
-                futures = {pool.submit(self._fetch, entry): entry for entry in entries}
+                futures = {pool.submit(self._download, entry): entry for entry in entries}
                 for future in as_completed(futures):
                     entry = futures[future]
                     try:
-                        found = future.result()
+                        complete = future.result()
                     except TransferError as error:
                         failures[entry.name] = str(error)
                     else:
-                        if found != entry:
-                            book.record(found)
+                        if complete != entry:
+                            record.add(complete)
             finally:
-                self.halt.set()
+                self.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
         return failures
 
-    def _fetch(self, entry: Entry) -> Entry:
-        """The entry with the size and digest that were found."""
-        partial = _beside(self.folder / entry.name)
-        found = retries.repeated(lambda: self._once(entry, partial), partial, self.manners, self.halt)
+    def _download(self, entry: Entry) -> Entry:
+        """The entry with the file's size and digest."""
+        partial = partials.beside(self.folder / entry.name)
+        complete = retries.retry(lambda: self._attempt(entry, partial), partial, self.policy, self.stop)
         self.meter.file_done()
-        return found
+        return complete
 
-    def _once(self, entry: Entry, partial: Path) -> Entry:
-        target, (address, login) = self.folder / entry.name, self.sources[entry.name]
-        limits = Limits(size=entry.size, page_is_fine=target.suffix in (".html", ".htm"))
-        with self.gates.of(address):
-            transfer.attempt(self.client, address, partial, limits, login=login, on_bytes=self._counted)
-        digest = _digest(entry, partial, self.memory)
+    def _attempt(self, entry: Entry, partial: Path) -> Entry:
+        target, (url, login) = self.folder / entry.name, self.sources[entry.name]
+        limits = Limits(size=entry.size, html_allowed=target.suffix in (".html", ".htm"))
+        with self.hosts.of(url):
+            transfer.attempt(self.client, url, partial, limits, login=login, on_bytes=self._count)
+        digest = _digest(entry, partial, self.cache)
         if entry.digest not in ("", digest):
-            transfer.forget(partial)
-            raise ContentError(f"another content: expected {entry.digest}, found {digest}", may_return=True)
+            partials.discard(partial)
+            raise DigestError(f"wrong content: expected {entry.digest}, found {digest}", retryable=True)
         partial.replace(target)
-        transfer.forget(partial)
+        partials.discard(partial)
         return replace(entry, size=target.stat().st_size, digest=digest)
 
-    def _counted(self, count: int) -> None:
-        if self.halt.is_set():
-            raise HaltedError
+    def _count(self, count: int) -> None:
+        if self.stop.is_set():
+            raise StoppedError
         self.meter.add(count)
 
 
-def _state(entry: Entry, path: Path, memory: Memory) -> State:
+def _state(entry: Entry, path: Path, cache: DigestCache) -> State:
     size = path.stat().st_size if path.is_file() else None
-    return decide(entry, size, lambda: _digest(entry, path, memory))
+    return decide(entry, size, lambda: _digest(entry, path, cache))
 
 
-def _digest(entry: Entry, path: Path, memory: Memory) -> str:
+def _digest(entry: Entry, path: Path, cache: DigestCache) -> str:
     algorithm = entry.digest.partition(":")[0] or DEFAULT_ALGORITHM
-    return f"{algorithm}:{memory.digest(entry.name, path, algorithm)}"
+    return f"{algorithm}:{cache.digest(entry.name, path, algorithm)}"
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
-def _check_room(missing: Sequence[Entry], folder: Path) -> None:
-    partials = [_beside(folder / entry.name) for entry in missing]
-    begun = sum(path.stat().st_size for path in partials if path.exists())
-    wanted = sum(entry.size or 0 for entry in missing) - begun
+def _check_disk_space(missing: Sequence[Entry], folder: Path) -> None:
+    files = [partials.beside(folder / entry.name) for entry in missing]
+    present = sum(path.stat().st_size for path in files if path.exists())
+    required = sum(entry.size or 0 for entry in missing) - present
     free = shutil.disk_usage(folder).free
-    if wanted > free:
+    if required > free:
         raise UserError(
-            f"{folder} has room for {free / 1e9:.1f} GB, but {wanted / 1e9:.1f} GB are missing of the release: "
-            "make room, or link the folder to a larger disk"
+            f"{folder} has {free / 1e9:.1f} GB of free disk space, but {required / 1e9:.1f} GB of the release are "
+            "missing: free some space, or link the folder to a larger disk"
         )

@@ -1,4 +1,4 @@
-"""The files of a release folder, and links to them: nothing of a release is copied."""
+"""List the files of a release folder and link them elsewhere: nothing of a release is copied."""
 
 import os
 import shutil
@@ -8,79 +8,79 @@ from pathlib import Path
 from stages.releases.readers import MANIFEST, Reject, printable
 from stages.runtime.errors import UserError
 
-OURS = {MANIFEST, "rejects.parquet"}
+NOT_RELEASED = {MANIFEST, "rejects.parquet"}  # written by `fetch`
 
 
 def check_apart(release: Path, out: Path) -> None:
-    """Neither of the two folders lies in the other.
+    """Check that neither folder contains the other.
 
     Raises:
         UserError: one does.
     """
-    one, other = release.resolve(), out.resolve()
-    if out.is_symlink() or one == other or one in other.parents or other in one.parents:
+    source, target = release.resolve(), out.resolve()
+    if out.is_symlink() or source == target or source in target.parents or target in source.parents:
         raise UserError(f"{out} should be a folder of its own, apart from the release in {release}: move one of them")
 
 
-def files(release: Path, rejects: list[Reject], wanted: str) -> dict[str, Path]:
-    """Name within the release -> the file itself; what cannot be read goes to `rejects`.
+def files(release: Path, rejects: list[Reject], todo: str) -> dict[str, Path]:
+    """Name within the release -> path of the file; what cannot be read is added to `rejects`.
 
     Raises:
-        UserError: no such folder, or no file in it; `wanted` tells what belongs there.
+        UserError: no such folder, or no file in it; `todo` says what to put there.
     """
     if not release.is_dir():
-        raise UserError(f"{release} is no folder: {wanted}")
-    found: dict[str, Path] = {}
+        raise UserError(f"{release} is not a folder: {todo}")
+    paths: dict[str, Path] = {}
     for path in _walk(release, set()):
         name = path.relative_to(release).as_posix()
-        if name in OURS:
+        if name in NOT_RELEASED:
             continue
         if not path.is_file():
             rejects.append(Reject(printable(name), "unreadable file", "a link that leads nowhere, or no regular file"))
         elif printable(name) != name:
             rejects.append(Reject(printable(name), "unreadable name", "not UTF-8"))
         else:
-            found[name] = path.resolve()
-    if not found:
-        raise UserError(f"{release} is empty: {wanted}")
-    return found
+            paths[name] = path.resolve()
+    if not paths:
+        raise UserError(f"{release} is empty: {todo}")
+    return paths
 
 
-def bring(found: Mapping[str, Path], out: Path) -> None:
-    """Link every file into `out`, and remove what the release no longer holds.
+def link(files: Mapping[str, Path], out: Path) -> None:
+    """Link every file into `out`, and remove other files from it.
 
     Raises:
         UserError: neither hard nor symbolic links can be made.
     """
-    for path in sorted(out.rglob("*"), reverse=True):  # what lies in a folder comes before the folder
+    for path in sorted(out.rglob("*"), reverse=True):  # the contents of a folder come before the folder
         name = path.relative_to(out).as_posix()
         if path.is_symlink() or not path.is_dir():
-            if name not in found and name not in OURS:
+            if name not in files and name not in NOT_RELEASED:
                 path.unlink()
         elif not any(path.iterdir()):
             path.rmdir()
-    for name, source in found.items():
+    for name, source in files.items():
         target = out / name
         if not (target.exists() and target.samefile(source)):
             _link(source, target)
 
 
-def _walk(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Everything in `folder` that is no folder, hidden names left out; links to folders are followed, loops are not."""
-    here = folder.resolve()
-    if here in above:
+def _walk(folder: Path, parents: set[Path]) -> Iterator[Path]:
+    """Everything in `folder` except folders and hidden names; links to folders are followed, loops are not."""
+    resolved = folder.resolve()
+    if resolved in parents:
         return
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _walk(path, above | {here})
+            yield from _walk(path, parents | {resolved})
         else:
             yield path
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system allows it, else a symbolic link."""
+    """A hard link where the file system allows it, otherwise a symbolic link."""
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
     target.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Pictures that a release lists by address, fetched politely: the owner's copy first, the original address second.
+"""Download images that a release lists by URL: the owner's copy first, then the original URL.
 
-Of the web's old pictures many are gone. Each of those is a reject. What cannot come back (no such file,
-no picture, no valid address) is remembered in a journal, and a later run asks only for the others.
+Many old images have disappeared from the web; each of them is a reject. Permanent failures (no such file,
+not an image, an invalid URL) are kept in a journal, and a later run requests only the others.
 """
 
 import json
@@ -15,61 +15,61 @@ from typing import NamedTuple
 
 import httpx
 
-from stages.acquisition import retries, transfer
+from stages.acquisition import partials, retries, transfer
 from stages.acquisition.hosts import server
-from stages.acquisition.retries import Gates, HaltedError, Manners
+from stages.acquisition.retries import HostLimits, RetryPolicy, StoppedError
 from stages.acquisition.transfer import Limits, TransferError
 from stages.releases.readers import Reject
 from stages.runtime.errors import Rejected
 from stages.storage.media import image_size
 
-MANNERS = Manners(at_once=24, per_host=6, tries=3, longest_wait_s=60.0)
-LIMITS = Limits(most=20 * 2**20, seconds=60.0)
-GIVEN_UP_AFTER = 3  # failures in a row to connect to a host that has never answered
-_AHEAD = 4  # pictures per thread that are handed out ahead
+POLICY = RetryPolicy(connections=24, per_host=6, attempts=3, max_wait_s=60.0)
+LIMITS = Limits(max_bytes=20 * 2**20, max_s=60.0)
+MAX_CONNECT_FAILURES = 3  # in a row, after which a host is no longer asked
+_QUEUED_PER_CONNECTION = 4
 
 
-class Picture(NamedTuple):
-    """One listed picture."""
+class ListedImage(NamedTuple):
+    """One image that a release lists by URL."""
 
     name: str  # within the release
-    addresses: tuple[str, ...]  # in the order in which they are tried
+    urls: tuple[str, ...]  # in the order in which they are tried
 
 
-def bring(
-    pictures: Iterable[Picture], folder: Path, journal: Path, manners: Manners = MANNERS, limits: Limits = LIMITS
+def download(
+    images: Iterable[ListedImage], folder: Path, journal: Path, policy: RetryPolicy, limits: Limits
 ) -> Iterator[Reject | None]:
-    """One reject, or None for a picture that is in `folder`, for each of `pictures` and in their order."""
-    halt = threading.Event()
-    memory = _Memory(journal)
-    with transfer.client() as client, ThreadPoolExecutor(manners.at_once) as pool:
-        asker = _Asker(client, folder, memory, manners, limits, halt, Gates(manners.per_host))
+    """For each of `images`, in their order: None if it is in `folder`, otherwise a reject."""
+    stop = threading.Event()
+    failures = _PermanentFailures(journal)
+    with transfer.client() as client, ThreadPoolExecutor(policy.connections) as pool:
+        downloader = _Downloader(client, folder, failures, policy, limits, stop, HostLimits(policy.per_host))
         try:
-            yield from _in_order(pool, asker, pictures, manners.at_once * _AHEAD)
+            yield from _in_order(pool, downloader, images, policy.connections * _QUEUED_PER_CONNECTION)
         finally:
-            halt.set()
+            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            memory.close()
+            failures.close()
 
 
-class _Memory:
-    """Pictures that are gone for good and the addresses that were tried; a line is added as soon as one is known."""
+class _PermanentFailures:
+    """Images that cannot be downloaded from the URLs listed for them; each is written to the journal at once."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._gone = dict(_lines(path))
+        self._failures = dict(_lines(path))
         self._file = path.open("a", encoding="utf-8")
-        self._file.write("\n")  # ends a line that a killed run left half written
+        self._file.write("\n")  # ends a line that a killed run left incomplete
         self._lock = threading.Lock()
 
-    def detail(self, picture: Picture) -> str | None:
-        """Why the picture is gone; None for one that may be there."""
-        addresses, detail = self._gone.get(picture.name, ((), None))
-        return detail if addresses == picture.addresses else None
+    def detail(self, image: ListedImage) -> str | None:
+        """Why the image cannot be downloaded; None if it has not failed for good."""
+        urls, detail = self._failures.get(image.name, ((), None))
+        return detail if urls == image.urls else None
 
-    def add(self, picture: Picture, detail: str) -> None:
+    def add(self, image: ListedImage, detail: str) -> None:
         with self._lock:
-            self._file.write(json.dumps([picture.name, picture.addresses, detail]) + "\n")
+            self._file.write(json.dumps([image.name, image.urls, detail]) + "\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -77,56 +77,56 @@ class _Memory:
 
 
 @dataclass(frozen=True)
-class _Asker:
+class _Downloader:
     client: httpx.Client
     folder: Path
-    memory: _Memory
-    manners: Manners
+    failures: _PermanentFailures
+    policy: RetryPolicy
     limits: Limits
-    halt: threading.Event
-    gates: Gates
+    stop: threading.Event
+    hosts: HostLimits
     unreachable: Counter[str] = field(default_factory=Counter[str])  # host -> failures to connect in a row
 
-    def ask(self, picture: Picture) -> Reject | None:
-        """Nothing once the picture is there, else why it is not."""
-        if (self.folder / picture.name).is_file():
+    def download(self, image: ListedImage) -> Reject | None:
+        """None once the image is in the folder, otherwise why it is not."""
+        if (self.folder / image.name).is_file():
             return None
-        if (known := self.memory.detail(picture)) is not None:
-            return Reject(picture.name, "address is dead", known)
-        failures: list[TransferError] = []
-        for address in picture.addresses:
+        if (detail := self.failures.detail(image)) is not None:
+            return Reject(image.name, "URL is dead", detail)
+        errors: list[TransferError] = []
+        for url in image.urls:
             try:
-                self._fetch(picture.name, address)
+                self._download(image.name, url)
             except TransferError as error:
-                failures.append(error)
+                errors.append(error)
             else:
                 return None
-        return self._reject(picture, failures)
+        return self._reject(image, errors)
 
-    def _reject(self, picture: Picture, failures: list[TransferError]) -> Reject:
-        told = "; ".join(dict.fromkeys(map(str, failures))) or "none is listed"
-        if any(failure.may_return for failure in failures):
-            return Reject(picture.name, "address does not answer", told)
-        self.memory.add(picture, told)
-        return Reject(picture.name, "address is dead", told)
+    def _reject(self, image: ListedImage, errors: list[TransferError]) -> Reject:
+        detail = "; ".join(dict.fromkeys(map(str, errors))) or "none is listed"
+        if any(error.retryable for error in errors):
+            return Reject(image.name, "URL does not respond", detail)
+        self.failures.add(image, detail)
+        return Reject(image.name, "URL is dead", detail)
 
-    def _fetch(self, name: str, address: str) -> None:
+    def _download(self, name: str, url: str) -> None:
         target = self.folder / name
-        partial = target.with_name(f".{target.name}.partial")
-        transfer.forget(partial)  # of another address, perhaps
+        partial = partials.beside(target)
+        partials.discard(partial)  # it may come from another URL
         try:
-            retries.repeated(lambda: self._once(address, partial), partial, self.manners, self.halt)
+            retries.retry(lambda: self._attempt(url, partial), partial, self.policy, self.stop)
             partial.replace(target)
         finally:
-            transfer.forget(partial)
+            partials.discard(partial)
 
-    def _once(self, address: str, partial: Path) -> None:
-        host = server(address)
-        if self.unreachable[host] >= GIVEN_UP_AFTER:
-            raise TransferError(f"no connection to {host}", may_return=True)
+    def _attempt(self, url: str, partial: Path) -> None:
+        host = server(url)
+        if self.unreachable[host] >= MAX_CONNECT_FAILURES:
+            raise TransferError(f"no connection to {host}", retryable=True)
         try:
-            with self.gates.of(address):
-                transfer.attempt(self.client, address, partial, self.limits, on_bytes=self._counted)
+            with self.hosts.of(url):
+                transfer.attempt(self.client, url, partial, self.limits, on_bytes=self._check_stop)
         except transfer.UnreachableError:
             self.unreachable[host] += 1
             raise
@@ -134,23 +134,23 @@ class _Asker:
         try:
             image_size(partial.read_bytes())
         except Rejected as error:
-            raise TransferError(str(error), may_return=False) from None
+            raise TransferError(str(error), retryable=False) from None
 
-    def _counted(self, _: int) -> None:
-        if self.halt.is_set():
-            raise HaltedError
+    def _check_stop(self, _: int) -> None:
+        if self.stop.is_set():
+            raise StoppedError
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, asker: _Asker, pictures: Iterable[Picture], ahead: int
+    pool: ThreadPoolExecutor, downloader: _Downloader, images: Iterable[ListedImage], max_queued: int
 ) -> Iterator[Reject | None]:
-    waiting: deque[Future[Reject | None]] = deque()
-    for picture in pictures:
-        waiting.append(pool.submit(asker.ask, picture))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    queue: deque[Future[Reject | None]] = deque()
+    for image in images:
+        queue.append(pool.submit(downloader.download, image))
+        if len(queue) >= max_queued:
+            yield queue.popleft().result()
+    while queue:
+        yield queue.popleft().result()
 
 
 def _lines(path: Path) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
@@ -158,7 +158,7 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
         return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            name, addresses, detail = json.loads(line)
-            yield name, (tuple(addresses), detail)
+            name, urls, detail = json.loads(line)
+            yield name, (tuple(urls), detail)
         except (ValueError, TypeError):
-            continue  # half a line of a killed run
+            continue  # the incomplete last line of a killed run

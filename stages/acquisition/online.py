@@ -1,6 +1,6 @@
-"""A release fetched over HTTP into its folder: which files there are, who hands them out, what is still missing.
+"""Download a release into its folder: which files there are, where they come from, and what is still missing.
 
-Files that lie in the folder already, put there by the user or by an earlier run, are checked and not fetched again.
+Files that are already in the folder, put there by the user or by an earlier run, are checked and not downloaded again.
 """
 
 import logging
@@ -10,12 +10,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from stages.acquisition import download, hosts, listed_images, registry, remote_zip, retries, transfer
-from stages.acquisition.digests import Memory
+from stages.acquisition import download, hosts, listed_images, partials, registry, remote_zip, retries, transfer
+from stages.acquisition.digests import DigestCache
 from stages.acquisition.download import Source
-from stages.acquisition.listed_images import Picture
+from stages.acquisition.listed_images import ListedImage
 from stages.acquisition.registry import Entry
-from stages.acquisition.retries import Manners
+from stages.acquisition.retries import RetryPolicy
 from stages.acquisition.transfer import Limits
 from stages.releases.readers import Reject
 from stages.runtime import progress
@@ -23,82 +23,85 @@ from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 
-INDEX = "registry.txt"  # what a mirror calls its registry
+INDEX = "registry.txt"  # name of a mirror's registry
 MAX_INDEX_BYTES = 2**26
-_TOLD = 3  # failed files that a sentence names
+_MAX_NAMED = 3  # failed files that an error message names
 
 
 def entries(dataset: str, committed: Path, environment: Mapping[str, str], work: Path) -> list[Entry]:
-    """The data set's registry: the mirror's if there is a mirror, else the committed one.
+    """The data set's registry: the mirror's if there is a mirror, otherwise the committed one.
 
     Raises:
-        UserError: the mirror does not answer, or a registry is malformed.
+        UserError: the mirror does not respond, or a registry is malformed.
     """
     mirror = hosts.mirror(dataset, environment)
     if mirror is None:
         return registry.read(committed)
     copy = work / f"{dataset}.registry.txt"
-    transfer.forget(copy)
-    address = mirror.address(INDEX)
+    partials.discard(copy)
+    url = mirror.url(INDEX)
     with transfer.client() as client:
         try:
-            attempt = partial(transfer.attempt, client, address, copy, Limits(most=MAX_INDEX_BYTES))
-            retries.repeated(attempt, copy, Manners(tries=3), threading.Event())
+            attempt = partial(transfer.attempt, client, url, copy, Limits(max_bytes=MAX_INDEX_BYTES))
+            retries.retry(attempt, copy, RetryPolicy(attempts=3), threading.Event())
         except transfer.TransferError as error:
-            raise UserError(f"{hosts.shown(address)} should list the mirror's {dataset}: {error}") from None
-    return registry.parse(copy.read_text(encoding="utf-8", errors="replace"), hosts.shown(address))
+            raise UserError(f"{hosts.without_secrets(url)} should list the mirror's {dataset}: {error}") from None
+    return registry.parse(copy.read_text(encoding="utf-8", errors="replace"), hosts.without_secrets(url))
 
 
-def bring(dataset: str, wanted: Sequence[Entry], folder: Path, environment: Mapping[str, str], memory: Memory) -> None:
-    """Every one of `wanted` into `folder`.
+def download_files(
+    dataset: str, wanted: Sequence[Entry], folder: Path, environment: Mapping[str, str], cache: DigestCache
+) -> None:
+    """Download the files `wanted` into `folder`.
 
     Raises:
-        UserError: some could not be fetched, there is no address for them, or no room.
+        UserError: some could not be downloaded, their URL is not set, or there is too little disk space.
     """
-    failures = download.bring(wanted, folder, lambda entry: _source(dataset, entry, environment), memory)
+    failures = download.download(wanted, folder, lambda entry: _source(dataset, entry, environment), cache)
     if wanted:
-        log.info("fetch %s: %s", dataset, covered(wanted, folder))
+        log.info("fetch %s: %s", dataset, coverage(wanted, folder))
     if failures:
-        told = "; ".join(f"{name}: {reason}" for name, reason in islice(failures.items(), _TOLD))
-        more = f"; and {len(failures) - _TOLD} more" if len(failures) > _TOLD else ""
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in islice(failures.items(), _MAX_NAMED))
+        more = f"; and {len(failures) - _MAX_NAMED} more" if len(failures) > _MAX_NAMED else ""
         raise UserError(
-            f"{dataset} is not complete, {covered(wanted, folder)} are there; {told}{more}; "
-            "what has arrived is kept, the same command goes on from there"
+            f"{dataset} is not complete, found {coverage(wanted, folder)}; {reasons}{more}; "
+            "what has arrived is kept, run the same command again to resume"
         )
 
 
-def bring_identities(
+def download_identities(
     dataset: str, listed: Sequence[Entry], identities: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> None:
-    """The members of some identities from the archive that is cut up, each identity as a ZIP of its own.
+    """Download the members of some identities from the multi-part archive, as one ZIP per identity.
 
     Raises:
-        UserError: the archive cannot be read where it is, or an identity is not in it.
+        UserError: the archive cannot be read on the server, or does not contain an identity.
     """
     sources = [_source(dataset, entry, environment) for entry in listed if entry.is_part]
     try:
-        remote_zip.bring(sources, identities, folder)
+        remote_zip.download_identities(sources, identities, folder)
     except transfer.TransferError as error:
-        raise UserError(f"{dataset}: the parts cannot be read from afar, {error}") from None
+        raise UserError(f"{dataset}: the parts cannot be read on the server, {error}") from None
 
 
-def covered(wanted: Sequence[Entry], folder: Path) -> str:
-    """How much of `wanted` lies in `folder`."""
+def coverage(wanted: Sequence[Entry], folder: Path) -> str:
+    """How much of `wanted` is in `folder`."""
     paths = {entry.name: folder / entry.name for entry in wanted}
     return registry.coverage(wanted, {name: path.stat().st_size for name, path in paths.items() if path.is_file()})
 
 
-def bring_pictures(
-    dataset: str, listed: Iterable[Picture], folder: Path, environment: Mapping[str, str], journal: Path
+def download_images(
+    dataset: str, listed: Iterable[ListedImage], folder: Path, environment: Mapping[str, str], journal: Path
 ) -> Iterator[Reject]:
-    """Fetches what is listed by address; one reject for every picture that did not come.
+    """Download images by URL, and yield a reject for each one that fails.
 
-    A mirror's copy is tried before the listed addresses.
+    A mirror's copy is tried before the listed URLs.
     """
     mirror = hosts.mirror(dataset, environment)
-    wanted = [Picture(name, (*([mirror.address(name)] if mirror else []), *addresses)) for name, addresses in listed]
-    results = listed_images.bring(wanted, folder, journal / f"{dataset}.addresses.jsonl")
-    for result in progress.track(results, len(wanted), f"fetch {dataset}", "pictures"):
+    images = [ListedImage(name, (*([mirror.url(name)] if mirror else []), *urls)) for name, urls in listed]
+    failures = journal / f"{dataset}.addresses.jsonl"
+    results = listed_images.download(images, folder, failures, listed_images.POLICY, listed_images.LIMITS)
+    for result in progress.track(results, len(images), f"fetch {dataset}", "images"):
         if result is not None:
             yield result
 
@@ -107,7 +110,7 @@ def _source(dataset: str, entry: Entry, environment: Mapping[str, str]) -> Sourc
     host = hosts.mirror(dataset, environment) or hosts.find(entry.host, environment)
     if host is None:
         raise UserError(
-            f"{entry.name} has no address: set FABNET_{entry.host}_URL (and _KEY, or _USER and _PASSWORD) as its owner "
-            f"told you, or put the file into the folder of dataset.{dataset}.fetch"
+            f"{entry.name} has no download URL: set FABNET_{entry.host}_URL (and _KEY, or _USER and _PASSWORD) to what "
+            f"its owner sent you, or put the file into the folder of dataset.{dataset}.fetch"
         )
-    return Source(host.address(entry.name), host.login)
+    return Source(host.url(entry.name), host.login)

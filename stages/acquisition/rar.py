@@ -1,7 +1,7 @@
-"""RAR archives in one or more volumes: listed here, unpacked by whichever program is installed.
+"""List and unpack RAR archives of one or more volumes, with whichever program is installed.
 
-No free library unpacks RAR. The list of members is read first, so that nothing unsafe reaches the program, and what
-came out is compared with it afterwards.
+No free library unpacks RAR. The members are listed first, so that no unsafe archive reaches the program; afterwards the
+unpacked files are compared with the list.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import rarfile
 
-from stages.releases.readers import inside
+from stages.releases.readers import safe_path
 from stages.runtime.errors import Rejected, UserError
 
 PROGRAMS = {  # program -> its command; the first that is installed and works is used
@@ -26,28 +26,28 @@ SINGLE_VOLUME = {"bsdtar"}
 
 
 class Member(NamedTuple):
-    """One entry of an archive that is no folder."""
+    """One entry of an archive that is not a folder."""
 
     name: str
     size: int  # bytes
-    is_file: bool  # and no link
+    is_file: bool  # a regular file, not a link
 
 
 def members(paths: Sequence[Path]) -> list[Member]:
-    """Everything in the archive but folders.
+    """All members of the archive except folders.
 
     Raises:
-        UserError: no RAR, damaged, encrypted, or a volume is missing at its end.
+        UserError: not a RAR archive, damaged, encrypted, or its last volumes are missing.
     """
     try:
         with rarfile.RarFile(str(paths[0]), errors="strict") as archive:
             listed: list[Any] = [info for info in archive.infolist() if not info.is_dir()]
             used = archive.volumelist()
             if archive.needs_password():
-                raise UserError(f"{paths[0]} is encrypted: unpack it yourself and put its content beside it")
+                raise UserError(f"{paths[0]} is encrypted: unpack it yourself and put its contents beside it")
     except (rarfile.Error, OSError, ValueError) as error:
         raise UserError(
-            f"{paths[0]} is no whole RAR archive ({_clause(error)}): put all of its volumes there"
+            f"{paths[0]} is not a whole RAR archive ({_first_line(error)}): put all its volumes there"
         ) from None
     if len(used) != len(paths):
         raise UserError(f"{paths[0]} should have {len(used)} volumes, found {len(paths)}: put all of them there")
@@ -58,22 +58,22 @@ def extract(paths: Sequence[Path], listed: Sequence[Member], folder: Path) -> No
     """Unpack into the empty `folder`.
 
     Raises:
-        UserError: no program that can, or none that succeeds.
-        Rejected: something else came out than was listed.
+        UserError: no suitable program is installed, or none succeeds.
+        Rejected: the unpacked files differ from the list.
     """
-    able = [name for name in PROGRAMS if shutil.which(name) and not (len(paths) > 1 and name in SINGLE_VOLUME)]
-    if not able:
+    programs = [name for name in PROGRAMS if shutil.which(name) and not (len(paths) > 1 and name in SINGLE_VOLUME)]
+    if not programs:
         raise UserError(
             f"{paths[0]} needs a program to be unpacked: install unrar, 7z or unar, or unpack it yourself and put its "
-            "content beside it"
+            "contents beside it"
         )
-    for program in able:
+    for program in programs:
         if _run(program, paths[0], folder):
             _compare(listed, folder)
             return
         shutil.rmtree(folder)
         folder.mkdir()
-    raise UserError(f"{paths[0]} cannot be unpacked by {', '.join(able)}: fetch it again, or unpack it yourself")
+    raise UserError(f"{paths[0]} cannot be unpacked by {', '.join(programs)}: download it again, or unpack it yourself")
 
 
 def _run(program: str, first: Path, folder: Path) -> bool:
@@ -82,17 +82,17 @@ def _run(program: str, first: Path, folder: Path) -> bool:
 
 
 def _compare(listed: Sequence[Member], folder: Path) -> None:
-    expected = {inside(member.name): member.size for member in listed}
-    there: dict[str, int] = {}
+    expected = {safe_path(member.name): member.size for member in listed}
+    unpacked: dict[str, int] = {}
     for path in folder.rglob("*"):
         if path.is_symlink():
             raise Rejected(f"{path.name} is a link")
         if path.is_file():
-            there[path.relative_to(folder).as_posix()] = path.stat().st_size
-    if there != expected:
-        name = min(name for name in {*there, *expected} if there.get(name) != expected.get(name))
+            unpacked[path.relative_to(folder).as_posix()] = path.stat().st_size
+    if unpacked != expected:
+        name = min(name for name in {*unpacked, *expected} if unpacked.get(name) != expected.get(name))
         raise Rejected(f"{name} does not come out as it is listed")
 
 
-def _clause(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0][:200]

@@ -1,9 +1,9 @@
-"""What a release consists of: `data/registry/<dataset>.txt`, one file per line, and how much of it is there.
+"""The files of a release: `data/registry/<dataset>.txt`, one per line, and how many of them are present.
 
-A line holds four words: name, size in bytes, digest as `<algorithm>:<hex>`, and the host that hands the file out
-(see stages/acquisition/hosts.py). `-` stands for a size or digest that the owner does not publish: it is recorded when
-the file is first downloaded, and checked from then on. Blanks and the like in a name are written as in a URL (`%20`).
-`#` begins a comment.
+A line has four words: name, size in bytes, digest as `<algorithm>:<hex>`, and the host that the file is downloaded from
+(see stages/acquisition/hosts.py). `-` is a size or digest that the owner does not publish: it is recorded when the file
+is first downloaded, and checked from then on. Special characters in a name are written as in a URL (a blank is `%20`).
+`#` starts a comment.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from stages.releases.readers import inside, printable
+from stages.releases.readers import printable, safe_path
 from stages.runtime.errors import Rejected, UserError
 
 UNKNOWN = "-"
@@ -24,16 +24,16 @@ _GB = 1e9
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a release; size and digest are empty where nobody has published or recorded them."""
+    """One file of a release."""
 
     name: str  # relative path within the release
-    size: int | None
-    digest: str  # `<algorithm>:<hex>`
+    size: int | None  # bytes; None if neither published nor recorded
+    digest: str  # `<algorithm>:<hex>`; empty if neither published nor recorded
     host: str
 
     @property
     def is_part(self) -> bool:
-        """Whether it is one of the pieces of an archive that was cut up."""
+        """Whether it is a part of a multi-part archive."""
         return is_part(self.name)
 
     def line(self) -> str:
@@ -42,7 +42,7 @@ class Entry:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file of that name is one of the pieces of an archive that was cut up."""
+    """Whether a file of that name is a part of a multi-part archive."""
     return _PART.fullmatch(name) is not None
 
 
@@ -62,10 +62,10 @@ def read(path: Path) -> list[Entry]:
 
 
 def parse(text: str, where: str) -> list[Entry]:
-    """Entries of a registry's text; `where` it came from is told with a malformed line.
+    """Entries of a registry's text; error messages name `where` it comes from.
 
     Raises:
-        UserError: a line is malformed, or names a file for the second time.
+        UserError: a line is malformed, or names a file a second time.
     """
     entries: dict[str, Entry] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -75,15 +75,15 @@ def parse(text: str, where: str) -> list[Entry]:
         try:
             entry = _entry(words)
             if entry.name in entries:
-                raise Rejected(f"{entry.name} is listed before")
+                raise Rejected(f"{entry.name} is listed twice")
         except Rejected as error:
             raise UserError(f"{where}, line {number}: {error}, found {printable(line.strip())[:120]!r}") from None
         entries[entry.name] = entry
     return list(entries.values())
 
 
-def completed(entries: Iterable[Entry], recorded: Iterable[Entry]) -> list[Entry]:
-    """`entries`, with sizes and digests that are unknown taken from `recorded`."""
+def fill_in(entries: Iterable[Entry], recorded: Iterable[Entry]) -> list[Entry]:
+    """`entries`, with unknown sizes and digests taken from `recorded`."""
     by_name = {entry.name: entry for entry in recorded}
     return [
         replace(
@@ -98,32 +98,32 @@ def completed(entries: Iterable[Entry], recorded: Iterable[Entry]) -> list[Entry
 
 
 def first_parts(entries: Sequence[Entry], count: int) -> list[Entry]:
-    """`entries` with no more than the first `count` parts of the archive that is cut up; 0 keeps all."""
+    """`entries` with only the first `count` parts of the multi-part archive; 0 keeps all."""
     dropped = {entry.name for entry in [entry for entry in entries if entry.is_part][count:]} if count else set[str]()
     return [entry for entry in entries if entry.name not in dropped]
 
 
 def coverage(entries: Sequence[Entry], present: Mapping[str, int]) -> str:
-    """One line such as `7 of 9 parts, 212 of 249 GB, 3 of 3 other files`; `present`: name -> bytes of what is there.
+    """One line such as `7 of 9 parts, 212 of 249 GB, 3 of 3 other files`; `present`: name -> bytes of each file found.
 
-    Sizes are left out while one of them is unknown.
+    Sizes are left out if one of them is unknown.
     """
     parts = [entry for entry in entries if entry.is_part]
     files = [entry for entry in entries if not entry.is_part]
-    told = [_covered(parts, present, "parts")] if parts else []
+    texts = [_coverage(parts, present, "parts")] if parts else []
     if files or not parts:
-        told.append(_covered(files, present, "other files" if parts else "files"))
-    return ", ".join(told)
+        texts.append(_coverage(files, present, "other files" if parts else "files"))
+    return ", ".join(texts)
 
 
-def _covered(entries: Sequence[Entry], present: Mapping[str, int], unit: str) -> str:
-    there = [entry for entry in entries if entry.name in present]
-    text = f"{len(there)} of {len(entries)} {unit}"
+def _coverage(entries: Sequence[Entry], present: Mapping[str, int], unit: str) -> str:
+    found = [entry for entry in entries if entry.name in present]
+    text = f"{len(found)} of {len(entries)} {unit}"
     sizes = [present.get(entry.name, entry.size) for entry in entries]
     known = [size for size in sizes if size is not None]
     if len(known) < len(sizes) or sum(known) < _GB:
         return text
-    return f"{text}, {sum(present[entry.name] for entry in there) / _GB:.0f} of {sum(known) / _GB:.0f} GB"
+    return f"{text}, {sum(present[entry.name] for entry in found) / _GB:.0f} of {sum(known) / _GB:.0f} GB"
 
 
 def _entry(words: list[str]) -> Entry:
@@ -138,5 +138,5 @@ def _entry(words: list[str]) -> Entry:
     if not _HOST.fullmatch(host):
         raise Rejected("expected a host in capital letters")
     return Entry(
-        inside(unquote(name)), None if size == UNKNOWN else int(size), "" if digest == UNKNOWN else digest, host
+        safe_path(unquote(name)), None if size == UNKNOWN else int(size), "" if digest == UNKNOWN else digest, host
     )

@@ -1,4 +1,4 @@
-"""Some members of a ZIP archive that lies in parts on a server, without the rest of it."""
+"""Download some members of a multi-part ZIP archive on a server, without the rest of it."""
 
 import io
 import shutil
@@ -12,31 +12,31 @@ from pathlib import Path
 import httpx
 
 from stages.acquisition import retries, transfer
-from stages.acquisition.download import MANNERS, Source
+from stages.acquisition.download import POLICY, Source
 from stages.releases.joined import Joined
 from stages.runtime import files, progress
 from stages.runtime.errors import UserError
 
-_AHEAD_BYTES = 2**22  # asked for at a time: several members of one identity
+_BUFFER_BYTES = 2**22  # bytes per request: several members of one identity
 
 
 def joined_parts(client: httpx.Client, sources: Sequence[Source]) -> Joined:
-    """Files on a server, one after the other, as one file."""
+    """Several files on a server, joined in their order as one file."""
 
     def read(part: int, start: int, count: int) -> tuple[bytes, int]:
-        address, login = sources[part]
-        attempt = partial(transfer.read_range, client, address, start, count, login)
-        return retries.repeated(attempt, Path("none"), MANNERS, threading.Event())
+        url, login = sources[part]
+        attempt = partial(transfer.read_range, client, url, start, count, login)
+        return retries.retry(attempt, Path("no partial file"), POLICY, threading.Event())
 
     sizes = [read(part, 0, 1)[1] for part in range(len(sources))]
     return Joined(sizes, lambda part, start, count: read(part, start, count)[0])
 
 
-def bring(sources: Sequence[Source], identities: Sequence[str], folder: Path) -> None:
-    """`<identity>.zip` in `folder` for each of `identities`; one that is there is left alone.
+def download_identities(sources: Sequence[Source], identities: Sequence[str], folder: Path) -> None:
+    """`<identity>.zip` in `folder` for each of `identities`; one that exists is kept.
 
     Raises:
-        UserError: no ZIP, or an identity without members.
+        UserError: the parts are not a ZIP archive, or it has no members of an identity.
         TransferError: a part cannot be read.
     """
     missing = [name for name in dict.fromkeys(identities) if not (folder / f"{name}.zip").exists()]
@@ -44,33 +44,35 @@ def bring(sources: Sequence[Source], identities: Sequence[str], folder: Path) ->
         return
     folder.mkdir(parents=True, exist_ok=True)
     with transfer.client() as client:
-        file = io.BufferedReader(joined_parts(client, sources), _AHEAD_BYTES)
+        file = io.BufferedReader(joined_parts(client, sources), _BUFFER_BYTES)
         try:
             archive = zipfile.ZipFile(file)
         except zipfile.BadZipFile:
-            raise UserError(f"the {len(sources)} parts on the server are no whole ZIP archive") from None
+            raise UserError(f"the {len(sources)} parts on the server are not a whole ZIP archive") from None
         with archive:
-            for name, members in progress.track(_chosen(archive, missing), len(missing), "fetch", "identities"):
-                _copy(archive, members, folder / f"{name}.zip")
+            members = _members(archive, missing)
+            for name, infos in progress.track(members.items(), len(members), "fetch", "identities"):
+                _copy(archive, infos, folder / f"{name}.zip")
 
 
-def _chosen(archive: zipfile.ZipFile, identities: Sequence[str]) -> list[tuple[str, list[zipfile.ZipInfo]]]:
-    found: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
+def _members(archive: zipfile.ZipFile, identities: Sequence[str]) -> dict[str, list[zipfile.ZipInfo]]:
+    """Members of each identity, in their order within the archive."""
+    by_folder: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
     for info in archive.infolist():
         for folder in info.filename.split("/")[:-1]:
-            found[folder].append(info)
-    if unknown := [name for name in identities if name not in found]:
+            by_folder[folder].append(info)
+    if unknown := [name for name in identities if name not in by_folder]:
         raise UserError(f"identity {unknown[0]!r} should have members in the archive, found none: check its spelling")
-    return [(name, sorted(found[name], key=lambda info: info.header_offset)) for name in identities]
+    return {name: sorted(by_folder[name], key=lambda info: info.header_offset) for name in identities}
 
 
 def _copy(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], target: Path) -> None:
-    """A ZIP of `members` without compression, there whole or not at all; checksums are checked on the way."""
+    """Write a whole ZIP of `members` without compression, or nothing; reading checks their checksums."""
     try:
         with files.whole(target) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as copy:
             for info in members:
-                place = zipfile.ZipInfo(info.filename, info.date_time)
-                with archive.open(info) as source, copy.open(place, "w") as out:
+                member = zipfile.ZipInfo(info.filename, info.date_time)
+                with archive.open(info) as source, copy.open(member, "w") as out:
                     shutil.copyfileobj(source, out, 2**20)
     except zipfile.BadZipFile as error:
         raise UserError(f"{target.name} is damaged on the server ({error}): leave that identity out") from None

@@ -1,4 +1,4 @@
-"""The sample's releases, rendered once for the same settings and code."""
+"""Synthetic releases in the owners' formats, rendered once for the same settings and code."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any], seed: int) -> Path:
-    """Folder with the whole rendered release; rendered now unless `stage` did it before.
+    """Folder with the synthetic release; rendered now unless `stage` rendered it before.
 
     Raises:
         UserError: the data set has no publisher, or its settings are wrong.
@@ -29,6 +29,6 @@ def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any]
             shutil.rmtree(outdated, ignore_errors=True)
         with journals.unfinished(work, rendered) as whole:
             whole.mkdir(parents=True)
-            log.info("%s %s: rendering the sample release", stage, dataset)
+            log.info("%s %s: rendering the synthetic release", stage, dataset)
             module.publish(whole, params, seed=seed)
     return rendered

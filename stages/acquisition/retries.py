@@ -1,4 +1,4 @@
-"""When an attempt at a transfer is repeated and after how long, and how many requests one host gets at a time."""
+"""Retry policy with exponential backoff, and a limit on simultaneous requests to one host."""
 
 import threading
 from collections import defaultdict
@@ -16,77 +16,79 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Manners:
-    """How servers are treated."""
+class RetryPolicy:
+    """Limits on connections, attempts and waits."""
 
-    at_once: int = 4  # files
-    per_host: int = 4  # requests
-    tries: int = 6  # in a row that bring no new byte
-    wrong: int = 2  # whole files of wrong content
-    first_wait_s: float = 1.0  # doubled by every try that brings no new byte
-    longest_wait_s: float = 300.0  # `Retry-After` is obeyed up to here
-
-
-class ContentError(TransferError):
-    """A whole file arrived whose digest is not the expected one."""
+    connections: int = 4  # files that are downloaded at the same time
+    per_host: int = 4  # simultaneous requests to one host
+    attempts: int = 6  # in a row that add no byte
+    mismatches: int = 2  # complete files with a wrong digest
+    first_wait_s: float = 1.0  # doubled after every attempt that adds no byte
+    max_wait_s: float = 300.0  # also limits a server's `Retry-After`
 
 
-class HaltedError(Exception):
-    """Another thread has ended the work."""
+class DigestError(TransferError):
+    """A complete file arrived whose digest is not the expected one."""
 
 
-class Gates:
-    """Lets so many requests through to one host at a time, whichever thread asks."""
+class StoppedError(Exception):
+    """Another thread has stopped the download."""
+
+
+class HostLimits:
+    """A semaphore for each host, shared by all threads."""
 
     def __init__(self, per_host: int) -> None:
-        self._gates: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(per_host))
+        self._semaphores: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(per_host))
         self._lock = threading.Lock()
 
-    def of(self, address: str) -> threading.Semaphore:
-        """The gate before the host of that address."""
+    def of(self, url: str) -> threading.Semaphore:
+        """The semaphore of the URL's host."""
         with self._lock:
-            return self._gates[server(address)]
+            return self._semaphores[server(url)]
 
 
-def repeated(attempt: Callable[[], T], partial: Path, manners: Manners, halt: threading.Event) -> T:
-    """What `attempt` returns once it succeeds; attempts that add to `partial` cost no patience.
+def retry(attempt: Callable[[], T], partial: Path, policy: RetryPolicy, stop: threading.Event) -> T:
+    """What `attempt` returns once it succeeds; an attempt that adds bytes to `partial` resets the count.
 
     Raises:
-        TransferError: for good, or again and again.
-        HaltedError: `halt` was set.
+        TransferError: the last one, when it is final or the policy allows no further attempt.
+        StoppedError: `stop` was set.
     """
-    patience = _Patience(partial, manners)
+    progress = _Progress(partial, policy)
 
-    def pause(seconds: float) -> None:
-        if halt.wait(seconds):
-            raise HaltedError
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise StoppedError
 
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(patience.goes_on), wait=patience.wait_s, sleep=pause, reraise=True
+        retry=tenacity.retry_if_exception(progress.should_retry), wait=progress.wait_s, sleep=sleep, reraise=True
     )
     return retrying(attempt)
 
 
-class _Patience:
-    def __init__(self, partial: Path, manners: Manners) -> None:
-        self._partial, self._manners = partial, manners
-        self._most = self._size()
-        self._idle = self._wrong = 0
+class _Progress:
+    """Counts failed attempts at one file."""
 
-    def goes_on(self, error: BaseException) -> bool:
-        if not isinstance(error, TransferError) or isinstance(error, SlowError) or not error.may_return:
+    def __init__(self, partial: Path, policy: RetryPolicy) -> None:
+        self._partial, self._policy = partial, policy
+        self._largest = self._size()
+        self._idle = self._mismatches = 0
+
+    def should_retry(self, error: BaseException) -> bool:
+        if not isinstance(error, TransferError) or isinstance(error, SlowError) or not error.retryable:
             return False
         size = self._size()
-        self._wrong += isinstance(error, ContentError)
-        self._idle = 0 if size > self._most else self._idle + 1
-        self._most = max(size, self._most)
-        return self._wrong < self._manners.wrong and self._idle < self._manners.tries
+        self._mismatches += isinstance(error, DigestError)
+        self._idle = 0 if size > self._largest else self._idle + 1
+        self._largest = max(size, self._largest)
+        return self._mismatches < self._policy.mismatches and self._idle < self._policy.attempts
 
     def wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.wait_s if isinstance(error, TransferError) else None
-        grown = self._manners.first_wait_s * 2 ** max(0, self._idle - 1)
-        return min(grown if asked is None else asked, self._manners.longest_wait_s)
+        requested = error.wait_s if isinstance(error, TransferError) else None
+        backoff = self._policy.first_wait_s * 2 ** max(0, self._idle - 1)
+        return min(backoff if requested is None else requested, self._policy.max_wait_s)
 
     def _size(self) -> int:
         return self._partial.stat().st_size if self._partial.exists() else 0

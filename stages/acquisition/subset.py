@@ -1,7 +1,7 @@
-"""A ZIP archive of which only the first parts are there, made whole for what they hold.
+"""Rebuild the central directory of a multi-part ZIP archive whose last parts are missing.
 
-The directory of a ZIP is its end, which a subset lacks. The members that are whole are found by walking over their
-headers, and a directory of just those is written as one more part: joined with the others it is a ZIP like any other.
+The central directory is at the end of a ZIP. The complete members are found by their headers, and a directory of just
+those is written as one more part: joined with the other parts it makes a valid ZIP archive.
 """
 
 import io
@@ -15,52 +15,53 @@ from stages.acquisition.registry import is_part
 from stages.releases import joined
 from stages.releases.archives import following_part
 from stages.runtime.errors import UserError
-from stages.runtime.files import file_identity, replace_bytes
+from stages.runtime.files import file_identity, replace_bytes, replace_text
 
 _HEADER = struct.Struct("<4s5H3I2H")  # of a member: signature, version, flags, method, time, date, crc, sizes, lengths
 _SIGNATURE = b"PK\x03\x04"
-_SIZES_FOLLOW = 8  # a flag: the header does not know the sizes
+_SIZES_FOLLOW = 8  # flag: the sizes are not in the header but behind the data
 _ZIP64_EXTRA, _IN_EXTRA = 1, 0xFFFFFFFF
 
 
-def completed(files: Mapping[str, Path], parts: Sequence[str], store: Path) -> dict[str, Path]:
-    """`files`, with one more part after `parts` (names, in order): a directory of the members that are whole.
+def with_directory(files: Mapping[str, Path], parts: Sequence[str], store: Path) -> dict[str, Path]:
+    """`files`, with one more part after `parts` (names, in order): a directory of the complete members.
 
-    Further parts that may lie among `files` are left out.
+    Any other parts among `files` are left out.
 
     Raises:
-        UserError: the first part does not begin with a member, or its headers do not tell sizes.
+        UserError: the first part does not begin with a member, or its headers have no sizes.
     """
     paths = [files[name] for name in parts]
     name = following_part(parts[-1])
     target = store / name
-    known = store / f"{name}.of"
-    made_of = repr([file_identity(path) for path in paths])
-    if not target.exists() or not known.exists() or known.read_text(encoding="utf-8") != made_of:
+    fingerprint_file = store / f"{name}.of"
+    fingerprint = repr([file_identity(path) for path in paths])
+    current = target.exists() and fingerprint_file.exists()
+    if not current or fingerprint_file.read_text(encoding="utf-8") != fingerprint:
         with io.BufferedReader(joined.files(paths), 1 << 16) as file:
             directory = _directory(file, sum(path.stat().st_size for path in paths), paths[0])
         replace_bytes(target, directory)
-        replace_bytes(known, made_of.encode())
+        replace_text(fingerprint_file, fingerprint)
     kept = {name: path for name, path in files.items() if name in parts or not is_part(name)}
     return {**kept, name: target}
 
 
 def _directory(file: IO[bytes], size: int, first: Path) -> bytes:
-    end = _End(size)
-    with zipfile.ZipFile(end, "w") as archive:
+    tail = _Tail(size)
+    with zipfile.ZipFile(tail, "w") as archive:
         at = 0
         while (member := _member(file, at, size)) is not None:
             info, at = member
             archive.filelist.append(info)
         if not archive.filelist:
-            raise UserError(f"{first} should begin with the members of a ZIP archive, whole and with their sizes")
+            raise UserError(f"{first} should begin with complete members of a ZIP archive, with their sizes")
         archive.start_dir = size
-        archive.comment = b""  # makes it write the directory
-    return end.getvalue()
+        archive.comment = b""  # makes zipfile write the directory
+    return tail.getvalue()
 
 
 def _member(file: IO[bytes], at: int, size: int) -> tuple[zipfile.ZipInfo, int] | None:
-    """The member whose header lies at `at`, and where the next one lies; none if it is not whole."""
+    """The member whose header is at `at`, and the position of the next one; None if it is not complete."""
     file.seek(at)
     head = file.read(_HEADER.size)
     if len(head) < _HEADER.size or not head.startswith(_SIGNATURE):
@@ -90,8 +91,8 @@ def _large(extra: bytes) -> tuple[int, int]:
     return 2**63, 2**63
 
 
-class _End(io.BytesIO):
-    """What is written from `offset` on of a file whose beginning is elsewhere."""
+class _Tail(io.BytesIO):
+    """A file without its first `offset` bytes."""
 
     def __init__(self, offset: int) -> None:
         super().__init__()

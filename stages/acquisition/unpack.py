@@ -1,7 +1,7 @@
-"""Archives of a release, taken apart beside it: ZIP (whole or .001, .002, ...), tar (compressed or not), RAR volumes.
+"""Unpack the archives of a release: ZIP (whole or .001, .002, ...), tar (compressed or not), RAR in volumes.
 
-An archive with a name that leads out of its folder, with a link, a device or a thousand-fold expansion is refused as a
-whole. An archive is unpacked once: what comes out is kept under a name that stands for its files' sizes and times.
+An archive is refused as a whole if it contains a path outside its folder, a link or a device, or expands a
+thousand-fold. It is unpacked once, into a folder whose name is a digest of its files' names, sizes and times.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from typing import IO
 
 from stages.acquisition import rar
 from stages.releases.archives import Budget, ZipSource, open_zip
-from stages.releases.readers import Reject, inside, printable
+from stages.releases.readers import Reject, printable, safe_path
 from stages.runtime import progress
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.files import file_identity
@@ -42,24 +42,24 @@ class Archive:
     paths: tuple[Path, ...]
 
     def budget(self) -> Budget:
-        """How much may come out of it."""
+        """How many bytes may be unpacked."""
         return Budget(sum(path.stat().st_size for path in self.paths))
 
 
-def unpacked(files: Mapping[str, Path], store: Path, rejects: list[Reject]) -> dict[str, Path]:
-    """`files` with every archive replaced by what it holds; `store` keeps what comes out, and nothing else.
+def unpack(files: Mapping[str, Path], store: Path, rejects: list[Reject]) -> dict[str, Path]:
+    """`files` with every archive replaced by its contents, which are kept in `store`.
 
-    Contents lie where unpacking in place would put them; an archive without a single top folder gets one of its name.
-    A file that is there twice is taken from the first place, the second goes to `rejects`.
+    Names are those of unpacking in place; the contents of an archive without a single top folder get one of its name.
+    Of two files with the same name the first is kept, the second is added to `rejects`.
 
     Raises:
-        UserError: an archive is unsafe, damaged, or lacks a volume or the program that reads it.
+        UserError: an archive is unsafe or damaged, or lacks a volume or the program to unpack it.
     """
-    archives = list(found(files))
+    archives = list(find_archives(files))
     packed = {path for archive in archives for path in archive.paths}
     result = {name: path for name, path in files.items() if path not in packed}
     folders = {archive.name: store / _fingerprint(archive) for archive in archives}
-    _forget_others(store, set(folders.values()))
+    _remove_others(store, set(folders.values()))
     for archive in progress.track(archives, len(archives), "unpacking", "archives") if archives else ():
         _unpack_once(archive, folders[archive.name])
         for name, path in _contents(archive, folders[archive.name]):
@@ -70,30 +70,28 @@ def unpacked(files: Mapping[str, Path], store: Path, rejects: list[Reject]) -> d
     return dict(sorted(result.items()))
 
 
-def found(files: Mapping[str, Path]) -> Iterator[Archive]:
+def find_archives(files: Mapping[str, Path]) -> Iterator[Archive]:
     """The archives among `files`, sorted by name.
 
     Raises:
-        UserError: a volume is missing between or before those that are there.
+        UserError: a volume is missing before another one.
     """
-    sets: defaultdict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
+    volumes: defaultdict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
     for name, path in files.items():
         if match := _VOLUME.fullmatch(name):
-            sets[match["stem"], "rar" if match["part"] else "zip"][int(match["part"] or match["piece"])] = path
+            volumes[match["stem"], "rar" if match["part"] else "zip"][int(match["part"] or match["piece"])] = path
         elif match := _WHOLE.fullmatch(name):
             kind = match["kind"].lower()
-            sets[match["stem"], kind if kind in ("zip", "rar") else "tar"][1] = path
-    for (stem, kind), by_number in sorted(sets.items()):
+            volumes[match["stem"], kind if kind in ("zip", "rar") else "tar"][1] = path
+    for (stem, kind), by_number in sorted(volumes.items()):
         if missing := set(range(1, max(by_number) + 1)) - set(by_number):
-            there = by_number[max(by_number)].name
-            raise UserError(
-                f"volume {min(missing)} of {stem} is missing: {there} is there, put those before it beside it"
-            )
+            last = by_number[max(by_number)].name
+            raise UserError(f"volume {min(missing)} of {stem} is missing: put all volumes before {last} beside it")
         yield Archive(stem, kind, tuple(path for _, path in sorted(by_number.items())))
 
 
 def _unpack_once(archive: Archive, folder: Path) -> None:
-    """Unpack into `folder`, which is there whole or not at all."""
+    """Unpack into `folder`: completely, or not at all."""
     if folder.exists():
         return
     partial = folder.with_name(f".{folder.name}.partial")
@@ -121,7 +119,7 @@ def _unpack_zip(archive: Archive, folder: Path) -> None:
                 with opened.open(info) as file:
                     _write(folder, info.filename, file, budget)
             except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-                raise UserError(f"{archive.paths[0]} is damaged or encrypted ({error}): fetch it again") from None
+                raise UserError(f"{archive.paths[0]} is damaged or encrypted ({error}): download it again") from None
 
 
 def _unpack_tar(archive: Archive, folder: Path) -> None:
@@ -138,7 +136,7 @@ def _unpack_tar(archive: Archive, folder: Path) -> None:
                     raise Rejected(f"{printable(member.name)} is a link or device")
                 _write(folder, member.name, file, budget)
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is damaged or cut short ({error}): fetch it again") from None
+        raise UserError(f"{path} is damaged or cut short ({error}): download it again") from None
 
 
 def _unpack_rar(archive: Archive, folder: Path) -> None:
@@ -167,7 +165,7 @@ def _write(folder: Path, name: str, file: IO[bytes], budget: Budget) -> None:
 
 def _safe(name: str) -> str:
     try:
-        return inside(name)
+        return safe_path(name)
     except Rejected as error:
         raise Rejected(f"{printable(name)!r}: {error}") from None
 
@@ -183,11 +181,11 @@ def _contents(archive: Archive, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _fingerprint(archive: Archive) -> str:
-    known = [[path.name, *file_identity(path)] for path in archive.paths]
-    return f"{PurePosixPath(archive.name).name}-{hashlib.sha256(repr(known).encode()).hexdigest()[:12]}"
+    identities = [[path.name, *file_identity(path)] for path in archive.paths]
+    return f"{PurePosixPath(archive.name).name}-{hashlib.sha256(repr(identities).encode()).hexdigest()[:12]}"
 
 
-def _forget_others(store: Path, wanted: Iterable[Path]) -> None:
+def _remove_others(store: Path, kept: Iterable[Path]) -> None:
     for path in store.iterdir() if store.is_dir() else ():
-        if path not in wanted:
+        if path not in kept:
             shutil.rmtree(path)

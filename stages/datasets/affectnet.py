@@ -1,12 +1,12 @@
-"""AffectNet, manually annotated split, in either release: unpacked picture folders with two csv lists, or .npy files.
+"""The manually annotated images of AffectNet, in either release: image folders with two csv lists, or .npy files.
 
 The full release: `Manually_Annotated_Images/<folder>/<hash>.<ext>`, `training.csv` and `validation.csv` (mostly under
 `Manually_Annotated_file_lists/`). Columns: path, face_x, face_y, face_width, face_height (sizes, not a corner),
-landmarks (one cell, or 136 cells), expression, valence, arousal. Some copies of a list have no header line.
+landmarks (one cell, or 136 cells), expression, valence, arousal. Some copies of a list lack the header line.
 
-The small release: `train_set/` and `val_set/`, each with `images/<n>.jpg` and `annotations/<n>_exp.npy`, which holds
-the expression's code as a text. It has neither face boxes nor the names of the full release, which is read where both
-are there.
+The small release: `train_set/` and `val_set/`, each with `images/<n>.jpg` and `annotations/<n>_exp.npy`, which contains
+the code of the expression as text. It has neither face boxes nor the file names of the full release. If both releases
+are present, the full one is read.
 
 The owners' validation list is the test split; their test set was never released.
 """
@@ -25,11 +25,11 @@ from stages.releases.readers import (
     Reject,
     Release,
     cells,
-    inside,
     nearest,
     number,
     printable,
     required,
+    safe_path,
     sha256_by_name,
     text_lines,
 )
@@ -57,12 +57,12 @@ CODE_FILE = "_exp.npy"
 
 
 def read(raw: Path) -> Release[Face]:
-    """Faces of the validation list, then of the training list; pictures that both hold count as test.
+    """Faces of the validation list, then of the training list; images in both are test images.
 
-    Of pictures with equal content the first is kept.
+    Of images with equal content the first is kept.
 
     Raises:
-        UserError: a list, a picture folder or the manifest is missing, or a list has no lines.
+        UserError: a list, an image folder or the manifest is missing, or a list has no lines.
     """
     digests = sha256_by_name(raw)
     if nearest(digests, IMAGES) is None and any(nearest(digests, f"{name}/") for name in SMALL.values()):
@@ -78,12 +78,12 @@ def read(raw: Path) -> Release[Face]:
 def _list(path: Path) -> list[str]:
     lines = text_lines(path)
     if not lines:
-        raise UserError(f"{path} should list pictures, one a line, found none: fetch it again")
-    return lines[1:] if lines and lines[0].startswith(FIRST_COLUMN) else lines
+        raise UserError(f"{path} should list images, one per line, found none: download it again")
+    return lines[1:] if lines[0].startswith(FIRST_COLUMN) else lines
 
 
 def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> Iterator[Face | Reject]:
-    first_of: dict[str, str] = {}  # sha256 -> the picture that was kept
+    first_of: dict[str, str] = {}  # sha256 -> sample_id of the image that was kept
     for item in faces:
         if isinstance(item, Reject):
             yield item
@@ -101,7 +101,7 @@ def _face(line: str, split: str, images: str) -> Face | Reject:
         return Reject(printable(line[:80]), "row of another length", f"{len(row)} columns, expected {COLUMNS}")
     name = printable(row[0])
     try:
-        return Face(inside(row[0]), images + name, split, "", _box(row[1:5]), labels={"expression": _code(row[-3])})
+        return Face(safe_path(row[0]), images + name, split, "", _box(row[1:5]), labels={"expression": _code(row[-3])})
     except Rejected as error:
         return Reject(name, error.kind, error.detail)
 
@@ -110,7 +110,7 @@ def _code(text: str) -> int:
     """0 to 7.
 
     Raises:
-        Rejected: no expression, or no code at all.
+        Rejected: not an expression, or not a code.
     """
     code = number(text)
     if code is None or code not in range(11):
@@ -121,30 +121,30 @@ def _code(text: str) -> int:
 
 
 def _small(raw: Path, digests: dict[str, str], split: str) -> Iterator[Face | Reject]:
-    """One set of the small release, sorted by picture; codes without a picture come last, as rejects."""
+    """One set of the small release, sorted by image; codes without an image come last, as rejects."""
     folder = SMALL[split]
     images = required(raw, digests, f"{folder}/images/", EXPECTED)
     annotations = f"{images.removesuffix('images/')}annotations/"
     codes = {name for name in digests if name.startswith(annotations) and name.endswith(CODE_FILE)}
     for image in sorted(name for name in digests if name.startswith(images)):
         key = f"{folder}/images/{image.removeprefix(images)}"
-        of_picture = f"{annotations}{PurePosixPath(image).stem}{CODE_FILE}"
+        code_file = f"{annotations}{PurePosixPath(image).stem}{CODE_FILE}"
         try:
-            if of_picture not in digests:
+            if code_file not in digests:
                 raise Rejected("no annotation", f"a picture without its {CODE_FILE} file")
-            yield Face(key, image, split, "", labels={"expression": _code(_text(raw / of_picture))})
+            yield Face(key, image, split, "", labels={"expression": _code(_text(raw / code_file))})
         except Rejected as error:
             yield Reject(key, error.kind, error.detail)
-        codes.discard(of_picture)
+        codes.discard(code_file)
     for name in sorted(codes):
         yield Reject(f"{folder}/annotations/{name.removeprefix(annotations)}", "no such picture", "a code without it")
 
 
 def _text(path: Path) -> str:
-    """The one value in a .npy file; mapped, which unpickles nothing and costs nothing where a header claims too much.
+    """The only value in a .npy file. Mapping it unpickles nothing and needs no memory for what a header claims.
 
     Raises:
-        Rejected: no such file, or another number of values.
+        Rejected: not a .npy file, or more or less than one value.
     """
     try:
         values = np.lib.format.open_memmap(path, mode="r")
@@ -156,7 +156,7 @@ def _text(path: Path) -> str:
 
 
 def _box(texts: list[str]) -> Box | None:
-    """Corner and size as edges; none where a cell is no number or a size is not positive."""
+    """Corner and size as edges; None if a cell is not a number or a size is not positive."""
     numbers = [value for text in texts if (value := number(text)) is not None]
     if len(numbers) != 4 or min(numbers[2:]) <= 0:
         return None

@@ -1,14 +1,13 @@
-"""EmotioNet: the automatic list `dataFile_*.txt`, the manual list `EmotioNet_FACS*`, and pictures in `images/`.
+"""EmotioNet: the automatic list `dataFile_*.txt`, the manual list `EmotioNet_FACS*`, and images in `images/`.
 
-A row of the automatic list has 62 TAB separated cells and no header: the owner's address, the original address, then
-action unit 1 to 60 as 0, 1 or 999. The manual list of 2020 is a workbook (or its export as csv) with a header row
-and cells in single quotes; the older one is a csv with one address before the units. 999, and a cell without a
-value, mean that nobody looked: unknown, never absent.
+A row of the automatic list has 62 TAB separated cells and no header: the owner's URL, the original URL, then action
+units 1 to 60 as 0, 1 or 999. The manual list of 2020 is a workbook (or its export as csv) with a header row and cells
+in single quotes; the older one is a csv with one URL before the units. 999 and an empty cell mean not annotated:
+unknown, never absent.
 
-A picture is named after its address, `N_<10 digits>/N_<10 digits>_<5 digits>.jpg`. Older releases list blogs instead:
-there it is `by_address/<the first 32 hex digits of the sha256 of its first address>`. Training: the automatic list.
-Test: the manual list, which wins where both name a picture; without a manual list `dataFile_1000.txt` takes its
-place, as users of release 1.2 do.
+An image is named after its URL, `N_<10 digits>/N_<10 digits>_<5 digits>.jpg`. Older releases list blogs instead: their
+images are `by_address/<the first 32 hex digits of the sha256 of the first URL>`. Training: the automatic list. Test:
+the manual list, also for images in both; without a manual list it is `dataFile_1000.txt`, as users of release 1.2 do.
 """
 
 import hashlib
@@ -42,12 +41,12 @@ from stages.runtime.errors import UserError
 log = logging.getLogger(__name__)
 
 OWNER = "the CBCSL, Ohio State University: form at https://cbcsl.ece.ohio-state.edu/downloads.html"
-EXPECTED = "dataFile_*.txt, EmotioNet_FACS*.xlsx (or .csv) and the pictures in images/"
+EXPECTED = "dataFile_*.txt, EmotioNet_FACS*.xlsx (or .csv) and the images in images/"
 ACTION_UNITS = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)  # of the 2017 challenge, track 1
 LABELS: dict[str, pa.DataType] = {"action_units": pa.list_(pa.int8(), len(ACTION_UNITS))}  # 0, 1 or null: unknown
 
 IMAGES = "images/"
-STAND_IN = "dataFile_1000.txt"  # is the test list where there is no manual list
+DEFAULT_TEST_LIST = "dataFile_1000.txt"  # if there is no manual list
 UNITS = 60
 UNKNOWN = 999
 MAX_UNPACKED_BYTES = 2**30  # of a workbook
@@ -55,23 +54,23 @@ ENCRYPTED = b"\xd0\xcf\x11\xe0"  # an OLE file: what a workbook becomes under a 
 _AUTOMATIC = re.compile(r"(?:.*/)?dataFile_\d+\.txt")
 _MANUAL = re.compile(r"(?:.*/)?EmotioNet_FACS\w*\.(?:csv|xlsx)")
 _NAME = re.compile(r"(?P<folder>N_\d+)_\d+\.jpg")
-_ADDRESS = re.compile(r"https?://[^\s/]+/\S+")
+_URL = re.compile(r"https?://[^\s/]+/\S+")
 _UNIT_COLUMN = re.compile(r"AU ?0*(\d+)")
 
 
 class Row(NamedTuple):
     """One line of a list."""
 
-    name: str  # of the picture below `images/`
-    addresses: tuple[str, ...]  # where it can be had, the owner's copy first
+    name: str  # of the image below `images/`
+    urls: tuple[str, ...]  # the owner's copy first
     units: tuple[int | None, ...]  # ACTION_UNITS; None: unknown
 
 
 def read(raw: Path) -> Release[Face]:
-    """Faces of the test list, then of the automatic list; a name that both hold counts as test.
+    """Faces of the test list, then of the automatic list; images in both are test images.
 
     Raises:
-        UserError: no list, no pictures, no manifest, or a manual list that cannot be read.
+        UserError: no list, no images, no manifest, or a manual list that cannot be read.
     """
     names = sha256_by_name(raw)
     images = required(raw, names, IMAGES, EXPECTED)
@@ -79,7 +78,7 @@ def read(raw: Path) -> Release[Face]:
     if not lists:
         raise incomplete(raw, EXPECTED, "list")
     if len({split for _, split in lists}) < 2:
-        log.info("emotionet: only %s was found, one of training and test split is empty", lists[0][0])
+        log.info("emotionet: found only %s, the training or the test split is empty", lists[0][0])
     return Release(_items(raw, lists, images, names), None)
 
 
@@ -88,14 +87,14 @@ def lists_of(names: Sequence[str] | dict[str, str]) -> list[tuple[str, str]]:
     automatic = sorted(name for name in names if _AUTOMATIC.fullmatch(name))
     manual = sorted((name for name in names if _MANUAL.fullmatch(name)), key=_rank)
     if not manual and len(automatic) > 1:
-        manual = [name for name in automatic if PurePosixPath(name).name == STAND_IN]
+        manual = [name for name in automatic if PurePosixPath(name).name == DEFAULT_TEST_LIST]
     if len(manual) > 1:
-        log.info("emotionet: reading %s, leaving %s aside", manual[0], ", ".join(manual[1:]))
+        log.info("emotionet: reading %s, ignoring %s", manual[0], ", ".join(manual[1:]))
     return [*((name, "test") for name in manual[:1]), *((name, "train") for name in automatic if name not in manual)]
 
 
-def addresses(files: Mapping[str, Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Name within the release and addresses of every picture that the lists among `files` name, each once.
+def image_urls(files: Mapping[str, Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Name within the release and URLs of every image in the lists among `files`, without repeats.
 
     Raises:
         UserError: a workbook that cannot be read.
@@ -106,7 +105,7 @@ def addresses(files: Mapping[str, Path]) -> Iterator[tuple[str, tuple[str, ...]]
         for row in rows(files[name]):
             if isinstance(row, Row) and row.name not in seen:
                 seen.add(row.name)
-                yield images + row.name, row.addresses
+                yield images + row.name, row.urls
 
 
 def rows(path: Path) -> Iterator[Row | Reject]:
@@ -136,50 +135,50 @@ def _rank(name: str) -> tuple[int, str, str]:
 
 
 def _unit_columns(line: Sequence[str]) -> dict[int, int] | None:
-    """Action unit -> its place in a table whose first row is `line`; None if that is no header."""
-    place_of = {int(match[1]): place for place, cell in enumerate(line) if (match := _UNIT_COLUMN.fullmatch(cell))}
-    return place_of if set(ACTION_UNITS) <= set(place_of) else None
+    """Action unit -> column index in a table whose first row is `line`; None if that is not a header."""
+    columns = {int(match[1]): column for column, cell in enumerate(line) if (match := _UNIT_COLUMN.fullmatch(cell))}
+    return columns if set(ACTION_UNITS) <= set(columns) else None
 
 
 def _row(line: Sequence[str], columns: dict[int, int] | None, where: str) -> Row | Reject:
-    addresses = tuple(cell for cell in line[:2] if "/" in cell)
-    name = _name(addresses)
+    urls = tuple(cell for cell in line[:2] if "/" in cell)
+    name = _name(urls)
     if name is None:
         return Reject(where, "no picture name", "neither of the first two cells is an address")
-    first = len(line) - UNITS  # of the units, in a list without header
+    first = len(line) - UNITS  # column of unit 1, in a list without header
     if columns is None and first not in (1, 2):
         return Reject(name, "row of another length", f"{len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
     if columns is None and not all(line):
         return Reject(name, "row has an empty cell", "a list without header has none, it may be cut off")
-    places = columns or {unit: first + unit - 1 for unit in range(1, UNITS + 1)}
-    if len(line) <= max(places.values()):
-        return Reject(name, "row too short", f"{len(line)} cells, expected more than {max(places.values())}")
-    return _labelled(name, addresses, {unit: line[place] for unit, place in places.items()})
+    columns = columns or {unit: first + unit - 1 for unit in range(1, UNITS + 1)}
+    if len(line) <= max(columns.values()):
+        return Reject(name, "row too short", f"{len(line)} cells, expected more than {max(columns.values())}")
+    return _labelled(name, urls, {unit: line[column] for unit, column in columns.items()})
 
 
-def _name(addresses: Sequence[str]) -> str | None:
-    """The owners' name of a picture, or one that stands for its address; None without an address."""
-    for address in addresses:
-        if match := _NAME.fullmatch(PurePosixPath(address).name):
+def _name(urls: Sequence[str]) -> str | None:
+    """The owners' name of an image, otherwise a digest of its URL; None without a URL."""
+    for url in urls:
+        if match := _NAME.fullmatch(PurePosixPath(url).name):
             return f"{match['folder']}/{match[0]}"
-    for address in addresses:
-        if _ADDRESS.fullmatch(address) and printable(address) == address:
-            return f"by_address/{hashlib.sha256(address.encode()).hexdigest()[:32]}"
+    for url in urls:
+        if _URL.fullmatch(url) and printable(url) == url:
+            return f"by_address/{hashlib.sha256(url.encode()).hexdigest()[:32]}"
     return None
 
 
-def _labelled(name: str, addresses: tuple[str, ...], codes: Mapping[int, str]) -> Row | Reject:
-    """All codes have to be known ones: a row that was cut off ends in another."""
+def _labelled(name: str, urls: tuple[str, ...], codes: Mapping[int, str]) -> Row | Reject:
+    """The row, if all codes are valid; a row that was cut off ends in an invalid one."""
     units: dict[int, int | None] = {}
     for unit, code in codes.items():
         value = float(UNKNOWN) if code.lower() in ("", "nan", "none") else number(code)
         if value not in (0, 1, UNKNOWN):
             return Reject(name, "unknown annotation", f"expected 0, 1 or {UNKNOWN}, found {printable(code[:20])!r}")
         units[unit] = None if value == UNKNOWN else int(value)
-    chosen = tuple(units[unit] for unit in ACTION_UNITS)
-    if all(unit is None for unit in chosen):
+    labels = tuple(units[unit] for unit in ACTION_UNITS)
+    if all(unit is None for unit in labels):
         return Reject(name, "no annotation", "none of the action units is known")
-    return Row(name, addresses, chosen)
+    return Row(name, urls, labels)
 
 
 def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str, str]) -> Iterator[Face | Reject]:
@@ -194,10 +193,10 @@ def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str
 
 
 def _workbook_rows(path: Path) -> Iterator[list[str]]:
-    """Cells of the first sheet, row by row, stripped of blanks and single quotes; an empty cell is an empty text.
+    """Cells of the first sheet, row by row, stripped of blanks and single quotes; empty cells are empty strings.
 
     Raises:
-        UserError: under a password, no workbook, damaged, or far larger than a list is.
+        UserError: protected by a password, not a workbook, damaged, or far larger than a list.
     """
     _check_workbook(path)
     try:
@@ -207,17 +206,19 @@ def _workbook_rows(path: Path) -> Iterator[list[str]]:
                 yield ["" if cell is None else str(cell).strip("' ") for cell in row]
         book.close()
     except (zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, IndexError, EOFError) as error:
-        raise UserError(f"{path} is no readable workbook ({error}): fetch it again, or export it as csv") from None
+        raise UserError(
+            f"{path} is not a readable workbook ({error}): download it again, or export it as csv"
+        ) from None
 
 
 def _check_workbook(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(ENCRYPTED)) == ENCRYPTED:
-            raise UserError(f"{path} is locked by a password: open it and save it without one, or export it as csv")
+            raise UserError(f"{path} is protected by a password: open it and save it without one, or export it as csv")
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
     except zipfile.BadZipFile:
-        raise UserError(f"{path} is no workbook, or is cut short: fetch it again, or export it as csv") from None
+        raise UserError(f"{path} is not a workbook, or is cut short: download it again, or export it as csv") from None
     if unpacked > MAX_UNPACKED_BYTES:
-        raise UserError(f"{path} unpacks to {unpacked} bytes, expected at most {MAX_UNPACKED_BYTES}: it is no list")
+        raise UserError(f"{path} unpacks to {unpacked} bytes, expected at most {MAX_UNPACKED_BYTES}: it is not a list")

@@ -1,10 +1,10 @@
-"""MAFL: the pictures and five points of CelebA's aligned split, by MAFL's two lists of names.
+"""MAFL: images and five points of the aligned CelebA, selected by MAFL's two lists of names.
 
 `img_align_celeba/<number>.jpg` (178x218), `list_landmarks_align_celeba.txt` (a count, the column names, then a name
 and ten whole numbers between runs of blanks) of CelebA; `training.txt` and `testing.txt` of MAFL, a name per line.
-All of MAFL's pictures belong to CelebA's own training split: an encoder that learns from CelebA must leave them out.
-Where `list_eval_partition.txt` of CelebA is there, that is checked and told.
-The face box is that of the FAb-Net demo: 35 rows less at the top, then 35 px less on each side of the centre.
+All images of MAFL belong to CelebA's training split: an encoder that is trained on CelebA must leave them out. If
+CelebA's `list_eval_partition.txt` is present, this is checked and logged.
+The face box is that of the FAb-Net demo: the image without its top 35 rows, then without 35 px on each side.
 """
 
 import logging
@@ -20,11 +20,11 @@ from stages.releases.readers import (
     Face,
     Reject,
     Release,
-    inside,
     nearest,
     number,
     printable,
     required,
+    safe_path,
     sha256_by_name,
     text_lines,
 )
@@ -35,42 +35,42 @@ log = logging.getLogger(__name__)
 OWNER = "the MMLab, CUHK, which holds CelebA and MAFL"
 EXPECTED = "img_align_celeba/ and list_landmarks_align_celeba.txt (CelebA), training.txt and testing.txt (MAFL)"
 UNPACK_ARCHIVES = True
-POINTS = 5  # eye left in the picture, right eye, nose, mouth corners left and right
+POINTS = 5  # eye at the left of the image, eye at the right, nose, mouth corners at the left and right
 LABELS: dict[str, pa.DataType] = {"landmarks": pa.list_(pa.float32(), 2 * POINTS)}  # x0, y0, x1, ... px of the crop
 
 IMAGES = "img_align_celeba/"
 LANDMARKS = "list_landmarks_align_celeba.txt"
-PARTITION = "list_eval_partition.txt"  # a name and 0 (training), 1 or 2 a line
+PARTITION = "list_eval_partition.txt"  # lines of a name and 0 (training), 1 or 2
 CELEBA_TRAINING = "0"
 LISTS = {"test": "testing.txt", "train": "training.txt"}
 SIZE_PX = (178, 218)
 BOX_XYXY_PX = (35.0, 70.0, 143.0, 183.0)
-_FARTHEST_PX = 1e4  # of a point from the corner; beyond, the number is damaged
+_MAX_COORDINATE_PX = 1e4  # largest plausible coordinate
 
 
 def read(raw: Path) -> Release[Face]:
-    """Faces of the test list, then of the training list; a name that both hold counts as test.
+    """Faces of the test list, then of the training list; images in both are test images.
 
     Raises:
-        UserError: a list, the picture folder or the manifest is missing, or a list has no lines.
+        UserError: a list, the image folder or the manifest is missing, or a list has no lines.
     """
     names = sha256_by_name(raw)
     images = required(raw, names, IMAGES, EXPECTED)
     lines = text_lines(raw / required(raw, names, LANDMARKS, EXPECTED))
     if not lines or number(lines[0]) is None:
-        raise UserError(f"{raw / LANDMARKS} should begin with a line that counts its rows: fetch it again")
+        raise UserError(f"{raw / LANDMARKS} should begin with a line with the number of its rows: download it again")
     points: dict[str, NDArray[np.float64] | None] = {}
     repeated: list[Reject] = []
-    for name, of_picture in filter(None, map(_points, lines[2:])):
+    for name, face_points in filter(None, map(_points, lines[2:])):
         if name in points:
             repeated.append(Reject(printable(name), "repeated", f"{LANDMARKS} holds another row of that name"))
-        points.setdefault(name, of_picture)
+        points.setdefault(name, face_points)
     listed: list[tuple[str, str]] = []
     for split, name in LISTS.items():
-        of_split = text_lines(raw / required(raw, names, name, EXPECTED))
-        if not of_split:
-            raise UserError(f"{raw / name} should list pictures, one a line, found none: fetch it again")
-        listed += [(split, line.strip()) for line in of_split]
+        list_lines = text_lines(raw / required(raw, names, name, EXPECTED))
+        if not list_lines:
+            raise UserError(f"{raw / name} should list images, one per line, found none: download it again")
+        listed += [(split, line.strip()) for line in list_lines]
     if (partition := nearest(names, PARTITION)) is not None:
         _check_partition(raw / partition, {name for _, name in listed})
     faces = (_face(split, name, images, names, points) for split, name in listed)
@@ -78,24 +78,24 @@ def read(raw: Path) -> Release[Face]:
 
 
 def _check_partition(path: Path, listed: Iterable[str]) -> None:
-    """Tell whether the listed pictures are CelebA's training pictures, as the owners of MAFL say."""
+    """Log whether the listed images are training images of CelebA, as the owners of MAFL say."""
     rows = [line.split() for line in text_lines(path)]
     training = {row[0] for row in rows if row[1:] == [CELEBA_TRAINING]}
     elsewhere = sorted(set(listed) - training)
     if elsewhere:
         log.warning(
-            "mafl: %d pictures are not in CelebA's training split by %s, such as %s: check that the lists are MAFL's, "
-            "and leave these pictures out wherever you train on CelebA",
+            "mafl: %d images are not in CelebA's training split according to %s, such as %s: check that the lists are "
+            "MAFL's, and leave these images out wherever you train on CelebA",
             *(len(elsewhere), path.name, printable(elsewhere[0])),
         )
     else:
-        log.info("mafl: all pictures are in CelebA's training split: leave them out wherever you train on CelebA")
+        log.info("mafl: all images are in CelebA's training split: leave them out wherever you train on CelebA")
 
 
 def _points(line: str) -> tuple[str, NDArray[np.float64] | None] | None:
-    """Name and (5, 2) points of one line; no points where a number is missing or damaged, None without a name."""
+    """Name and (5, 2) points of one line; points are None if a number is missing or damaged. None without a name."""
     cells = line.split()
-    values = [value for cell in cells[1:] if (value := number(cell, _FARTHEST_PX)) is not None]
+    values = [value for cell in cells[1:] if (value := number(cell, _MAX_COORDINATE_PX)) is not None]
     if len(cells) != 1 + 2 * POINTS or len(values) != 2 * POINTS:
         return (cells[0], None) if cells else None
     return cells[0], np.array(values).reshape(POINTS, 2)
@@ -105,14 +105,14 @@ def _face(
     split: str, name: str, images: str, names: dict[str, str], points: dict[str, NDArray[np.float64] | None]
 ) -> Face | Reject:
     try:
-        inside(name)
+        safe_path(name)
     except Rejected as error:
         return Reject(printable(name), error.kind, error.detail)
     if images + name not in names:
         return Reject(name, "no such picture", "the list names it, the release does not hold it")
     if name not in points:
         return Reject(name, "no points", f"{LANDMARKS} does not name it")
-    of_face = points[name]
-    if of_face is None:
+    face_points = points[name]
+    if face_points is None:
         return Reject(name, "points are damaged", f"expected {POINTS} pairs of numbers")
-    return Face(name, images + name, split, "", BOX_XYXY_PX, of_face, size_px=SIZE_PX)
+    return Face(name, images + name, split, "", BOX_XYXY_PX, face_points, size_px=SIZE_PX)

@@ -1,8 +1,8 @@
 """VoxCeleb1 as extracted face frames: `dense-face-frames.tar.gz` or `zippedFaces.tar.gz`, and `vox1_meta.csv`.
 
-Frames are called <Name>/1.6/<video>/<track>/<frame>.jpg; the second archive has no track level, so its "track"
-is the whole video and may hold several shots. Frame numbers count at 25 fps. <Name> is the `VGGFace1 ID` of the
-TAB separated csv, through which identities get their VoxCeleb1 ID.
+Frames are <Name>/1.6/<video>/<track>/<frame>.jpg; the second archive has no track level, so that its "track" is the
+whole video and may contain several shots. Frame numbers count at 25 fps. <Name> is the `VGGFace1 ID` of the TAB
+separated csv, which maps it to the VoxCeleb1 ID.
 """
 
 import logging
@@ -24,7 +24,7 @@ LABELS: dict[str, pa.DataType] = {}
 
 META = "vox1_meta.csv"
 ARCHIVES = ("dense-face-frames.tar.gz", "dense-face-frames.tar", "zippedFaces.tar.gz", "zippedFaces.tar")
-ENLARGED = "1.6"  # the level of the tree that says by how much the owners enlarged the face box
+ENLARGED = "1.6"  # folder named after the factor by which the owners enlarged the face box
 NO_TRACK = "0"  # track of archives without a track level
 MAX_TRACK_BYTES = 2**30
 
@@ -44,7 +44,7 @@ class Frame(NamedTuple):
 
 
 def read(raw: Path) -> Release[Track]:
-    """Tracks in the order of the archive; identities of the csv without any track come last, as rejects.
+    """Tracks in the order of the archive; identities of the csv without tracks come last, as rejects.
 
     Raises:
         UserError: archive or csv missing, csv without its header. While items are read: archive damaged.
@@ -53,7 +53,7 @@ def read(raw: Path) -> Release[Track]:
     if not present:
         raise incomplete(raw, EXPECTED, "archive")
     if len(present) > 1:
-        log.info("voxceleb1: reading %s, leaving %s aside", present[0], ", ".join(present[1:]))
+        log.info("voxceleb1: reading %s, ignoring %s", present[0], ", ".join(present[1:]))
     identities: dict[str, str] = {}
     rejects: list[Reject] = []
     for row in records(raw / META, "\t", ["VoxCeleb1 ID", "VGGFace1 ID"]):
@@ -86,10 +86,10 @@ def _track(frames: Iterator[Frame], identities: dict[str, str]) -> Iterator[Trac
         yield Reject(key, "identity unknown", f"not in {META}")
         return
     by_number: dict[int, bytes] = {}
-    room = MAX_TRACK_BYTES
+    free_bytes = MAX_TRACK_BYTES
     for frame in chain([first], frames):
-        room -= len(frame.data)
-        if room < 0:
+        free_bytes -= len(frame.data)
+        if free_bytes < 0:
             yield Reject(key, "track too large", f"more than {MAX_TRACK_BYTES} bytes")
             return
         if frame.number in by_number:

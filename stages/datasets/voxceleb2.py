@@ -1,10 +1,9 @@
 """VoxCeleb2 as released: ZIP archives of mp4 clips, the large one in parts, and `vox2_meta.csv`.
 
-`vox2_dev_mp4_partaa`, `..ab`, ... are one ZIP cut up; `vox2_test_mp4.zip`, joined archives and the older
+`vox2_dev_mp4_partaa`, `..ab`, ... are the parts of one ZIP; `vox2_test_mp4.zip`, whole archives and the older
 `vox2_mp4_1.zip`, `.._2.zip`, ... are read as well. Archives of sound and text (`vox2_dev_aac*`, `vox2_dev_txt.zip`)
-may lie beside them and are left aside.
-A clip is called [dev/]mp4/<identity>/<video>/<utterance>.mp4 and is one track. In the csv every comma has a blank
-before it.
+may be present and are ignored.
+A clip is [dev/]mp4/<identity>/<video>/<utterance>.mp4 and is one track. In the csv every comma is preceded by a blank.
 """
 
 import logging
@@ -16,13 +15,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from stages.releases.archives import open_zip, zip_member, zip_sources
-from stages.releases.readers import Clip, Reject, Release, Track, incomplete, inside, printable, records
+from stages.releases.readers import Clip, Reject, Release, Track, incomplete, printable, records, safe_path
 from stages.runtime.errors import Rejected
 
 log = logging.getLogger(__name__)
 
 OWNER = "the VGG, University of Oxford: form at https://mm.kaist.ac.kr/datasets/voxceleb"
-EXPECTED = "vox2_dev_mp4_partaa, vox2_dev_mp4_partab, ... (or a joined .zip) and vox2_meta.csv"
+EXPECTED = "vox2_dev_mp4_partaa, vox2_dev_mp4_partab, ... (or a whole .zip) and vox2_meta.csv"
 LABELS: dict[str, pa.DataType] = {}
 
 META = "vox2_meta.csv"
@@ -31,12 +30,12 @@ _CLIP = re.compile(r"(?:.*/)?mp4/(?P<identity>[^/]+)/(?P<video>[^/]+)/(?P<track>
 
 
 def read(raw: Path) -> Release[Track]:
-    """Tracks sorted by name within each archive; identities of the csv without any track come last, as rejects.
+    """Tracks sorted by name within each archive; identities of the csv without tracks come last, as rejects.
 
     Raises:
         UserError: no archive, a part of one missing or cut short, csv missing or without its header.
     """
-    sources = zip_sources(raw, aside=WITHOUT_CLIPS)
+    sources = zip_sources(raw, skip=WITHOUT_CLIPS)
     if not sources:
         raise incomplete(raw, EXPECTED, "archive")
     rows = list(records(raw / META, ",", ["VoxCeleb2 ID"]))
@@ -58,7 +57,7 @@ def read(raw: Path) -> Release[Track]:
 
 def _track(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Track | Reject:
     try:
-        match = _CLIP.fullmatch(inside(info.filename))
+        match = _CLIP.fullmatch(safe_path(info.filename))
     except Rejected as error:
         return Reject(printable(info.filename), error.kind, error.detail)
     if match is None:

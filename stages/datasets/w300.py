@@ -1,8 +1,8 @@
-"""300-W as released: folders of pictures with one .pts of 68 points each, and `Bounding Boxes/*.mat` if present.
+"""300-W as released: folders of images, each with a .pts file of 68 points, and `Bounding Boxes/*.mat` if present.
 
 Training: afw, helen/trainset, lfpw/trainset. Test: helen/testset and lfpw/testset (subset `common`), ibug
 (`challenging`). Coordinates in both kinds of file are 1-based pixel centres; here the first pixel is 0.
-A face without an annotated box gets the box of its points.
+The box of a face without an annotated one is the bounding box of its points.
 """
 
 import logging
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fabnet.boxes import Box, around
-from stages.releases.readers import Face, Reject, Release, incomplete, inside, printable, sha256_by_name
+from stages.releases.readers import Face, Reject, Release, incomplete, printable, safe_path, sha256_by_name
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import read_file
@@ -24,9 +24,7 @@ from stages.storage.media import read_file
 log = logging.getLogger(__name__)
 
 OWNER = "iBUG, Imperial College London: form at https://ibug.doc.ic.ac.uk"
-EXPECTED = (
-    "the folders afw/, helen/{trainset,testset}/, lfpw/{trainset,testset}/ and ibug/ with pictures and .pts files"
-)
+EXPECTED = "the folders afw/, helen/{trainset,testset}/, lfpw/{trainset,testset}/ and ibug/ with images and .pts files"
 UNPACK_ARCHIVES = True
 POINTS = 68
 LABELS: dict[str, pa.DataType] = {"landmarks": pa.list_(pa.float32(), 2 * POINTS)}  # x0, y0, x1, ... px of the crop
@@ -39,10 +37,10 @@ FOLDERS = {  # folder -> owner's split, subset
     "lfpw/testset": ("test", "common"),
     "ibug": ("test", "challenging"),
 }
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _FILE = re.compile(rf"(?P<root>(?:.*/)?)(?P<folder>{'|'.join(FOLDERS)})/(?P<name>[^/]+)")
-_FARTHEST_PX = 1e6  # of a point from the corner; beyond, and where it is NaN, the number is damaged
-Boxes = dict[str, dict[str, Box | None]]  # folder -> picture -> annotated box as edges; None: damaged
+_MAX_COORDINATE_PX = 1e6  # largest plausible coordinate
+Boxes = dict[str, dict[str, Box | None]]  # folder -> image -> annotated box as edges; None: damaged
 _POINT_BLOCK = re.compile(r"\{(.*?)\}", re.DOTALL)
 
 
@@ -64,20 +62,20 @@ def parse_points(data: bytes) -> NDArray[np.float64]:
     """(68, 2) points of a .pts file, x and y, pixel centres with the first pixel at 0.
 
     Raises:
-        Rejected: another number of points, or something that is no number within a picture's reach.
+        Rejected: not 68 points, or a coordinate that is not a number or too large.
     """
     block = _POINT_BLOCK.search(data.decode("ascii", "replace"))
     try:
         values = np.array((block[1] if block else "").split(), np.float64)
     except ValueError:
         raise Rejected("points are damaged", "not all are numbers") from None
-    if values.size != 2 * POINTS or not (np.abs(values) < _FARTHEST_PX).all():
+    if values.size != 2 * POINTS or not (np.abs(values) < _MAX_COORDINATE_PX).all():
         raise Rejected("points are damaged", f"expected {POINTS} pairs, found {values.size / 2:g}")
     return values.reshape(POINTS, 2) - 1
 
 
 def _is_used(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in (".pts", *PICTURES)
+    return PurePosixPath(name).suffix.lower() in (".pts", *IMAGE_SUFFIXES)
 
 
 def _items(raw: Path, stems: list[tuple[str, str]], names: set[str], boxes: Boxes) -> Iterator[Face | Reject]:
@@ -91,19 +89,19 @@ def _items(raw: Path, stems: list[tuple[str, str]], names: set[str], boxes: Boxe
             continue
         without_box += PurePosixPath(face.image).name not in boxes[folder]
         yield face
-        for image in _pictures(stem, names)[1:]:
+        for image in _images(stem, names)[1:]:
             yield Reject(f"{folder}/{PurePosixPath(image).name}", "same name as another picture", face.image)
     if without_box:
-        log.info("w300: %d faces have no annotated box, the box of their points is used", without_box)
+        log.info("w300: %d faces have no annotated box, the bounding box of their points is used", without_box)
 
 
 def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, Box | None]) -> Face:
-    inside(stem)
+    safe_path(stem)
     if stem.endswith("_mirror"):
         raise Rejected("mirrored copy")
     if f"{stem}.pts" not in names:
         raise Rejected("no points", "a picture without its .pts file")
-    images = _pictures(stem, names)
+    images = _images(stem, names)
     if not images:
         raise Rejected("no such picture", "points without their picture")
     points = parse_points(read_file(raw / f"{stem}.pts"))
@@ -114,29 +112,29 @@ def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, B
     return Face(f"{folder}/{PurePosixPath(stem).name}", images[0], split, subset, box, points)
 
 
-def _pictures(stem: str, names: set[str]) -> list[str]:
-    return [name for kind in PICTURES for name in (stem + kind, stem + kind.upper()) if name in names]
+def _images(stem: str, names: set[str]) -> list[str]:
+    return [name for kind in IMAGE_SUFFIXES for name in (stem + kind, stem + kind.upper()) if name in names]
 
 
 def _boxes(raw: Path, names: list[str]) -> Boxes:
-    """Annotated boxes; none of folders without a box file."""
+    """Annotated boxes; empty for folders without a box file."""
     file_of = {f"bounding_boxes_{folder.replace('/', '_')}.mat": folder for folder in FOLDERS}
-    found = {file_of[file]: raw / name for name in reversed(names) if (file := PurePosixPath(name).name) in file_of}
+    paths = {file_of[file]: raw / name for name in reversed(names) if (file := PurePosixPath(name).name) in file_of}
     for file, folder in file_of.items():
-        if folder not in found:
-            log.info("w300: no %s, the boxes of the points are used", file)
+        if folder not in paths:
+            log.info("w300: no %s, the bounding boxes of the points are used", file)
     boxes: Boxes = {folder: {} for folder in FOLDERS}
-    read = workers.apart(read_boxes, found.values()) if found else iter(())
-    for folder, path in found.items():
+    read = workers.apart(read_boxes, paths.values()) if paths else iter(())
+    for folder, path in paths.items():
         try:
             boxes[folder] = next(read)
         except Rejected as error:
-            raise UserError(f"{path} is no readable box file ({error}): fetch it again or remove it") from None
+            raise UserError(f"{path} is not a readable box file ({error}): download it again or remove it") from None
     return boxes
 
 
 def read_boxes(path: Path) -> dict[str, Box | None]:
-    """Boxes of one .mat file by picture name, as edges. Damaged files can end the process in which SciPy reads them.
+    """Boxes of one .mat file by image name, as edges. On damaged files SciPy can crash its process.
 
     Raises:
         Rejected: the file cannot be read.
@@ -150,5 +148,5 @@ def read_boxes(path: Path) -> dict[str, Box | None]:
 
 def _box(corners: NDArray[np.float64]) -> Box | None:
     x0, y0, x1, y1 = (float(corner) - 0.5 for corner in corners)  # 1-based centres to edges
-    usable = max(map(abs, (x0, y0, x1, y1))) < _FARTHEST_PX and x0 < x1 and y0 < y1
+    usable = max(map(abs, (x0, y0, x1, y1))) < _MAX_COORDINATE_PX and x0 < x1 and y0 < y1
     return (x0, y0, x1, y1) if usable else None

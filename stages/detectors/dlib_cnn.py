@@ -6,7 +6,6 @@ from typing import Any
 import dlib
 
 from stages.faces.detection import Detector, Found, around
-from stages.runtime.errors import UserError
 from stages.storage.media import Image
 
 WEIGHTS = "dlib's mmod_human_face_detector.dat"
@@ -21,12 +20,12 @@ def load(weights: Path, min_score: float) -> Detector:
     """The network in `weights`; scores are about 0 to 1.
 
     Raises:
-        UserError: the file does not hold this network.
+        ValueError: the file does not hold this network.
     """
     try:
         search: Any = dlib.cnn_face_detection_model_v1(str(weights))  # pyright: ignore[reportAttributeAccessIssue]
     except RuntimeError:
-        raise UserError(f"detect.weights should be {WEIGHTS}, found another or a damaged file: {weights}") from None
+        raise ValueError("another or a damaged file") from None
 
     def find(image: Image, upsample: int) -> Found:
         return found(search(image, upsample), min_score)

@@ -8,7 +8,6 @@ import numpy as np
 
 from fabnet.images import resize
 from stages.faces.detection import Detector, Found
-from stages.runtime.errors import UserError
 from stages.storage.media import Image
 
 WEIGHTS = "YuNet's face_detection_yunet_*.onnx"
@@ -26,13 +25,13 @@ def load(weights: Path, min_score: float) -> Detector:
     """The network in `weights`; scores are 0 to 1.
 
     Raises:
-        UserError: the file does not hold this network.
+        ValueError: the file does not hold this network.
     """
     try:
         search: Any = cv2.FaceDetectorYN.create(str(weights), "", (64, 64), min_score, NMS_IOU, MOST_FACES)
         search.detect(np.zeros((64, 64, 3), np.uint8))
     except cv2.error:
-        raise UserError(f"detect.weights should be {WEIGHTS}, found another or a damaged file: {weights}") from None
+        raise ValueError("another or a damaged file") from None
 
     def find(image: Image, upsample: int) -> Found:
         height, width = image.shape[:2]

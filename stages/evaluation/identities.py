@@ -15,15 +15,15 @@ def leakage(embeddings: pa.Table) -> tuple[list[str], Predictions]:
     """Identities with frames of several videos, sorted, and how often a frame's nearest one shows the same identity.
 
     Args:
-        embeddings: EMBEDDINGS of frames; `sample_id` begins with identity and video.
+        embeddings: TRACK_EMBEDDINGS.
 
     Returns:
         names (N,), and as truth (N, 1) 1, as prediction (N, 1) the mean of `fabnet.retrieval.leakage` over the
         identity's frames. Both are empty where no identity has two videos, or there is no other identity to
         be taken for.
     """
-    keys = [sample_id.split("/") for sample_id in embeddings["sample_id"].to_pylist()]
-    identity, video = (["/".join(key[:depth]) for key in keys] for depth in (1, 2))
+    identity = embeddings["identity_id"].to_pylist()
+    video = [f"{name}/{of}" for name, of in zip(identity, embeddings["video_id"].to_pylist(), strict=True)]
     if len(set(identity)) < 2:
         return [], _predictions(np.empty(0))
     x = torch.from_numpy(np.stack(embeddings["embedding"].to_numpy()).astype(np.float64))

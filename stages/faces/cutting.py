@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fabnet.boxes import Box, PixelBox, area, clamp, follow, whole
-from fabnet.images import cut, resize
+from fabnet.boxes import PixelBox, area, clamp, follow
+from fabnet.images import face_crop
 from stages.preparation import packing
 from stages.preparation.packing import Finish, Picture, Place
 from stages.releases.readers import Face, Reject
@@ -25,7 +25,8 @@ class NoFace(Rejected):
     """A picture that is fine but shows no face, or not the one that is annotated."""
 
 
-BoxOf = Callable[[Face, media.Image], tuple[Box, Mapping[str, Any]]]  # and more columns of the index; raises Rejected
+# What is cut out for the face on an image, and more columns of the index; raises Rejected.
+BoxOf = Callable[[Face, media.Image], tuple[PixelBox, Mapping[str, Any]]]
 
 _LARGEST = 4  # a box of more than this many times the picture's longer side is a mistake
 
@@ -80,8 +81,7 @@ def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality
 def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Picture:
     image = media.decode_image(data)
     _check_size(face, image)
-    found, more = box_of(face, image)
-    box = whole(found)
+    box, more = box_of(face, image)
     _check_box(box, image)
     row: dict[str, Any] = {
         "sample_id": face.sample_id,
@@ -94,7 +94,7 @@ def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int
     }
     if face.points_px is not None:
         row["landmarks"] = follow(face.points_px, box, crop_px).astype(np.float32).ravel()
-    return packing.picture(row, resize(cut(image, box), crop_px, crop_px), jpeg_quality)
+    return packing.picture(row, face_crop(image, box, crop_px), jpeg_quality)
 
 
 def _check_size(face: Face, image: media.Image) -> None:

@@ -230,8 +230,7 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
         )
     index = index.sort_by("sample_id")
     tables.write(shards / "index.parquet", job.schema, index, key=["sample_id"], metadata=job.metadata)
-    place = job.place
-    table = tables.Rejects(job.stage)
+    place, table = job.place, tables.Rejects(job.stage)
     table.include(place.raw / "rejects.parquet")
     for reject in rejects:
         table.add(place.dataset, reject.key, reject.kind, reject.detail)

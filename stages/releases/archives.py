@@ -1,7 +1,6 @@
-"""Releases read where they lie: ZIP archives in several parts as one file, tar archives as a stream.
+"""Read archives without unpacking them to disk: multi-part ZIP archives as one file, tar archives as a stream.
 
-Nothing is joined or unpacked on the disk. Member names are checked before anyone uses them as a path, and an archive
-that expands a thousand-fold is refused.
+Member names are checked before they are used as paths, and an archive that expands a thousand-fold is refused.
 """
 
 import io
@@ -15,26 +14,26 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from stages.releases import joined
-from stages.releases.readers import Reject, inside, printable
+from stages.releases.readers import Reject, printable, safe_path
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import MAX_FILE_BYTES
 
-MAX_EXPANSION = 200  # pictures and clips hardly shrink, lists do by a factor of ten
-FREE_EXPANSION_BYTES = 2**20  # below this much nobody is harmed
+MAX_EXPANSION = 200  # images and clips hardly shrink, lists by a factor of ten
+FREE_EXPANSION_BYTES = 2**20  # always allowed: too little to do harm
 _PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
 
 
 class Budget:
-    """How much may still come out of an archive of `packed` bytes."""
+    """How many bytes may still be unpacked from an archive of `packed` bytes."""
 
     def __init__(self, packed: int) -> None:
         self._left = max(FREE_EXPANSION_BYTES, MAX_EXPANSION * packed)
 
     def spend(self, count: int) -> None:
-        """Take `count` bytes out.
+        """Unpack `count` bytes.
 
         Raises:
-            Rejected: more than there is room for.
+            Rejected: more than is allowed.
         """
         self._left -= count
         if self._left < 0:
@@ -43,23 +42,22 @@ class Budget:
 
 @dataclass(frozen=True)
 class ZipSource:
-    """One ZIP archive: its name for messages, and the files that make it up."""
+    """One ZIP archive: its name in messages, and its parts in order."""
 
     name: str
     paths: tuple[Path, ...]
 
 
-def zip_sources(folder: Path, aside: str = "") -> list[ZipSource]:
+def zip_sources(folder: Path, skip: str = "") -> list[ZipSource]:
     """ZIP archives in `folder`, whole (`x.zip`) or in parts (`x_partaa`, `x_partab`, ...), sorted by name.
 
-    When `x.zip` lies beside its own parts, the whole one is used. Names that the pattern `aside` is found in are
-    left aside.
+    If both `x.zip` and its parts exist, `x.zip` is used. Names that match the pattern `skip` anywhere are skipped.
 
     Raises:
-        UserError: a part is missing between or before those that are there.
+        UserError: a part is missing before another one.
     """
     groups: dict[str, dict[str, Path]] = {}
-    paths = [path for path in sorted(folder.iterdir()) if not (aside and re.search(aside, path.name))]
+    paths = [path for path in sorted(folder.iterdir()) if not (skip and re.search(skip, path.name))]
     for path in paths:
         if match := _PART.fullmatch(path.name):
             groups.setdefault(match["stem"], {})[match["letters"]] = path
@@ -82,11 +80,11 @@ def following_part(name: str) -> str:
 
 
 def open_zip(source: ZipSource) -> zipfile.ZipFile:
-    """The archive, ready to read members from.
+    """The opened archive.
 
     Raises:
-        UserError: its end is missing (the last part, mostly), parts of it are too short or too long, or its members
-            expand too much.
+        UserError: its end is missing (usually the last part), a part is too short or too long, or its members expand
+            too much.
     """
     file = io.BufferedReader(joined.files(source.paths), 1 << 16)
     try:
@@ -94,14 +92,14 @@ def open_zip(source: ZipSource) -> zipfile.ZipFile:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
         file.close()
         raise UserError(
-            f"{source.paths[-1].parent / source.name} is no whole ZIP archive: {_what_lacks(source)}"
+            f"{source.paths[-1].parent / source.name} is not a whole ZIP archive: {_what_is_missing(source)}"
         ) from None
     if archive.infolist() and min(info.header_offset for info in archive.infolist()) != 0:
         archive.close()
         file.close()
         raise UserError(
-            f"{source.paths[-1].parent / source.name} is damaged: bytes are missing or too many somewhere before its "
-            "end, compare the sizes of its files with the owner's and fetch them again"
+            f"{source.paths[-1].parent / source.name} is damaged: bytes are missing or too many before its end, "
+            "compare the sizes of its files with the owner's and download them again"
         )
     try:
         packed = sum(path.stat().st_size for path in source.paths)
@@ -131,8 +129,7 @@ def tar_members(path: Path) -> Iterator[tuple[str, bytes] | Reject]:
     """Name and bytes of every regular file of a tar archive, compressed or not, in its order.
 
     Raises:
-        UserError: the archive is no tar, damaged, cut short or expands too much; may come after members were handed
-            out.
+        UserError: not a tar archive, damaged, cut short, or it expands too much; possibly after some members.
     """
     try:
         budget = Budget(path.stat().st_size)
@@ -147,12 +144,12 @@ def tar_members(path: Path) -> Iterator[tuple[str, bytes] | Reject]:
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise UserError(f"{path} is damaged or cut short ({error}): fetch it again") from None
+        raise UserError(f"{path} is damaged or cut short ({error}): download it again") from None
 
 
 def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, bytes] | Reject:
     try:
-        name = inside(member.name)
+        name = safe_path(member.name)
     except Rejected as error:
         return Reject(printable(member.name), error.kind, error.detail)
     file = archive.extractfile(member) if member.isreg() else None
@@ -163,10 +160,10 @@ def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str,
     return name, file.read()
 
 
-def _what_lacks(source: ZipSource) -> str:
+def _what_is_missing(source: ZipSource) -> str:
     match = _PART.fullmatch(source.paths[-1].name)
     if match is None:
-        return "it is cut short or another kind of file, fetch it again"
+        return "it is cut short or another kind of file, download it again"
     return f"{following_part(match[0])} is missing, or {source.paths[-1].name} is cut short; put the whole file there"
 
 

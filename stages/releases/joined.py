@@ -1,4 +1,4 @@
-"""Parts of a file, wherever they lie, as one file."""
+"""Several parts of a file as one file, wherever the parts are stored."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from typing import Any
 class Joined(io.RawIOBase):
     """Parts of the given `sizes` one after the other, as one seekable, read-only file.
 
-    `read(part, start, count)` gives some bytes of one part: at most `count` from `start` on.
+    `read(part, start, count)` returns bytes of one part: at most `count` from `start` on.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Joined(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fills the buffer up to the end of the current part at most, as a raw file may."""
+        """Fill the buffer, up to the end of the current part at most."""
         if self._at >= self._starts[-1]:
             return 0
         part = bisect_right(self._starts, self._at) - 1
@@ -58,7 +58,7 @@ class Joined(io.RawIOBase):
 
 
 def files(paths: Sequence[Path]) -> Joined:
-    """Several files as one."""
+    """Several files as one file."""
     with ExitStack() as stack:
         opened: list[int] = []
         for path in paths:

@@ -1,7 +1,8 @@
-"""What the modules in `stages/datasets` hand out, and how they read text that owners wrote.
+"""Items that the modules in `stages/datasets` return, and functions for reading the owners' text files.
 
-A data set module offers `EXPECTED` (one clause: what its release folder holds), `OWNER` (whom to ask for it),
-`LABELS` (column -> Arrow type; empty for face tracks) and `read(raw) -> Release`.
+A data set module defines `EXPECTED` (one clause: the contents of its release folder), `OWNER` (whom to ask for it),
+`LABELS` (column -> Arrow type; empty for face tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, and
+`image_urls(files)` if the release lists images by URL.
 """
 
 import csv
@@ -28,11 +29,9 @@ class Reject:
     key: str
     kind: str  # a short fixed phrase that many rejects share
     detail: str = ""
-    image: str = ""  # the picture within the release, where one is meant
-    box_xyxy_px: Box | None = None  # annotated in that picture
-    owner_split: str | None = (
-        None  # of a picture without a face: the owner's split; None: it was rejected for something else
-    )
+    image: str = ""  # path of the image within the release, if the reject is about one
+    box_xyxy_px: Box | None = None  # annotated in that image
+    owner_split: str | None = None  # of an image without a detected face; None for other rejects
 
     @property
     def reason(self) -> str:
@@ -64,7 +63,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Frames:
-    """A track as encoded pictures by frame number at 25 fps, rising."""
+    """A track as encoded images, sorted by frame number at 25 fps."""
 
     data: tuple[tuple[int, bytes], ...]
 
@@ -80,8 +79,10 @@ class Face:
     box_xyxy_px: Box | None = None  # annotated box, continuous edges
     points_px: NDArray[np.float64] | None = None  # (N, 2) at pixel centres, first pixel 0; stored as `landmarks`
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    size_px: tuple[int, int] | None = None  # width and height that box and points belong to, where the owner says so
-    group_id: str | None = None  # faces of one group stay in one split; None: a group of its own
+    size_px: tuple[int, int] | None = (
+        None  # width and height of the image that was annotated, where the owner states them
+    )
+    group_id: str | None = None  # faces of one group stay in one split; None: a group of one face
 
     @property
     def key(self) -> str:
@@ -94,19 +95,19 @@ Item = TypeVar("Item", Track, Face)
 
 @dataclass(frozen=True)
 class Release(Generic[Item]):
-    """The items of a release in an order that depends on the release alone; a repeated key is allowed."""
+    """The items of a release, in an order that depends on the release alone; keys may repeat."""
 
     items: Iterator[Item | Reject]
     total: int | None  # items and rejects together, where known in advance
 
 
 def printable(name: str) -> str:
-    """The name with bytes that are no UTF-8 written as escapes, so that it can stand in a table."""
+    """The name with bytes that are not UTF-8 written as escapes, so that it can be written to a table."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def inside(name: str) -> str:
-    """The name as a relative path without `.` parts.
+def safe_path(name: str) -> str:
+    """The name as a relative path without `.` components.
 
     Raises:
         Rejected: empty, absolute, with `..`, with a control character or not UTF-8.
@@ -120,17 +121,17 @@ def inside(name: str) -> str:
 
 
 def nearest(names: Iterable[str], wanted: str) -> str | None:
-    """The shortest of `names` that ends in the file `wanted`; where that ends in a slash, the folder itself."""
+    """The shortest of `names` that ends in the file `wanted`; if `wanted` ends in a slash, the path of that folder."""
     pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"))
-    found = {match[0] for name in names if (match := pattern.match(name))}
-    return min(found, key=lambda name: (len(name), name), default=None)
+    matches = {match[0] for name in names if (match := pattern.match(name))}
+    return min(matches, key=lambda name: (len(name), name), default=None)
 
 
 def required(raw: Path, names: Iterable[str], wanted: str, expected: str) -> str:
-    """`nearest`, for what the release in `raw` cannot do without; `expected` is the data set's EXPECTED.
+    """`nearest`, for a file or folder that the release in `raw` must contain; `expected` is the data set's EXPECTED.
 
     Raises:
-        UserError: the release does not hold it.
+        UserError: it is missing.
     """
     name = nearest(names, wanted)
     if name is None:
@@ -139,7 +140,7 @@ def required(raw: Path, names: Iterable[str], wanted: str, expected: str) -> str
 
 
 def incomplete(raw: Path, expected: str, missing: str) -> UserError:
-    """The error about a release that lacks something it cannot do without."""
+    """The error about a release in which a file or folder is missing."""
     return UserError(f"{raw} should hold {expected}: found no {missing}")
 
 
@@ -153,16 +154,16 @@ def number(text: str, limit: float = 1e6) -> float | None:
 
 
 def text_lines(path: Path) -> list[str]:
-    """Lines without their ends and without blank ones; a byte order mark is dropped, CRLF and LF are taken.
+    """Lines without line ends, blank lines and byte order mark; lines may end in CRLF or LF.
 
-    Bytes that are no UTF-8 stay as escapes of their own, which `inside` and `printable` know.
+    Bytes that are not UTF-8 become surrogate escapes, which `safe_path` and `printable` handle.
     """
     text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     return [line for line in text.splitlines() if line.strip()]
 
 
 def cells(line: str, delimiter: str = ",") -> list[str]:
-    """Stripped cells of one line; none if the line cannot be taken apart, or part of it was overwritten with zeros."""
+    """Stripped cells of one line; an empty list if it cannot be parsed, or was partly overwritten with zeros."""
     if "\0" in line:
         return []
     try:
@@ -172,7 +173,7 @@ def cells(line: str, delimiter: str = ",") -> list[str]:
 
 
 def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str, str] | Reject]:
-    """Rows of a table with a header line, as column -> printable cell; short rows are rejects.
+    """Rows of a table with a header line, as column -> printable cell; rows that are too short are rejects.
 
     Raises:
         UserError: no such file, or no header with `columns`.
@@ -180,7 +181,7 @@ def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str
     try:
         lines = text_lines(path)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: it belongs to the release, put it beside the archives") from None
+        raise UserError(f"{path} is missing: it is part of the release, put it beside the archives") from None
     header = cells(lines[0], delimiter) if lines else []
     if missing := [column for column in columns if column not in header]:
         raise UserError(f"{path} should begin with a header that names {missing[0]!r}, found {header}")
@@ -193,7 +194,7 @@ def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str
 
 
 def manifest_bytes(raw: Path) -> bytes:
-    """The manifest that `fetch` wrote when the release was complete.
+    """The manifest that `fetch` writes when the release is complete.
 
     Raises:
         UserError: it is missing.

@@ -3,7 +3,6 @@
 Pictures are (H, W, 3) in [0, 1], red first. Sizes of the page are in px.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,14 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from stages.reporting import png
+from stages.reporting.png import INK, SOFT
+
 Array = NDArray[np.floating[Any]]
 
 DPI = 100
 TILE, GAP, MARGIN, HEAD, LINE = 132, 8, 16, 22, 18
 NAME, SCALE = 64, 14  # width of a method's name, height of a colour scale
-INK, SOFT = "#222222", "#666666"
 HEAT, ERROR = "viridis", "magma"
 
 
@@ -71,9 +72,7 @@ class Board:
         self._figure.text(*place, text, va="top", ha=align, fontsize=points, color=colour, parse_math=False)
 
     def png(self) -> bytes:
-        buffer = io.BytesIO()
-        self._figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-        return buffer.getvalue()
+        return png.encode(self._figure, DPI)
 
 
 def warp(rows: Sequence[Warped]) -> bytes:

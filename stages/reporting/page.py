@@ -38,8 +38,8 @@ class Content:
     sweeps: Sequence[Row]
     versions: Mapping[str, str]
     summary_png: bytes
-    training_png: bytes
-    curves_png: bytes
+    loss_curves_png: bytes
+    learning_curves_png: bytes
     roc_pr_png: Mapping[str, bytes]  # by task
     figures: Mapping[str, bytes]  # JPEG, by name
 
@@ -66,8 +66,8 @@ def render(content: Content) -> str:
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
         summary_png=_base64(content.summary_png),
-        training_png=_base64(content.training_png),
-        curves_png=_base64(content.curves_png),
+        loss_curves_png=_base64(content.loss_curves_png),
+        learning_curves_png=_base64(content.learning_curves_png),
         roc_pr_png={name: _base64(png) for name, png in content.roc_pr_png.items()},
         figures={name: _base64(jpeg) for name, jpeg in content.figures.items()},
     )

@@ -10,7 +10,10 @@ import pyarrow.parquet as pq
 from stages.runtime import files
 from stages.runtime.errors import UserError
 
-SCHEMA_VERSION = "1"
+# In the metadata of every table. Raise it when a column is renamed or removed, or changes its type, unit or meaning.
+# 2: `split` instead of `part`, `kind` and `detail` instead of `reason`, `code_hash` instead of `code_rev`.
+SCHEMA_VERSION = "2"
+VERSION = "schema_version"
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
 
 REJECTS = pa.schema([
@@ -70,6 +73,9 @@ HISTORY = pa.schema([
 
 EMBEDDINGS = pa.schema([("sample_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 
+# Embeddings of frames of tracks.
+TRACK_EMBEDDINGS = pa.schema([*EMBEDDINGS, ("identity_id", pa.string()), ("video_id", pa.string())])
+
 # One test image of one task, or one identity of the task `identity`: what is true and what the probe said, in the
 # units of the report.
 PREDICTIONS = pa.schema([
@@ -92,7 +98,7 @@ SWEEPS = pa.schema([
 
 # Learning curves: the headline metric of every followed task on the validation split, for the encoder as it was after
 # each number of steps; the last one is the encoder that is used, and an untrained one has step 0 alone.
-CURVES = pa.schema([
+LEARNING_CURVES = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("metric", pa.string()),
@@ -172,7 +178,7 @@ def write(
     table = table.select(schema.names).cast(schema).sort_by([(name, "ascending") for name in key])
     if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
         raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
-    table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
+    table = table.replace_schema_metadata({VERSION: SCHEMA_VERSION, **(metadata or {})})
     with files.whole(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
@@ -181,7 +187,7 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     """The table at `path`; with a schema, its columns must be there with those types.
 
     Raises:
-        UserError: no such file, not Parquet, or other columns than expected.
+        UserError: no such file, not Parquet, another schema version, or other columns than expected.
     """
     try:
         table = pq.read_table(path)
@@ -189,6 +195,9 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is not a readable Parquet file: {error}") from None
+    version = (table.schema.metadata or {}).get(VERSION.encode(), b"none").decode()
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path} should have schema version {SCHEMA_VERSION}, found {version}: run `dvc repro --force`")
     if schema is None:
         return table
     for field in schema:

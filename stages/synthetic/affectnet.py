@@ -1,10 +1,9 @@
 """A synthetic AffectNet release: images with one of eight expressions, and the defects of the real data set.
 
 Writes `Manually_Annotated_Images/<folder>/<hash>.jpg` and `Manually_Annotated_file_lists/{training,validation}.csv`
-with the owners' nine columns; only the training list has a header line. The eight expressions
-are imbalanced in the training list and balanced in the validation list. Both contain some images of the codes 8 none,
-9 uncertain and 10 non-face; the training list also contains labelled images without a face, duplicates and a truncated
-JPEG.
+with the owners' nine columns; only the training list has a header line. The eight expressions are imbalanced in the
+training list and balanced in the validation list. Both contain some images of the codes 8 none, 9 uncertain and 10
+non-face; the training list also contains labelled images without a face, duplicates and a truncated JPEG.
 """
 
 from collections.abc import Iterator
@@ -127,7 +126,7 @@ def _valence_arousal(code: int, rng: np.random.Generator) -> tuple[str, str]:
 def _defective(photos: list[Photo], total: int, seed: int) -> Iterator[Photo]:
     """Further images of the training list: labelled images without a face, duplicates, a truncated JPEG."""
     rng = generator(seed, "affectnet", "spoilt")
-    labelled = [taken for taken in photos if taken.code < len(CODES)]
+    labelled = [item for item in photos if item.code < len(CODES)]
     order = iter(rng.permutation(len(labelled)).tolist())
     for _ in range(max(1, round(WITHOUT_FACE * total))):
         yield replace(labelled[next(order)], image=files.jpeg(photo.without_face(rng)))
@@ -140,11 +139,11 @@ def _defective(photos: list[Photo], total: int, seed: int) -> Iterator[Photo]:
 
 def _write_list(folder: Path, split: str, photos: list[Photo], header: list[str], seed: int) -> None:
     rows: list[str] = []
-    for number, taken in enumerate(photos):
+    for number, item in enumerate(photos):
         name = files.digest(seed, "affectnet", split, number)
         path = f"{int(name[:8], 16) % FOLDERS + 1}/{name}.jpg"
-        files.write(folder / "Manually_Annotated_Images" / path, taken.image)
-        rows.append(",".join((path, *_geometry(taken.landmarks), str(taken.code), *taken.valence_arousal)))
+        files.write(folder / "Manually_Annotated_Images" / path, item.image)
+        rows.append(",".join((path, *_geometry(item.landmarks), str(item.code), *item.valence_arousal)))
     files.write_lines(folder / "Manually_Annotated_file_lists" / f"{split}.csv", header + sorted(rows))
 
 

@@ -59,8 +59,8 @@ def publish(folder: Path, params: Params, *, seed: int) -> None:
     by_name = {f"{number:06d}.jpg": photos[index] for number, index in enumerate(order, start=1)}
     for name, (_, image, _) in by_name.items():
         files.write(folder / "img_align_celeba" / name, image)
-    points = [_line(name, points) for name, (_, _, points) in by_name.items()]
-    files.write_lines(folder / "list_landmarks_align_celeba.txt", [str(len(points)), f"{COLUMNS} ", *points])
+    lines = [_line(name, points) for name, (_, _, points) in by_name.items()]
+    files.write_lines(folder / "list_landmarks_align_celeba.txt", [str(len(lines)), f"{COLUMNS} ", *lines])
     partition = [f"{name} {PARTITION[split]}" for name, (split, _, _) in by_name.items()]
     files.write_lines(folder / "list_eval_partition.txt", partition)
     for split in ("training", "testing"):

@@ -108,8 +108,8 @@ def train(
     net = models.build(module, checked, seed=seed, size_px=params.size_px)
     before = _start(module, net, start) if start is not None else 0
     label = f"{method}-{seed}"
-    started_from = [(start / model_file.NAME).read_bytes()] if start else []
-    ingredients = [*source.track_sets, *source.table_bytes(), *started_from]
+    start_bytes = [(start / model_file.NAME).read_bytes()] if start is not None else []
+    ingredients = [*source.track_sets, *source.table_bytes(), *start_bytes]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
     history: list[dict[str, Any]] = []
     rejects = tables.Rejects(stage)

@@ -31,7 +31,9 @@ def build(module: ModuleType, settings: Any, *, seed: int, size_px: int) -> Meth
         if not hasattr(settings, "weights"):
             return module.build(settings, size_px=size_px)
         name = module.__name__.rsplit(".", 1)[-1]
-        path = supplied.check(settings.weights, settings.weights_sha256, f"method.{name}", f"the weights of {name}")
+        path = supplied.check(
+            settings.weights, settings.weights_sha256, f"method.{name}.weights", f"the weights of {name}"
+        )
         try:
             with path.open("rb") as file:
                 return module.supplied(settings, file)

@@ -54,6 +54,12 @@ class TrackSet:
             self._keep(row, image)
         return image
 
+    def datasets(self, split: str) -> set[str]:
+        """Data sets that have a track in the split."""
+        videos = [video for identity in self.tracks.get(split, {}).values() for video in identity.values()]
+        first = [int(frames[0]) for tracks in videos for frames in tracks.values()]
+        return set(self.frames["dataset"].take(pa.array(first, pa.int64())).to_pylist())
+
     def _keep(self, row: int, image: NDArray[np.uint8]) -> None:
         if row not in self._cache:
             self._cache[row] = image

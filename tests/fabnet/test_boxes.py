@@ -22,6 +22,12 @@ def test_square_keeps_the_centre_and_the_longer_side():
     assert boxes.square((2, 1, 5, 6)) == (1, 1, 6, 6)
 
 
+def test_the_crop_of_a_face_is_the_square_of_its_grown_box_at_whole_pixels():
+    assert boxes.crop_box((10.0, 20.0, 110.0, 100.0)) == (10, 10, 110, 110)
+    assert boxes.crop_box((10.0, 20.0, 110.0, 100.0), 0.1) == (0, 0, 120, 120)
+    assert boxes.crop_box((-3.2, 4.4, 6.9, 8.8)) == (-3, 2, 7, 12)  # edges -3.2, 1.55, 6.9, 11.65
+
+
 def test_clamp_keeps_what_lies_inside():
     assert boxes.clamp((-5, 2, 50, 90), 40, 30) == (0, 2, 40, 30)
     assert boxes.area(boxes.clamp((50, 2, 60, 9), 40, 30)) == 0

@@ -27,6 +27,16 @@ def test_cut_copies_inside_and_is_black_outside():
     assert not images.cut(image, (20, 20, 24, 24)).any()
 
 
+def test_a_face_crop_is_black_outside_averaged_where_it_shrinks_and_linear_where_it_grows():
+    image = noise(40, 40)
+    crop = images.face_crop(image, (-20, 0, 20, 40), 20)
+    assert not crop[:, :10].any()
+    assert crop[3, 14] == pytest.approx(image[6:8, 8:10].mean(axis=(0, 1)), abs=1)
+    steps = np.zeros((2, 2, 3), np.uint8)
+    steps[:, 1] = 200
+    assert images.face_crop(steps, (0, 0, 2, 2), 4)[0, :, 0].tolist() == [0, 50, 150, 200]
+
+
 @pytest.mark.parametrize("dataset", CROPS)
 def test_the_crop_of_a_track_equals_padding_and_cutting(dataset):
     scale, pad, centre = CROPS[dataset]

@@ -1,45 +1,44 @@
-"""A git and DVC repository whose only stage makes a metric table out of a text file: a report without the work."""
+"""Repositories with a metric table made from a text file: a report without the work."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import tiny_repository
+from ruamel.yaml import YAML
+
+from stages.runtime import tables
 
 REPORT = Path("data/reports/metrics.parquet")
 
 DVC_YAML = """
 stages:
   report:
-    cmd: python table.py
-    deps: [scores.txt, table.py]
+    cmd: python -c 'import report_repository as made; made.write_report(made.Path())'
+    deps: [scores.txt]
     params: [shift]
     outs: [data/reports/metrics.parquet]
 """
 
-# Each line of scores.txt: method, metric, value, half of the interval, images.
-TABLE = """
-from pathlib import Path
-
-from ruamel.yaml import YAML
-
-from stages.runtime import tables
-
-shift = YAML(typ="safe").load(Path("params.yaml"))["shift"]
-rows = []
-for line in Path("scores.txt").read_text().splitlines():
-    method, metric, value, half, n = line.split()
-    value, half = float(value) + shift, float(half)
-    estimate = {"value": value, "ci_low": value - half, "ci_high": value + half, "n": int(n), "published": None}
-    of = {"profile": "sample", "dataset": "w300", "task": "landmarks", "method": method, "metric": metric, **estimate}
-    for seed, target in ((None, "mean"), (0, "mean"), (None, "nose")):
-        where = {"seed": seed, "target": target, "split": "test"}
-        rows.append(of | where | {"config_hash": f"c{shift}", "code_hash": "abc"})
-tables.write(Path("data/reports/metrics.parquet"), tables.METRICS, rows, key=["method", "metric", "seed", "target"])
-"""
-
+# Each line: method, metric, value, half of the interval, images.
 FIRST = "fabnet auc 0.8 0.02 400\nrandom auc 0.6 0.02 400\n"
 SECOND = "fabnet auc 0.9 0.02 400\nrandom auc 0.61 0.02 400\nvicreg auc 0.7 0.02 400\n"
+
+
+def write_report(root: Path) -> None:
+    """The table of `scores.txt`, every value moved by the parameter `shift`."""
+    shift = YAML(typ="safe").load(root / "params.yaml")["shift"]
+    rows = []
+    for line in (root / "scores.txt").read_text(encoding="utf-8").splitlines():
+        method, metric, value, half, n = line.split()
+        value, half = float(value) + shift, float(half)
+        estimate = {"value": value, "ci_low": value - half, "ci_high": value + half, "n": int(n), "published": None}
+        of = {"profile": "sample", "dataset": "w300", "task": "landmarks", "method": method, "metric": metric}
+        for seed, target in ((None, "mean"), (0, "mean"), (None, "nose")):
+            where = {"seed": seed, "target": target, "split": "test"}
+            rows.append(of | estimate | where | {"config_hash": f"c{shift}", "code_hash": "abc"})
+    (root / REPORT).parent.mkdir(parents=True, exist_ok=True)
+    tables.write(root / REPORT, tables.METRICS, rows, key=["method", "metric", "seed", "target"])
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -47,30 +46,44 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
 
 
-def make(root: Path) -> None:
-    """Tags `empty` (nothing has run), `first` and `second` in the empty folder `root`."""
+def dvc(root: Path, *arguments: str) -> None:
+    """A DVC command, with our Python as the `python` of the stage."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    env = tiny_repository.environment(Path(__file__).parent)
+    subprocess.run(command, cwd=root, env=env, capture_output=True, check=True)
+
+
+def make_in_git(root: Path) -> None:
+    """Tags `first`, `shifted` and `second`, whose report git holds, in the empty folder `root`."""
+    _start(root)
+    for name, scores, shift in (("first", FIRST, 0.0), ("shifted", SECOND, 0.05), ("second", SECOND, 0.0)):
+        (root / "scores.txt").write_text(scores, encoding="utf-8")
+        (root / "params.yaml").write_text(f"shift: {shift}\n", encoding="utf-8")
+        write_report(root)
+        _commit(root, name)
+
+
+def make_in_dvc(root: Path) -> None:
+    """Tags `empty` (nothing has run) and `first`, whose report DVC's cache holds, and an experiment `shifted`."""
+    _start(root)
+    (root / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
+    (root / ".gitignore").write_text("/data\n", encoding="utf-8")
+    _commit(root, "empty")
+    dvc(root, "repro", "--quiet")
+    _commit(root, "first")
+    dvc(root, "exp", "run", "--name", "shifted", "--set-param", "shift=0.05")
+
+
+def _start(root: Path) -> None:
     git(root, "init", "--quiet", "--initial-branch=main")
     git(root, "config", "user.name", "test")
     git(root, "config", "user.email", "test@localhost")
     tiny_repository.dvc(root, "init", "--quiet")
-    texts = {"dvc.yaml": DVC_YAML, "table.py": TABLE, ".gitignore": "/data\n", "params.yaml": "shift: 0.0\n"}
-    for name, text in texts.items():
-        (root / name).write_text(text, encoding="utf-8")
-    commit(root, "empty")
-    for name, scores in (("first", FIRST), ("second", SECOND)):
-        (root / "scores.txt").write_text(scores, encoding="utf-8")
-        reproduce(root)
-        commit(root, name)
+    (root / "params.yaml").write_text("shift: 0.0\n", encoding="utf-8")
+    (root / "scores.txt").write_text(FIRST, encoding="utf-8")
 
 
-def commit(root: Path, name: str) -> None:
+def _commit(root: Path, name: str) -> None:
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", name)
     git(root, "tag", name)
-
-
-def reproduce(root: Path, *arguments: str) -> str:
-    """`dvc repro`, or another command that runs the stage, with our Python as its `python`."""
-    command = [sys.executable, "-m", "dvc", *(arguments or ("repro", "--quiet"))]
-    env = tiny_repository.environment()
-    return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=True).stdout

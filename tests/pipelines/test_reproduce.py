@@ -12,6 +12,7 @@ import pytest
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 from tiny_repository import ROOT, dvc
 from waiting import sleepers, until
@@ -136,6 +137,29 @@ def test_the_command_line_ends_with_the_flows_sentence(tiny, monkeypatch, capsys
     assert "2 stages: " in (printed.err if status else printed.out)
 
 
+@pytest.mark.parametrize(("targets", "count"), [([], 6), (["solid"], 2)])
+def test_the_command_line_needs_no_server_when_everything_is_up_to_date(
+    tiny_up_to_date, monkeypatch, capsys, targets, count
+):
+    if targets:
+        (tiny_up_to_date / "switch").write_text("work on")  # which they do not depend on
+    monkeypatch.chdir(tiny_up_to_date)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # where nothing listens
+        assert reproduce.main(targets) == 0
+    assert capsys.readouterr().out == f"{count} stages: all are up to date\n"
+
+
+@pytest.mark.parametrize("arguments", [["fragile", "--force"], ["tail"]])
+def test_the_command_line_runs_stages_that_are_forced_or_whose_upstreams_have_changed(
+    tiny_up_to_date, monkeypatch, capsys, arguments
+):
+    if "--force" not in arguments:
+        (tiny_up_to_date / "fragile.sh").write_text("echo other > fragile.txt")
+    monkeypatch.chdir(tiny_up_to_date)
+    assert reproduce.main(arguments) == 0
+    assert "1 cached" in capsys.readouterr().out
+
+
 def test_help_teaches_targets_and_parallel(capsys):
     with pytest.raises(SystemExit):
         reproduce.main(["--help"])
@@ -152,7 +176,7 @@ def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny,
     with (tiny / "output").open("w") as output:
         flow = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output)
         try:
-            assert until(lambda: len(sleepers("345678", flow)) == 2, 600)
+            assert until(lambda: len(sleepers()) == 2, 600)
             started = flow.children(recursive=True)
             flow.send_signal(signum)
             assert flow.wait(timeout=300) == status

@@ -16,8 +16,6 @@ from stages.runtime.files import file_digest
 
 pytestmark = pytest.mark.slow
 
-SLEEP = "345678"  # seconds, as in the tiny repository
-
 
 @pytest.fixture(scope="module")
 def ui(made, tmp_path_factory) -> Iterator[Ui]:
@@ -31,7 +29,7 @@ def hang(ui: Ui) -> str:
     """A run whose stage `fragile` sleeps, with a child."""
     (ui.root / "switch").write_text("sleep")
     run = ui.begin("reproduce", targets=["fragile"])
-    assert until(lambda: len(sleepers(SLEEP)) == 2, PATIENCE_S), ui.log("deployments")
+    assert until(lambda: len(sleepers()) == 2, PATIENCE_S), ui.log("deployments")
     return run
 
 
@@ -92,15 +90,15 @@ def test_a_cancelled_run_ends_its_stage_and_the_next_one_goes_on(ui):
     run = hang(ui)
     ui.cancel(run)
     assert ui.end(run)["type"] == "CANCELLED"
-    assert until(lambda: sleepers(SLEEP) == [], PATIENCE_S)
+    assert until(lambda: sleepers() == [], PATIENCE_S)
     assert goes_on(ui)
 
 
 def test_a_killed_worker_leaves_nothing_running_and_the_next_run_goes_on(ui):
     run = hang(ui)
-    worker = next(p for p in sleepers(SLEEP)[0].parents() if "prefect.engine" in " ".join(p.cmdline()))
+    worker = next(p for p in sleepers()[0].parents() if "prefect.engine" in " ".join(p.cmdline()))
     worker.kill()
-    assert until(lambda: sleepers(SLEEP) == [], PATIENCE_S)
+    assert until(lambda: sleepers() == [], PATIENCE_S)
     assert not (ui.root / "fragile.txt").exists()
     assert ui.end(run)["type"] == "CRASHED"
     assert goes_on(ui)
@@ -109,7 +107,7 @@ def test_a_killed_worker_leaves_nothing_running_and_the_next_run_goes_on(ui):
 def test_a_stage_whose_process_is_killed_is_tried_again(ui):
     run = hang(ui)
     (ui.root / "switch").write_text("work")
-    sleepers(SLEEP)[0].parent().kill()
+    sleepers()[0].parent().kill()
     assert ui.end(run)["type"] == "COMPLETED"
 
 

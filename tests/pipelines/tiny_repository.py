@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from waiting import SLEEP
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,10 +42,10 @@ stages:
       - metrics.json: {cache: false}
 """
 
-FRAGILE = """
+FRAGILE = f"""
 case $(cat switch) in
   break) echo "error: the release should hold 3 parts, found 2: copy the missing one" >&2; exit 1;;
-  sleep) sleep 345678 & sleep 345678;;
+  sleep) sleep {SLEEP} & sleep {SLEEP};;
 esac
 cp raw/x fragile.txt
 """
@@ -57,10 +58,10 @@ cp raw/y solid.txt
 """
 
 
-def environment() -> dict[str, str]:
-    """Ours, with this Python as the `python` of stages that need the project."""
+def environment(*folders: Path) -> dict[str, str]:
+    """Ours, with this Python as the `python` of stages that import the project or modules in `folders`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *folders)))}
 
 
 def dvc(root: Path, *arguments: str) -> str:

@@ -1,10 +1,13 @@
 """Wait for something that another process does."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 
 import psutil
+
+SLEEP = str(300_000 + os.getpid())  # seconds that only children of this test session sleep for
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -15,10 +18,9 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
     return condition()
 
 
-def sleepers(seconds: str, among: psutil.Process | None = None) -> list[psutil.Process]:
-    """Running `sleep SECONDS` commands, of all processes or below one."""
-    found = among.children(recursive=True) if among else psutil.process_iter()
-    return [process for process in found if _arguments(process) == [seconds]]
+def sleepers() -> list[psutil.Process]:
+    """Running `sleep` commands of this test session."""
+    return [process for process in psutil.process_iter() if _arguments(process) == [SLEEP]]
 
 
 def _arguments(process: psutil.Process) -> list[str]:

@@ -1,4 +1,4 @@
-"""A real HTTP server on the loopback interface that misbehaves on demand."""
+"""A real HTTP server on the loopback interface, with faults on demand."""
 
 import random
 import threading
@@ -12,19 +12,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one answer; nothing by default."""
+    """A fault in one response; none by default."""
 
-    status: int = 0  # answered instead of the file
+    status: int = 0  # sent instead of the file
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b"sorry"
     cut_after: float = 1.0  # share of the bytes that are sent before the connection is cut
     length_off_by: int = 0  # added to Content-Length
-    flip: bool = False  # one wrong byte
-    answer_after_s: float = 0.0
+    flip: bool = False  # whether one byte is wrong
+    delay_s: float = 0.0  # before the response
     chunk_pause_s: float = 0.0  # between pieces of `chunk` bytes
     chunk: int = 1 << 16
-    no_ranges: bool = False  # the whole file, whatever was asked for
-    no_length: bool = False  # the end of the connection is the end of the file
+    no_ranges: bool = False  # ignore requests for ranges
+    no_length: bool = False  # no Content-Length: the connection closes at the end of the file
     no_etag: bool = False
 
 
@@ -33,14 +33,14 @@ FINE = Fault()
 
 @dataclass
 class Site:
-    """Files by path, what goes wrong, and what was asked and sent."""
+    """Files by path, the faults, and a record of requests and bytes sent."""
 
     files: dict[str, bytes]
     fault: Callable[["Request"], Fault] = lambda request: FINE
     requests: list["Request"] = field(default_factory=list)
-    sent: int = 0  # bytes of file content that went out
-    at_once: int = 0
-    most_at_once: int = 0
+    sent: int = 0  # bytes of file content
+    connections: int = 0  # now
+    max_connections: int = 0
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -50,12 +50,12 @@ class Request:
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
-    number: int  # of requests for this path so far
+    number: int  # earlier requests for this path
 
 
 @contextmanager
 def serving(site: Site) -> Iterator[Site]:
-    """The site with its address in `url` for as long as the block lasts."""
+    """Serve the site inside the block; its `url` is set."""
     handler = type("Handler", (_Handler,), {"site": site})
     server = _QuietServer(("127.0.0.1", 0), handler)
     site.url = f"http://127.0.0.1:{server.server_port}"
@@ -70,7 +70,7 @@ def serving(site: Site) -> Iterator[Site]:
 
 
 def random_faults(seed: int) -> Callable[[Request], Fault]:
-    """A fault for about half of all answers, drawn from the seed, the path and the number of the request."""
+    """A fault in about half of all responses, drawn from the seed, the path and the number of the request."""
     kinds = (
         lambda draw: Fault(cut_after=draw.random()),
         lambda draw: Fault(length_off_by=draw.choice((-7, 9))),
@@ -99,7 +99,7 @@ class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that go away are part of the game."""
+        """Clients may disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -111,15 +111,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self.site.lock:
-            self.site.at_once += 1
-            self.site.most_at_once = max(self.site.most_at_once, self.site.at_once)
+            self.site.connections += 1
+            self.site.max_connections = max(self.site.max_connections, self.site.connections)
         try:
-            self._answer(self._request())
+            self._respond(self._request())
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         finally:
             with self.site.lock:
-                self.site.at_once -= 1
+                self.site.connections -= 1
 
     def _request(self) -> Request:
         parts = urlsplit(self.path)
@@ -131,17 +131,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.site.requests.append(request)
         return request
 
-    def _answer(self, request: Request) -> None:
+    def _respond(self, request: Request) -> None:
         fault = self.site.fault(request)
-        time.sleep(fault.answer_after_s)
+        time.sleep(fault.delay_s)
         if fault.status:
-            self._plain(fault.status, fault.headers, fault.body)
+            self._send_body(fault.status, fault.headers, fault.body)
         elif request.path not in self.site.files:
-            self._plain(404, {"Content-Type": "text/html"}, b"<html>not found</html>")
+            self._send_body(404, {"Content-Type": "text/html"}, b"<html>not found</html>")
         else:
-            self._file(self.site.files[request.path], fault)
+            self._send_file(self.site.files[request.path], fault)
 
-    def _plain(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def _send_body(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -149,11 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _file(self, data: bytes, fault: Fault) -> None:
+    def _send_file(self, data: bytes, fault: Fault) -> None:
         etag = f'"{hash(data)}"'
         start = self._start(len(data), etag, fault)
         if start > len(data) or (start and start == len(data)):
-            self._plain(416, {"Content-Range": f"bytes */{len(data)}"}, b"")
+            self._send_body(416, {"Content-Range": f"bytes */{len(data)}"}, b"")
             return
         body = bytearray(data[start:])
         if fault.flip and body:
@@ -168,15 +168,15 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_header("Content-Length", str(max(0, len(body) + fault.length_off_by)))
         self.end_headers()
-        self._send(bytes(body), fault)
+        self._send_slowly(bytes(body), fault)
 
     def _start(self, size: int, etag: str, fault: Fault) -> int:
-        asked = self.headers.get("Range", "")
-        if fault.no_ranges or not asked.startswith("bytes=") or self.headers.get("If-Range", etag) != etag:
+        requested = self.headers.get("Range", "")
+        if fault.no_ranges or not requested.startswith("bytes=") or self.headers.get("If-Range", etag) != etag:
             return 0
-        return int(asked.removeprefix("bytes=").split("-")[0])
+        return int(requested.removeprefix("bytes=").split("-")[0])
 
-    def _send(self, body: bytes, fault: Fault) -> None:
+    def _send_slowly(self, body: bytes, fault: Fault) -> None:
         end = round(len(body) * fault.cut_after)
         for at in range(0, end, fault.chunk):
             piece = body[at : min(at + fault.chunk, end)]

@@ -59,7 +59,7 @@ def write_tree(root: Path, *, method: str = "fabnet-0", learnable: bool = True, 
         frames = [f"id{n // 12}/v{n // 4}/00001/{n:06d}" for n in range(96)]
         vectors = np.random.default_rng(seed).normal(size=(8, DIMS)).repeat(12, axis=0)
         vectors += (0.1 if learnable else 9) * np.random.default_rng(seed + 1).normal(size=vectors.shape)
-        write_embeddings(folder / f"{dataset}.parquet", frames, vectors, steps=STEPS)
+        write_track_embeddings(folder / f"{dataset}.parquet", frames, vectors, steps=STEPS)
     return {"embeddings": folder, "faces": root / "faces", "splits": root / "splits" / "faces"}
 
 
@@ -76,6 +76,15 @@ def write_checkpoint(root: Path, steps: int, *, noise: float, method: str = "fab
 def write_embeddings(path: Path, ids: Sequence[str], x: np.ndarray, *, steps: int) -> None:
     rows = [{"sample_id": i, "embedding": v} for i, v in zip(ids, x.astype(np.float32), strict=True)]
     tables.write(path, tables.EMBEDDINGS, rows, key=["sample_id"], metadata={tables.STEPS: str(steps)})
+
+
+def write_track_embeddings(path: Path, ids: Sequence[str], x: np.ndarray, *, steps: int) -> None:
+    """Each of `ids` begins with identity and video."""
+    rows = [
+        {"sample_id": i, "identity_id": i.split("/")[0], "video_id": i.split("/")[1], "embedding": v}
+        for i, v in zip(ids, x.astype(np.float32), strict=True)
+    ]
+    tables.write(path, tables.TRACK_EMBEDDINGS, rows, key=["sample_id"], metadata={tables.STEPS: str(steps)})
 
 
 def _ids() -> list[str]:

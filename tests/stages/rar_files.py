@@ -10,28 +10,14 @@ HAS_EXTRA, HAS_DATA, SPLIT_BEFORE, SPLIT_AFTER = 1, 2, 8, 16
 
 
 def write(folder: Path, stem: str, members: Mapping[str, bytes], volumes: int = 1, link: str = "") -> list[Path]:
-    """`<stem>.rar`, or `<stem>.part01.rar` and so on: the content is cut into pieces of about equal size.
+    """`<stem>.rar`, or volumes `<stem>.part01.rar` and so on, of about equal size.
 
     `link` adds a symbolic link of that name.
     """
-    total = sum(map(len, members.values()))
-    pieces: list[list[tuple[str, int, int]]] = [[] for _ in range(volumes)]  # name, from, to
-    at = 0
-    for name, data in members.items():
-        start = 0
-        while start < len(data) or (not data and start == 0):
-            volume = min(volumes - 1, at * volumes // max(total, 1))
-            room = -(-total * (volume + 1) // volumes) - at
-            end = len(data) if volume == volumes - 1 else min(len(data), start + max(room, 1))
-            pieces[volume].append((name, start, end))
-            at += end - start
-            start = end
-            if not data:
-                break
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number, volume in enumerate(pieces):
-        content = SIGNATURE + _main(number, volumes) + b"".join(_file(members, *piece) for piece in volume)
+    for number, pieces in enumerate(_pieces(members, volumes)):
+        content = SIGNATURE + _main(number, volumes) + b"".join(_file(members, *piece) for piece in pieces)
         content += _link(link) if link and number == 0 else b""
         content += _block(END, 0, _vint(int(number < volumes - 1)))
         name = f"{stem}.rar" if volumes == 1 else f"{stem}.part{number + 1:02d}.rar"
@@ -39,6 +25,21 @@ def write(folder: Path, stem: str, members: Mapping[str, bytes], volumes: int = 
         path.write_bytes(content)
         paths.append(path)
     return paths
+
+
+def _pieces(members: Mapping[str, bytes], volumes: int) -> list[list[tuple[str, int, int]]]:
+    """For each volume the name, start and end of its pieces of members, none of which is empty."""
+    total = sum(map(len, members.values()))
+    pieces: list[list[tuple[str, int, int]]] = [[] for _ in range(volumes)]
+    offset = 0
+    for name, data in members.items():
+        for volume, of_volume in enumerate(pieces):
+            start = max(0, total * volume // volumes - offset)
+            end = min(len(data), total * (volume + 1) // volumes - offset)
+            if start < end:
+                of_volume.append((name, start, end))
+        offset += len(data)
+    return pieces
 
 
 def _main(number: int, volumes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Small releases in the owners' raw formats, and the way from there to data/raw."""
+"""Small releases in the owners' formats, and a function that puts them into data/raw."""
 
 import io
 import tarfile
@@ -20,11 +20,11 @@ AFFECTNET_HEADER = (
 
 
 def bring(dataset: str, release: Path, raw: Path) -> Path:
-    """`raw`, holding the release as `fetch` leaves it."""
+    """`raw`, after `fetch` has put the release into it."""
     fetch.run(
         dataset=dataset,
         out=raw,
-        registries=raw.parent / "no registry",  # ours are no files of an owner
+        registries=raw.parent / "no registry",  # made-up files have no published digests
         journal=raw.parent / "journal",
         synthetic=SyntheticParams(seed=0),
         settings={},
@@ -50,7 +50,7 @@ def tar_gz(path: Path, members: Mapping[str, bytes]) -> Path:
 
 
 def frame_members(names: list[str], tracks: int = 2, frames: int = 4) -> dict[str, bytes]:
-    """Members of the dense archive: per name one video with `tracks` tracks, every 6th frame of 25 fps."""
+    """Members of the dense archive: one video per name with `tracks` tracks, every 6th frame of 25 fps."""
     return {
         f"unzippedIntervalFaces/data/{name}/1.6/vid{who}/{track}/{6 * k:07d}.jpg": encoded(
             noise(120 + 8 * who, 120 + 8 * who, seed=1000 * who + 100 * track + k)
@@ -92,7 +92,7 @@ def voxceleb2(folder: Path, clips: Mapping[str, bytes], parts: int = 3) -> Path:
 
 
 def affectnet(folder: Path, training: list[str], validation: list[str], images: Mapping[str, bytes]) -> Path:
-    """Lists of csv lines without header; pictures by path below the picture folder."""
+    """The full release; lists of csv lines without header, images by path below the image folder."""
     lists = folder / "Manually_Annotated_file_lists"
     put(lists / "training.csv", "\n".join([AFFECTNET_HEADER, *training]) + "\n")
     put(lists / "validation.csv", "\n".join(validation or [AFFECTNET_HEADER]) + "\n")
@@ -102,11 +102,11 @@ def affectnet(folder: Path, training: list[str], validation: list[str], images: 
 
 
 def small_affectnet(folder: Path, **sets: Mapping[int, object]) -> Path:
-    """The release with .npy annotations: codes by number of the picture in `train_set` and `val_set`."""
-    for place, (name, codes) in enumerate(sets.items()):
+    """The small release; the expression's code by image number, for `train_set` and `val_set`."""
+    for index, (name, codes) in enumerate(sets.items()):
         for number, code in codes.items():
-            picture = encoded(noise(224, 224, seed=1000 * place + number))
-            put(folder / name / "images" / f"{number}.jpg", picture)
+            image = encoded(noise(224, 224, seed=1000 * index + number))
+            put(folder / name / "images" / f"{number}.jpg", image)
             annotation = {"exp": str(code), "val": "0.25", "aro": "-0.5", "lnd": np.full(136, 100.5)}
             for kind, value in annotation.items():
                 path = folder / name / "annotations" / f"{number}_{kind}.npy"
@@ -116,7 +116,7 @@ def small_affectnet(folder: Path, **sets: Mapping[int, object]) -> Path:
 
 
 def points_text(points: np.ndarray) -> str:
-    """A .pts file; `points` 0-based."""
+    """Text of a .pts file; the first pixel of `points` is 0."""
     lines = [f"{x + 1:.6f} {y + 1:.6f}" for x, y in points]
     return "\n".join(["version: 1", f"n_points:  {len(points)}", "{", *lines, "}"]) + "\n"
 
@@ -126,7 +126,7 @@ def face_points(seed: int, low: float = 40, high: float = 160) -> np.ndarray:
 
 
 def w300(folder: Path, faces: Mapping[str, np.ndarray], extension: str = ".jpg") -> Path:
-    """One 200x220 picture per `<folder>/<name>`, with its points."""
+    """One 200x220 image per `<folder>/<name>`, with its points."""
     for number, (name, points) in enumerate(faces.items()):
         put(folder / f"{name}{extension}", encoded(noise(200, 220, number), extension))
         put(folder / f"{name}.pts", points_text(points))

@@ -60,7 +60,8 @@ def write_inputs(root: Path, params: Params) -> None:
                 {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
                 for step, value in points
             ]
-            tables.write(root / "metrics" / name / "curves.parquet", tables.CURVES, curve, key=["dataset", "step"])
+            path = root / "metrics" / name / "learning_curves.parquet"
+            tables.write(path, tables.LEARNING_CURVES, curve, key=["dataset", "step"])
             tables.Rejects("made").write(root / "models" / name / "rejects.parquet")
             tables.Rejects("made").write(root / "embeddings" / name / "rejects.parquet")
     for dataset in params.track_sets:

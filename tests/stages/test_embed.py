@@ -158,6 +158,9 @@ def test_evenly_spread_frames_of_the_test_tracks_are_embedded(tmp_path: Path):
     assert sorted(found) == [
         f"id6/{video}/00001/{5 * number:06d}" for video, chosen in numbers.items() for number in chosen
     ]
+    rows = tables.read(tmp_path / "out" / "voxceleb1.parquet", tables.TRACK_EMBEDDINGS).to_pylist()
+    assert {(row["identity_id"], row["video_id"]) for row in rows} == {("id6", "v1"), ("id6", "v2")}
+    assert all(row["sample_id"].startswith(f"{row['identity_id']}/{row['video_id']}/") for row in rows)
     expected = embedded(encoder, track_samples.frame_image("id6/v2/00001", 20))
     assert found["id6/v2/00001/000020"] == pytest.approx(expected, abs=1e-5)
 

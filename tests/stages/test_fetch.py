@@ -25,7 +25,7 @@ def manifest(raw) -> dict:
     return json.loads((raw / "manifest.json").read_text())
 
 
-def test_files_are_linked_not_copied_and_listed_with_their_digest(tmp_path, release):
+def test_files_are_linked_and_listed_with_their_digest(tmp_path, release):
     raw = bring("voxceleb1", release, tmp_path / "raw")
     assert (raw / "deep" / "er" / "archive.tar.gz").samefile(release / "deep" / "er" / "archive.tar.gz")
     entry = manifest(raw)["files"][1]
@@ -38,7 +38,7 @@ def test_files_are_linked_not_copied_and_listed_with_their_digest(tmp_path, rele
     assert tables.read(raw / "rejects.parquet", tables.REJECTS).num_rows == 0
 
 
-def test_where_hard_links_are_refused_symbolic_ones_are_made(tmp_path, release, monkeypatch):
+def test_symbolic_links_are_made_where_hard_links_are_refused(tmp_path, release, monkeypatch):
     def refuse(source, target):
         raise OSError("Operation not permitted")
 
@@ -48,7 +48,7 @@ def test_where_hard_links_are_refused_symbolic_ones_are_made(tmp_path, release, 
     assert (raw / "vox1_meta.csv").read_text() == "meta"
 
 
-def test_a_linked_release_folder_and_links_inside_are_followed(tmp_path, release):
+def test_links_to_folders_are_followed(tmp_path, release):
     (tmp_path / "link").symlink_to(release)
     (release / "other").symlink_to(release / "deep")
     (release / "loop").symlink_to(release)
@@ -57,7 +57,7 @@ def test_a_linked_release_folder_and_links_inside_are_followed(tmp_path, release
     assert names == ["deep/er/archive.tar.gz", "other/er/archive.tar.gz", "vox1_meta.csv"]
 
 
-def test_a_second_run_reads_no_file_again_and_gives_the_same_bytes(tmp_path, release, monkeypatch):
+def test_second_run_hashes_no_file_and_gives_the_same_bytes(tmp_path, release, monkeypatch):
     raw = bring("voxceleb1", release, tmp_path / "raw")
     first = [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")]
     monkeypatch.setattr(digests, "file_digest", lambda path, *_: pytest.fail(f"{path} is read again"))
@@ -65,7 +65,7 @@ def test_a_second_run_reads_no_file_again_and_gives_the_same_bytes(tmp_path, rel
     assert [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")] == first
 
 
-def test_a_changed_file_is_hashed_again_and_a_removed_one_goes(tmp_path, release):
+def test_changed_file_is_hashed_again_and_a_removed_one_disappears(tmp_path, release):
     raw = bring("voxceleb1", release, tmp_path / "raw")
     before = manifest(raw)
     put(release / "new.csv", "new")
@@ -83,7 +83,7 @@ def test_a_changed_file_is_hashed_again_and_a_removed_one_goes(tmp_path, release
     ]
 
 
-def test_a_run_that_is_stopped_leaves_no_manifest(tmp_path, release, monkeypatch):
+def test_stopped_run_leaves_no_manifest(tmp_path, release, monkeypatch):
     raw = bring("voxceleb1", release, tmp_path / "raw")
     put(release / "new.csv", "new")
 
@@ -96,20 +96,20 @@ def test_a_run_that_is_stopped_leaves_no_manifest(tmp_path, release, monkeypatch
     assert not (raw / "manifest.json").exists()
 
 
-def test_a_missing_or_empty_release_tells_what_belongs_there(tmp_path):
+def test_error_about_a_missing_or_empty_release_says_what_to_put_there(tmp_path):
     with pytest.raises(
         UserError, match=r"put or link the voxceleb1 release there, expected dense-face-frames\.tar\.gz"
     ):
         bring("voxceleb1", tmp_path / "nowhere", tmp_path / "raw")
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        UserError, match=r"is empty: put or link the w300 release .* to be had from iBUG, Imperial College London"
+        UserError, match=r"is empty: put or link the w300 release .* available from iBUG, Imperial College London"
     ):
         bring("w300", tmp_path / "empty", tmp_path / "raw")
     assert not (tmp_path / "raw" / "manifest.json").exists()
 
 
-def test_a_release_that_is_the_target_itself_is_refused_untouched(tmp_path, release):
+def test_release_folder_that_overlaps_the_target_is_refused(tmp_path, release):
     (tmp_path / "raw").symlink_to(release)
     with pytest.raises(UserError, match="apart from the release"):
         bring("voxceleb1", release, tmp_path / "raw")
@@ -131,7 +131,7 @@ def test_dead_links_and_unreadable_names_are_rejects(tmp_path, release):
 
 @pytest.fixture
 def publisher(tmp_path, monkeypatch):
-    """A data set `made` among the sample's publishers, which leaves a line in `calls` whenever it renders."""
+    """A data set `made` with a publisher that adds a letter to the file `calls` each time it renders."""
     calls = tmp_path / "calls"
     put(
         tmp_path / "modules" / "made.py",
@@ -156,7 +156,7 @@ def publish(folder, params, *, seed):
     for package, folder in ((stages.synthetic, "modules"), (stages.datasets, "readers")):
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
         monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
-    plugins.load("stages.datasets", "made")  # all code that is loaded counts for what is rendered
+    plugins.load("stages.datasets", "made")  # a release is rendered again when the loaded code changes
     yield calls
     for package in ("synthetic", "datasets"):
         sys.modules.pop(f"stages.{package}.made", None)
@@ -174,7 +174,7 @@ def publish(tmp_path, words: int, seed: int = 1) -> list[dict]:
     return manifest(tmp_path / "raw")["files"]
 
 
-def test_the_sample_release_is_rendered_once_for_the_same_settings(tmp_path, publisher):
+def test_synthetic_release_is_rendered_once_for_the_same_settings(tmp_path, publisher):
     first = publish(tmp_path, 3)
     assert [entry["name"] for entry in first] == ["0.txt", "1.txt", "2.txt"]
     assert publish(tmp_path, 3) == first
@@ -184,7 +184,7 @@ def test_the_sample_release_is_rendered_once_for_the_same_settings(tmp_path, pub
     assert publisher.read_text() == "xxx"
 
 
-def test_a_rendering_that_was_stopped_is_never_taken_for_a_whole_one(tmp_path, publisher):
+def test_stopped_rendering_starts_over(tmp_path, publisher):
     with pytest.raises(KeyboardInterrupt):
         publish(tmp_path, 9)
     assert not (tmp_path / "raw" / "manifest.json").exists()
@@ -194,7 +194,7 @@ def test_a_rendering_that_was_stopped_is_never_taken_for_a_whole_one(tmp_path, p
     assert len(publish(tmp_path, 4)) == 4
 
 
-def test_a_setting_that_the_publisher_does_not_know_is_a_user_error(tmp_path, publisher):
+def test_unknown_setting_of_a_publisher_raises_an_error(tmp_path, publisher):
     with pytest.raises(UserError, match=r"dataset\.made\.synthetic"):
         fetch.run(
             dataset="made",

@@ -163,7 +163,7 @@ def test_images_without_embedding_are_left_out(tmp_path: Path):
 
 
 def curve(out: Path) -> dict[int, float]:
-    rows = tables.read(out / "curves.parquet", tables.CURVES).to_pylist()
+    rows = tables.read(out / "learning_curves.parquet", tables.LEARNING_CURVES).to_pylist()
     assert {(row["dataset"], row["task"], row["metric"], row["n"]) for row in rows} == {
         ("w300", "landmarks", "interocular_percent", probe_samples.COUNTS["val"])
     }
@@ -250,7 +250,7 @@ def test_an_embedding_that_tells_identities_apart_leaks_them(tmp_path: Path):
 def test_tracks_that_cannot_show_leakage_become_a_reject(frames: list[str], tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     vectors = np.random.default_rng(1).normal(size=(len(frames), probe_samples.DIMS))
-    probe_samples.write_embeddings(paths["embeddings"] / "voxceleb2.parquet", frames, vectors, steps=900)
+    probe_samples.write_track_embeddings(paths["embeddings"] / "voxceleb2.parquet", frames, vectors, steps=900)
     run(paths, tmp_path / "out")
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "identity/test")]
@@ -275,5 +275,5 @@ def test_an_unknown_label_column_is_named(tmp_path: Path):
         run(
             probe_samples.write_tree(tmp_path),
             tmp_path / "out",
-            settings=probe_samples.SETTINGS | {"affectnet": changed},
+            dataset=probe_samples.SETTINGS | {"affectnet": changed},
         )

@@ -14,7 +14,7 @@ from report_samples import parameters, run, write_inputs
 from ruamel.yaml import YAML
 
 from stages.evaluation import scores
-from stages.reporting import inventory, results
+from stages.reporting import contents, results
 from stages.runtime import config, stopwatch, tables
 from stages.runtime.errors import UserError
 
@@ -108,9 +108,9 @@ def test_all_files_but_the_machine_page_have_the_same_bytes_in_another_folder_an
 ):
     names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert names == [
-        "curves.png", "curves/affectnet-expression-fabnet.csv", "differences.parquet", "machine.html", "metrics.json",
-        "metrics.parquet", "report.html", "roc_pr/affectnet-expression.png", "summary.png", "training.png",
-        "training/fabnet.csv",
+        "differences.parquet", "learning_curves.png", "learning_curves/affectnet-expression-fabnet.csv",
+        "loss_curves.png", "loss_curves/fabnet.csv", "machine.html", "metrics.json", "metrics.parquet", "report.html",
+        "roc_pr/affectnet-expression.png", "summary.png",
     ]  # fmt: skip
     differ = [name for name in names if (written / name).read_bytes() != (elsewhere / name).read_bytes()]
     assert differ == ["machine.html"]
@@ -142,10 +142,10 @@ def test_the_json_nests_the_headlines(written: Path):
 
 
 def test_the_training_curve_is_the_mean_over_seeds(written: Path):
-    with (written / "training" / "fabnet.csv").open() as file:
+    with (written / "loss_curves" / "fabnet.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == pytest.approx([1.5 / epoch for epoch in range(1, 6)])
-    assert not (written / "training" / "random.csv").exists()
+    assert not (written / "loss_curves" / "random.csv").exists()
 
 
 def test_the_metadata_names_schema_configuration_and_versions(written: Path):
@@ -198,7 +198,7 @@ def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
 
 
 def test_figures_are_png_of_a_readable_size(written: Path):
-    for name in ("summary.png", "training.png", "curves.png", "roc_pr/affectnet-expression.png"):
+    for name in ("summary.png", "loss_curves.png", "learning_curves.png", "roc_pr/affectnet-expression.png"):
         data = (written / name).read_bytes()
         width, height = struct.unpack(">II", data[16:24])
         assert data.startswith(b"\x89PNG")
@@ -276,7 +276,7 @@ def test_a_method_whose_weights_are_missing_has_a_row_that_says_so(inputs: Path,
 
 
 def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(written: Path):
-    with (written / "curves" / "affectnet-expression-fabnet.csv").open() as file:
+    with (written / "learning_curves" / "affectnet-expression-fabnet.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(int(row["step"]), float(row["value"])) for row in rows] == [
         (10, pytest.approx(0.65)),
@@ -287,8 +287,8 @@ def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(wr
 
 
 def test_a_missing_table_of_learning_curves_is_a_user_error(tmp_path: Path):
-    with pytest.raises(UserError, match=r"fabnet-0/curves\.parquet is missing"):
-        inventory.learning_curves(tmp_path, [results.Run("fabnet", 0)])
+    with pytest.raises(UserError, match=r"fabnet-0/learning_curves\.parquet is missing"):
+        contents.learning_curves(tmp_path, [results.Run("fabnet", 0)])
 
 
 def test_classes_are_traded_off_as_their_auc_says(inputs: Path):
@@ -353,4 +353,4 @@ def test_the_page_holds_both_contact_sheets_of_every_data_set(written: Path):
 
 def test_a_missing_contact_sheet_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match="should be a contact sheet"):
-        list(inventory.sheets(tmp_path, ["affectnet"]))
+        list(contents.sheets(tmp_path, ["affectnet"]))

@@ -11,8 +11,9 @@ import torch
 import fabnet
 from fabnet.inference import batches
 from fabnet.modules import model_file
+from fabnet.modules.face_crop import Crop
 from fabnet.modules.method import Method
-from fabnet.modules.model_file import Crop, Description, HeadDescription
+from fabnet.modules.model_file import Description, HeadDescription
 from fabnet.pretext import autoencoder, contrastive, fabnet_sources, pca, released, rotation, split_brain
 from fabnet.pretext import fabnet as single
 

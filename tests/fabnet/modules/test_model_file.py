@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fabnet.modules import model_file
-from fabnet.modules.model_file import Crop, Description, HeadDescription
+from fabnet.modules.face_crop import Crop
+from fabnet.modules.model_file import Description, HeadDescription
 from fabnet.pretext import fabnet, random
 
 SETTINGS = {"width": 4, "embedding": 6}

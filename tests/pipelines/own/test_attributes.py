@@ -26,8 +26,8 @@ def test_every_attribute_has_named_columns(row, model):
 
 
 def test_landmarks_are_pixels_of_the_frame(row, model):
-    search = looking.Search("dlib_hog", "", 0.0, (0, 1), 0.0, 256)
-    (face,) = looking.look(looking.Shot(0, "face.png", 0), search).faces
-    points = library.load(model, "cpu").attributes([face.crop])["w300_landmarks"][0]
+    net = library.load(model, "cpu")
+    (face,) = looking.look(looking.Shot(0, "face.png", 0), looking.Search(net.crop)).faces
+    points = net.attributes([face.crop])["w300_landmarks"][0]
     there = np.array(row["w300_landmarks"]).reshape(-1, 2)
     assert boxes.follow(there, face.square, 256) == pytest.approx(points, abs=1e-2)

@@ -115,6 +115,21 @@ def test_frames_are_sampled_by_time_where_the_rate_varies(embed):
     assert [row["time_s"] for row in found] == pytest.approx([0.0, 0.5, 1.5], abs=2e-3)
 
 
+@pytest.mark.parametrize("command", ["embed", "attributes"])
+@pytest.mark.parametrize("fps", ["nan", "inf", "-inf", "0", "-1", "1e9"])
+def test_an_impossible_frame_rate_is_an_error_before_any_file_is_read(command, fps, capsys):
+    assert fabnet(command, "missing.mp4", "--model", "missing", "--fps", fps) == 1
+    sentence = f"error: --fps should be above 0 and at most 1000 frames a second, found {float(fps):g}\n"
+    assert capsys.readouterr().err == sentence
+    assert not list(Path().iterdir())
+
+
+def test_a_score_that_is_not_a_number_is_an_error(model, capsys):
+    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    assert fabnet("embed", "face.png", "--model", model, "--min-score", "nan") == 1
+    assert capsys.readouterr().err == "error: --min-score should be a finite number, found nan\n"
+
+
 def test_a_video_that_is_rotated_by_metadata_has_its_boxes_in_the_upright_frame(embed):
     upright = drawn_faces(240, 320, (130, 140, 130))
     (expected,) = embed(video(Path("upright.mp4"), [upright]))

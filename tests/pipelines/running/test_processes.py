@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from waiting import sleepers, until
+from waiting import SLEEP, sleepers, until
 
 from pipelines.running import processes
 from pipelines.running.processes import Processes, StoppedError
 
-FAMILY = "sleep 456789 & echo ready; sleep 456789"  # a shell, a child in its foreground and one in its background
+FAMILY = f"sleep {SLEEP} & echo ready; sleep {SLEEP}"  # a shell, a child in its foreground and one in its background
 
 
 def test_lines_come_from_output_and_errors(tmp_path):
@@ -23,22 +23,22 @@ def test_lines_come_from_output_and_errors(tmp_path):
 def test_leaving_early_ends_children_and_grandchildren(tmp_path):
     with Processes(1).lines(["sh", "-c", FAMILY], tmp_path, os.environ) as process:
         assert process.stdout.readline() == "ready\n"
-        assert until(lambda: len(sleepers("456789")) == 2, 10)
-    assert sleepers("456789") == []
+        assert until(lambda: len(sleepers()) == 2, 10)
+    assert sleepers() == []
 
 
 def test_what_a_failed_leader_left_behind_is_ended(tmp_path):
-    with Processes(1).lines(["sh", "-c", "sleep 456789 & echo ready; exit 3"], tmp_path, os.environ) as process:
+    with Processes(1).lines(["sh", "-c", f"sleep {SLEEP} & echo ready; exit 3"], tmp_path, os.environ) as process:
         assert process.stdout.readline() == "ready\n"
         assert process.wait() == 3
-    assert sleepers("456789") == []
+    assert sleepers() == []
 
 
 def test_a_process_that_ignores_the_request_is_ended_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "GRACE_S", 0.3)
-    with Processes(1).lines(["sh", "-c", "trap '' TERM; echo ready; sleep 456789"], tmp_path, os.environ) as process:
+    with Processes(1).lines(["sh", "-c", f"trap '' TERM; echo ready; sleep {SLEEP}"], tmp_path, os.environ) as process:
         assert process.stdout.readline() == "ready\n"
-    assert sleepers("456789") == []
+    assert sleepers() == []
 
 
 def test_a_command_reads_nothing_and_its_exit_status_is_kept(tmp_path):
@@ -53,10 +53,10 @@ def test_a_command_ended_by_a_signal_shows_that_signal(tmp_path):
 
 @pytest.mark.parametrize(("end", "status"), [("exit 3", 3), ("kill -9 $$", -9), ("kill $$", -15)])
 def test_what_a_failed_command_left_behind_ends_with_it(tmp_path, end, status):
-    with Processes(1).lines(["sh", "-c", f"sleep 456789 & {end}"], tmp_path, os.environ) as process:
+    with Processes(1).lines(["sh", "-c", f"sleep {SLEEP} & {end}"], tmp_path, os.environ) as process:
         assert list(process.stdout) == []  # the sleeper holds it open
         assert process.wait() == status
-    assert sleepers("456789") == []
+    assert sleepers() == []
 
 
 def test_what_runs_ends_when_its_owner_is_killed(tmp_path):
@@ -69,11 +69,11 @@ with Processes(1).lines(["sh", "-c", {FAMILY!r}], Path(), {{}}) as process:
 """
     owner = psutil.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert owner.stdout.readline() == "ready\n"
-    assert until(lambda: len(sleepers("456789")) == 2, 10)
+    assert until(lambda: len(sleepers()) == 2, 10)
     owner.kill()
     owner.wait()
     owner.stdout.close()
-    assert until(lambda: sleepers("456789") == [], 10)
+    assert until(lambda: sleepers() == [], 10)
 
 
 def test_stop_ends_what_runs_and_starts_nothing_more(tmp_path):
@@ -91,7 +91,7 @@ def test_stop_ends_what_runs_and_starts_nothing_more(tmp_path):
         assert ready.wait(10)
         group.stop()
         assert future.result(timeout=10) != 0
-    assert sleepers("456789") == []
+    assert sleepers() == []
     with pytest.raises(StoppedError), group.lines(["true"], tmp_path, os.environ):
         pass
 

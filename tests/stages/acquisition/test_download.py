@@ -1,4 +1,4 @@
-"""Downloads against a real server that misbehaves: every file arrives whole, or is reported."""
+"""Downloads from a real, faulty server: every file arrives whole, or is reported."""
 
 import hashlib
 import logging
@@ -15,13 +15,13 @@ import pytest
 from faulty_server import FINE, Fault, Site, random_faults, serving
 
 from stages.acquisition import download, registry, transfer
-from stages.acquisition.digests import Memory
+from stages.acquisition.digests import DigestCache
 from stages.acquisition.download import Source
 from stages.acquisition.registry import Entry
-from stages.acquisition.retries import Manners
+from stages.acquisition.retries import RetryPolicy
 from stages.runtime.errors import UserError
 
-HASTY = Manners(first_wait_s=0.001, longest_wait_s=0.05)
+IMPATIENT = RetryPolicy(first_wait_s=0.001, max_wait_s=0.05)
 
 
 def content(seed: int, size: int) -> bytes:
@@ -36,13 +36,15 @@ def entries(files: dict[str, bytes]) -> list[Entry]:
     return [Entry(name, len(data), sha256(data), "MADE") for name, data in files.items()]
 
 
-def bring(site: Site, folder: Path, wanted: list[Entry] | None = None, manners: Manners = HASTY) -> dict[str, str]:
+def download_all(
+    site: Site, folder: Path, wanted: list[Entry] | None = None, policy: RetryPolicy = IMPATIENT
+) -> dict[str, str]:
     wanted = entries(site.files) if wanted is None else wanted
-    memory = Memory(folder.parent / "memory.json")
-    return download.bring(wanted, folder, lambda entry: Source(f"{site.url}/{entry.name}"), memory, manners)
+    cache = DigestCache(folder.parent / "cache.json")
+    return download.download(wanted, folder, lambda entry: Source(f"{site.url}/{entry.name}"), cache, policy)
 
 
-def there(folder: Path) -> dict[str, bytes]:
+def files_in(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -56,16 +58,16 @@ def site():
         yield serving_site
 
 
-def test_files_arrive_whole_and_nothing_else_is_left(site, tmp_path):
-    assert bring(site, tmp_path / "release") == {}
-    assert there(tmp_path / "release") == site.files
+def test_files_arrive_whole_and_no_partial_file_is_left(site, tmp_path):
+    assert download_all(site, tmp_path / "release") == {}
+    assert files_in(tmp_path / "release") == site.files
     assert [path.name for path in (tmp_path / "release").rglob(".*")] == []
 
 
-def test_a_second_run_asks_for_nothing(site, tmp_path):
-    bring(site, tmp_path / "release")
+def test_second_run_makes_no_request(site, tmp_path):
+    download_all(site, tmp_path / "release")
     site.requests.clear()
-    assert bring(site, tmp_path / "release") == {}
+    assert download_all(site, tmp_path / "release") == {}
     assert site.requests == []
 
 
@@ -78,23 +80,23 @@ def test_a_second_run_asks_for_nothing(site, tmp_path):
         (3, "sha256:wrong", "stale"),
     ],
 )
-def test_the_decision_needs_no_network(size, digest, state):
+def test_state_of_a_file_is_decided_without_a_network(size, digest, state):
     assert download.decide(Entry("x", 3, "sha256:right", "MADE"), size, lambda: digest) == state
     if size is not None:
         assert download.decide(Entry("x", None, "", "MADE"), size, lambda: pytest.fail("read in vain")) == "current"
 
 
-def test_after_a_cut_only_the_rest_is_fetched(site, tmp_path):
+def test_only_the_rest_is_requested_after_a_cut(site, tmp_path):
     site.fault = lambda request: Fault(cut_after=0.5) if request.number < 3 else FINE
-    assert bring(site, tmp_path / "release") == {}
-    assert there(tmp_path / "release") == site.files
-    asked = [request.headers.get("Range") for request in site.requests if request.path == "a.zip"]
-    assert asked[0] is None
-    assert asked[1:] == ["bytes=45000-", "bytes=67500-", "bytes=78750-"]
+    assert download_all(site, tmp_path / "release") == {}
+    assert files_in(tmp_path / "release") == site.files
+    requested = [request.headers.get("Range") for request in site.requests if request.path == "a.zip"]
+    assert requested[0] is None
+    assert requested[1:] == ["bytes=45000-", "bytes=67500-", "bytes=78750-"]
     assert site.sent == sum(map(len, site.files.values()))
 
 
-def test_a_file_that_changed_since_the_cut_is_not_glued(site, tmp_path):
+def test_file_that_changed_since_the_cut_starts_over(site, tmp_path):
     new = content(9, 90_000)
 
     def fault(request):
@@ -104,65 +106,69 @@ def test_a_file_that_changed_since_the_cut_is_not_glued(site, tmp_path):
 
     site.fault = fault
     open_entry = [Entry("a.zip", None, "", "MADE")]
-    assert bring(site, tmp_path / "release", open_entry) == {}
-    assert there(tmp_path / "release") == {"a.zip": new}
+    assert download_all(site, tmp_path / "release", open_entry) == {}
+    assert files_in(tmp_path / "release") == {"a.zip": new}
 
 
-def test_a_server_that_ignores_ranges_and_gives_no_etag_is_read_from_the_start(site, tmp_path):
+def test_server_without_ranges_and_etags_is_read_from_the_start(site, tmp_path):
     site.fault = lambda request: Fault(cut_after=0.5, no_ranges=True, no_etag=True) if request.number < 2 else FINE
-    assert bring(site, tmp_path / "release") == {}
-    assert there(tmp_path / "release") == site.files
+    assert download_all(site, tmp_path / "release") == {}
+    assert files_in(tmp_path / "release") == site.files
 
 
-SENTENCES = {
+REASONS = {
     "wrong key": (Fault(status=401), "access denied (HTTP 401): key or login wrong, missing or expired"),
     "forbidden": (Fault(status=403), "access denied (HTTP 403): key or login wrong, missing or expired"),
     "gone": (Fault(status=404), "no such file on the server (HTTP 404)"),
     "busy": (Fault(status=503), "the server is busy or broken (HTTP 503)"),
     "login page": (
         Fault(status=200, headers={"Content-Type": "text/html; charset=utf-8"}, body=b"<p>who are you?"),
-        "an HTML page came in place of the file: the address, key or login is wrong",
+        "an HTML page instead of the file: the URL, key or login is wrong",
     ),
     "page without its type": (
         Fault(status=200, body=b"\n<!DOCTYPE html><title>404</title>"),
-        "an HTML page came in place of the file: the address, key or login is wrong",
+        "an HTML page instead of the file: the URL, key or login is wrong",
     ),
-    "wrong bytes": (Fault(flip=True), "another content: expected sha256:"),
-    "longer": (Fault(length_off_by=5), "another length: expected 90000 bytes, 90005 are offered"),
-    "shorter": (Fault(length_off_by=-5), "another length: expected 90000 bytes, 89995 are offered"),
+    "wrong bytes": (Fault(flip=True), "wrong content: expected sha256:"),
+    "longer": (Fault(length_off_by=5), "wrong length: expected 90000 bytes, the server has 90005"),
+    "shorter": (Fault(length_off_by=-5), "wrong length: expected 90000 bytes, the server has 89995"),
     "teapot": (Fault(status=418), "the server refuses (HTTP 418)"),
     "in a circle": (
         Fault(status=302, headers={"Location": "/a.zip"}),
-        "leads nowhere: redirected too often, or to no http(s) address",
+        "redirects too often, or to a URL that is not http(s)",
     ),
 }
 
 
-@pytest.mark.parametrize("what", SENTENCES)
-def test_a_failure_is_told_in_one_sentence_and_the_other_files_arrive(site, tmp_path, what):
-    fault, sentence = SENTENCES[what]
+@pytest.mark.parametrize("what", REASONS)
+def test_failure_is_reported_with_its_reason_and_the_other_files_arrive(site, tmp_path, what):
+    fault, reason = REASONS[what]
     wanted = [entry if entry.name == "a.zip" else replace(entry, size=None) for entry in entries(site.files)]
     site.fault = lambda request: (
         replace(fault, body=fault.body.ljust(90_000)) if request.path == "a.zip" and fault.status == 200 else
         fault if request.path == "a.zip" else FINE
     )  # fmt: skip
-    failures = bring(site, tmp_path / "release", wanted)
+    failures = download_all(site, tmp_path / "release", wanted)
     assert list(failures) == ["a.zip"]
-    assert sentence in failures["a.zip"]
-    assert set(there(tmp_path / "release")) == {"deep/b.csv", "empty"}
+    assert reason in failures["a.zip"]
+    assert set(files_in(tmp_path / "release")) == {"deep/b.csv", "empty"}
 
 
-def test_final_answers_are_asked_for_once_and_passing_ones_again(site, tmp_path):
+def test_only_temporary_failures_are_retried(site, tmp_path):
     site.fault = lambda request: Fault(status={"a.zip": 404, "deep/b.csv": 503}.get(request.path, 401))
-    bring(site, tmp_path / "release")
-    asked = [request.path for request in site.requests]
-    assert (asked.count("a.zip"), asked.count("deep/b.csv"), asked.count("empty")) == (1, HASTY.tries, 1)
+    download_all(site, tmp_path / "release")
+    requested = [request.path for request in site.requests]
+    assert (requested.count("a.zip"), requested.count("deep/b.csv"), requested.count("empty")) == (
+        1,
+        IMPATIENT.attempts,
+        1,
+    )
 
 
-def test_retry_after_is_obeyed_up_to_a_bound(site, tmp_path):
+def test_retry_after_is_obeyed_up_to_a_limit(site, tmp_path):
     site.fault = lambda request: Fault(status=429, headers={"Retry-After": "9999"}) if request.number == 0 else FINE
     started = time.monotonic()
-    assert bring(site, tmp_path / "release", manners=replace(HASTY, longest_wait_s=0.3)) == {}
+    assert download_all(site, tmp_path / "release", policy=replace(IMPATIENT, max_wait_s=0.3)) == {}
     assert 0.3 <= time.monotonic() - started < 3
     later = "Fri, 01 Jan 2100 00:00:00 GMT"
     assert transfer._retry_after(later) > 1e9
@@ -170,71 +176,73 @@ def test_retry_after_is_obeyed_up_to_a_bound(site, tmp_path):
     assert transfer._retry_after("soon") is None
 
 
-def test_an_unreachable_host_is_one_sentence(tmp_path):
+def test_unreachable_host_is_reported_without_the_key(tmp_path):
     wanted = [Entry("x", 1, "", "MADE")]
     source = Source("http://127.0.0.1:9/x?key=secret")
-    failures = download.bring(wanted, tmp_path / "release", lambda _: source, Memory(tmp_path / "memory.json"), HASTY)
+    failures = download.download(
+        wanted, tmp_path / "release", lambda _: source, DigestCache(tmp_path / "cache.json"), IMPATIENT
+    )
     assert failures == {"x": "no connection to http://127.0.0.1:9/x"}
 
 
-def test_a_throttled_file_arrives_and_one_without_an_answer_is_given_up(site, tmp_path, monkeypatch):
+def test_slow_file_arrives_and_one_without_a_response_times_out(site, tmp_path, monkeypatch):
     site.fault = lambda request: Fault(chunk_pause_s=0.01, chunk=8192)
-    assert bring(site, tmp_path / "release") == {}
+    assert download_all(site, tmp_path / "release") == {}
     monkeypatch.setattr(transfer, "STALL_S", 0.1)
-    site.fault = lambda request: Fault(answer_after_s=0.5)
-    failures = bring(site, tmp_path / "other", entries(site.files)[:1], replace(HASTY, tries=1))
-    assert failures == {"a.zip": f"no answer in time from {site.url}/a.zip"}
+    site.fault = lambda request: Fault(delay_s=0.5)
+    failures = download_all(site, tmp_path / "other", entries(site.files)[:1], replace(IMPATIENT, attempts=1))
+    assert failures == {"a.zip": f"no response in time from {site.url}/a.zip"}
 
 
-def test_several_files_come_at_once_but_one_host_gets_no_more_than_allowed(tmp_path):
+def test_simultaneous_requests_to_one_host_are_limited(tmp_path):
     files = {f"{k}": content(k, 4000) for k in range(12)}
     with serving(Site(files, lambda request: Fault(chunk=1000, chunk_pause_s=0.01))) as site:
-        assert bring(site, tmp_path / "release", manners=replace(HASTY, at_once=8, per_host=3)) == {}
-        assert site.most_at_once == 3
+        assert download_all(site, tmp_path / "release", policy=replace(IMPATIENT, connections=8, per_host=3)) == {}
+        assert site.max_connections == 3
 
 
-def test_what_the_owner_does_not_publish_is_recorded_and_checked_from_then_on(site, tmp_path):
+def test_unpublished_digests_are_recorded_and_checked_from_then_on(site, tmp_path):
     open_entries = [replace(entry, size=None, digest="") for entry in entries(site.files)]
-    assert bring(site, tmp_path / "release", open_entries) == {}
+    assert download_all(site, tmp_path / "release", open_entries) == {}
     assert registry.read(tmp_path / "release" / download.RECORDED) == sorted(entries(site.files), key=lambda e: e.name)
     (tmp_path / "release" / "a.zip").unlink()
     site.files["a.zip"] = content(7, 90_000)
-    failures = bring(site, tmp_path / "release", open_entries)
-    assert failures["a.zip"].startswith("another content: expected sha256:")
-    assert "a.zip" not in there(tmp_path / "release")
+    failures = download_all(site, tmp_path / "release", open_entries)
+    assert failures["a.zip"].startswith("wrong content: expected sha256:")
+    assert "a.zip" not in files_in(tmp_path / "release")
 
 
-def test_a_damaged_file_is_replaced(site, tmp_path):
-    bring(site, tmp_path / "release")
+def test_damaged_file_is_replaced(site, tmp_path):
+    download_all(site, tmp_path / "release")
     (tmp_path / "release" / "a.zip").write_bytes(content(3, 90_000))
-    assert bring(site, tmp_path / "release") == {}
-    assert there(tmp_path / "release") == site.files
+    assert download_all(site, tmp_path / "release") == {}
+    assert files_in(tmp_path / "release") == site.files
 
 
-def test_too_little_room_is_told_before_anything_is_fetched(site, tmp_path):
+def test_too_little_disk_space_raises_an_error_before_any_request(site, tmp_path):
     wanted = [Entry("a.zip", 10**18, "", "MADE")]
-    with pytest.raises(UserError, match=r"has room for .* GB, but 1000000000\.0 GB are missing"):
-        bring(site, tmp_path / "release", wanted)
+    with pytest.raises(UserError, match=r"GB of free disk space, but 1000000000\.0 GB of the release are missing"):
+        download_all(site, tmp_path / "release", wanted)
     assert site.requests == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_disk_that_fills_up_ends_the_run(site, tmp_path):
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_full_disk_ends_the_run(site, tmp_path):
     (tmp_path / "release").mkdir()
     (tmp_path / "release" / ".a.zip.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        bring(site, tmp_path / "release")
+        download_all(site, tmp_path / "release")
 
 
-def test_neither_key_nor_login_show_in_logs_records_or_reasons(site, tmp_path, caplog):
+def test_logs_records_and_reasons_contain_neither_key_nor_login(site, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     site.fault = lambda request: Fault(status=401) if request.path == "a.zip" else FINE
-    failures = download.bring(
+    failures = download.download(
         entries(site.files),
         tmp_path / "release",
         lambda entry: Source(f"{site.url}/get?key=k3y&file={entry.name}", ("user", "pa55")),
-        Memory(tmp_path / "memory.json"),
-        HASTY,
+        DigestCache(tmp_path / "cache.json"),
+        IMPATIENT,
     )
     assert site.requests[0].query["key"] == ["k3y"]
     assert site.requests[0].headers["Authorization"].startswith("Basic ")
@@ -248,11 +256,11 @@ from pathlib import Path
 sys.path[:0] = sys.argv[3:]
 import test_download
 from faulty_server import Site
-test_download.bring(Site({"big": test_download.content(5, 2_000_000)}, url=sys.argv[1]), Path(sys.argv[2]))
+test_download.download_all(Site({"big": test_download.content(5, 2_000_000)}, url=sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def test_a_killed_run_keeps_what_has_arrived(tmp_path):
+def test_killed_run_keeps_what_has_arrived(tmp_path):
     data = content(5, 2_000_000)
     with serving(Site({"big": data}, lambda request: Fault(chunk=20_000, chunk_pause_s=0.01))) as site:
         here = Path(__file__).parent
@@ -267,12 +275,12 @@ def test_a_killed_run_keeps_what_has_arrived(tmp_path):
         kept = partial.stat().st_size
         assert not (tmp_path / "release" / "big").exists()
         site.fault = lambda request: FINE
-        assert bring(site, tmp_path / "release") == {}
+        assert download_all(site, tmp_path / "release") == {}
         assert site.requests[-1].headers["Range"] == f"bytes={kept}-"
-        assert there(tmp_path / "release") == {"big": data}
+        assert files_in(tmp_path / "release") == {"big": data}
 
 
-def test_with_one_connection_in_five_cut_few_bytes_are_fetched_twice(tmp_path):
+def test_few_bytes_are_sent_twice_if_every_fifth_connection_is_cut(tmp_path):
     files = {f"part{k}": content(k, 100_000) for k in range(40)}
 
     def fault(request):
@@ -280,22 +288,22 @@ def test_with_one_connection_in_five_cut_few_bytes_are_fetched_twice(tmp_path):
         return Fault(cut_after=draw.random()) if draw.random() < 0.2 else FINE
 
     with serving(Site(files, fault)) as site:
-        assert bring(site, tmp_path / "release") == {}
-        assert there(tmp_path / "release") == files
+        assert download_all(site, tmp_path / "release") == {}
+        assert files_in(tmp_path / "release") == files
         assert len(site.requests) > 1.1 * len(files)
         assert site.sent <= 1.2 * sum(map(len, files.values()))
 
 
 @pytest.mark.slow
-def test_in_200_runs_of_random_faults_every_file_arrives_whole_or_is_reported(tmp_path):
+def test_every_file_arrives_whole_or_is_reported_in_40_runs_of_random_faults(tmp_path):
     files = {f"{k}": content(k, 40 * k) for k in range(6)}
     outcomes: list[bool] = []
     with serving(Site(files)) as site:
-        for seed in range(200):
+        for seed in range(40):
             site.requests.clear()
             site.fault = random_faults(seed)
-            failures = bring(site, tmp_path / str(seed))
-            whole = there(tmp_path / str(seed))
+            failures = download_all(site, tmp_path / str(seed))
+            whole = files_in(tmp_path / str(seed))
             assert whole == {name: data for name, data in files.items() if name not in failures}
             outcomes += [name in failures for name in files]
     assert 0 < sum(outcomes) < len(outcomes) / 2

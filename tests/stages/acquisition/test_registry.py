@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 MD5 = "md5:" + "0" * 32
 
 
-def test_a_registry_is_read_in_its_order_without_comments(tmp_path):
+def test_registry_is_read_in_its_order_without_comments(tmp_path):
     path = tmp_path / "made.txt"
     path.write_text(f"# all of it\n\nb/x.zip 12 {MD5} OWNER  # the large one\na.csv - - OTHER\n")
     entries = registry.read(path)
@@ -19,7 +19,7 @@ def test_a_registry_is_read_in_its_order_without_comments(tmp_path):
     assert registry.parse("\n".join(entry.line() for entry in entries), "x") == entries
 
 
-def test_names_with_blanks_and_signs_survive():
+def test_special_characters_in_names_are_escaped():
     entry = Entry("ibug/image 092 #1 50%.jpg", 3, "", "OWNER")
     assert registry.parse(entry.line(), "x") == [entry]
     assert registry.parse("a%20b.pts - - OWNER", "x")[0].name == "a b.pts"
@@ -37,12 +37,12 @@ MALFORMED = {
     "a small host": ("a.zip 12 - owner", "expected a host in capital letters"),
     "a name that leads out": ("../a.zip 12 - OWNER", "unsafe name"),
     "an absolute name": ("/a.zip 12 - OWNER", "unsafe name"),
-    "a name twice": ("x.csv - - OWNER", "x.csv is listed before"),
+    "a name twice": ("x.csv - - OWNER", "x.csv is listed twice"),
 }
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_a_malformed_line_is_told_with_file_and_number(tmp_path, what):
+def test_error_about_a_malformed_line_names_file_and_line(tmp_path, what):
     line, problem = MALFORMED[what]
     path = tmp_path / "made.txt"
     path.write_text(f"x.csv - - OWNER\n{line}\n")
@@ -51,7 +51,7 @@ def test_a_malformed_line_is_told_with_file_and_number(tmp_path, what):
     assert str(error.value).startswith(f"{path}, line 2: {problem}")
 
 
-def test_bytes_that_are_no_text_and_a_missing_file_are_user_errors(tmp_path):
+def test_binary_and_missing_files_raise_an_error(tmp_path):
     (tmp_path / "made.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="UTF-8"):
         registry.read(tmp_path / "made.txt")
@@ -78,26 +78,26 @@ def test_coverage_leaves_out_bytes_that_nobody_knows():
     assert registry.coverage([Entry("a", 5, "", "OWNER")], {}) == "0 of 1 files"
 
 
-def test_the_first_parts_come_with_all_other_files():
+def test_first_parts_keep_all_other_files():
     entries = [*parts(1), Entry("meta.csv", 7, "", "OWNER")]
     assert [entry.name[-2:] for entry in registry.first_parts(entries, 2)] == ["aa", "ab", "sv"]
     assert registry.first_parts(entries, 0) == entries
 
 
-def test_what_is_open_is_taken_from_the_record_and_what_is_published_is_not():
+def test_only_unpublished_sizes_and_digests_come_from_the_record():
     recorded = [Entry("a", 5, MD5, "OWNER")]
-    assert registry.completed([Entry("a", None, "", "OWNER")], recorded) == recorded
+    assert registry.fill_in([Entry("a", None, "", "OWNER")], recorded) == recorded
     published = [Entry("a", 6, "md5:" + "1" * 32, "OWNER"), Entry("b", None, "", "OWNER")]
-    assert registry.completed(published, recorded) == published
+    assert registry.fill_in(published, recorded) == published
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "data" / "registry").glob("*")), ids=lambda path: path.stem)
-def test_every_committed_registry_can_be_read_and_belongs_to_a_data_set(path):
+def test_committed_registries_are_valid_and_belong_to_a_data_set(path):
     registry.read(path)
     assert path.stem in plugins.names("stages.datasets")
 
 
-def test_voxceleb_is_registered_with_parts_test_archives_metadata_and_text():
+def test_voxceleb_registries_list_parts_test_archives_metadata_and_text():
     names = {
         number: {entry.name for entry in registry.read(ROOT / "data" / "registry" / f"voxceleb{number}.txt")}
         for number in (1, 2)

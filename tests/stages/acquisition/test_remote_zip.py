@@ -23,20 +23,23 @@ def sources(tmp_path):
 
 
 def test_each_identity_becomes_a_zip_of_its_members(sources, tmp_path):
-    remote_zip.bring(sources, ["id00007", "id00002"], tmp_path / "out")
+    remote_zip.download_identities(sources, ["id00007", "id00002"], tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["id00002.zip", "id00007.zip"]
     with zipfile.ZipFile(tmp_path / "out" / "id00002.zip") as archive:
         read = {name: archive.read(name) for name in archive.namelist()}
     assert read == {name: data for name, data in MEMBERS.items() if "/id00002/" in name}
 
 
-def test_what_is_there_is_not_asked_for_again(sources, tmp_path):
-    remote_zip.bring(sources, ["id00002"], tmp_path / "out")
-    remote_zip.bring([Source("http://127.0.0.1:9/x")], ["id00002"], tmp_path / "out")
+def test_existing_identities_need_no_request(sources, tmp_path):
+    remote_zip.download_identities(sources, ["id00002"], tmp_path / "out")
+    before = (tmp_path / "out" / "id00002.zip").stat().st_mtime_ns
+    nobody_listens = [Source("http://127.0.0.1:9/x")]
+    remote_zip.download_identities(nobody_listens, ["id00002"], tmp_path / "out")
+    assert (tmp_path / "out" / "id00002.zip").stat().st_mtime_ns == before
 
 
-def test_an_unknown_identity_and_parts_that_are_no_zip_are_one_sentence(sources, tmp_path):
+def test_unknown_identities_and_incomplete_parts_raise_an_error(sources, tmp_path):
     with pytest.raises(UserError, match="identity 'id99999' should have members"):
-        remote_zip.bring(sources, ["id99999"], tmp_path / "out")
-    with pytest.raises(UserError, match="no whole ZIP archive"):
-        remote_zip.bring(sources[:2], ["id00002"], tmp_path / "out")
+        remote_zip.download_identities(sources, ["id99999"], tmp_path / "out")
+    with pytest.raises(UserError, match="are not a whole ZIP archive"):
+        remote_zip.download_identities(sources[:2], ["id00002"], tmp_path / "out")

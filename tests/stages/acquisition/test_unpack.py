@@ -17,67 +17,67 @@ BARE = {f"{k}.csv": random.Random(k).randbytes(50) for k in range(3)}
 RAR_PROGRAMS = [name for name in rar.PROGRAMS if shutil.which(name)]
 
 
-def unpacked(tmp_path) -> dict[str, bytes]:
+def unpack_all(tmp_path) -> dict[str, bytes]:
     release = tmp_path / "release"
     files = {path.relative_to(release).as_posix(): path for path in release.rglob("*") if path.is_file()}
     rejects = []
-    result = {name: path.read_bytes() for name, path in unpack.unpacked(files, tmp_path / "store", rejects).items()}
+    result = {name: path.read_bytes() for name, path in unpack.unpack(files, tmp_path / "store", rejects).items()}
     assert rejects == []
     return result
 
 
-def zip_pieces(folder, stem: str, data: bytes, count: int):
+def zip_volumes(folder, stem: str, data: bytes, count: int):
     size = -(-len(data) // count)
     return [put(folder / f"{stem}.zip.{k + 1:03d}", data[k * size : (k + 1) * size]) for k in range(count)]
 
 
-def test_archives_make_room_for_what_they_hold_and_other_files_stay(tmp_path):
+def test_archives_are_replaced_by_their_contents_and_other_files_stay(tmp_path):
     put(tmp_path / "release" / "a.zip", zip_bytes(MEMBERS))
     put(tmp_path / "release" / "list.csv", b"x")
-    assert unpacked(tmp_path) == MEMBERS | {"list.csv": b"x"}
+    assert unpack_all(tmp_path) == MEMBERS | {"list.csv": b"x"}
 
 
-def test_an_archive_without_one_top_folder_gets_one_of_its_name(tmp_path):
+def test_archive_without_a_single_top_folder_gets_one_of_its_name(tmp_path):
     put(tmp_path / "release" / "deep" / "lists.zip", zip_bytes(BARE))
     tar_gz(tmp_path / "release" / "more.tar.gz", BARE)
-    expected = {f"{place}/{name}": data for name, data in BARE.items() for place in ("deep/lists", "more")}
-    assert unpacked(tmp_path) == expected
+    expected = {f"{folder}/{name}": data for name, data in BARE.items() for folder in ("deep/lists", "more")}
+    assert unpack_all(tmp_path) == expected
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 4])
-def test_a_zip_in_numbered_pieces_is_one_archive(tmp_path, pieces):
-    zip_pieces(tmp_path / "release", "300w", zip_bytes(MEMBERS), pieces)
-    assert unpacked(tmp_path) == MEMBERS
+@pytest.mark.parametrize("volumes", [1, 2, 4])
+def test_zip_in_numbered_volumes_is_one_archive(tmp_path, volumes):
+    zip_volumes(tmp_path / "release", "300w", zip_bytes(MEMBERS), volumes)
+    assert unpack_all(tmp_path) == MEMBERS
 
 
-def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path):
+def test_archive_is_unpacked_again_only_when_it_changes(tmp_path):
     path = put(tmp_path / "release" / "a.zip", zip_bytes(MEMBERS))
-    unpacked(tmp_path)
+    unpack_all(tmp_path)
     (marker,) = (tmp_path / "store").iterdir()
     put(marker / "top" / "new.txt", b"kept")
-    assert unpacked(tmp_path) == MEMBERS | {"top/new.txt": b"kept"}
+    assert unpack_all(tmp_path) == MEMBERS | {"top/new.txt": b"kept"}
     path.unlink()
     put(path, zip_bytes(BARE))
-    assert unpacked(tmp_path) == {f"a/{name}": data for name, data in BARE.items()}
+    assert unpack_all(tmp_path) == {f"a/{name}": data for name, data in BARE.items()}
     assert not marker.exists()
 
 
-def test_unpacking_that_was_killed_begins_again(tmp_path):
+def test_killed_unpacking_starts_over(tmp_path):
     put(tmp_path / "release" / "a.zip", zip_bytes(MEMBERS))
-    unpacked(tmp_path)
+    unpack_all(tmp_path)
     (whole,) = (tmp_path / "store").iterdir()
     shutil.rmtree(whole)
     put(whole.with_name(f".{whole.name}.partial") / "top" / "0" / "half.jpg", b"half")
-    assert unpacked(tmp_path) == MEMBERS
+    assert unpack_all(tmp_path) == MEMBERS
 
 
-def test_a_file_that_is_there_twice_is_told(tmp_path):
+def test_second_file_of_the_same_name_is_a_reject(tmp_path):
     put(tmp_path / "release" / "a.zip", zip_bytes(MEMBERS))
     put(tmp_path / "release" / "top" / "0" / "0.jpg", b"mine")
     release = tmp_path / "release"
     files = {path.relative_to(release).as_posix(): path for path in release.rglob("*") if path.is_file()}
     rejects = []
-    result = unpack.unpacked(files, tmp_path / "store", rejects)
+    result = unpack.unpack(files, tmp_path / "store", rejects)
     assert result["top/0/0.jpg"].read_bytes() == b"mine"
     assert [(reject.key, reject.kind) for reject in rejects] == [("top/0/0.jpg", "file is there twice")]
 
@@ -135,82 +135,82 @@ UNSAFE = {
 
 
 @pytest.mark.parametrize("what", UNSAFE)
-def test_an_unsafe_archive_is_refused_and_leaves_nothing(tmp_path, what):
+def test_unsafe_archive_is_refused_and_leaves_no_file(tmp_path, what):
     name, data, problem = UNSAFE[what]
     put(tmp_path / "release" / name, data)
     with pytest.raises(UserError, match=problem) as error:
-        unpacked(tmp_path)
+        unpack_all(tmp_path)
     assert f"{name} is refused: " in str(error.value)
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
     assert not (tmp_path / "x").exists()
 
 
 DAMAGED = {
-    "a page as zip": ("a.zip", b"<html>login</html>", "is no whole ZIP archive"),
-    "an empty zip file": ("a.zip", b"", "is no whole ZIP archive"),
-    "half a zip": ("a.zip", zip_bytes(MEMBERS)[:9000], "is no whole ZIP archive"),
+    "a page as zip": ("a.zip", b"<html>login</html>", "is not a whole ZIP archive"),
+    "an empty zip file": ("a.zip", b"", "is not a whole ZIP archive"),
+    "half a zip": ("a.zip", zip_bytes(MEMBERS)[:9000], "is not a whole ZIP archive"),
     "a page as tar": ("a.tar.gz", b"<html>login</html>", "is damaged or cut short"),
     "half a tar": ("a.tar.gz", tar_with(size=0)[:40], "is damaged or cut short"),
-    "a page as rar": ("a.rar", b"<html>login</html>", "is no whole RAR archive"),
-    "an empty rar file": ("a.rar", b"", "is no whole RAR archive"),
+    "a page as rar": ("a.rar", b"<html>login</html>", "is not a whole RAR archive"),
+    "an empty rar file": ("a.rar", b"", "is not a whole RAR archive"),
 }
 
 
 @pytest.mark.parametrize("what", DAMAGED)
-def test_a_damaged_archive_is_one_sentence(tmp_path, what):
+def test_damaged_archive_raises_an_error(tmp_path, what):
     name, data, problem = DAMAGED[what]
     put(tmp_path / "release" / name, data)
     with pytest.raises(UserError, match=problem):
-        unpacked(tmp_path)
+        unpack_all(tmp_path)
 
 
-def test_a_damaged_member_is_one_sentence(tmp_path):
+def test_damaged_member_raises_an_error(tmp_path):
     data = bytearray(zip_bytes(MEMBERS))
     data[data.index(MEMBERS["top/0/4.jpg"]) + 7] ^= 255
     put(tmp_path / "release" / "a.zip", bytes(data))
     with pytest.raises(UserError, match="is damaged or encrypted"):
-        unpacked(tmp_path)
+        unpack_all(tmp_path)
 
 
-def test_a_missing_volume_is_named(tmp_path):
-    zip_pieces(tmp_path / "release", "300w", zip_bytes(MEMBERS), 4)[1].unlink()
+def test_missing_volume_is_named(tmp_path):
+    zip_volumes(tmp_path / "release", "300w", zip_bytes(MEMBERS), 4)[1].unlink()
     with pytest.raises(UserError, match="volume 2 of 300w is missing"):
-        unpacked(tmp_path)
+        unpack_all(tmp_path)
     shutil.rmtree(tmp_path / "release")
     rar_files.write(tmp_path / "release", "Manually_Annotated", MEMBERS, 3)[0].unlink()
     with pytest.raises(UserError, match="volume 1 of Manually_Annotated is missing"):
-        unpacked(tmp_path)
+        unpack_all(tmp_path)
 
 
-def test_a_missing_last_volume_of_a_rar_is_one_sentence(tmp_path):
+def test_missing_last_volume_of_a_rar_raises_an_error(tmp_path):
     rar_files.write(tmp_path / "release", "made", MEMBERS, 3)[2].unlink()
-    with pytest.raises(UserError, match=r"made\.part01\.rar is no whole RAR archive"):
-        unpacked(tmp_path)
+    with pytest.raises(UserError, match=r"made\.part01\.rar is not a whole RAR archive"):
+        unpack_all(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x"])
-def test_a_rar_with_an_unsafe_name_is_refused_before_any_program_sees_it(tmp_path, name, monkeypatch):
-    monkeypatch.setattr(rar, "extract", lambda *_: pytest.fail("handed on"))
+def test_rar_with_an_unsafe_name_is_refused_before_a_program_runs(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(rar, "extract", lambda *_: pytest.fail("a program runs"))
     rar_files.write(tmp_path / "release", "made", {name: b"x"})
     with pytest.raises(UserError, match="leads out"):
-        unpacked(tmp_path)
+        unpack_all(tmp_path)
 
 
-def test_a_rar_with_a_link_is_refused(tmp_path):
+def test_rar_with_a_link_is_refused(tmp_path):
     rar_files.write(tmp_path / "release", "made", MEMBERS, link="top/link")
     with pytest.raises(UserError, match="top/link is a link or device"):
-        unpacked(tmp_path)
+        unpack_all(tmp_path)
 
 
-def test_without_a_program_for_rar_the_sentence_says_what_to_install(tmp_path, monkeypatch):
+def test_error_without_a_program_for_rar_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     rar_files.write(tmp_path / "release", "made", MEMBERS)
     with pytest.raises(UserError, match="install unrar, 7z or unar, or unpack it yourself"):
-        unpacked(tmp_path)
+        unpack_all(tmp_path)
 
 
 @pytest.mark.skipif(not RAR_PROGRAMS, reason="no program for RAR is installed")
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_rar_in_any_number_of_volumes_is_unpacked(tmp_path, count):
+def test_rar_in_any_number_of_volumes_is_unpacked(tmp_path, count):
     rar_files.write(tmp_path / "release", "Manually_Annotated", MEMBERS, count)
-    assert unpacked(tmp_path) == MEMBERS
+    assert unpack_all(tmp_path) == MEMBERS

@@ -21,39 +21,39 @@ def items(tmp_path, training: list[str], validation: list[str], images: dict[str
     return list(read(bring("affectnet", release, tmp_path / "raw")).items)
 
 
-PICTURES = {f"{k}/p{k}.jpg": encoded(noise(60, 60, k)) for k in range(6)}
+IMAGES = {f"{k}/p{k}.jpg": encoded(noise(60, 60, k)) for k in range(6)}
 
 
-def test_the_validation_list_is_the_test_split_and_codes_are_labels(tmp_path):
-    found = items(tmp_path, [row("1/p1.jpg", 7)], [row("0/p0.jpg", 0)], PICTURES)
+def test_validation_list_is_the_test_split_and_codes_are_labels(tmp_path):
+    found = items(tmp_path, [row("1/p1.jpg", 7)], [row("0/p0.jpg", 0)], IMAGES)
     assert [(face.sample_id, face.owner_split, dict(face.labels)) for face in found if isinstance(face, Face)] == [
         ("0/p0.jpg", "test", {"expression": 0}),
         ("1/p1.jpg", "train", {"expression": 7}),
     ]
 
 
-def test_sizes_of_the_box_become_its_far_edges(tmp_path):
-    (face,) = items(tmp_path, [row("1/p1.jpg")], [], PICTURES)
+def test_box_sizes_become_edges(tmp_path):
+    (face,) = items(tmp_path, [row("1/p1.jpg")], [], IMAGES)
     assert isinstance(face, Face)
     assert face.box_xyxy_px == (10, 20, 50, 70)
 
 
 @pytest.mark.parametrize("box", [",,,", "NULL,NULL,NULL,NULL", "1,2,0,5", "nan,1,2,3"])
-def test_a_face_without_a_usable_box_has_none(tmp_path, box):
-    (face,) = items(tmp_path, [row("1/p1.jpg", box=box)], [], PICTURES)
+def test_face_without_a_valid_box_has_none(tmp_path, box):
+    (face,) = items(tmp_path, [row("1/p1.jpg", box=box)], [], IMAGES)
     assert isinstance(face, Face)
     assert face.box_xyxy_px is None
 
 
-def test_landmarks_in_one_cell_or_in_136_do_not_move_the_code(tmp_path):
+def test_code_is_read_with_landmarks_in_one_cell_or_in_136(tmp_path):
     one = row("1/p1.jpg", 3, landmarks=";".join(["1.5"] * 136))
     many = row("2/p2.jpg", 4, landmarks=",".join(["1.5"] * 136))
     assert [
-        face.labels["expression"] for face in items(tmp_path, [one, many], [], PICTURES) if isinstance(face, Face)
+        face.labels["expression"] for face in items(tmp_path, [one, many], [], IMAGES) if isinstance(face, Face)
     ] == [3, 4]
 
 
-def test_discarded_codes_and_rows_that_are_wrong_are_rejects(tmp_path):
+def test_discarded_codes_and_invalid_rows_are_rejects(tmp_path):
     training = [
         row("1/p1.jpg", 8),
         row("2/p2.jpg", 9),
@@ -65,7 +65,7 @@ def test_discarded_codes_and_rows_that_are_wrong_are_rejects(tmp_path):
         row("/etc/passwd"),
         "a,b",
     ]
-    found = items(tmp_path, training, [], PICTURES)
+    found = items(tmp_path, training, [], IMAGES)
     assert [item.kind for item in found if isinstance(item, Reject)] == [
         "labelled none",
         "labelled uncertain",
@@ -79,15 +79,15 @@ def test_discarded_codes_and_rows_that_are_wrong_are_rejects(tmp_path):
     ]
 
 
-def test_a_picture_of_both_lists_counts_as_test(tmp_path):
-    images = {**PICTURES, "8/copy.jpg": PICTURES["0/p0.jpg"]}
+def test_image_in_both_lists_is_a_test_image(tmp_path):
+    images = {**IMAGES, "8/copy.jpg": IMAGES["0/p0.jpg"]}
     found = items(tmp_path, [row("8/copy.jpg")], [row("0/p0.jpg")], images)
     assert isinstance(found[0], Face)
     assert found[1] == Reject("8/copy.jpg", "same picture as another", "0/p0.jpg")
 
 
-def test_lists_with_a_byte_order_mark_crlf_and_foreign_bytes_are_read(tmp_path):
-    release = affectnet(tmp_path / "release", [], [row("0/p0.jpg")], PICTURES)
+def test_lists_with_a_byte_order_mark_crlf_and_bytes_that_are_not_utf8_are_read(tmp_path):
+    release = affectnet(tmp_path / "release", [], [row("0/p0.jpg")], IMAGES)
     header = b"\xef\xbb\xbfsubDirectory_filePath,face_x\r\n"
     lines = [row("1/p1.jpg").encode(), b"1/caf\xe9.jpg,1,2,3,4,,1,-2,-2"]
     put(release / "Manually_Annotated_file_lists" / "training.csv", header + b"\r\n".join(lines) + b"\r\n")
@@ -96,14 +96,14 @@ def test_lists_with_a_byte_order_mark_crlf_and_foreign_bytes_are_read(tmp_path):
     assert isinstance(found[2], Reject)
 
 
-def test_pictures_in_a_deeper_folder_are_found(tmp_path):
-    release = affectnet(tmp_path / "release" / "Manually_Annotated", [row("1/p1.jpg")], [], PICTURES)
+def test_images_in_a_deeper_folder_are_read(tmp_path):
+    release = affectnet(tmp_path / "release" / "Manually_Annotated", [row("1/p1.jpg")], [], IMAGES)
     (face,) = read(bring("affectnet", release.parent, tmp_path / "raw")).items
     assert isinstance(face, Face)
     assert face.image == "Manually_Annotated/Manually_Annotated_Images/1/p1.jpg"
 
 
-def test_a_release_without_a_list_is_one_sentence(tmp_path):
+def test_missing_list_raises_an_error(tmp_path):
     put(tmp_path / "release" / "Manually_Annotated_Images" / "1" / "p.jpg", b"x")
     with pytest.raises(UserError, match=r"validation\.csv"):
         read(bring("affectnet", tmp_path / "release", tmp_path / "raw"))
@@ -113,7 +113,7 @@ def small(tmp_path, release) -> list[Face | Reject]:
     return list(read(bring("affectnet", release, tmp_path / "raw")).items)
 
 
-def test_the_small_release_is_read_from_its_annotation_files(tmp_path):
+def test_small_release_is_read_from_its_annotation_files(tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={3: 7}, train_set={0: 0, 10: 1, 2: 6})
     found = small(tmp_path, release)
     assert all(isinstance(face, Face) and face.box_xyxy_px is None for face in found)
@@ -127,19 +127,19 @@ def test_the_small_release_is_read_from_its_annotation_files(tmp_path):
     ]
 
 
-def test_the_small_release_is_unpacked_by_fetch(tmp_path):
-    made = small_affectnet(tmp_path / "made", val_set={3: 7}, train_set={0: 0})
+def test_small_release_is_unpacked_by_fetch(tmp_path):
+    packed = small_affectnet(tmp_path / "made", val_set={3: 7}, train_set={0: 0})
     (tmp_path / "release").mkdir()
     for name in ("train_set", "val_set"):
         with tarfile.open(tmp_path / "release" / f"{name}.tar", "w") as archive:
-            archive.add(made / name, name)
+            archive.add(packed / name, name)
     assert [item.key for item in small(tmp_path, tmp_path / "release")] == [
         "val_set/images/3.jpg",
         "train_set/images/0.jpg",
     ]
 
 
-def test_what_is_missing_or_wrong_in_the_small_release_is_a_reject(tmp_path):
+def test_missing_and_invalid_files_of_the_small_release_are_rejects(tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 8, 2: 11, 3: "nan", 4: 1, 5: 1, 6: 1})
     (release / "train_set" / "annotations" / "4_exp.npy").unlink()
     (release / "train_set" / "images" / "5.jpg").unlink()
@@ -164,7 +164,7 @@ def npy(value: object, **how: bool) -> bytes:
 
 
 class Hostile:
-    """Leaves a trace where it is unpickled."""
+    """Ends the process if it is unpickled."""
 
     def __reduce__(self):
         return exec, ("raise SystemExit('unpickled')",)
@@ -181,12 +181,12 @@ BAD_NPY = {
     "a pickled object": npy(Hostile(), allow_pickle=True),
     "more than is there": npy("1").replace(b"(), }      ", b"(1,9**9), }"),
     "a value of 4 GB": npy("1").replace(b"'<U1'", b"'<U1000000000'").replace(b" " * 9 + b"\n", b"\n"),
-    "no letter": npy("1")[:-4] + b"\xff\xff\xff\xff",
+    "an invalid letter": npy("1")[:-4] + b"\xff\xff\xff\xff",
 }
 
 
 @pytest.mark.parametrize("what", BAD_NPY)
-def test_an_annotation_file_that_cannot_be_read_is_a_reject(what, tmp_path):
+def test_unreadable_annotation_file_is_a_reject(what, tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 1})
     put(release / "train_set" / "annotations" / "1_exp.npy", BAD_NPY[what])
     assert small(tmp_path, release)[1] == Reject(
@@ -194,7 +194,7 @@ def test_an_annotation_file_that_cannot_be_read_is_a_reject(what, tmp_path):
     )
 
 
-def test_random_bytes_in_an_annotation_file_never_end_a_run(tmp_path):
+def test_random_bytes_in_annotation_files_never_stop_a_run(tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set=dict.fromkeys(range(150), 1))
     rng = random.Random(5)
     for number in range(150):
@@ -206,13 +206,13 @@ def test_random_bytes_in_an_annotation_file_never_end_a_run(tmp_path):
     assert len(small(tmp_path, release)) == 151
 
 
-def test_half_of_the_small_release_is_one_sentence(tmp_path):
+def test_half_of_the_small_release_raises_an_error(tmp_path):
     release = small_affectnet(tmp_path / "release", train_set={1: 1})
     with pytest.raises(UserError, match="found no val_set/images/"):
         small(tmp_path, release)
 
 
-def test_the_full_release_is_read_where_both_are_there(tmp_path):
+def test_full_release_is_read_if_both_are_present(tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 1})
-    affectnet(release, [row("1/p1.jpg")], [], PICTURES)
+    affectnet(release, [row("1/p1.jpg")], [], IMAGES)
     assert [item.key for item in small(tmp_path, release)] == ["1/p1.jpg"]

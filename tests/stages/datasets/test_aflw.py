@@ -25,16 +25,16 @@ CREATE TABLE FacePose (face_id INTEGER, roll REAL, pitch REAL, yaw REAL, annot_t
 
 
 def release(folder, faces: Sequence[tuple]):
-    """Faces as (picture, rectangle or None, pose or None), numbered from 1; pictures of 400 x 350 px."""
+    """Faces as (image, rectangle or None, pose or None), numbered from 1; images of 400 x 350 px."""
     folder.mkdir(parents=True)
     with sqlite3.connect(folder / "aflw.sqlite") as database:
         database.executescript(SCHEMA)
-        for image, picture in enumerate(sorted({face[0] for face in faces}), start=1):
-            row = (image, "flickr", f"{picture}.jpg", f"2/{picture}.jpg", 0, 400, 350)
+        for image_id, image in enumerate(sorted({face[0] for face in faces}), start=1):
+            row = (image_id, "flickr", f"{image}.jpg", f"2/{image}.jpg", 0, 400, 350)
             database.execute("INSERT INTO FaceImages VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            put(folder / "aflw/data/flickr/2" / f"{picture}.jpg", encoded(noise(400, 350, image)))
-        for number, (picture, rect, pose) in enumerate(faces, start=1):
-            database.execute("INSERT INTO Faces VALUES (?, ?, 'flickr')", (number, f"{picture}.jpg"))
+            put(folder / "aflw/data/flickr/2" / f"{image}.jpg", encoded(noise(400, 350, image_id)))
+        for number, (image, rect, pose) in enumerate(faces, start=1):
+            database.execute("INSERT INTO Faces VALUES (?, ?, 'flickr')", (number, f"{image}.jpg"))
             if rect:
                 database.execute("INSERT INTO FaceRect VALUES (?, ?, ?, ?, ?, 1)", (number, *rect))
             if pose:
@@ -47,7 +47,7 @@ def items(folder, raw) -> list[Face | Reject]:
     return list(read(bring("aflw", folder, raw)).items)
 
 
-def test_the_demo_row_becomes_the_demo_crop_and_pose_in_radians(tmp_path):
+def test_row_of_the_demo_gives_its_crop_and_pose_in_radians(tmp_path):
     (face,) = items(release(tmp_path / "r", [("image66922", (237, 228, 95, 95), DEMO)]), tmp_path / "raw")
     assert isinstance(face, Face)
     assert face.box_xyxy_px == (237, 228, 332, 323)
@@ -56,7 +56,7 @@ def test_the_demo_row_becomes_the_demo_crop_and_pose_in_radians(tmp_path):
     assert face.owner_split == ""
 
 
-def test_faces_of_one_picture_are_one_group(tmp_path):
+def test_faces_of_one_image_are_one_group(tmp_path):
     rect = (10, 10, 90, 91)
     folder = release(tmp_path / "r", [("a", rect, DEMO), ("b", rect, DEMO), ("a", rect, DEMO)])
     found = items(folder, tmp_path / "raw")
@@ -65,7 +65,7 @@ def test_faces_of_one_picture_are_one_group(tmp_path):
     ]  # fmt: skip
 
 
-def test_near_duplicates_stay_in_one_split_with_all_faces_of_their_pictures(tmp_path):
+def test_near_duplicates_and_all_faces_of_their_images_stay_in_one_split(tmp_path):
     rect = (10, 10, 90, 91)
     names = [f"p{number:02d}" for number in range(12)]
     folder = release(tmp_path / "r", [(name, rect, DEMO) for name in names] + [("p03", rect, DEMO)])
@@ -75,25 +75,25 @@ def test_near_duplicates_stay_in_one_split_with_all_faces_of_their_pictures(tmp_
     database.close()
     faces = [item for item in items(folder, tmp_path / "raw") if isinstance(item, Face)]
     groups = {face.sample_id: face.group_id for face in faces}
-    together = {"2/p01.jpg/2", "2/p03.jpg/4", "2/p03.jpg/13", "2/p08.jpg/9"}
-    assert {name for name, group in groups.items() if group == "near duplicates"} == together
+    near_duplicates = {"2/p01.jpg/2", "2/p03.jpg/4", "2/p03.jpg/13", "2/p08.jpg/9"}
+    assert {name for name, group in groups.items() if group == "near duplicates"} == near_duplicates
     assert len(set(groups.values())) == 10
     found = pa.table({"sample_id": list(groups), "group_id": list(groups.values()), "owner_split": [""] * len(groups)})
     for seed in range(20):
         splits = split.split_faces(found, FaceSplitParams(val=0.3, test=0.3), seed=seed).to_pylist()
-        assert len({row["split"] for row in splits if row["sample_id"] in together}) == 1
+        assert len({row["split"] for row in splits if row["sample_id"] in near_duplicates}) == 1
 
 
-def test_a_near_duplicates_table_without_its_column_is_one_sentence(tmp_path):
+def test_near_duplicates_table_without_its_column_raises_an_error(tmp_path):
     folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
     with sqlite3.connect(folder / "aflw.sqlite") as database:
         database.execute("CREATE TABLE NearDuplicates (face INTEGER)")
     database.close()
-    with pytest.raises(UserError, match="no readable AFLW database"):
+    with pytest.raises(UserError, match="not a readable AFLW database"):
         items(folder, tmp_path / "raw")
 
 
-def test_an_odd_box_that_leaves_the_picture_is_cut_as_it_is(tmp_path):
+def test_box_is_cropped_unchanged_where_it_extends_beyond_the_image(tmp_path):
     folder = release(tmp_path / "r", [("a", (-21, -7, 101, 96), DEMO), ("b", (900, 900, 50, 50), DEMO)])
     index.run(
         dataset="aflw",
@@ -112,7 +112,7 @@ def test_an_odd_box_that_leaves_the_picture_is_cut_as_it_is(tmp_path):
     assert reject["kind"] == "face box misses the picture"
 
 
-def test_an_angle_within_a_turn_is_wrapped_and_counted(tmp_path, caplog):
+def test_angle_within_a_turn_is_wrapped_and_counted(tmp_path, caplog):
     rect = (10, 10, 90, 91)
     folder = release(tmp_path / "r", [("a", rect, (0.1, 0.2, 6.2)), ("b", rect, DEMO)])
     with caplog.at_level("INFO"):
@@ -123,16 +123,16 @@ def test_an_angle_within_a_turn_is_wrapped_and_counted(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("angle", [40.0, -7, float("inf"), None, "x", b"\xff"])
-def test_an_angle_beyond_a_turn_is_rejected(angle):
+def test_angle_beyond_a_turn_is_rejected(angle):
     with pytest.raises(Rejected, match="pose out of range"):
         wrap(angle)
 
 
-def test_angles_end_at_half_a_turn():
+def test_half_a_turn_is_positive():
     assert [wrap(math.pi), wrap(-math.pi), wrap(0)] == [math.pi, math.pi, 0]
 
 
-def test_what_is_missing_damaged_or_repeated_is_a_reject(tmp_path):
+def test_missing_damaged_and_repeated_rows_are_rejects(tmp_path):
     rect = (10, 10, 90, 91)
     faces = [("a", None, DEMO), ("b", rect, None), ("c", (1, 1, 0, 5), DEMO), ("d", rect, (0.1, 0.2, 1e9)),
              ("e", rect, DEMO), ("f", rect, DEMO), ("g", rect, DEMO)]  # fmt: skip
@@ -155,7 +155,7 @@ def test_what_is_missing_damaged_or_repeated_is_a_reject(tmp_path):
     }
 
 
-def test_a_picture_of_another_size_than_the_database_says_is_a_reject(tmp_path):
+def test_image_size_of_the_database_is_kept(tmp_path):
     folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
     (face,) = items(folder, tmp_path / "raw")
     assert isinstance(face, Face)
@@ -163,14 +163,14 @@ def test_a_picture_of_another_size_than_the_database_says_is_a_reject(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"SQLite format 3\0" + bytes(4000), b"\x89PNG", b"x" * 5000])
-def test_a_file_that_is_no_database_is_one_sentence(data, tmp_path):
+def test_file_that_is_not_a_database_raises_an_error(data, tmp_path):
     folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
     put(folder / "aflw.sqlite", data)
-    with pytest.raises(UserError, match=r"aflw\.sqlite is no readable AFLW database"):
+    with pytest.raises(UserError, match=r"aflw\.sqlite is not a readable AFLW database"):
         items(folder, tmp_path / "raw")
 
 
-def test_a_database_without_faces_is_one_sentence(tmp_path):
+def test_database_without_faces_raises_an_error(tmp_path):
     folder = release(tmp_path / "r", [])
     put(folder / "aflw/data/flickr/2/a.jpg", b"x")
     with pytest.raises(UserError, match="should list faces"):

@@ -5,7 +5,7 @@ import pytest
 from media_samples import encoded, noise
 from releases import bring, put
 
-from stages.datasets.emotionet import ACTION_UNITS, addresses, lists_of, read, rows
+from stages.datasets.emotionet import ACTION_UNITS, image_urls, lists_of, read, rows
 from stages.releases.readers import Face, Reject
 from stages.runtime.errors import UserError
 
@@ -13,11 +13,11 @@ NAME = "N_0000000201/N_0000000201_{:05d}.jpg"
 HEADER = ["URL", "URL orig", *(f"'AU {unit}'" for unit in range(1, 61))]
 
 
-def cells(number: int, present: tuple[int, ...] = (), unknown: tuple[int, ...] = (), addresses: int = 2) -> list[str]:
-    """Addresses and 60 codes of picture `number`."""
+def cells(number: int, present: tuple[int, ...] = (), unknown: tuple[int, ...] = (), urls: int = 2) -> list[str]:
+    """URLs and 60 codes of image `number`."""
     name = NAME.format(number)
     codes = ["999" if unit in unknown else str(int(unit in present)) for unit in range(1, 61)]
-    return [f"https://owner.example/Images/{name}", f"http://blog.example/{number}.png"][:addresses] + codes
+    return [f"https://owner.example/Images/{name}", f"http://blog.example/{number}.png"][:urls] + codes
 
 
 def automatic(*lines: list[str]) -> str:
@@ -36,8 +36,8 @@ def workbook(path, *lines: list[str]) -> None:
     book.save(path)
 
 
-def items(release, raw, pictures=range(1, 10)) -> list[Face | Reject]:
-    for number in pictures:
+def items(release, raw, images=range(1, 10)) -> list[Face | Reject]:
+    for number in images:
         put(release / "images" / NAME.format(number), encoded(noise(40, 40, number)))
     return list(read(bring("emotionet", release, raw)).items)
 
@@ -50,7 +50,7 @@ def faces(found: list[Face | Reject]) -> dict[int, tuple[str, list[int | None]]]
     }
 
 
-def test_the_first_line_of_the_automatic_list_is_data_and_column_k_plus_1_is_unit_k(tmp_path):
+def test_automatic_list_has_no_header_and_unit_k_in_column_k_plus_1(tmp_path):
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1, present=(1, 26)), cells(2, present=(2, 60))))
     found = faces(items(tmp_path / "r", tmp_path / "raw"))
     assert found[1] == ("train", [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
@@ -65,7 +65,7 @@ def test_999_is_unknown_and_never_absent(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["xlsx", "csv", "older csv"])
-def test_the_manual_list_of_every_generation_is_the_test_split(kind, tmp_path):
+def test_every_version_of_the_manual_list_is_the_test_split(kind, tmp_path):
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1), cells(2)))
     lines = [quoted(cells(number, (12,), (25,))) for number in (3, 4)]
     if kind == "xlsx":
@@ -74,7 +74,7 @@ def test_the_manual_list_of_every_generation_is_the_test_split(kind, tmp_path):
         text = "\n".join(",".join(line) for line in (HEADER, *lines, [""] * 62))
         put(tmp_path / "r" / "EmotioNet_FACS_aws_2020_24600.csv", "\ufeff" + text)
     else:
-        text = "\r\n".join(",".join(cells(number, (12,), (25,), addresses=1)) for number in (3, 4))
+        text = "\r\n".join(",".join(cells(number, (12,), (25,), urls=1)) for number in (3, 4))
         put(tmp_path / "r" / "EmotioNet_FACS.csv", text)
     found = items(tmp_path / "r", tmp_path / "raw")
     assert {number: split for number, (split, _) in faces(found).items()} == {
@@ -88,14 +88,14 @@ def test_the_manual_list_of_every_generation_is_the_test_split(kind, tmp_path):
     assert rejects == ([] if kind == "older csv" else ["no picture name"])
 
 
-def test_without_a_manual_list_the_first_automatic_file_of_release_1_2_is_the_test_list(tmp_path):
+def test_first_automatic_list_is_the_test_list_without_a_manual_one(tmp_path):
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1)))
     put(tmp_path / "r" / "dataFile_1001.txt", automatic(cells(2)))
     found = faces(items(tmp_path / "r", tmp_path / "raw"))
     assert {number: split for number, (split, _) in found.items()} == {1: "test", 2: "train"}
 
 
-def test_of_several_manual_lists_the_newest_is_read_and_its_export_first():
+def test_newest_manual_list_is_read_and_its_export_preferred():
     names = ["EmotioNet_FACS.csv", "EmotioNet_FACS_aws_2020_24600.xlsx", "dataFile_1000.txt"]
     assert lists_of(names) == [(names[1], "test"), (names[2], "train")]
     export = "EmotioNet_FACS_aws_2020_24600.csv"
@@ -103,9 +103,9 @@ def test_of_several_manual_lists_the_newest_is_read_and_its_export_first():
     assert lists_of(["EmotioNet_FACS_aws_2020_24600_without_passw.xlsx"])[0][1] == "test"
 
 
-def test_a_picture_of_both_lists_is_handed_out_as_test_first(tmp_path):
+def test_image_in_both_lists_is_returned_as_a_test_image_first(tmp_path):
     put(tmp_path / "r" / "dataFile_1001.txt", automatic(cells(3)))
-    put(tmp_path / "r" / "EmotioNet_FACS.csv", ",".join(cells(3, (1,), addresses=1)))
+    put(tmp_path / "r" / "EmotioNet_FACS.csv", ",".join(cells(3, (1,), urls=1)))
     found = items(tmp_path / "r", tmp_path / "raw")
     assert [face.owner_split for face in found if isinstance(face, Face)] == [
         "test",
@@ -113,7 +113,7 @@ def test_a_picture_of_both_lists_is_handed_out_as_test_first(tmp_path):
     ]  # packing rejects the second
 
 
-def test_what_is_wrong_in_a_list_is_a_reject(tmp_path):
+def test_invalid_rows_are_rejects(tmp_path):
     short, odd, stray = cells(1)[:40], cells(2), cells(3)
     odd[5], stray[:2] = "2", ["blog/a.gif", "/a.gif"]
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(short, odd, stray, cells(77), cells(4)))
@@ -125,26 +125,26 @@ def test_what_is_wrong_in_a_list_is_a_reject(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
-        (b"\xd0\xcf\x11\xe0" + bytes(600), "locked by a password"),
-        (b"PK\x03\x04 cut", "no workbook"),
-        (b"", "no workbook"),
+        (b"\xd0\xcf\x11\xe0" + bytes(600), "protected by a password"),
+        (b"PK\x03\x04 cut", "is not a workbook"),
+        (b"", "is not a workbook"),
     ],
 )
-def test_a_workbook_that_cannot_be_read_is_one_sentence(data, says, tmp_path):
-    with pytest.raises(UserError, match=says):
+def test_unreadable_workbook_raises_an_error(data, message, tmp_path):
+    with pytest.raises(UserError, match=message):
         list(rows(put(tmp_path / "EmotioNet_FACS.xlsx", data)))
 
 
-def test_addresses_come_with_the_owners_copy_first(tmp_path):
+def test_owners_url_comes_first(tmp_path):
     (row,) = rows(put(tmp_path / "dataFile_1000.txt", automatic(cells(1))))
     assert not isinstance(row, Reject)
-    assert row.addresses == tuple(cells(1)[:2])
+    assert row.urls == tuple(cells(1)[:2])
     assert row.name == NAME.format(1)
 
 
-def test_pictures_of_older_releases_are_named_after_their_address(tmp_path):
+def test_images_of_older_releases_are_named_after_their_url(tmp_path):
     blogs = ["http://blog.example/a.gif", "http://blog.example/b.png?width=500", "https://tumblr.example/1/c"]
     lines = [[blog, "http://elsewhere.example/x.jpg", *cells(1, (9,))[2:]] for blog in blogs]
     put(tmp_path / "r" / "dataFile_1001.txt", automatic(*lines, cells(4)))
@@ -152,13 +152,13 @@ def test_pictures_of_older_releases_are_named_after_their_address(tmp_path):
     names = [f"by_address/{hashlib.sha256(blog.encode()).hexdigest()[:32]}" for blog in blogs]
     for number, name in enumerate(names[:2]):
         put(tmp_path / "r" / "images" / name, encoded(noise(40, 40, number)))
-    found = items(tmp_path / "r", tmp_path / "raw", pictures=[4])
+    found = items(tmp_path / "r", tmp_path / "raw", images=[4])
     assert [(item.sample_id, item.owner_split) for item in found if isinstance(item, Face)] == [
-        (names[0], "test"),  # the second list's row of the same picture is rejected when it is packed
+        (names[0], "test"),  # the second row of the same image is rejected when it is packed
         (names[0], "train"),
         (names[1], "train"),
         (NAME.format(4), "train"),
     ]
     assert [item.key for item in found if isinstance(item, Reject)] == [names[2]]
     files = {name: tmp_path / "r" / name for name in ("dataFile_1001.txt", "EmotioNet_FACS.csv")}
-    assert [name.removeprefix("images/") for name, _ in addresses(files)] == [*names, NAME.format(4)]
+    assert [name.removeprefix("images/") for name, _ in image_urls(files)] == [*names, NAME.format(4)]

@@ -14,8 +14,8 @@ COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x l
 POINTS = "  69  109  106  113   77  142   73  152  108  154"
 
 
-def release(folder, lines: list[str], training: str, testing: str, pictures: int = 6):
-    for number in range(1, pictures + 1):
+def release(folder, lines: list[str], training: str, testing: str, images: int = 6):
+    for number in range(1, images + 1):
         put(folder / "img_align_celeba" / f"{number:06d}.jpg", encoded(noise(178, 218, number)))
     put(folder / "list_landmarks_align_celeba.txt", "\n".join([str(len(lines)), COLUMNS, *lines]) + "\n")
     put(folder / "training.txt", training)
@@ -30,7 +30,7 @@ def items(folder, raw) -> list[Face | Reject]:
 LINES = [f"{number:06d}.jpg{POINTS}" for number in range(1, 7)]
 
 
-def test_lists_without_a_newline_at_the_end_keep_their_last_name(tmp_path):
+def test_lists_without_a_final_newline_keep_their_last_name(tmp_path):
     folder = release(tmp_path / "r", LINES, "000001.jpg\n000002.jpg", "000003.jpg\n000004.jpg")
     found = items(folder, tmp_path / "raw")
     assert [(face.sample_id, face.owner_split) for face in found if isinstance(face, Face)] == [
@@ -38,7 +38,7 @@ def test_lists_without_a_newline_at_the_end_keep_their_last_name(tmp_path):
     ]  # fmt: skip
 
 
-def test_points_stand_between_runs_of_blanks_and_the_box_is_that_of_the_demo(tmp_path):
+def test_points_are_separated_by_runs_of_blanks_and_the_box_is_that_of_the_demo(tmp_path):
     (face, _) = items(release(tmp_path / "r", LINES, "000002.jpg", "000001.jpg"), tmp_path / "raw")
     assert isinstance(face, Face)
     assert face.points_px is not None
@@ -46,31 +46,31 @@ def test_points_stand_between_runs_of_blanks_and_the_box_is_that_of_the_demo(tmp
     assert face.box_xyxy_px == (35, 70, 143, 183)
 
 
-def test_celeba_pictures_that_mafl_does_not_list_are_not_used(tmp_path):
+def test_images_that_mafl_does_not_list_are_ignored(tmp_path):
     found = items(release(tmp_path / "r", LINES, "000002.jpg", "000001.jpg"), tmp_path / "raw")
     assert len(found) == 2
 
 
 PARTITIONS = {
-    "all in training": ("000001.jpg 0\r\n000002.jpg 0\r\n000003.jpg 1", "all pictures are in CelebA's training split"),
-    "one in validation": ("000001.jpg 0\n000002.jpg 1\n", "1 pictures are not in CelebA's training split"),
-    "one cut off": ("000001.jpg 0\n0000", "1 pictures are not in CelebA's training split"),
-    "an empty file": ("", "2 pictures are not in CelebA's training split"),
-    "another format": (b"\x89PNG\r\n\x1a\n\xff\xfe", "2 pictures are not in CelebA's training split"),
+    "all in training": ("000001.jpg 0\r\n000002.jpg 0\r\n000003.jpg 1", "all images are in CelebA's training split"),
+    "one in validation": ("000001.jpg 0\n000002.jpg 1\n", "1 images are not in CelebA's training split"),
+    "one cut off": ("000001.jpg 0\n0000", "1 images are not in CelebA's training split"),
+    "an empty file": ("", "2 images are not in CelebA's training split"),
+    "another format": (b"\x89PNG\r\n\x1a\n\xff\xfe", "2 images are not in CelebA's training split"),
 }
 
 
 @pytest.mark.parametrize("what", PARTITIONS)
-def test_the_partition_file_of_celeba_is_compared_where_it_is_there(what, tmp_path, caplog):
+def test_lists_are_compared_with_celebas_partition_file(what, tmp_path, caplog):
     caplog.set_level("INFO")
-    data, told = PARTITIONS[what]
+    data, message = PARTITIONS[what]
     folder = release(tmp_path / "r", LINES, "000002.jpg", "000001.jpg")
     put(folder / "list_eval_partition.txt", data)
     assert len([item for item in items(folder, tmp_path / "raw") if isinstance(item, Face)]) == 2
-    assert told in caplog.text
+    assert message in caplog.text
 
 
-def test_what_is_missing_or_damaged_is_a_reject(tmp_path):
+def test_missing_and_damaged_points_and_images_are_rejects(tmp_path):
     lines = [*LINES[:2], "000003.jpg  69  109  106", "000004.jpg" + POINTS.replace("154", "nan")]
     testing = "000003.jpg\n000004.jpg\n000005.jpg\n000099.jpg\n../x.jpg"
     found = items(release(tmp_path / "r", lines, "000001.jpg", testing), tmp_path / "raw")
@@ -79,7 +79,7 @@ def test_what_is_missing_or_damaged_is_a_reject(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_second_row_of_points_is_told_and_the_first_one_counts(tmp_path):
+def test_first_row_of_points_is_used_and_the_second_is_a_reject(tmp_path):
     again = "000001.jpg" + POINTS.replace("69", "11")
     found = items(release(tmp_path / "r", [*LINES, again], "000002.jpg", "000001.jpg"), tmp_path / "raw")
     assert [(item.key, item.kind) for item in found if isinstance(item, Reject)] == [("000001.jpg", "repeated")]
@@ -89,7 +89,7 @@ def test_a_second_row_of_points_is_told_and_the_first_one_counts(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["training.txt", "testing.txt", "list_landmarks_align_celeba.txt"])
-def test_a_missing_or_empty_list_is_one_sentence(name, tmp_path):
+def test_missing_or_empty_list_raises_an_error(name, tmp_path):
     folder = release(tmp_path / "r", LINES, "000001.jpg", "000002.jpg")
     put(folder / name, b"")
     with pytest.raises(UserError, match=name):
@@ -99,7 +99,7 @@ def test_a_missing_or_empty_list_is_one_sentence(name, tmp_path):
         items(folder, tmp_path / "raw2")
 
 
-def test_crops_are_the_demos_and_a_picture_of_another_size_is_a_reject(tmp_path):
+def test_crops_are_those_of_the_demo_and_an_image_of_another_size_is_a_reject(tmp_path):
     folder = release(tmp_path / "r", LINES, "000001.jpg", "000002.jpg\n000003.jpg")
     put(folder / "img_align_celeba" / "000003.jpg", encoded(noise(409, 687)))
     index.run(

@@ -27,7 +27,7 @@ def test_dense_frames_become_tracks_under_their_voxceleb1_id(tmp_path):
     assert loaded.data[0][1] == members["unzippedIntervalFaces/data/A.J._Buckley/1.6/vid1/1/0000006.jpg"]
 
 
-def test_the_archive_without_track_level_gives_one_track_per_video(tmp_path):
+def test_archive_without_track_level_gives_one_track_per_video(tmp_path):
     tar_gz(
         tmp_path / "zippedFaces.tar.gz",
         {f"unzippedFaces/A/1.6/v{v}/{25 * k:07d}.jpg": b"x" for v in (1, 2) for k in (1, 2)},
@@ -37,7 +37,7 @@ def test_the_archive_without_track_level_gives_one_track_per_video(tmp_path):
     assert [track.key for track in tracks] == ["id10001/v1/0", "id10001/v2/0"]
 
 
-def test_frames_are_ordered_by_number_whatever_the_archive_says(tmp_path):
+def test_frames_are_sorted_by_number(tmp_path):
     members = dict(reversed(frame_members(["A"], tracks=1).items()))
     (track,), _ = split(one.read(voxceleb1(tmp_path, members, ["A"])))
     loaded = track.load()
@@ -45,7 +45,7 @@ def test_frames_are_ordered_by_number_whatever_the_archive_says(tmp_path):
     assert [number for number, _ in loaded.data] == [6, 12, 18, 24]
 
 
-def test_what_is_odd_in_the_frame_archive_becomes_a_reject(tmp_path):
+def test_unexpected_files_of_the_frame_archive_are_rejects(tmp_path):
     root = "unzippedIntervalFaces/data"
     members = {
         f"{root}/A/1.6/v/1/0000006.jpg": b"x",
@@ -66,7 +66,7 @@ def test_what_is_odd_in_the_frame_archive_becomes_a_reject(tmp_path):
     ]
 
 
-def test_a_release_without_archive_or_csv_is_one_sentence(tmp_path):
+def test_release_without_archive_or_csv_raises_an_error(tmp_path):
     with pytest.raises(UserError, match=r"dense-face-frames\.tar\.gz"):
         one.read(tmp_path)
     tar_gz(tmp_path / "zippedFaces.tar.gz", {})
@@ -76,7 +76,7 @@ def test_a_release_without_archive_or_csv_is_one_sentence(tmp_path):
         two.read(tmp_path)
 
 
-def test_clips_become_tracks_read_out_of_the_parts(tmp_path):
+def test_clips_are_read_from_the_parts_as_tracks(tmp_path):
     release = two.read(voxceleb2(tmp_path, CLIPS))
     assert release.total == len(CLIPS)
     tracks, rejects = split(release)
@@ -92,7 +92,7 @@ def test_dev_and_test_archives_are_read_together(tmp_path):
     assert [reject.key for reject in rejects] == ["mp4/readme.txt"]
 
 
-def test_the_older_archives_are_read_and_sound_and_text_are_left_aside(tmp_path):
+def test_older_archives_are_read_and_sound_and_text_are_ignored(tmp_path):
     put(tmp_path / "vox2_mp4_1.zip", zip_bytes({"dev/mp4/id00012/v/00001.mp4": b"1"}))
     put(tmp_path / "vox2_mp4_2.zip", zip_bytes({"dev/mp4/id00013/v/00001.mp4": b"2"}))
     put(tmp_path / "vox2_dev_txt.zip", zip_bytes({"txt/id00012/v/00001.txt": b"Identity  : \tid00012"}))
@@ -103,7 +103,7 @@ def test_the_older_archives_are_read_and_sound_and_text_are_left_aside(tmp_path)
     assert rejects == []
 
 
-def test_identities_without_a_clip_are_told(tmp_path):
+def test_identities_without_a_clip_are_rejects(tmp_path):
     voxceleb2(tmp_path, CLIPS)
     with (tmp_path / "vox2_meta.csv").open("a") as file:
         file.write("id09999 ,n009999 ,f ,test \n")
@@ -111,14 +111,14 @@ def test_identities_without_a_clip_are_told(tmp_path):
     assert [(reject.key, reject.kind) for reject in rejects] == [("id09999", "no tracks in the release")]
 
 
-def test_a_missing_part_stops_with_its_name(tmp_path):
+def test_error_about_a_missing_part_names_it(tmp_path):
     release = voxceleb2(tmp_path / "release", CLIPS)
     (release / "vox2_dev_mp4_partab").unlink()
     with pytest.raises(UserError, match="vox2_dev_mp4_partab is missing"):
         two.read(bring("voxceleb2", release, tmp_path / "raw"))
 
 
-def test_a_track_that_is_too_large_is_a_reject_and_not_kept_in_memory(tmp_path, monkeypatch):
+def test_track_that_is_too_large_is_a_reject(tmp_path, monkeypatch):
     root = "unzippedIntervalFaces/data"
     members = {f"{root}/A/1.6/v/{track}/{6 * k:07d}.jpg": bytes(100) for track in (1, 2) for k in range(3 * track)}
     monkeypatch.setattr(one, "MAX_TRACK_BYTES", 300)
@@ -127,7 +127,7 @@ def test_a_track_that_is_too_large_is_a_reject_and_not_kept_in_memory(tmp_path, 
     assert rejects == [Reject("A/v/2", "track too large", "more than 300 bytes")]
 
 
-def test_a_person_with_two_ids_keeps_the_first_and_the_other_is_told(tmp_path):
+def test_person_with_two_ids_keeps_the_first_and_the_other_is_a_reject(tmp_path):
     voxceleb1(tmp_path, frame_members(["A"], tracks=1), ["A"])
     with (tmp_path / "vox1_meta.csv").open("a") as file:
         file.write("id10001\tA\tm\tNowhere\tdev\nid19999\tA\tm\tNowhere\tdev\n")
@@ -136,7 +136,7 @@ def test_a_person_with_two_ids_keeps_the_first_and_the_other_is_told(tmp_path):
     assert [(reject.key, reject.kind) for reject in rejects] == [("id19999", "repeated")]
 
 
-def test_members_that_are_there_twice_are_handed_out_twice_for_packing_to_reject(tmp_path):
+def test_repeated_members_are_returned_twice_for_packing_to_reject(tmp_path):
     data = zip_bytes({"mp4/id1/v/1.mp4": b"1", "mp4/id1/v/2.mp4": b"2"})
     put(tmp_path / "vox2_test_mp4.zip", data.replace(b"v/2.mp4", b"v/1.mp4"))
     put(tmp_path / "vox2_meta.csv", "VoxCeleb2 ID ,Set \nid1 ,test \n")

@@ -10,12 +10,10 @@ from stages.detectors import dlib_cnn, dlib_hog, yunet
 from stages.faces import detection
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
-from stages.runtime.params import DetectParams
 
-HOG = DetectParams(
-    detector="dlib_hog", weights="", weights_sha256="", upsample=[0, 1], min_score=0.0,
-    crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64,
-)  # fmt: skip
+
+def provenance(detector: str, path: Path | str = "", sha256: str = "") -> dict[str, str]:
+    return detection.provenance(detector, str(path), sha256, 0.5, setting="detect.weights")
 
 
 def test_dlib_finds_a_small_face_only_in_the_enlarged_picture_at_the_same_place():
@@ -48,50 +46,46 @@ def test_rows_of_opencv_become_edges_in_pixels_of_the_picture():
 
 
 def test_the_provenance_names_detector_version_and_weights():
-    assert detection.provenance(HOG) == {
+    assert provenance("dlib_hog") == {
         "detector": "dlib_hog", "detector_version": dlib_hog.version(), "weights_sha256": "",
     }  # fmt: skip
-
-
-def with_weights(detector: str, path, sha256: str = "") -> DetectParams:
-    return HOG.model_copy(update={"detector": detector, "weights": str(path), "weights_sha256": sha256})
 
 
 @pytest.mark.parametrize("name", ["dlib_cnn", "yunet"])
 def test_weights_that_are_missing_not_declared_or_wrong_are_one_sentence_each(tmp_path, name):
     path = tmp_path / "weights.onnx"
     with pytest.raises(UserError, match="found an empty value"):
-        detection.provenance(with_weights(name, ""))
+        provenance(name)
     with pytest.raises(UserError, match="found no file"):
-        detection.provenance(with_weights(name, path))
+        provenance(name, path)
     path.write_bytes(b"other")
     with pytest.raises(UserError, match="found nothing: check that it is the file you mean") as error:
-        detection.provenance(with_weights(name, path))
+        provenance(name, path)
     digest = next(word for word in str(error.value).replace(",", "").split() if len(word) == 64)
     with pytest.raises(UserError, match="found 0000"):
-        detection.provenance(with_weights(name, path, "0" * 64))
+        provenance(name, path, "0" * 64)
     with pytest.raises(UserError, match="another or a damaged file"):
-        detection.provenance(with_weights(name, path, digest))
+        provenance(name, path, digest)
 
 
 def test_weights_for_a_detector_that_needs_none_and_unknown_detectors_are_refused(tmp_path):
     with pytest.raises(UserError, match="should be empty"):
-        detection.provenance(with_weights("dlib_hog", tmp_path / "weights.dat"))
+        provenance("dlib_hog", tmp_path / "weights.dat")
     with pytest.raises(UserError, match="dlib_hog, yunet"):
-        detection.provenance(with_weights("viola_jones", ""))
+        provenance("viola_jones")
 
 
-def toy(tmp_path) -> DetectParams:
+def toy(tmp_path) -> Path:
     path = tmp_path / "toy.onnx"
     path.write_bytes(network())
-    return with_weights("yunet", path, file_digest(path)).model_copy(update={"min_score": 0.5})
+    return path
 
 
 def test_opencv_runs_a_network_of_yunet_s_form_and_gives_edges_in_the_picture(tmp_path):
-    params = toy(tmp_path)
-    provenance = detection.provenance(params)
-    assert (provenance["detector"], provenance["weights_sha256"]) == ("yunet", params.weights_sha256)
-    search = detection.detector(params.detector, params.weights, params.min_score)
+    path = toy(tmp_path)
+    found = provenance("yunet", path, file_digest(path))
+    assert (found["detector"], found["weights_sha256"]) == ("yunet", file_digest(path))
+    search = detection.detector("yunet", str(path), 0.5)
     image = np.zeros((100, 150, 3), np.uint8)
     image[:, :30, 0] = 255  # red is not a face: channels keep their order
     image[40:48, 80:88, 2] = 255  # one cell of 8 px in the unpadded picture
@@ -102,7 +96,7 @@ def test_opencv_runs_a_network_of_yunet_s_form_and_gives_edges_in_the_picture(tm
 
 
 def test_yunet_shrinks_a_picture_that_is_too_large_and_gives_boxes_of_the_original(tmp_path):
-    search = yunet.load(Path(toy(tmp_path).weights), 0.5)
+    search = yunet.load(toy(tmp_path), 0.5)
     image = np.zeros((64, 4 * yunet.MAX_SIDE_PX, 3), np.uint8)
     image[32:64, 320:352, 2] = 255
     assert search(image, 1).boxes == [(304, 16, 368, 80)]

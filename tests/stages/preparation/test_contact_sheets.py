@@ -7,7 +7,7 @@ from media_samples import encoded, noise
 from releases import put
 
 from stages.preparation import contact_sheets
-from stages.preparation.contact_sheets import MARK, TILE_PX
+from stages.preparation.contact_sheets import EMPTY, MARK, TILE_PX
 from stages.releases.readers import Reject
 from stages.runtime import tables
 from stages.storage.shards import Mark, ShardWriter
@@ -70,16 +70,19 @@ def test_every_kind_of_reason_is_shown_and_pictures_that_cannot_be_read_are_grey
     assert "rare" in {each.key for each in shown}
     assert "row" not in {each.key for each in shown}
     assert contact_sheets._reasons(rejects) == ["500 x common; 1 x rare; 1 x row too short (not shown)"]
-    written(tmp_path, "s", packed(tmp_path / "packed", 1), rejects)
+    png = written(tmp_path, "s", packed(tmp_path / "packed", 1), rejects)["rejected.png"]
+    grey = (cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR) == EMPTY).all(axis=-1)
+    assert grey.sum() >= 40 * TILE_PX**2
 
 
-def test_names_of_any_letters_and_boxes_far_outside_are_taken(tmp_path):
+def test_any_character_in_a_name_and_a_box_far_outside_are_drawn(tmp_path):
     put(tmp_path / "raw" / "a.jpg", encoded(noise(50, 3000)))
     rejects = [
         Reject("写真/$x$_^{", "no face", "$\\alpha", "a.jpg", (-1e9, -5, 1e9, 1e6)),
         Reject("b", "no", image="../a"),
     ]
-    written(tmp_path, "s", packed(tmp_path / "packed", 1), rejects)
+    sheets = written(tmp_path, "s", packed(tmp_path / "packed", 1), rejects)
+    assert marked(sheets["rejected.png"]) == TILE_PX  # the upper edge of the box, the only one inside the tile
 
 
 def test_nothing_rejected_is_said(tmp_path):

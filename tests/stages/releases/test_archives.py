@@ -19,47 +19,47 @@ def only(folder):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
-def test_members_come_out_of_any_number_of_parts(tmp_path, parts):
+def test_members_are_read_from_any_number_of_parts(tmp_path, parts):
     in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), parts)
     with archives.open_zip(only(tmp_path)) as archive:
         assert {info.filename: archives.zip_member(archive, info) for info in archive.infolist()} == MEMBERS
 
 
 @pytest.mark.parametrize("missing", ["aa", "ab", "ac"])
-def test_a_part_missing_before_others_is_named(tmp_path, missing):
+def test_part_missing_before_others_is_named(tmp_path, missing):
     in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), 4)
     (tmp_path / f"vox2_dev_mp4_part{missing}").unlink()
     with pytest.raises(UserError, match=f"vox2_dev_mp4_part{missing} is missing"):
         archives.zip_sources(tmp_path)
 
 
-def test_a_missing_last_part_is_named(tmp_path):
+def test_missing_last_part_is_named(tmp_path):
     in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), 3)[-1].unlink()
     with pytest.raises(UserError, match="vox2_dev_mp4_partac is missing"):
         archives.open_zip(only(tmp_path))
 
 
-def test_a_part_that_is_too_short_is_one_sentence(tmp_path):
+def test_part_that_is_too_short_raises_an_error(tmp_path):
     first, *_ = in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), 3)
     first.write_bytes(first.read_bytes()[:-100])
     with pytest.raises(UserError, match="bytes are missing or too many"):
         archives.open_zip(only(tmp_path))
 
 
-def test_what_is_no_zip_is_one_sentence(tmp_path):
+def test_file_that_is_not_a_zip_raises_an_error(tmp_path):
     put(tmp_path / "vox2_dev_mp4.zip", b"<html>login</html>")
-    with pytest.raises(UserError, match=r"vox2_dev_mp4\.zip is no whole ZIP archive"):
+    with pytest.raises(UserError, match=r"vox2_dev_mp4\.zip is not a whole ZIP archive"):
         archives.open_zip(only(tmp_path))
 
 
-def test_a_joined_archive_beside_its_parts_is_read_once(tmp_path):
+def test_whole_archive_is_read_instead_of_its_parts(tmp_path):
     data = zip_bytes(MEMBERS)
     in_parts(tmp_path, "vox2_dev_mp4", data, 2)
     put(tmp_path / "vox2_dev_mp4.zip", data)
     assert [path.name for path in only(tmp_path).paths] == ["vox2_dev_mp4.zip"]
 
 
-def test_a_damaged_member_is_rejected_and_the_others_are_not(tmp_path):
+def test_only_the_damaged_member_is_rejected(tmp_path):
     data = bytearray(zip_bytes(MEMBERS))
     at = data.index(MEMBERS["dev/mp4/id3/v/00003.mp4"])
     data[at + 50] ^= 255
@@ -73,7 +73,7 @@ def test_a_damaged_member_is_rejected_and_the_others_are_not(tmp_path):
         )
 
 
-def test_a_member_that_claims_to_be_huge_is_rejected_unread(tmp_path, monkeypatch):
+def test_member_with_a_huge_size_is_rejected_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_FILE_BYTES", 100)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -83,7 +83,7 @@ def test_a_member_that_claims_to_be_huge_is_rejected_unread(tmp_path, monkeypatc
         archives.zip_member(archive, archive.infolist()[0])
 
 
-def test_a_tar_is_read_in_its_order_with_bad_names_as_rejects(tmp_path):
+def test_tar_is_read_in_its_order_with_unsafe_names_as_rejects(tmp_path):
     path = tar_gz(tmp_path / "x.tar.gz", {"b": b"1", "../a": b"2", "/etc/x": b"3", "c/d": b"4"})
     items = list(archives.tar_members(path))
     assert [item for item in items if isinstance(item, tuple)] == [("b", b"1"), ("c/d", b"4")]
@@ -101,27 +101,27 @@ def test_links_and_devices_in_a_tar_are_rejects(kind, tmp_path):
     ]
 
 
-def test_a_tar_that_expands_a_thousand_fold_is_refused_before_its_member_is_read(tmp_path):
+def test_tar_bomb_is_refused_before_the_excess_is_read(tmp_path):
     path = tar_gz(tmp_path / "x.tar.gz", {f"{k}.jpg": bytes(10**6) for k in range(5)})
-    got = []
+    names = []
     with pytest.raises(UserError, match=r"x\.tar\.gz is refused: it expands more than 200-fold"):
-        got.extend(name for name, _ in archives.tar_members(path))
-    assert got == ["0.jpg"]
+        names.extend(name for name, _ in archives.tar_members(path))
+    assert names == ["0.jpg"]
 
 
-def test_a_zip_that_expands_a_thousand_fold_is_refused(tmp_path):
+def test_zip_bomb_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("dev/mp4/id1/v/1.mp4", bytes(20_000_000))
     with pytest.raises(UserError, match=r"x\.zip is refused: it expands more than 200-fold"):
         archives.open_zip(only(tmp_path))
 
 
-def test_a_tar_cut_short_is_a_user_error_after_its_whole_members(tmp_path):
+def test_truncated_tar_raises_an_error_after_its_whole_members(tmp_path):
     path = tar_gz(tmp_path / "x.tar.gz", {f"{k}": random.Random(k).randbytes(5000) for k in range(10)})
     path.write_bytes(path.read_bytes()[:25_000])
-    got = []
+    names = []
     with pytest.raises(UserError, match="damaged or cut short"):
-        got.extend(name for name, _ in archives.tar_members(path))
+        names.extend(name for name, _ in archives.tar_members(path))
     put(tmp_path / "y.tar.gz", b"<html>")
     with pytest.raises(UserError, match="damaged or cut short"):
         list(archives.tar_members(tmp_path / "y.tar.gz"))

@@ -9,19 +9,19 @@ from releases import in_parts, put, zip_bytes
 from stages.releases import joined
 
 
-def test_parts_read_as_one_file_from_any_position(tmp_path):
+def test_parts_are_read_as_one_file_from_any_position(tmp_path):
     whole = random.Random(0).randbytes(1000)
     paths = in_parts(tmp_path, "x", whole, 7)
     with io.BufferedReader(joined.files(paths), 64) as file:
-        for _ in range(200):
-            at, size = random.Random(_).randrange(1100), random.Random(_ + 1).randrange(400)
+        for seed in range(200):
+            at, size = random.Random(seed).randrange(1100), random.Random(seed + 1).randrange(400)
             file.seek(at)
             assert file.read(size) == whole[at : at + size]
         assert file.seek(-10, io.SEEK_END) == 990
         assert file.read() == whole[-10:]
 
 
-def test_a_position_before_the_beginning_is_refused_and_one_behind_the_end_is_empty(tmp_path):
+def test_seeking_before_the_start_raises_and_reading_behind_the_end_is_empty(tmp_path):
     with joined.files(in_parts(tmp_path, "x", b"abcdef", 2)) as file:
         with pytest.raises(ValueError, match="negative seek position -1"):
             file.seek(-1)
@@ -29,21 +29,21 @@ def test_a_position_before_the_beginning_is_refused_and_one_behind_the_end_is_em
         assert file.read(1) == b""
 
 
-def test_an_archive_is_read_through_whatever_hands_out_its_bytes():
+def test_archive_is_read_through_any_function_that_returns_bytes():
     whole = zip_bytes({"a": b"1" * 100, "b": b"2" * 100})
-    asked: list[tuple[int, int, int]] = []
+    requests: list[tuple[int, int, int]] = []
 
     def read(part: int, start: int, count: int) -> bytes:
-        asked.append((part, start, count))
+        requests.append((part, start, count))
         return whole[100 * part :][:100][start : start + min(count, 7)]
 
     sizes = [len(whole[at : at + 100]) for at in range(0, len(whole), 100)]
     with io.BufferedReader(joined.Joined(sizes, read), 16) as file, zipfile.ZipFile(file) as archive:
         assert archive.read("b") == b"2" * 100
-    assert all(start + count <= sizes[part] for part, start, count in asked)
+    assert all(start + count <= sizes[part] for part, start, count in requests)
 
 
-def test_files_are_closed_with_it_and_where_one_cannot_be_opened(tmp_path):
+def test_files_are_closed_also_if_one_cannot_be_opened(tmp_path):
     open_before = sorted(Path("/dev/fd").iterdir())
     file = joined.files([put(tmp_path / "a", b"1")])
     file.close()

@@ -11,19 +11,19 @@ from stages.runtime.errors import Rejected, UserError
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../x", "a/../../x", "", "C:\\x", "a\\..\\x", "c:/x", "a\nb", "caf\udce9"]
 )
-def test_names_that_lead_out_or_cannot_be_written_are_rejected(name):
+def test_unsafe_and_unprintable_names_are_rejected(name):
     with pytest.raises(Rejected, match="name"):
-        readers.inside(name)
+        readers.safe_path(name)
 
 
-def test_plain_names_stay():
-    assert readers.inside("./a/b 1.jpg") == "a/b 1.jpg"
-    assert readers.inside("Müller/1.jpg") == "Müller/1.jpg"
+def test_safe_names_are_kept():
+    assert readers.safe_path("./a/b 1.jpg") == "a/b 1.jpg"
+    assert readers.safe_path("Müller/1.jpg") == "Müller/1.jpg"
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_both_metadata_dialects_are_read(tmp_path, newline, mark):
+def test_both_csv_dialects_are_read(tmp_path, newline, mark):
     tabs = put(tmp_path / "a.csv", mark + newline.join(["ID\tName", "id1\tA.J._Buckley", ""]))
     blanks = put(tmp_path / "b.csv", mark + newline.join(["ID ,Name ", "id1 ,A.J._Buckley ", ""]))
     expected = [{"ID": "id1", "Name": "A.J._Buckley"}]
@@ -31,7 +31,7 @@ def test_both_metadata_dialects_are_read(tmp_path, newline, mark):
     assert list(readers.records(blanks, ",", ["ID"])) == expected
 
 
-def test_a_table_without_header_or_file_is_a_user_error(tmp_path):
+def test_missing_table_and_missing_header_raise_an_error(tmp_path):
     with pytest.raises(UserError, match="a header that names 'ID'"):
         list(readers.records(put(tmp_path / "a.csv", "id1,x\n"), ",", ["ID"]))
     with pytest.raises(UserError, match="a header that names 'ID'"):
@@ -40,12 +40,12 @@ def test_a_table_without_header_or_file_is_a_user_error(tmp_path):
         list(readers.records(tmp_path / "c.csv", ",", ["ID"]))
 
 
-def test_short_rows_and_foreign_bytes_do_not_stop_a_table(tmp_path):
+def test_short_rows_and_bytes_that_are_not_utf8_do_not_stop_a_table(tmp_path):
     path = put(tmp_path / "a.csv", b"ID,Name\nid1\nid2,Andr\xe9\n")
-    short, foreign = readers.records(path, ",", ["ID"])
+    short, latin1 = readers.records(path, ",", ["ID"])
     assert isinstance(short, Reject)
-    assert not isinstance(foreign, Reject)
-    assert readers.printable(foreign["Name"]) == "Andr\\udce9"
+    assert not isinstance(latin1, Reject)
+    assert readers.printable(latin1["Name"]) == "Andr\\udce9"
 
 
 def test_the_shortest_name_that_ends_in_a_required_file_is_taken():

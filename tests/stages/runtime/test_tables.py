@@ -77,6 +77,14 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
         tables.read(tmp_path / "t", tables.SPLITS)
 
 
+@pytest.mark.parametrize("schema", [None, tables.SPLITS])
+@pytest.mark.parametrize(("metadata", "found"), [({"schema_version": "1"}, "1"), (None, "none")])
+def test_a_table_of_another_schema_version_is_refused(schema, metadata, found, tmp_path):
+    pq.write_table(pa.Table.from_pylist(ROWS, schema=tables.SPLITS.with_metadata(metadata)), tmp_path / "t")
+    with pytest.raises(UserError, match=f"should have schema version {tables.SCHEMA_VERSION}, found {found}: run `dvc"):
+        tables.read(tmp_path / "t", schema)
+
+
 @pytest.mark.parametrize("wanted", [pa.schema([("more", pa.string())]), pa.schema([("split", pa.int32())])])
 def test_a_missing_column_or_another_type_is_named(wanted, tmp_path):
     tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"])

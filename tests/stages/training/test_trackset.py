@@ -56,6 +56,18 @@ def test_every_row_has_its_size_and_the_jitter_of_its_data_set(tmp_path: Path):
     assert [tuple(row) for row in frames.jitter_px] == [JITTER[name] for name in names]
 
 
+def test_data_sets_of_a_split_are_those_with_a_track_in_it(tmp_path: Path):
+    for dataset in JITTER:
+        write_tracks(tmp_path, dataset)
+    path = tmp_path / "splits" / "voxceleb2.parquet"
+    rows = [row | {"split": "train"} for row in tables.read(path).to_pylist()]
+    tables.write(path, tables.SPLITS, rows, key=["sample_id"])
+    frames = load(tmp_path, *JITTER)
+    assert frames.datasets("train") == {"voxceleb1", "voxceleb2"}
+    assert frames.datasets("test") == {"voxceleb1"}
+    assert frames.datasets("none") == set()
+
+
 def test_equal_track_names_of_two_data_sets_stay_apart(tmp_path: Path):
     for dataset in JITTER:
         write_tracks(tmp_path, dataset)

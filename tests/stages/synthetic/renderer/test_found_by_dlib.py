@@ -14,7 +14,8 @@ from stages.synthetic.renderer.seeds import generator
 pytestmark = pytest.mark.slow
 
 PEOPLE = 30
-FRESH = "never used to tune the renderer"
+EMOTIONS_EACH = 2
+UNTUNED = "never used to tune the renderer"  # name of the random streams
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,11 @@ def overlap(one: Box, other: Box) -> float:
     return shared / (sum(areas) - shared)
 
 
+def emotions(person: int) -> list[str]:
+    """Two of the eight; misses depend on the person more than on the emotion, so many people matter more."""
+    return [list(EMOTIONS)[(person + 4 * k) % len(EMOTIONS)] for k in range(EMOTIONS_EACH)]
+
+
 def is_found(detector, frame: Frame) -> bool:
     truth = (*frame.landmarks.min(axis=0), *frame.landmarks.max(axis=0))
     found = detector(np.ascontiguousarray(frame.image[..., ::-1]), 0)
@@ -39,9 +45,9 @@ def is_found(detector, frame: Frame) -> bool:
 def test_dlib_finds_faces_turned_less_than_30_degrees(detector):
     hits = []
     for number in range(PEOPLE):
-        rng = generator(FRESH, number)
+        rng = generator(UNTUNED, number)
         person, background = identity.draw(rng), draw_background(rng, 256, 256)
-        for emotion in EMOTIONS:
+        for emotion in emotions(number):
             pose = Pose.degrees(rng.uniform(-30, 30), rng.uniform(-15, 15), rng.uniform(-12, 12))
             centre = (float(rng.uniform(0.45, 0.55)), float(rng.uniform(0.49, 0.57)))
             camera = Camera.square(256, float(rng.uniform(0.24, 0.32)), centre)
@@ -53,18 +59,18 @@ def test_dlib_finds_faces_turned_less_than_30_degrees(detector):
     assert np.mean(hits) >= 0.95
 
 
-def test_dlib_finds_the_faces_of_still_pictures(detector):
+def test_dlib_finds_the_faces_of_still_images(detector):
     hits = []
     for number in range(PEOPLE):
-        rng = generator(FRESH, "portrait", number)
+        rng = generator(UNTUNED, "portrait", number)
         person = identity.draw(rng)
         hits += [
             is_found(detector, photo.of_emotion(person, rng, emotion=name, poses=photo.PoseRange()))
-            for name in EMOTIONS
+            for name in emotions(number)
         ]
     assert np.mean(hits) >= 0.95
 
 
-def test_dlib_finds_nobody_in_an_empty_room(detector):
-    rooms = [photo.without_face(generator(FRESH, "room", number)) for number in range(60)]
-    assert sum(len(detector(np.ascontiguousarray(room[..., ::-1]), 0)) for room in rooms) <= 1
+def test_dlib_finds_no_face_in_a_background(detector):
+    backgrounds = [photo.without_face(generator(UNTUNED, "room", number)) for number in range(60)]
+    assert sum(len(detector(np.ascontiguousarray(image[..., ::-1]), 0)) for image in backgrounds) <= 1

@@ -1,4 +1,4 @@
-"""Counts for the report: images by split, what was rejected, how training went."""
+"""What the page shows besides results: counts, detection rates, images, rejects, loss and learning curves."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -138,7 +138,7 @@ def learning_curves(metrics: Path, runs: Iterable[Run]) -> list[LearningCurves]:
     """Learning curves of every task that the probes followed, values averaged over the seeds that reached a step."""
     found: dict[tuple[str, str, str], dict[str, dict[int, list[float]]]] = {}
     for run in runs:
-        for row in tables.read(metrics / run.folder / "curves.parquet", tables.CURVES).to_pylist():
+        for row in tables.read(metrics / run.folder / "learning_curves.parquet", tables.LEARNING_CURVES).to_pylist():
             of_task = found.setdefault((row["dataset"], row["task"], row["metric"]), {})
             of_task.setdefault(run.method, {}).setdefault(row["step"], []).append(row["value"])
     return [
