@@ -36,12 +36,12 @@ def test_the_readme_shows_the_numbers_of_the_committed_report():
     assert shown == expected
 
 
-@pytest.mark.parametrize("count", range(len(readme.PICTURES) + 1))
-def test_without_a_report_the_readme_stays(count, tmp_path):
+@pytest.mark.parametrize("count", range(len(readme.FIGURES) + 1))
+def test_without_a_report_the_readme_is_unchanged_and_the_error_says_why(count, tmp_path):
     (tmp_path / "README.md").write_text("as it was")
-    for picture in list(readme.PICTURES)[:count]:
-        (tmp_path / "data" / picture).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "data" / picture).write_bytes(b"picture")
+    for figure in list(readme.FIGURES)[:count]:
+        (tmp_path / "data" / figure).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / figure).write_bytes(b"picture")
     with pytest.raises(UserError, match="is missing: run"):
         readme.rewrite(tmp_path, tmp_path / "data")
     assert (tmp_path / "README.md").read_text() == "as it was"

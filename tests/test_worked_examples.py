@@ -105,13 +105,13 @@ def test_the_parameters_of_the_pages_are_accepted(project: Path):
     ("tests", "chosen"),
     [("test_datasets.py", "smiles"), ("test_pretext.py", "inpainting"), ("test_probes.py", "nearest_mean")],
 )
-def test_the_contract_tests_find_a_new_file_unasked_and_accept_it(tests, chosen, project: Path):
+def test_the_contract_tests_find_and_accept_a_new_file(tests, chosen, project: Path):
     said = run(project, "python", "-m", "pytest", f"tests/contracts/{tests}", "-k", chosen, "-p", "no:cacheprovider")
     assert " passed" in said
 
 
 @pytest.mark.slow
-def test_the_files_of_the_pages_keep_style_and_types(project: Path):
+def test_the_files_of_the_pages_pass_style_and_type_checks(project: Path):
     names = [name for page in PAGES.values() for name in page if name != PARAMS]
     run(project, "ruff", "format", "--check", *names)
     run(project, "ruff", "check", "--no-cache", *names)
@@ -119,7 +119,7 @@ def test_the_files_of_the_pages_keep_style_and_types(project: Path):
 
 
 @pytest.mark.slow
-def test_what_the_pages_add_is_in_the_graph(project: Path):
+def test_the_additions_of_the_pages_are_in_the_graph(project: Path):
     stages = run(project, "dvc", "stage", "list", "--name-only").split()
     assert {"fetch@smiles", "index@smiles", "pretrain@inpainting-0", "embed@inpainting-0", "probe@inpainting-0"} <= set(
         stages
@@ -127,7 +127,7 @@ def test_what_the_pages_add_is_in_the_graph(project: Path):
 
 
 @pytest.mark.slow
-def test_the_data_set_becomes_a_table_and_its_bad_rows_are_rejects(reproduced: Path):
+def test_the_data_set_becomes_a_table_and_its_bad_rows_rejects(reproduced: Path):
     folder = reproduced / "data" / "faces" / "smiles"
     index = tables.read(folder / "index.parquet", tables.faces_schema({"smiling": pa.int8()}))
     assert index["sample_id"].to_pylist() == [f"{number:03d}.png" for number in range(PICTURES)]
@@ -140,7 +140,7 @@ def test_the_data_set_becomes_a_table_and_its_bad_rows_are_rejects(reproduced: P
 
 
 @pytest.mark.slow
-def test_the_method_is_trained_and_stands_in_the_report(reproduced: Path):
+def test_the_method_is_trained_and_is_in_the_report(reproduced: Path):
     history = tables.read(reproduced / "data" / "models" / "inpainting-0" / "history.parquet", tables.HISTORY)
     assert {"loss", "grey"} <= set(history["metric"].to_pylist())
     page = (reproduced / "data" / "reports" / "report.html").read_text(encoding="utf-8")
@@ -148,7 +148,7 @@ def test_the_method_is_trained_and_stands_in_the_report(reproduced: Path):
 
 
 @pytest.mark.slow
-def test_data_set_method_and_probe_stand_in_the_metrics(reproduced: Path):
+def test_data_set_method_and_probe_are_in_the_metrics(reproduced: Path):
     rows = tables.read(reproduced / "data" / "reports" / "metrics.parquet", tables.METRICS).to_pylist()
     of_smiles = {(row["method"], row["task"], row["metric"]) for row in rows if row["dataset"] == "smiles"}
     assert of_smiles == {
@@ -160,7 +160,7 @@ def test_data_set_method_and_probe_stand_in_the_metrics(reproduced: Path):
 
 
 @pytest.mark.slow
-def test_the_new_probe_tells_a_smile_from_none(reproduced: Path):
+def test_the_new_probe_detects_smiles(reproduced: Path):
     rows = tables.read(reproduced / "data" / "metrics" / "random-0" / "metrics.parquet", tables.SCORES).to_pylist()
     found = {row["target"]: row["value"] for row in rows if row["task"] == "nearest_mean" and row["metric"] == "auc"}
     assert found["mean"] > 0.7
