@@ -1,4 +1,4 @@
-"""Parquet tables with explicit Arrow schemas: checked, sorted by key and moved into place in one step."""
+"""Parquet tables with explicit Arrow schemas: checked, sorted by key, written whole or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ REJECTS = pa.schema([
     ("detail", pa.string()),  # may be empty
 ])  # fmt: skip
 
-# Where one JPEG lies: `size` bytes from `offset` of the tar file `shard`.
+# The place of one JPEG: `size` bytes from `offset` of the tar file `shard`.
 _PACKED = [
     ("shard", pa.string()),
     ("offset", pa.int64()),
@@ -87,7 +87,7 @@ PREDICTIONS = pa.schema([
     ("prediction", pa.list_(pa.float32())),
 ])  # fmt: skip
 
-# The sweep behind one probe: loss on the validation split for every strength of L2.
+# The sweep of one probe: validation loss for every L2 regularisation.
 SWEEPS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
