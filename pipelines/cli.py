@@ -115,7 +115,7 @@ def history(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) ->
 def run(arguments: Sequence[str]) -> int:
     """Exit status of one command: 0 done, 1 a user error in one sentence, 2 a wrong option, 130 stopped."""
     goes_on = not arguments or arguments[0] in ("embed", "attributes")
-    return command.guarded(lambda: _called(arguments), command.GOES_ON if goes_on else command.NOTHING_LEFT)
+    return command.guarded(lambda: _called(arguments), command.RESUMABLE if goes_on else command.CLEAN)
 
 
 def _called(arguments: Sequence[str]) -> int | None:

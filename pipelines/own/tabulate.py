@@ -95,7 +95,7 @@ def tabulate(
     outputs.check(out, [".parquet"], paths)
     net = network(options)
     faces_search, provenance = search(net, options)
-    metadata = {"schema_version": tables.SCHEMA_VERSION, **network_metadata(net, options.model), **provenance}
+    metadata = {tables.VERSION: tables.SCHEMA_VERSION, **network_metadata(net, options.model), **provenance}
     metadata |= {"search": json.dumps(asdict(faces_search)), "decoder": videos.decoder()}
     schema = pa.schema([*FACES, *columns(net)], metadata=metadata)
     _run(Job(command, paths, out, fps, net, faces_search, schema, describe))

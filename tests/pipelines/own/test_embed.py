@@ -235,7 +235,7 @@ def test_ctrl_c_is_reported_and_leaves_no_table(model, tmp_path):
         running.send_signal(signal.SIGINT)
         _, error = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert error == "stopped; finished parts are kept, the same command goes on from there\n"
+    assert error == "stopped; finished parts are kept, the same command continues from there\n"
     assert not list(tmp_path.glob("faces*"))
 
 
