@@ -41,7 +41,7 @@ def test_without_a_report_the_readme_is_unchanged_and_the_error_says_why(count, 
     (tmp_path / "README.md").write_text("as it was")
     for figure in list(readme.FIGURES)[:count]:
         (tmp_path / "data" / figure).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "data" / figure).write_bytes(b"picture")
+        (tmp_path / "data" / figure).write_bytes(b"figure")
     with pytest.raises(UserError, match="is missing: run"):
         readme.rewrite(tmp_path, tmp_path / "data")
     assert (tmp_path / "README.md").read_text() == "as it was"

@@ -111,19 +111,19 @@ def test_a_report_of_schema_version_1_is_compared_by_its_old_column_names(in_git
     assert lines(capsys)[-1] == "Nothing differs between second and workspace in 3 rows."
 
 
-def test_a_name_that_is_not_a_revision_is_one_sentence(in_git, capsys):
+def test_a_name_that_is_not_a_revision_is_a_user_error(in_git, capsys):
     assert run(["nonsense", "second"], in_git) == 1
     assert_one_sentence(capsys, "no revision 'nonsense': expected a commit, tag or branch")
 
 
 @pytest.mark.slow
-def test_a_revision_before_the_first_run_is_one_sentence(in_dvc, capsys):
+def test_a_revision_before_the_first_run_is_a_user_error(in_dvc, capsys):
     assert run(["empty", "first"], in_dvc) == 1
     assert_one_sentence(capsys, f"empty has no {REPORT}: nobody ran `dvc repro`")
 
 
 @pytest.mark.slow
-def test_a_report_that_no_cache_holds_is_one_sentence_until_a_remote_has_it(in_dvc, tmp_path, capsys):
+def test_a_report_that_no_cache_holds_is_a_user_error_until_a_remote_has_it(in_dvc, tmp_path, capsys):
     root, store = Path(shutil.copytree(in_dvc, tmp_path / "copy", symlinks=True)), tmp_path / "store"
     dvc(root, "remote", "add", "--default", "store", str(store))
     shutil.move(root / ".dvc" / "cache", tmp_path / "cache")
@@ -133,14 +133,14 @@ def test_a_report_that_no_cache_holds_is_one_sentence_until_a_remote_has_it(in_d
     assert run(["first", "workspace"], root) == 0
 
 
-def test_a_workspace_without_a_report_is_one_sentence(in_git, tmp_path, capsys):
+def test_a_workspace_without_a_report_is_a_user_error(in_git, tmp_path, capsys):
     root = Path(shutil.copytree(in_git, tmp_path / "copy"))
     (root / REPORT).unlink()
     assert run(["second"], root) == 1
     assert capsys.readouterr().err == f"error: {REPORT} is missing: run `make repro` or `dvc checkout` to make it\n"
 
 
-def test_a_file_that_is_not_a_report_is_one_sentence(in_git, capsys):
+def test_a_file_that_is_not_a_report_is_a_user_error(in_git, capsys):
     assert run(["second", "--report", "scores.txt"], in_git) == 1
     assert capsys.readouterr().err.startswith("error: scores.txt at second is not a Parquet file")
 

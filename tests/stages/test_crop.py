@@ -169,7 +169,7 @@ def test_a_release_that_was_not_fetched_is_a_user_error(tmp_path):
         run("voxceleb2", release, tmp_path / "out")
 
 
-def test_a_missing_part_of_an_archive_is_reported_in_one_sentence(tmp_path):
+def test_a_missing_part_of_an_archive_is_a_user_error(tmp_path):
     release = voxceleb2(tmp_path / "release", {"id00001/v/00001": bytes(1000)})
     (release / "vox2_dev_mp4_partab").unlink()
     raw = bring("voxceleb2", release, tmp_path / "raw")

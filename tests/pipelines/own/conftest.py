@@ -1,25 +1,8 @@
-"""One packaged network with its probes, and the tree of data that it comes from, for all tests of the command line."""
+"""The command line in one process, with its log."""
 
-from pathlib import Path
-
-import packaged
 import pytest
 
-from fabnet.pretext import fabnet
 from stages.runtime import workers
-
-
-@pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces, embeddings and packages/fabnet-3 of the smallest network."""
-    root = tmp_path_factory.mktemp("packaged")
-    packaged.make(root, fabnet, {"width": 4, "embedding": 6})
-    return root
-
-
-@pytest.fixture(scope="session")
-def model(tree: Path) -> Path:
-    return tree / "packages" / "fabnet-3"
 
 
 @pytest.fixture(autouse=True)
