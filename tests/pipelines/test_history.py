@@ -74,7 +74,7 @@ def test_an_experiment_of_dvc_is_a_revision_as_well(in_dvc, capsys):
     assert history.main(["first", "shifted"], in_dvc) == 0
     out = lines(capsys)
     assert "shifted: profile sample, configuration c0.05, code abc" in out
-    assert any("0.800 (0.780 to 0.820) 0.850 (0.830 to 0.870) +0.050 better" in line for line in out)
+    assert any("0.800 [0.780, 0.820] 0.850 [0.830, 0.870] +0.050 better" in line for line in out)
 
 
 def test_the_table_holds_all_rows_that_differ_and_is_the_same_every_time(in_git, tmp_path):
