@@ -1,6 +1,6 @@
-"""What Prefect's UI offers to start, served from this folder: `python -m pipelines.deployments`.
+"""The flows that can be started from Prefect's UI, served from this folder: `python -m pipelines.deployments`.
 
-Needs the address of a running server in PREFECT_API_URL; `make ui` starts both. Runs are processes of this one.
+Needs the URL of a running server in PREFECT_API_URL; `make ui` starts both. Runs are child processes.
 """
 
 import sys
@@ -26,12 +26,12 @@ NIGHTLY = Cron("0 2 * * *", active=False)  # off until someone turns it on in th
 
 
 def deployments() -> list[RunnerDeployment]:
-    """All that can be started from the UI, in the order in which it is documented."""
+    """All that can be started from the UI, in the order of docs/prefect-ui.md."""
     flows = {
         "reproduce": (reproduce, "Bring the pipeline up to date, with other parameters if you choose some", [NIGHTLY]),
-        "fetch only": (fetch, "Bring the releases of data sets, train nothing", []),
-        "evaluate an encoder": (evaluate, "Judge your own encoder beside the methods of the project", []),
-        "embed videos": (embed_videos, "Embeddings of the faces in your own videos and pictures", []),
+        "fetch only": (fetch, "Download or link the releases of data sets, train nothing", []),
+        "evaluate an encoder": (evaluate, "Evaluate your own encoder beside the methods of the project", []),
+        "embed videos": (embed_videos, "Embeddings of the faces in your own videos and images", []),
     }
     return [
         flow.to_deployment(name, description=text, schedules=schedules, entrypoint_type=EntrypointType.MODULE_PATH)
@@ -50,9 +50,9 @@ def main() -> int:
     """Serve until stopped; exit status 1 without a server or a pipeline."""
     try:
         if PREFECT_API_URL.value() is None:
-            raise UserError("PREFECT_API_URL should be the address of a Prefect server: start one with `make ui`")
-        with pages.served(html_pages(Path())) as address:
-            Variable.set(pages.ADDRESS, address, overwrite=True)
+            raise UserError("PREFECT_API_URL should be the URL of a Prefect server: start one with `make ui`")
+        with pages.served(html_pages(Path())) as url:
+            Variable.set(pages.URL, url, overwrite=True)
             serve(*deployments(), pause_on_shutdown=False, print_starting_message=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

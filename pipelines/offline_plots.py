@@ -1,7 +1,7 @@
-"""Let `dvc plots` draw its curves without the internet: run once, `python -m pipelines.offline_plots`.
+"""Make `dvc plots` work without the internet: run `python -m pipelines.offline_plots` once.
 
-DVC's page loads Vega from a CDN and stays empty offline. This writes a page of its own with Vega inside it and names
-it in .dvc/config.local, so that `dvc plots show` and `dvc plots diff` use it from then on.
+DVC's page loads Vega from a CDN and stays empty offline. This writes a copy of the page with Vega inside it and names
+the copy in .dvc/config.local, so that `dvc plots show` and `dvc plots diff` use it from then on.
 """
 
 import argparse
@@ -15,15 +15,15 @@ from pipelines.dvc import graph
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 
-PAGE = Path("tmp/plots.html")  # in .dvc, where git does not look
+PAGE = Path("tmp/plots.html")  # in .dvc, ignored by git
 VEGA_LITE = "5.21"  # DVC's templates are written for version 5
 
 
 def page() -> str:
-    """DVC's own page with Vega in the place of the addresses of Vega.
+    """DVC's own page with Vega inside it instead of its URL.
 
     Raises:
-        UserError: the package that brings Vega is missing.
+        UserError: the package with Vega is missing.
     """
     try:
         import vl_convert  # noqa: PLC0415  84 MB that only this page needs
@@ -36,7 +36,7 @@ def page() -> str:
 
 
 def main(root: Path = Path()) -> int:
-    """Write the page and the setting; exit status 1 where that is not possible."""
+    """Write the page and the setting; exit status 1 if that is not possible."""
     try:
         replace_text(root / ".dvc" / PAGE, page())
     except UserError as error:

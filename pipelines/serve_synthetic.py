@@ -1,8 +1,8 @@
-"""The sample's releases handed out over HTTP on this machine, so that `source: http` can be tried from end to end.
+"""The synthetic releases served over HTTP on this machine, so that `source: http` can be tried from end to end.
 
-`python -m pipelines.serve_synthetic` renders what is not rendered yet, then serves http://127.0.0.1:8765/<dataset>/<file>,
+`python -m pipelines.serve_synthetic` renders the releases that are missing, then serves http://127.0.0.1:8765/<dataset>/<file>,
 with a registry.txt for each data set, until it is stopped. FABNET_MIRROR=http://127.0.0.1:8765 makes `fetch` use it.
-Nobody outside this machine can reach it. Pictures that a release lists by address are served and not in the registry.
+It cannot be reached from other machines. Images that a release lists by URL are served but not in the registry.
 """
 
 import logging
@@ -30,7 +30,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 @dataclass(frozen=True)
 class Item:
-    """What lies at one address."""
+    """What is served at one path."""
 
     content: Path | bytes
     etag: str
@@ -49,18 +49,18 @@ def run(*, journal: Path = Path(".journal"), params: Params) -> None:
     items: dict[str, Item] = {}
     for dataset in params.datasets:
         release = rendered.release("serve", dataset, journal, params.dataset[dataset].synthetic, params.synthetic.seed)
-        items |= shelf(dataset, release, journal / "serve" / f"{dataset}.json")
+        items |= items_of(dataset, release, journal / "serve" / f"{dataset}.json")
     with listening(items, PORT) as server:
-        log.info("serving %d files; in another terminal: export FABNET_MIRROR=%s", len(items), address(server))
+        log.info("serving %d files; in another terminal: export FABNET_MIRROR=%s", len(items), root_url(server))
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             log.info("no longer serving")
 
 
-def shelf(dataset: str, release: Path, memory: Path) -> dict[str, Item]:
-    """Path below the server's root -> item, for every file of a release and for its registry."""
-    files = links.files(release, [], f"the sample of {dataset} is empty")
+def items_of(dataset: str, release: Path, memory: Path) -> dict[str, Item]:
+    """Every file of a release and its registry, by path below the server's root."""
+    files = links.files(release, [], f"the synthetic release of {dataset} is empty")
     hashes = digests.sha256_of_all(files, DigestCache(memory), f"serve {dataset}")
     module = plugins.load("stages.datasets", dataset)
     by_url = {name for name, _ in module.image_urls(files)} if hasattr(module, "image_urls") else set[str]()
@@ -82,8 +82,8 @@ def listening(items: Mapping[str, Item], port: int) -> ThreadingHTTPServer:
     return server
 
 
-def address(server: ThreadingHTTPServer) -> str:
-    """The root of what the server hands out."""
+def root_url(server: ThreadingHTTPServer) -> str:
+    """The URL below which the server serves."""
     return f"http://127.0.0.1:{server.server_port}"
 
 
@@ -96,13 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
         if item is None:
             self.send_error(404)
             return
-        asked = self._range(item)
-        start, end = asked or (0, item.size - 1)
-        if asked and start > end:
+        part = self._range(item)
+        start, end = part or (0, item.size - 1)
+        if part and start > end:
             self.send_error(416)
             return
-        self.send_response(206 if asked else 200)
-        if asked:
+        self.send_response(206 if part else 200)
+        if part:
             self.send_header("Content-Range", f"bytes {start}-{end}/{item.size}")
         self.send_header("Content-Length", str(end - start + 1))
         if item.etag:
@@ -111,10 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(item, start, end - start + 1)
 
     def log_message(self, format: str, *args: object) -> None:
-        """One line per picture would bury everything else."""
+        """One line per image would bury everything else."""
 
     def _range(self, item: Item) -> tuple[int, int] | None:
-        """First and last byte that are asked for; none if it is the whole file, or another version of it is meant."""
+        """First and last byte that the client asks for; None for the whole file or for another version of it."""
         match = _RANGE.fullmatch(self.headers.get("Range", ""))
         if match is None or self.headers.get("If-Range", item.etag) != item.etag:
             return None

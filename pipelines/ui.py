@@ -1,6 +1,6 @@
-"""Prefect's UI with everything that can be started from it: `make ui`. Ctrl-C ends it and what was started.
+"""Prefect's UI and everything that can be started from it: `make ui`. Ctrl-C ends it and the runs it started.
 
-A server on loopback whose database lies in .prefect/, and beside it the process that serves the deployments.
+A server on loopback with its database in .prefect/, and a process that serves the deployments.
 """
 
 import argparse
@@ -26,38 +26,38 @@ LOGS = Path(".logs")
 
 
 def run(port: int) -> None:
-    """Server and deployments, until one of them ends.
+    """Run server and deployments until one of them ends.
 
     Raises:
-        UserError: the port is taken, or server or deployments ended by themselves.
+        UserError: the port is in use, or server or deployments ended by themselves.
     """
-    refuse_taken(port)
-    address = f"http://{HOST}:{port}"
+    check_free(port)
+    url = f"http://{HOST}:{port}"
     direct = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST]))
-    env = {**os.environ, "PREFECT_API_URL": f"{address}/api", "no_proxy": direct, "NO_PROXY": direct}
+    env = {**os.environ, "PREFECT_API_URL": f"{url}/api", "no_proxy": direct, "NO_PROXY": direct}
     with ExitStack() as running:
         server = start(running, "server", ["prefect", "server", "start", "--host", HOST, "--port", str(port)], env)
-        wait_for(server, f"{address}/api/health")
+        wait_for(server, f"{url}/api/health")
         served = start(running, "deployments", ["pipelines.deployments"], env)
-        print(f"Prefect UI: {address} (Ctrl-C ends it and the runs that it started)", flush=True)
+        print(f"Prefect UI: {url} (Ctrl-C ends it and the runs that it started)", flush=True)
         while server.poll() is None and served.poll() is None:
             time.sleep(0.5)
-        raise ended("server" if served.poll() is None else "deployments")
+        raise stopped("server" if served.poll() is None else "deployments")
 
 
-def refuse_taken(port: int) -> None:
-    """Raise UserError if something listens on `port`."""
+def check_free(port: int) -> None:
+    """Raise UserError if `port` is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError:
-            what = f"port {port} is taken: end what uses it, or choose another with `make ui PORT={port + 100}`"
-            raise UserError(what) from None
+            message = f"port {port} is in use: end that program, or choose another with `make ui PORT={port + 100}`"
+            raise UserError(message) from None
 
 
 def start(running: ExitStack, name: str, module: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """A Python module that ends with `running`, with all that it starts; its output goes to .logs/ui-<name>.log."""
+    """A Python module that ends with `running`, as does all that it starts; its output goes to .logs/ui-<name>.log."""
     LOGS.mkdir(exist_ok=True)
     log = running.enter_context((LOGS / f"ui-{name}.log").open("w", encoding="utf-8"))
     command = [*GUARD, sys.executable, "-m", *module]
@@ -70,21 +70,21 @@ def start(running: ExitStack, name: str, module: Sequence[str], env: Mapping[str
 
 
 def wait_for(server: subprocess.Popen[str], health: str) -> None:
-    """Return once the server answers; the first start makes the database, which takes minutes on a busy machine."""
+    """Wait until the server answers; the first start makes the database, which takes minutes on a busy machine."""
     with httpx.Client(timeout=5, trust_env=False) as client:
         while server.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 if client.get(health).is_success:
                     return
             time.sleep(0.5)
-    raise ended("server")
+    raise stopped("server")
 
 
-def ended(name: str) -> UserError:
-    """The sentence about a process that should be running."""
+def stopped(name: str) -> UserError:
+    """The error about a process that should be running, with its last line."""
     log = LOGS / f"ui-{name}.log"
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return UserError(f"the {name} did not stay up ({lines[-1] if lines else 'no output'}): see {log}")
+    return UserError(f"the {name} stopped ({lines[-1] if lines else 'no output'}): see {log}")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,12 +101,12 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; finished stages are kept, the next run goes on from there", file=sys.stderr)
+        print("stopped; finished stages are kept, the next run continues from there", file=sys.stderr)
     return 130
 
 
 def interrupt(*_: object) -> None:
-    """SIGTERM is as good as Ctrl-C."""
+    """Treat SIGTERM like Ctrl-C."""
     raise KeyboardInterrupt
 
 

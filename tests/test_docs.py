@@ -1,4 +1,4 @@
-"""Pages of documentation lead somewhere: every link, every file they name, every command they tell to run."""
+"""Links, file names and commands on the pages of documentation exist."""
 
 import importlib.util
 import re
@@ -51,8 +51,8 @@ def test_every_make_target_exists(page: Path):
 
 @pytest.mark.parametrize("package", ["fabnet.pretext", "stages.datasets"])
 def test_the_readme_names_every_method_and_the_data_card_every_data_set(package: str):
-    told = text(ROOT / ("README.md" if package == "fabnet.pretext" else "data/README.md"))
-    assert [name for name in plugins.names(package) if f"`{name}`" not in told] == []
+    page = text(ROOT / ("README.md" if package == "fabnet.pretext" else "data/README.md"))
+    assert [name for name in plugins.names(package) if f"`{name}`" not in page] == []
 
 
 def test_deviations_give_the_published_values_that_the_report_compares_with():

@@ -1,4 +1,4 @@
-"""dvc.yaml tells the truth: about the code that a stage runs, the parameters it reads and the paths it touches."""
+"""dvc.yaml is right about the code that a stage runs, the parameters it reads and the paths it uses."""
 
 import ast
 import importlib

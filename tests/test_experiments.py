@@ -50,29 +50,29 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(project: Path) -> dict[str, str]:
-    """What every command of the page says, run one after the other: tag `base`, experiment `brief`, and so on."""
+def outputs(project: Path) -> dict[str, str]:
+    """Output of every command of the page, run in order: tag `base`, experiment `brief`, and so on."""
     blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return {line: run(project, "sh", "-c", line) for block in blocks for line in block.splitlines()}
 
 
 @pytest.mark.parametrize(("command", "first"), [(DIFFERENCES, "Path"), (HISTORY, "task")])
-def test_the_page_shows_the_columns_that_are_printed(said, command, first):
+def test_the_page_shows_the_columns_that_are_printed(outputs, command, first):
     printed, shown = (
         next(line.split() for line in text.splitlines() if line.split()[:1] == [first])
-        for text in (said[command], PAGE.read_text(encoding="utf-8"))
+        for text in (outputs[command], PAGE.read_text(encoding="utf-8"))
     )
     assert printed == shown
 
 
-def test_an_experiment_runs_only_the_stages_that_its_setting_reaches(project, said):
-    ran = re.findall(r"Running stage '(.*?)'", said[EXPERIMENT])
+def test_an_experiment_runs_only_the_stages_that_its_setting_reaches(project, outputs):
+    ran = re.findall(r"Running stage '(.*?)'", outputs[EXPERIMENT])
     assert set(ran) == {"probe@fabnet-0", "probe@random-0", "package", "report"}
     shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
     assert [each["name"] for row in shown for each in row.get("experiments") or []] == ["brief"]
 
 
-def test_every_stage_has_left_what_it_took_and_nothing_of_it_is_tracked(project, said):
+def test_every_stage_has_a_timing_and_no_timing_is_tracked(project, outputs):
     kept = {path.stem for path in (project / ".timings").glob("*.json")}
     assert kept == set(run(project, "dvc", "stage", "list", "--name-only").split())
     changed = {line.split()[-1] for line in run(project, "git", "status", "--porcelain").splitlines()}
@@ -90,7 +90,7 @@ def test_a_clone_in_another_folder_reproduces_the_committed_results_and_stays_cl
     assert run(clone, "git", "status", "--porcelain") == ""
 
 
-def test_metrics_diff_tells_the_difference_of_every_number(project, said):
+def test_metrics_diff_gives_the_difference_of_every_number(project, outputs):
     found = json.loads(run(project, "dvc", "metrics", "diff", "base", "brief", "--json"))
     numbers = found["data/reports/metrics.json"]
     landmarks = numbers["fabnet.w300.landmarks.interocular_percent"]
@@ -98,12 +98,12 @@ def test_metrics_diff_tells_the_difference_of_every_number(project, said):
     assert landmarks["diff"] != 0
 
 
-def test_params_diff_names_the_setting_that_changed(project, said):
+def test_params_diff_names_the_setting_that_changed(project, outputs):
     found = json.loads(run(project, "dvc", "params", "diff", "base", "brief", "--json"))
     assert found == {"params.yaml": {"probe.max_iter": {"old": 100, "new": 3, "diff": -97}}}
 
 
-def test_plots_show_draws_every_picture_and_every_curve(project, said, tmp_path):
+def test_plots_show_draws_every_image_and_every_curve(project, outputs, tmp_path):
     found = json.loads(run(project, "dvc", "plots", "show", "--json", "--out", str(tmp_path)))
     assert found.get("errors", []) == []
     drawn = set(found["data"])
@@ -113,7 +113,7 @@ def test_plots_show_draws_every_picture_and_every_curve(project, said, tmp_path)
     assert any("learning_curves/w300-landmarks-fabnet.csv" in name for name in drawn)
 
 
-def test_plots_diff_holds_the_pictures_and_curves_of_both(project, said, tmp_path):
+def test_plots_diff_has_the_images_and_curves_of_both(project, outputs, tmp_path):
     found = json.loads(run(project, "dvc", "plots", "diff", "base", "brief", "--json", "--out", str(tmp_path)))
     assert found.get("errors", []) == []
     revisions = {revision for each in found["data"]["data/reports/summary.png"] for revision in each["revisions"]}
@@ -123,14 +123,14 @@ def test_plots_diff_holds_the_pictures_and_curves_of_both(project, said, tmp_pat
     }  # fmt: skip
 
 
-def test_the_history_tells_what_the_experiment_changed(project, said):
-    assert "w300 · landmarks" in said[HISTORY]
-    assert "differences between base and brief" in said[HISTORY]
+def test_the_history_lists_what_the_experiment_changed(project, outputs):
+    assert "w300 · landmarks" in outputs[HISTORY]
+    assert "differences between base and brief" in outputs[HISTORY]
     assert (project / "changes.html").exists()
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium on PATH")
-def test_curves_of_dvc_are_drawn_without_the_internet(project, said):
+def test_curves_of_dvc_are_drawn_without_the_internet(project, outputs):
     from playwright.sync_api import sync_playwright
 
     run(project, "dvc", "plots", "show")

@@ -1,4 +1,4 @@
-"""The whole graph on a tiny sample release, in a repository of its own: real DVC, real files, every stage."""
+"""The whole graph on tiny synthetic releases, in a repository of its own: real DVC, real files, every stage."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ TASKS = {
 
 
 def project(folder: Path) -> Path:
-    """A repository with the project's own code and graph, and a tiny sample."""
+    """A repository with the project's own code and graph, and tiny synthetic releases."""
     return copied_project.copy(folder, copied_project.merged(copied_project.parameters("study"), TINY))
 
 
@@ -93,16 +93,17 @@ def test_a_second_run_finds_nothing_to_do(first: Path):
 
 
 @pytest.mark.slow
-def test_what_the_sample_breaks_on_purpose_is_rejected_with_a_reason(first: Path):
+def test_what_the_synthetic_release_breaks_on_purpose_is_rejected_with_a_reason(first: Path):
     rejects = tables.read(first / "data" / "faces" / "affectnet" / "rejects.parquet", tables.REJECTS)
     kinds = set(rejects["kind"].to_pylist())
-    assert {"labelled none", "labelled non-face", "labelled uncertain", "picture is cut short"} <= kinds
+    assert {"labelled none", "labelled non-face", "labelled uncertain", "image is cut short"} <= kinds
 
 
 @pytest.mark.slow
-def test_two_clean_runs_from_raw_releases_to_the_probes_give_the_same_bytes(first: Path, tmp_path: Path):
+def test_two_clean_runs_from_raw_releases_to_embeddings_give_the_same_bytes(first: Path, tmp_path: Path):
+    """Trainings, probes and the report have tests of their own for this, without the stages before them."""
     second = project(tmp_path)
-    run(second, "dvc", "repro", "probe@fabnet-0")
+    run(second, "dvc", "repro", "embed@random-0")
     made, again = outputs(first), outputs(second)
-    assert {"data/raw/w300/manifest.json", "data/models/fabnet-0", "data/metrics/fabnet-0"} <= set(again)
+    assert {"data/raw/w300/manifest.json", "data/splits", "data/embeddings/random-0"} <= set(again)
     assert again == {path: made[path] for path in again}

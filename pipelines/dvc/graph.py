@@ -20,7 +20,7 @@ from stages.runtime.errors import UserError
 # Waiting for the lock that another DVC holds is better than failing after three seconds.
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 
-# What DVC says if the stage's process was killed from outside, or if another DVC works on the same files.
+# DVC's output if the stage's process was killed from outside, or if another DVC process uses the same files.
 LOST = re.compile(r"exited with (-\d+|137|143)$|is busy, it is being blocked by|Unable to acquire lock")
 
 NO_DEVICE: Mapping[str, str] = MappingProxyType({})
@@ -30,17 +30,17 @@ Outcome = Literal["ran", "restored", "unchanged"]  # restored: from DVC's cache,
 
 @dataclass(frozen=True)
 class Stage:
-    name: str  # as DVC addresses it: `crop@voxceleb1`
+    name: str  # as DVC names it: `crop@voxceleb1`
     upstream: tuple[str, ...]  # stages whose outputs it reads, sorted
     outs: tuple[Path, ...]
 
 
 class StageError(Exception):
-    """A stage exited with an error; the message is its own sentence."""
+    """A stage exited with an error; the message is the stage's own."""
 
 
 class LostError(StageError):
-    """A stage lost its process or DVC's lock to something outside: it may well succeed if it runs again."""
+    """A stage lost its process or DVC's lock for a reason outside it: it may succeed if it runs again."""
 
 
 def ordered(root: Path, targets: Sequence[str] = ()) -> list[Stage]:
@@ -49,31 +49,31 @@ def ordered(root: Path, targets: Sequence[str] = ()) -> list[Stage]:
     A target is a stage (`crop@voxceleb1`) or all of its instances (`crop`).
 
     Raises:
-        UserError: DVC cannot read the graph, or a target is no stage.
+        UserError: DVC cannot read the graph, or a target is not a stage.
     """
     with _repo(root) as repo:
         graph = repo.index.graph  # edges point upstream
         stages = [
             Stage(
-                name=_address(node),
-                upstream=tuple(sorted(map(_address, graph.successors(node)))),
+                name=_name(node),
+                upstream=tuple(sorted(map(_name, graph.successors(node)))),
                 outs=tuple(Path(out.fspath) for out in node.outs),
             )
-            for node in networkx.lexicographical_topological_sort(graph.reverse(), key=_address)
+            for node in networkx.lexicographical_topological_sort(graph.reverse(), key=_name)
         ]
     wanted = _needed(stages, targets)
     return [stage for stage in stages if stage.name in wanted]
 
 
 def check_targets(root: Path, targets: Sequence[str]) -> None:
-    """Make sure that every target is of a kind of stage, whichever instances the parameters make of it.
+    """Check that every target names a stage, with or without the instance that the parameters define.
 
     Raises:
-        UserError: DVC cannot read the graph, or there is no such kind.
+        UserError: DVC cannot read the graph, or a target does not name a stage.
     """
     if targets:
         with _repo(root) as repo:
-            kinds = {_kind(_address(node)) for node in repo.index.graph}
+            kinds = {_kind(_name(node)) for node in repo.index.graph}
         for target in targets:
             if _kind(target) not in kinds:
                 raise _no_stage(target, kinds)
@@ -86,11 +86,11 @@ def changed(root: Path) -> set[str]:
         UserError: DVC cannot read the graph.
     """
     with _repo(root) as repo, lock_repo(repo):
-        return {_address(node) for node in repo.index.graph if node.status()}
+        return {_name(node) for node in repo.index.graph if node.status()}
 
 
 def named(stages: Iterable[Stage], targets: Sequence[str]) -> set[str]:
-    """Names of the stages that `targets` mean, without what these need; of all stages without targets."""
+    """Names of the stages that `targets` stand for, without their upstreams; all stages if there are no targets."""
     return {stage.name for stage in stages if not targets or {stage.name, _kind(stage.name)} & set(targets)}
 
 
@@ -103,42 +103,42 @@ def bring_up_to_date(
     force: bool = False,
     device: Mapping[str, str] = NO_DEVICE,
 ) -> Outcome:
-    """Let DVC run one stage, if it finds that it has to; `on_line` gets every line of output as it comes.
+    """Outcome of one stage, which DVC runs if it is not up to date.
 
     Args:
-        root: of the repository.
-        stage: its name.
-        processes: what DVC runs in.
-        on_line: called with each line, without its line break.
+        root: folder of the repository.
+        stage: name of the stage.
+        processes: where DVC runs.
+        on_line: called with each line of output as it arrives, without its line break.
         force: run it even if it is up to date.
-        device: environment that shows the stage the GPU it may use.
+        device: environment that names the GPU for the stage.
 
     Raises:
-        LostError: the process or DVC's lock was lost to something outside.
+        LostError: the process or DVC's lock was lost for a reason outside the stage.
         StageError: the stage or DVC exited with an error.
         StoppedError: `processes` were stopped.
     """
-    said = _Said(stage)
+    output = _Output(stage)
     command = [*DVC, "repro", "--single-item", *(["--force"] if force else []), stage]
     with processes.lines(command, root, {**_environment(), **device}) as process:
         for line in process.stdout or ():
             on_line(line.rstrip())
-            said.add(line.rstrip())
+            output.add(line.rstrip())
         status = process.wait()
     if status == 0:
-        return said.outcome
+        return output.outcome
     if processes.is_stopped:
         raise StoppedError("stopped while it ran")
-    raise said.error(status)
+    raise output.error(status)
 
 
-class _Said:
-    """What DVC's output means."""
+class _Output:
+    """Outcome or error of a stage, read from DVC's lines."""
 
     def __init__(self, stage: str) -> None:
         self._running = f"Running stage '{stage}':"
         self._restored = f"Stage '{stage}' is cached - skipping run"
-        self._last = ""  # line, but the stage's own sentence is the last word
+        self._last = ""  # line; the stage's own error replaces all later ones
         self._is_lost = False
         self.outcome: Outcome = "unchanged"
 
@@ -164,13 +164,13 @@ def metrics(root: Path) -> dict[str, Any]:
 
 
 def settings(root: Path) -> Mapping[str, Any]:
-    """The sections `cache`, `core` and `remote` of DVC's merged configuration."""
+    """Sections `cache`, `core` and `remote` of DVC's merged configuration."""
     with _repo(root) as repo:
         return {section: dict(repo.config.get(section, {})) for section in ("cache", "core", "remote")}
 
 
-def _address(node: Any) -> str:
-    """How DVC's command line, called in the repository's root, names a stage: a node of DVC's graph."""
+def _name(node: Any) -> str:
+    """Name of a stage, a node of DVC's graph, on DVC's command line in the root of the repository."""
     if node.path_in_repo == "dvc.yaml":
         return node.name
     return f"{node.path_in_repo}:{node.name}" if hasattr(node, "name") else node.path_in_repo
@@ -181,7 +181,7 @@ def _kind(name: str) -> str:
 
 
 def _needed(stages: Sequence[Stage], targets: Sequence[str]) -> set[str]:
-    """Names of `targets` and of everything upstream of them; of all stages without targets."""
+    """Names of `targets` and of everything upstream of them; all stages if there are no targets."""
     names = {stage.name for stage in stages}
     kinds = set(map(_kind, names))
     for target in targets:
@@ -199,7 +199,7 @@ def _no_stage(target: str, kinds: set[str]) -> UserError:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with this Python as the `python` of the stages and their output unbuffered."""
+    """Our environment, with this Python as the `python` of the stages and their output unbuffered."""
     folder = str(Path(sys.executable).parent)
     return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1"}
 

@@ -1,4 +1,4 @@
-"""What a file of the project held at a revision: in git, in DVC's cache or in its remote."""
+"""Content of a file of the project at a revision: from git, from DVC's cache or from its remote."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from dvc.scm import RevError
 from pipelines.dvc import graph
 from stages.runtime.errors import UserError
 
-WORKSPACE = "workspace"  # DVC's name for the files as they lie there now
+WORKSPACE = "workspace"  # DVC's name for the files as they are now
 
 
 def read(root: Path, path: Path, revision: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What a run shows in Prefect's UI once it has ended: metrics, items left out, figures, the report."""
+"""Results of a run in Prefect's UI: metrics, items left out, figures, the report."""
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,14 +11,14 @@ from prefect.variables import Variable
 from fabnet import images
 from pipelines.dvc import graph
 from pipelines.flows import groups, summary
-from pipelines.flows.pages import ADDRESS
+from pipelines.flows.pages import URL
 
 WIDTH_PX = 1100  # of a figure in the UI: about 100 kB in the server's database, once for every run
 JPEG_QUALITY = 85
 
 
 def publish(root: Path, stages: Sequence[graph.Stage]) -> None:
-    """The results of `stages` as artifacts of the flow run that calls."""
+    """Publish the results of `stages` as artifacts of the current flow run."""
     has_report = any(groups.group_of(stage.name) == "report" for stage in stages)
     metrics = graph.metrics(root) if has_report else {}
     tables = {
@@ -29,32 +29,32 @@ def publish(root: Path, stages: Sequence[graph.Stage]) -> None:
         if rows:
             create_table_artifact(rows, key=key, description=description)
     results = [out for stage in stages if groups.group_of(stage.name) in ("evaluate", "report") for out in stage.outs]
-    if figures := sorted(pictures(results)):
-        create_markdown_artifact("\n\n".join(map(shown, figures)), key="figures", description="Figures of the report")
-    address = Variable.get(ADDRESS)
-    for page in (out for out in results if out.suffix == ".html" and out.exists() and address):
-        create_link_artifact(
-            f"{address}/{page.name}", link_text=page.name, key=page.stem, description="The whole report"
+    if figures := sorted(png_files(results)):
+        create_markdown_artifact(
+            "\n\n".join(map(markdown, figures)), key="figures", description="Figures of the report"
         )
+    url = Variable.get(URL)
+    for page in (out for out in results if out.suffix == ".html" and out.exists() and url):
+        create_link_artifact(f"{url}/{page.name}", link_text=page.name, key=page.stem, description="The whole report")
 
 
 def show_change(difference: str) -> None:
-    """What a run changed in params.yaml before it started."""
-    text = f"Written into `params.yaml` before anything ran:\n\n```diff\n{difference}```"
+    """Publish what a run changed in params.yaml before its stages started."""
+    text = f"Written to `params.yaml` before any stage ran:\n\n```diff\n{difference}```"
     create_markdown_artifact(text, key="parameters", description="Change of params.yaml")
 
 
-def pictures(outs: Iterable[Path]) -> Iterator[Path]:
+def png_files(outs: Iterable[Path]) -> Iterator[Path]:
     """The PNG files among `outs`, in folders as well."""
     for out in outs:
         yield from out.rglob("*.png") if out.is_dir() else ([out] if out.suffix == ".png" and out.exists() else [])
 
 
-def shown(figure: Path) -> str:
-    """Markdown of one figure that holds its pixels, so that a run keeps the figures it made and needs no network."""
+def markdown(figure: Path) -> str:
+    """Markdown of one figure with its pixels inside, so that a run keeps its own figures and needs no network."""
     image = cv2.imread(str(figure))
     if image is None:
-        return f"## {figure.stem}\n\n{figure} is no picture"
+        return f"## {figure.stem}\n\n{figure} is not an image"
     height, width = image.shape[:2]
     if width > WIDTH_PX:
         image = images.resize(image, WIDTH_PX, round(height * WIDTH_PX / width))

@@ -1,4 +1,4 @@
-"""Embed the faces of one's own videos and pictures with a trained network, as a Prefect flow."""
+"""Embed the faces of your own videos and images with a trained network, as a Prefect flow."""
 
 import os
 import sys
@@ -17,23 +17,23 @@ from pipelines.running.processes import Processes
 
 @flow(name="embed videos")
 def embed_videos(*, model: str, sources: Sequence[str], output: str) -> State[str]:
-    """Embeddings of every face in videos and pictures, one row each in a Parquet file.
+    """Embeddings of every face in videos and images, one row each in a Parquet file.
 
     Args:
-        model: a model file or folder that this project wrote.
-        sources: videos, pictures, or folders of them.
+        model: model file or folder that this project wrote.
+        sources: videos, images, or folders of them.
         output: the Parquet file to write.
     """
     command = [sys.executable, "-m", "pipelines.cli", "embed", "--model", model, "--out", output, "--", *sources]
     log = Path(".logs") / f"embed-{flow_run.get_name()}.log"
-    status, last = followed(command, log)
+    status, last = run_logged(command, log)
     if status:
         return Failed(message=f"{last}; the whole output is in {log}")
     return Completed(message=f"{output} is written")
 
 
-def followed(command: Sequence[str], log: Path) -> tuple[int, str]:
-    """Exit status of a command and its last line; its output goes to `log`, the run's log and a progress bar."""
+def run_logged(command: Sequence[str], log: Path) -> tuple[int, str]:
+    """Exit status and last line of a command, whose output goes to `log`, the run's log and a progress bar."""
     processes, progress, last = Processes(1), StageProgress("embed"), ""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     try:

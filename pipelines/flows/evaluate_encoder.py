@@ -1,4 +1,4 @@
-"""Judge an encoder that comes as a file beside the methods of this project, as a Prefect flow."""
+"""Evaluate an encoder from a file beside the methods of this project, as a Prefect flow."""
 
 from typing import Annotated, Literal
 
@@ -28,16 +28,16 @@ def evaluate(
     std: Channels = [0.5, 0.5, 0.5],  # noqa: B006  read only
     parallel: Parallel = 2,
 ) -> State[str]:
-    """Write an encoder into params.yaml as the method `own`, embed and probe with it, and bring the report up to date.
+    """Write an encoder to params.yaml as the method `own`, embed and probe with it, and bring the report up to date.
 
     Args:
         weights: path of the file.
-        weights_sha256: its digest, by which you say that you trust the programs in it; empty: you are told it.
-        kind: what the file is: saved by torch.jit.save, by torch.export.save, or weights of a timm model.
+        weights_sha256: its digest, which says that you trust the code in it; if empty, the run fails and gives it.
+        kind: how the file was saved: by torch.jit.save, by torch.export.save, or weights of a timm model.
         name: of the timm model; empty for other kinds.
-        size_px: side of the picture that it expects.
+        size_px: side of the images that it expects.
         mean: of red, green and blue in 0 to 1, subtracted.
-        std: by which the difference is divided.
+        std: divisor of the difference.
         parallel: stages at a time.
     """
     own = {"weights": weights, "weights_sha256": weights_sha256, "kind": kind, "name": name,

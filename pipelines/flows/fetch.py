@@ -1,4 +1,4 @@
-"""Bring releases into data/raw and nothing else, as a Prefect flow."""
+"""Bring releases into data/raw and do nothing else, as a Prefect flow."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ def fetch(*, data_sets: Sequence[DataSet] = (), force: bool = False, parallel: P
     """Download or link releases and verify them; nothing is trained.
 
     Args:
-        data_sets: of those in params.yaml; none: all of these.
-        force: read a release again whose files have changed since.
+        data_sets: some of those in params.yaml; none: all of them.
+        force: read releases again, because their files have changed.
         parallel: releases at a time.
     """
     return run_stages([f"fetch@{name}" for name in data_sets] or ["fetch"], parallel=parallel, force=force)

@@ -1,4 +1,4 @@
-"""The types of what a person fills into a form of Prefect's UI: names to choose from instead of free text."""
+"""Types of the fields in the forms of Prefect's UI: names to choose from instead of free text."""
 
 from typing import Annotated, Literal
 

@@ -13,19 +13,19 @@ GPU = "gpu"  # tag of the stages that train; a limit on this tag in Prefect's UI
 
 
 def group_of(stage: str) -> str:
-    """The group of a stage such as `crop@voxceleb1`; empty for one that belongs to none."""
+    """The group of a stage such as `crop@voxceleb1`; empty if it has none."""
     kind = stage.split("@", maxsplit=1)[0]
     return next((group for group, kinds in GROUPS.items() if kind in kinds), "")
 
 
 def shown_name(stage: str) -> str:
-    """How a stage is called in Prefect's run graph: `prepare: crop@voxceleb1`."""
+    """Name of a stage in Prefect's run graph: `prepare: crop@voxceleb1`."""
     group = group_of(stage)
     return f"{group}: {stage}" if group else stage
 
 
 def tags(stage: str) -> Iterator[str]:
-    """What the runs of a stage can be filtered by: its group, its module, and whether it trains."""
+    """Tags to filter the runs of a stage by: its module, its group, and whether it trains."""
     group = group_of(stage)
     yield stage.split("@", maxsplit=1)[0]
     if group:

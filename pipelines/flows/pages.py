@@ -7,12 +7,12 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-ADDRESS = "pages_address"  # the Prefect variable in which runs find where pages are served
+URL = "pages_url"  # Prefect variable that tells runs where the pages are
 
 
 @contextmanager
 def served(pages: Mapping[str, Path]) -> Iterator[str]:
-    """Address below which the HTML files of `pages` are found by name, and nothing else, as long as the block runs."""
+    """URL below which the HTML files of `pages`, and nothing else, are served by name while the block runs."""
 
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -28,7 +28,7 @@ def served(pages: Mapping[str, Path]) -> Iterator[str]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Nothing: who reads the report is no news."""
+            """Requests are not logged."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

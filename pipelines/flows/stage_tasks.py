@@ -1,8 +1,8 @@
-"""The stages of DVC's graph as tasks of a Prefect flow run: what every flow that runs stages does.
+"""The stages of DVC's graph as tasks of a Prefect flow run, for every flow that runs stages.
 
 DVC alone decides what has to run, so a flow and `dvc repro` leave the same dvc.lock. Each stage is one task that waits
-for its upstreams. Groups are tags and names, not flows of their own: a flow inside the flow would be a barrier, and
-`crop` of one data set could not overlap with `fetch` of another. Full logs lie in .logs/<run>/.
+for its upstreams. Groups are tags and names, not flows of their own: flows inside the flow would wait for each other,
+and `crop` of one data set could not overlap with `fetch` of another. Full logs are in .logs/<run>/.
 """
 
 from collections import Counter
@@ -25,32 +25,32 @@ from pipelines.flows.choices import NOTHING, Choice
 from pipelines.flows.stage_log import StageLog
 from pipelines.flows.stage_progress import StageProgress
 from pipelines.running.gpus import Gpus
-from pipelines.running.lock import turn
+from pipelines.running.lock import exclusive
 from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
 
 PROFILES = Path(__file__).parents[2] / "profiles"
-# Tasks that wait for their upstreams hold a thread; `parallel` limits what really runs.
+# Tasks that wait for their upstreams hold a thread; `parallel` limits how many stages run.
 RUNNER = ThreadPoolTaskRunner(max_workers=256)
 OUTCOMES = {"Completed": "ran", "Cached": "cached", "Failed": "failed", "Lost": "failed"}  # any other state: held back
 
 
 def run_stages(targets: Sequence[str], *, parallel: int, force: bool = False, choice: Choice = NOTHING) -> State[str]:
-    """Bring `targets` and all they need up to date in the current folder; no targets: every stage.
+    """Bring `targets` and all their upstreams up to date in the current folder; no targets: every stage.
 
-    `choice` is written into params.yaml first. With `force`, the targets run even if they are up to date. A stage that
-    fails holds back only the stages that depend on it; the state returned is Failed then, with one sentence.
+    `choice` is written to params.yaml first. With `force`, the targets run even if they are up to date. If a
+    stage fails, only the stages that depend on it are held back; the state returned is Failed, with one sentence.
     """
     root, logger = Path(), get_run_logger()
     try:
-        with turn(root, logger.info):
+        with exclusive(root, logger.info):
             graph.check_targets(root, targets)
             if difference := choices.write(choice, root / "params.yaml", PROFILES):
                 logger.info("params.yaml was changed as chosen:\n%s", difference)
                 artifacts.show_change(difference)
             stages = graph.ordered(root, targets)
             forced = graph.named(stages, targets) if force else set[str]()
-            states = ended(stages, graph.changed(root), forced, root, parallel)
+            states = final_states(stages, graph.changed(root), forced, root, parallel)
             show_results(root, [stage for stage in stages if states[stage.name].is_completed()])
     except UserError as error:
         return Failed(message=str(error))
@@ -58,13 +58,13 @@ def run_stages(targets: Sequence[str], *, parallel: int, force: bool = False, ch
 
 
 def show_results(root: Path, stages: Sequence[graph.Stage]) -> None:
-    """Results of stages as artifacts; if the server refuses them, the results are there all the same."""
+    """Publish the results of stages as artifacts; a server that refuses them does not fail the run."""
     try:
         artifacts.publish(root, stages)
     except UserError:
         raise
     except Exception as error:  # whatever a server or its client answers
-        get_run_logger().warning("the results could not be shown here, they lie in data/: %s", error)
+        get_run_logger().warning("the results could not be shown here, they are in data/: %s", error)
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Shared:
     logs: Path
 
 
-def ended(
+def final_states(
     stages: Sequence[graph.Stage], stale: set[str], forced: set[str], root: Path, parallel: int
 ) -> dict[str, State[graph.Outcome]]:
-    """The final state of each stage's task; on leaving, however that comes about, no stage is running any more."""
+    """The final state of each stage's task; no stage is running when this returns or raises."""
     logs = root / ".logs" / f"{flow_run.get_scheduled_start_time():%Y%m%d-%H%M%S}-{flow_run.get_name()}"
-    shared = Shared(root, Processes(parallel), Gpus(otherwise=parallel), logs)
+    shared = Shared(root, Processes(parallel), Gpus(on_cpu=parallel), logs)
     runs: dict[str, PrefectFuture[graph.Outcome]] = {}
     try:
         for stage in stages:
@@ -100,7 +100,7 @@ def ended(
         shared.processes.stop()
 
 
-# A stage retries its own items; running it again helps only if its process or DVC's lock was lost.
+# A stage retries its own items; a second run helps only if its process or DVC's lock was lost.
 @task(
     cache_policy=NO_CACHE,
     retries=2,
@@ -110,42 +110,42 @@ def ended(
 def bring_up_to_date(
     stage: str, *, is_stale: bool, is_forced: bool, upstream: Sequence[graph.Outcome], shared: Shared
 ) -> State[graph.Outcome]:
-    """Run one stage through DVC; one that is not stale and whose upstreams are unchanged needs no DVC to say so."""
+    """Run one stage through DVC, unless DVC found it up to date before and its upstreams are unchanged."""
     if not is_stale and set(upstream) <= {"unchanged"}:
         return Completed(name="Cached", message="up to date", data="unchanged")
     log = shared.logs / f"{stage}.log"
     try:
         outcome = logged(stage, log, shared, is_forced=is_forced)
     except StoppedError:
-        return Cancelled(message=f"{stage} was stopped with the run; the next run goes on from here")
+        return Cancelled(message=f"{stage} was stopped with the run; the next run continues from here")
     except graph.StageError as error:
         name = "Lost" if isinstance(error, graph.LostError) else None
         return Failed(name=name, message=f"{stage}: {error}; its whole output is in {log}")
     if outcome != "ran":
-        told = "DVC found nothing to run" if outcome == "unchanged" else "taken from DVC's cache"
-        return Completed(name="Cached", message=told, data=outcome)
+        message = "DVC found nothing to run" if outcome == "unchanged" else "taken from DVC's cache"
+        return Completed(name="Cached", message=message, data=outcome)
     return Completed(message="ran", data=outcome)
 
 
 def logged(stage: str, log: Path, shared: Shared, *, is_forced: bool) -> graph.Outcome:
-    """What became of a stage whose output goes to its log, to the run's log and to its progress bar."""
+    """Outcome of a stage whose output goes to its log, to the run's log and to its progress bar."""
     device = shared.gpus.one() if groups.group_of(stage) == "train" else nullcontext(graph.NO_DEVICE)
     progress = StageProgress(stage)
     with device as environment, StageLog(log, get_run_logger().info) as lines:
 
-        def hear(line: str) -> None:
+        def on_line(line: str) -> None:
             lines.add(line)
             progress.add(line)
 
         outcome = graph.bring_up_to_date(
-            shared.root, stage, shared.processes, hear, force=is_forced, device=environment
+            shared.root, stage, shared.processes, on_line, force=is_forced, device=environment
         )
     progress.end()
     return outcome
 
 
 def verdict(states: Mapping[str, State[graph.Outcome]]) -> State[str]:
-    """The flow's final state: one sentence that counts outcomes and tells what failed."""
+    """The flow's final state: one sentence that counts outcomes, and one line for each failure."""
     outcomes = {name: OUTCOMES.get(state.name or "", "held back") for name, state in states.items()}
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(Counter(outcomes.values()).items()))
     failures = [str(states[name].message) for name, outcome in outcomes.items() if outcome == "failed"]

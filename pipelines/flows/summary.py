@@ -1,4 +1,4 @@
-"""What a run left behind, as rows for a table: metrics, and the items that stages could not use."""
+"""Results of a run as rows for tables: metrics, and the items that stages could not use."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""One GPU for each training: two on the same one are slower than one after the other, or do not fit."""
+"""One GPU for each training: two on the same GPU are slower than one after the other, or do not fit into its memory."""
 
 import importlib
 import os
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 
 
 class Gpus:
-    """Hands out GPUs, each to one training at a time. Safe to use from several threads.
+    """Gives each GPU to one training at a time. Safe to use from several threads.
 
-    Without a GPU, `otherwise` trainings run at a time and none is given a device.
+    Without a GPU, up to `on_cpu` trainings run at a time, without a device.
     """
 
-    def __init__(self, otherwise: int) -> None:
-        self._otherwise = otherwise
+    def __init__(self, on_cpu: int) -> None:
+        self._on_cpu = on_cpu
         self._lock = threading.Lock()  # guards the next line
         self._free: queue.SimpleQueue[str] | None = None
 
     @contextmanager
     def one(self) -> Iterator[Mapping[str, str]]:
-        """The environment that shows one GPU to a command; waits for a free one."""
+        """Environment that names one free GPU for a command; waits until one is free."""
         free = self._queue()
         device = free.get()
         try:
@@ -30,11 +30,11 @@ class Gpus:
             free.put(device)
 
     def _queue(self) -> queue.SimpleQueue[str]:
-        """The free devices, looked for when the first training starts."""
+        """The free devices; they are searched when the first training starts."""
         with self._lock:
             if self._free is None:
                 self._free = queue.SimpleQueue()
-                for device in visible() or [""] * self._otherwise:
+                for device in visible() or [""] * self._on_cpu:
                     self._free.put(device)
             return self._free
 

@@ -1,8 +1,8 @@
-"""Run a command and end its whole process group as soon as whoever started it is gone, however that came about.
+"""Run a command, and end its whole process group as soon as the process that started it has ended, for any reason.
 
-Standard input is a pipe of which the starter holds the other end: it closes when the starter dies, even by SIGKILL.
-What a command that failed leaves behind ends with it, because it would hold the command's output open. The guard
-leads the group. Standard library only: it starts in a few hundredths of a second.
+Standard input is a pipe whose other end the starter holds: it closes when the starter dies, even by SIGKILL.
+Processes that a failed command leaves behind end with it, because they would keep its output open. The guard leads
+the group. Standard library only: it starts in a few hundredths of a second.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ def leave_like(status: int) -> None:
     if status != 0:
         os.killpg(0, signal.SIGTERM)
     if status < 0:
-        with contextlib.suppress(OSError):  # SIGKILL is always what it is
+        with contextlib.suppress(OSError):  # SIGKILL has no handler to reset
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)  # a thread is still reading
@@ -36,7 +36,7 @@ def end_group(command: subprocess.Popen[bytes]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Start the command, leave with it, or end it when standard input closes."""
-    signal.signal(signal.SIGTERM, lambda *_: None)  # it is for the command, which does not inherit a handler
+    signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the command, which does not inherit this handler
     command = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
     alone = threading.Event()
 

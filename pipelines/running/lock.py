@@ -1,4 +1,4 @@
-"""One run at a time in a working tree: parameters and outputs belong to the run that has its turn."""
+"""One run at a time in a working tree, because runs share its parameters and outputs."""
 
 import fcntl
 from collections.abc import Callable, Iterator
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 @contextmanager
-def turn(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """The working tree for this run alone; `tell` gets a sentence if another one has to end first.
+def exclusive(root: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """The working tree for this run alone; `on_wait` gets a sentence if another run has to end first.
 
-    The operating system gives up the turn of a run that was killed.
+    The operating system releases the lock of a run that was killed.
     """
-    path = root / ".logs" / "turn"
+    path = root / ".logs" / "lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell("another run works in this folder: this one starts when it has ended")
+            on_wait("another run is using this folder: this run starts when that one has ended")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

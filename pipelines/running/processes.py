@@ -1,4 +1,4 @@
-"""Child processes that end together with what they started."""
+"""Child processes that end together with all that they started."""
 
 import os
 import signal
@@ -15,14 +15,14 @@ GRACE_S = 10.0  # between asking a process group to end and ending it
 
 
 class StoppedError(Exception):
-    """No process is started any more, because `stop` was called."""
+    """No process can start, because `stop` was called."""
 
 
 class Processes:
     """Runs commands, at most `parallel` at a time; `stop` ends them all. Safe to use from several threads.
 
-    Each command has a process group of its own. A signal from the terminal does not reach it: who owns this object
-    calls `stop` when it is interrupted. If this process is killed, a guard ends the group.
+    Each command has a process group of its own. A signal from the terminal does not reach it: the owner of this
+    object calls `stop` when it is interrupted. If this process is killed, a guard ends the group.
     """
 
     def __init__(self, parallel: int) -> None:
@@ -33,7 +33,7 @@ class Processes:
 
     @contextmanager
     def lines(self, command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-        """A running command, to read `stdout` from, errors included; its whole group has ended on leaving.
+        """A running command, to read `stdout` from, errors included; its whole group has ended when the block ends.
 
         Waits for a free slot first.
 
@@ -54,11 +54,11 @@ class Processes:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether `stop` was called: what ends after that was ended by it."""
+        """Whether `stop` was called: every command that ends later was ended by it."""
         return self._is_stopped
 
     def stop(self) -> None:
-        """End every running command and start no other."""
+        """End every running command, and start none from now on."""
         with self._lock:
             self._is_stopped = True
             running = list(self._running)
@@ -78,7 +78,7 @@ class Processes:
 
 
 def end_group(process: subprocess.Popen[str]) -> None:
-    """End a group leader and all that it started; one that finished well by itself has nothing left to end."""
+    """End a group leader and all that it started; a leader that exited with status 0 has nothing left to end."""
     if process.poll() == 0:
         return
     for signum in (signal.SIGTERM, signal.SIGKILL):
@@ -86,8 +86,8 @@ def end_group(process: subprocess.Popen[str]) -> None:
         try:
             os.killpg(process.pid, signum)
             while time.monotonic() < deadline:
-                process.poll()  # a leader that nobody waited for still counts as alive
+                process.poll()  # a leader that was not waited for still counts as alive
                 os.killpg(process.pid, 0)
                 time.sleep(0.05)
-        except (ProcessLookupError, PermissionError):  # macOS refuses what Linux does not find
+        except (ProcessLookupError, PermissionError):  # macOS denies permission where Linux finds no process
             return

@@ -1,13 +1,17 @@
-"""The tiny repository, as new or up to date, and a Prefect server for the whole session."""
+"""The tiny repository, new or up to date, and one Prefect server for the whole session."""
 
 import os
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import tiny_repository
+
+if TYPE_CHECKING:
+    from running_ui import Ui
 
 os.environ["PREFECT_HOME"] = str(tiny_repository.ROOT / ".prefect")  # read when prefect is imported
 
@@ -39,13 +43,23 @@ def tiny_up_to_date(made_and_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """The address of a server with a database of its own."""
-    from prefect.settings import PREFECT_API_URL
-    from prefect.testing.utilities import prefect_test_harness
+def ui(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Ui"]:
+    """`make ui` over a tiny repository with the parameters of the sample."""
+    from running_ui import opened
 
-    with prefect_test_harness(server_startup_timeout=300):
-        yield PREFECT_API_URL.value()
+    root = shutil.copytree(made, tmp_path_factory.mktemp("ui") / "tiny")
+    shutil.copy(tiny_repository.ROOT / "profiles" / "sample.yaml", root / "params.yaml")
+    with opened(root) as running:
+        yield running
+
+
+@pytest.fixture
+def prefect_server(ui: "Ui") -> Iterator[str]:
+    """The URL of the server of `ui`, which flows of the test use."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: f"{ui.url}/api"}):
+        yield ui.url
 
 
 @pytest.fixture

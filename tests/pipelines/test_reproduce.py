@@ -65,7 +65,7 @@ def test_an_edit_runs_what_depends_on_it_and_nothing_else(tiny_up_to_date):
     assert {name for name, state in stages.items() if state == "Completed"} == {"fragile", "tail"}
 
 
-def test_what_dvc_restores_reaches_the_stages_behind_it(tiny_up_to_date):
+def test_stages_after_a_restored_one_run_again(tiny_up_to_date):
     """There and back: `fragile` comes from DVC's cache, and `tail`, which was up to date before, has to follow."""
     first = (tiny_up_to_date / "fragile.sh").read_text()
     (tiny_up_to_date / "fragile.sh").write_text("echo other > fragile.txt")
@@ -160,7 +160,7 @@ def test_the_command_line_runs_stages_that_are_forced_or_whose_upstreams_have_ch
     assert "1 cached" in capsys.readouterr().out
 
 
-def test_help_teaches_targets_and_parallel(capsys):
+def test_help_shows_targets_and_parallel(capsys):
     with pytest.raises(SystemExit):
         reproduce.main(["--help"])
     assert "crop detect@affectnet --parallel 4" in capsys.readouterr().out
@@ -171,7 +171,7 @@ def test_help_teaches_targets_and_parallel(capsys):
 def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny, signum, status):
     (tiny / "switch").write_text("sleep")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    env = {**inherited, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tiny / ".prefect")}
+    env = {**inherited, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipelines.reproduce", "fragile"]
     with (tiny / "output").open("w") as output:
         flow = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output)

@@ -15,28 +15,28 @@ def serving(items) -> Iterator[str]:
     with serve_synthetic.listening(items, 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
-        yield serve_synthetic.address(server)
+        yield serve_synthetic.root_url(server)
         server.shutdown()
         thread.join()
 
 
 @pytest.fixture
-def shelf(tmp_path):
+def items(tmp_path):
     put(tmp_path / "release" / "ibug" / "image_092 _01.pts", b"0123456789")
     put(tmp_path / "release" / "empty", b"")
-    return serve_synthetic.shelf("w300", tmp_path / "release", tmp_path / "memory.json")
+    return serve_synthetic.items_of("w300", tmp_path / "release", tmp_path / "memory.json")
 
 
-def test_every_file_is_served_and_listed_with_its_digest(shelf):
-    with serving(shelf) as root:
+def test_every_file_is_served_and_listed_with_its_digest(items):
+    with serving(items) as root:
         entries = registry.parse(httpx.get(f"{root}/w300/registry.txt").text, "index")
         assert [entry.name for entry in entries] == ["empty", "ibug/image_092 _01.pts"]
         assert httpx.get(f"{root}/w300/ibug/image_092%20_01.pts").content == b"0123456789"
         assert httpx.get(f"{root}/w300/empty").content == b""
 
 
-def test_nothing_else_is_served(shelf):
-    with serving(shelf) as root:
+def test_nothing_else_is_served(items):
+    with serving(items) as root:
         for path in ("/", "/w300/", "/w300/../../../etc/passwd", "/w300/%2e%2e/memory.json", "/voxceleb1/registry.txt"):
             assert httpx.get(f"{root}{path}").status_code == 404
 
@@ -51,8 +51,8 @@ def test_nothing_else_is_served(shelf):
         ({"Range": "lines=1-2"}, 200, b"0123456789"),
     ],
 )
-def test_ranges_are_answered(shelf, asked, status, body):
-    with serving(shelf) as root:
+def test_ranges_are_answered(items, asked, status, body):
+    with serving(items) as root:
         answer = httpx.get(f"{root}/w300/ibug/image_092%20_01.pts", headers=asked)
         assert (answer.status_code, answer.content) == (status, body)
         assert httpx.get(f"{root}/w300/ibug/image_092%20_01.pts", headers={"Range": "bytes=10-"}).status_code == 416

@@ -1,4 +1,4 @@
-"""What a person does in Prefect's UI, in a real browser: fill in the form, watch the run, open what it shows."""
+"""Prefect's UI in a real browser: fill in the form, watch the run, open its artifacts."""
 
 from urllib.parse import urlsplit
 
@@ -16,10 +16,10 @@ def test_a_run_is_started_from_the_form_watched_and_its_artifacts_opened(tiny):
     asked: set[str] = set()
     with opened(tiny) as ui, browser.opened() as page:
         page.on("request", lambda request: asked.add(request.url))
-        browser.open_form(page, ui.address, "reproduce")
+        browser.open_form(page, ui.url, "reproduce")
         page.get_by_role("button", name="Submit").click()
         page.wait_for_url(lambda url: "/run?" not in url)  # back from the form: the run is there
-        page.goto(f"{ui.address}/runs")
+        page.goto(f"{ui.url}/runs")
         page.locator("a[href*='/flow-run/']").first.click()
         page.wait_for_url("**/flow-run/*")
         run = page.url.rsplit("/", 1)[1].split("?")[0]
@@ -28,12 +28,12 @@ def test_a_run_is_started_from_the_form_watched_and_its_artifacts_opened(tiny):
 
         artifacts = ui.artifacts(run)
         assert set(artifacts) == {"metrics", "figures", "report", "progress-solid"}
-        page.goto(f"{ui.address}/artifacts/artifact/{artifacts['figures']['id']}")
+        page.goto(f"{ui.url}/artifacts/artifact/{artifacts['figures']['id']}")
         page.locator("img[alt=summary]").wait_for()
         assert page.evaluate("document.querySelector('img[alt=summary]').naturalWidth") == 60
-        page.goto(f"{ui.address}/artifacts/artifact/{artifacts['metrics']['id']}")
+        page.goto(f"{ui.url}/artifacts/artifact/{artifacts['metrics']['id']}")
         page.get_by_text("landmarks.fabnet").first.wait_for()
-        page.goto(f"{ui.address}/artifacts/artifact/{artifacts['report']['id']}")
+        page.goto(f"{ui.url}/artifacts/artifact/{artifacts['report']['id']}")
         report = page.get_by_role("link", name="report.html").first.get_attribute("href")
         assert page.goto(report).text() == (tiny / "report.html").read_text()
     inside = ("data", "blob")  # what a page makes for itself

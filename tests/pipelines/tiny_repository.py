@@ -1,4 +1,4 @@
-"""A DVC repository of six shell commands, and DVC's command line on it."""
+"""A DVC repository of six shell commands with the project's settings of DVC and Prefect, and DVC's command line."""
 
 import os
 import shutil
@@ -75,7 +75,8 @@ def make(root: Path) -> None:
     """Fill the empty folder `root`; nothing has run in it yet."""
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     dvc(root, "init", "--quiet")
-    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")
+    for name in (".dvc/config", "prefect.toml"):
+        shutil.copy(ROOT / name, root / name)
     cv2.imwrite(str(root / "drawn.png"), np.full((40, 60, 3), 200, np.uint8))
     scores = '{"landmarks": {"fabnet": 5.5}}'
     scripts = {"fragile.sh": FRAGILE, "solid.sh": SOLID}

@@ -13,25 +13,25 @@ from PIL import Image
 from playwright.sync_api import Page
 
 DOCS = Path(__file__).parents[2] / "docs"
-COLOURS = 128  # of the picture: enough for a page, a third of the bytes
+COLOURS = 128  # enough for a page, a third of the bytes
 
 
 def save(page: Page, name: str) -> None:
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(COLOURS)
-    picture.save(DOCS / name, optimize=True)
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(COLOURS)
+    image.save(DOCS / name, optimize=True)
 
 
-def main(address: str) -> None:
+def main(url: str) -> None:
     only = {
         "flows": {"name": {"any_": ["reproduce"]}},
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
         "sort": "START_TIME_DESC",
     }
-    run = httpx.post(f"{address}/api/flow_runs/filter", json=only, timeout=60).raise_for_status().json()[0]["id"]
+    run = httpx.post(f"{url}/api/flow_runs/filter", json=only, timeout=60).raise_for_status().json()[0]["id"]
     with browser.opened() as page:
-        browser.open_form(page, address, "reproduce")
+        browser.open_form(page, url, "reproduce")
         save(page, "ui-form.png")
-        page.goto(f"{address}/runs/flow-run/{run}")
+        page.goto(f"{url}/runs/flow-run/{run}")
         page.get_by_text("Finished in state").last.wait_for()
         page.wait_for_timeout(3000)  # the graph is drawn with an animation
         save(page, "ui-run.png")

@@ -1,4 +1,4 @@
-"""Wait for something that another process does."""
+"""Wait for other processes."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ SLEEP = str(300_000 + os.getpid())  # seconds that only children of this test se
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether `condition` came true in time."""
+    """Whether `condition` became true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not condition():
         time.sleep(0.05)

@@ -98,7 +98,7 @@ def test_a_truncated_image_becomes_a_reject_and_the_others_stay(tmp_path: Path):
     write_model(tmp_path / "model")
     write_faces(tmp_path / "faces" / "affectnet", broken=(0, 1, 2, 5))
     assert sorted(run(tmp_path)) == ["3", "4", "6"]
-    assert reasons(tmp_path / "out") == dict.fromkeys("0125", "picture is cut short")
+    assert reasons(tmp_path / "out") == dict.fromkeys("0125", "image is cut short")
 
 
 def test_an_embedding_that_is_not_finite_becomes_a_reject(tmp_path: Path):

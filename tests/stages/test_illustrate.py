@@ -145,7 +145,7 @@ def test_a_damaged_image_is_a_user_error(tmp_path: Path):
     root = write_inputs(tmp_path)
     path = root / "faces" / "affectnet" / "00000.tar"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(UserError, match=r"face \d in 00000\.tar: not a picture"):
+    with pytest.raises(UserError, match=r"face \d in 00000\.tar: not an image"):
         run(root)
 
 

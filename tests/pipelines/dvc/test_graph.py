@@ -36,11 +36,11 @@ def test_every_stage_comes_after_its_upstreams(tiny):
         (["fetch@y", "solid"], {"fetch@y", "solid"}),
     ],
 )
-def test_targets_bring_what_they_need(tiny, targets, expected):
+def test_targets_include_what_they_need(tiny, targets, expected):
     assert {stage.name for stage in graph.ordered(tiny, targets)} == expected
 
 
-def test_an_unknown_target_is_answered_with_the_known_ones(tiny):
+def test_an_unknown_target_is_an_error_that_lists_the_stages(tiny):
     with pytest.raises(UserError, match="no stage 'crop': expected one of fetch, fragile, report, solid, tail"):
         graph.ordered(tiny, ["crop"])
 
@@ -52,7 +52,7 @@ def test_a_stage_runs_once_and_is_then_unchanged(tiny):
     assert run(tiny, "fetch@x")[0] == "unchanged"
 
 
-def test_a_result_that_dvc_takes_from_its_cache_is_restored(tiny_up_to_date):
+def test_a_result_from_the_cache_of_dvc_is_restored(tiny_up_to_date):
     (tiny_up_to_date / "dvc.lock").unlink()
     (tiny_up_to_date / "tail.txt").unlink()
     assert run(tiny_up_to_date, "tail")[0] == "restored"
@@ -66,7 +66,7 @@ def test_stages_are_changed_until_they_ran_and_when_an_input_is_edited(tiny, tin
     assert graph.changed(tiny_up_to_date) == {"fragile"}
 
 
-def test_a_failing_stage_is_told_by_its_own_sentence(tiny):
+def test_the_error_of_a_failing_stage_is_its_own_sentence(tiny):
     run(tiny, "fetch@x")
     (tiny / "switch").write_text("break")
     with pytest.raises(

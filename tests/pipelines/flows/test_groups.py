@@ -14,7 +14,7 @@ def test_a_group_names_stages_that_exist():
     assert kinds <= set(plugins.names("stages"))
 
 
-def test_only_stages_that_train_bear_the_tag_of_the_gpu():
+def test_only_stages_that_train_have_the_tag_of_the_gpu():
     assert list(groups.tags("refine@fabnet_sources-0")) == ["refine", "train", groups.GPU]
     assert list(groups.tags("crop@voxceleb1")) == ["crop", "prepare"]
 

@@ -21,7 +21,7 @@ def test_the_share_of_a_loop_is_read_from_its_line():
 
 
 @pytest.mark.parametrize("other", [line(5, None), "epoch 3: loss train 0.1, val 0.2", "10/20", "", "see a: 1/2 b"])
-def test_other_lines_tell_no_share(other):
+def test_other_lines_have_no_share(other):
     assert stage_progress.share(other) is None
 
 
@@ -37,7 +37,7 @@ def bars(key: str) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
-def test_a_long_stage_has_one_bar_that_is_seldom_updated_and_a_short_one_none():
+def test_a_long_stage_has_one_bar_with_few_updates_and_a_short_stage_has_none():
     now = iter([0.0, 1.0, 4.0, 4.0, 9.0])  # seconds: the second line comes too soon after the first
 
     @flow

@@ -24,12 +24,12 @@ def model(tree: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faces are looked for right here: processes take seconds to start."""
+    """Faces are detected in this process: others take seconds to start."""
     monkeypatch.setattr(workers, "available", lambda: 1)
 
 
 @pytest.fixture(autouse=True)
-def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What the commands log is what they say."""
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the commands log."""
     caplog.set_level("INFO")
     return caplog

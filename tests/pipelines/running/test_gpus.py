@@ -27,21 +27,21 @@ def greatest_number_at_a_time(several: Gpus, workers: int) -> tuple[int, set[str
 
 def test_two_gpus_train_two_at_a_time_each_on_its_own(monkeypatch):
     monkeypatch.setattr(gpus, "visible", lambda: ["0", "1"])
-    most, devices = greatest_number_at_a_time(Gpus(otherwise=8), 6)
+    most, devices = greatest_number_at_a_time(Gpus(on_cpu=8), 6)
     assert most <= 2
     assert devices == {"0", "1"}
 
 
-def test_without_a_gpu_the_stages_at_a_time_are_the_limit(monkeypatch):
+def test_without_a_gpu_the_number_of_stages_at_a_time_is_the_limit(monkeypatch):
     monkeypatch.setattr(gpus, "visible", list)
-    most, devices = greatest_number_at_a_time(Gpus(otherwise=3), 6)
+    most, devices = greatest_number_at_a_time(Gpus(on_cpu=3), 6)
     assert most <= 3
     assert devices == {""}
 
 
 def test_a_training_that_fails_gives_its_gpu_back(monkeypatch):
     monkeypatch.setattr(gpus, "visible", lambda: ["0"])
-    several = Gpus(otherwise=1)
+    several = Gpus(on_cpu=1)
     for _ in range(3):
         try:
             with several.one() as environment:

@@ -199,7 +199,7 @@ def test_served_release_arrives_unchanged(dataset, tmp_path, monkeypatch):
     published = tmp_path / "published"
     published.mkdir()
     module.publish(published, module.Params(**TINY[dataset]), seed=1)
-    with serving_synthetic(serve_synthetic.shelf(dataset, published, tmp_path / "cache.json")) as root:
+    with serving_synthetic(serve_synthetic.items_of(dataset, published, tmp_path / "cache.json")) as root:
         monkeypatch.setenv("FABNET_MIRROR", root)
         over_http = run_fetch(dataset, tmp_path)
     (tmp_path / "release").rename(tmp_path / "fetched")
@@ -212,7 +212,9 @@ def test_identities_are_downloaded_without_the_rest_of_the_archive(tmp_path, mon
     clips = {f"dev/mp4/id{k}/v/1.mp4": bytes([k]) * 5000 for k in range(9)}
     in_parts(tmp_path / "published", "vox2_dev_mp4", zip_bytes(clips), 3)
     put(tmp_path / "published" / "vox2_meta.csv", b"meta")
-    with serving_synthetic(serve_synthetic.shelf("voxceleb2", tmp_path / "published", tmp_path / "cache.json")) as root:
+    with serving_synthetic(
+        serve_synthetic.items_of("voxceleb2", tmp_path / "published", tmp_path / "cache.json")
+    ) as root:
         monkeypatch.setenv("FABNET_MIRROR", root)
         assert set(run_fetch("voxceleb2", tmp_path, identities=["id3"])) == {"id3.zip", "vox2_meta.csv"}
         with pytest.raises(UserError, match="identity 'id77' should have members"):

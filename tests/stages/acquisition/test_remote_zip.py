@@ -18,7 +18,7 @@ MEMBERS = {
 @pytest.fixture
 def sources(tmp_path):
     in_parts(tmp_path / "release", "vox2_dev_mp4", zip_bytes(MEMBERS), 4)
-    with serving(serve_synthetic.shelf("voxceleb2", tmp_path / "release", tmp_path / "memory.json")) as root:
+    with serving(serve_synthetic.items_of("voxceleb2", tmp_path / "release", tmp_path / "memory.json")) as root:
         yield [Source(f"{root}/voxceleb2/vox2_dev_mp4_parta{letter}") for letter in "abcd"]
 
 

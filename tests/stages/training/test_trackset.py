@@ -157,5 +157,5 @@ def test_a_damaged_frame_is_told_in_one_sentence(tmp_path: Path):
     with (tmp_path / "tracks" / "voxceleb1" / shard).open("r+b") as file:
         file.seek(offset)
         file.write(b"nothing")
-    with pytest.raises(UserError, match=r"frame id\d/v\d/00001/0000\d\d in .*: not a picture.*force crop"):
+    with pytest.raises(UserError, match=r"frame id\d/v\d/00001/0000\d\d in .*: not an image.*force crop"):
         frames.image(0)
