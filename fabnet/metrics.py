@@ -1,4 +1,4 @@
-"""Scores of predictions: arrays in, arrays out. Weights count how often a bootstrap sample holds each image."""
+"""Scores of predictions: arrays in, arrays out. Weights are how often a bootstrap sample holds each image."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ def point_errors(truth: Array, prediction: Array, scale: tuple[int, int] | None 
     Args:
         truth: (N, P, 2) in pixels of the source image; the stored crop is stretched and would distort distances.
         prediction: (N, P, 2), same pixels.
-        scale: the two points whose true distance is 100 %; those of EYE_POINTS where none are given.
+        scale: the two points whose true distance is 100 %; by default those of EYE_POINTS.
 
     Returns:
         (N, P), 0 or more.
@@ -42,32 +42,34 @@ def point_errors(truth: Array, prediction: Array, scale: tuple[int, int] | None 
 def weighted_f1(is_positive: NDArray[np.bool_], is_predicted: NDArray[np.bool_], weights: Array) -> Array:
     """Harmonic mean of precision and recall under each row of weights (B, N) -> (B,); NaN without positives."""
     hits, positives, predicted = (
-        weights @ chosen.astype(np.float64) for chosen in (is_positive & is_predicted, is_positive, is_predicted)
+        weights @ mask.astype(np.float64) for mask in (is_positive & is_predicted, is_positive, is_predicted)
     )
     return np.divide(2 * hits, positives + predicted, out=np.full(len(weights), np.nan), where=positives > 0)
 
 
 def best_threshold(is_positive: NDArray[np.bool_], score: Array) -> float:
-    """The value that parts the scores (N,) with the highest F1 where a score above it counts as positive.
+    """The threshold on scores (N,) with the highest F1; a score above it counts as positive.
 
-    Half-way between two neighbouring scores; of equal values of F1 the lowest threshold. NaN if there is no positive.
+    Half-way between two neighbouring scores; of thresholds with equal F1 the lowest. NaN without positives.
     """
     if not is_positive.any():
         return float("nan")
     order = np.argsort(score, kind="stable")
     ranked = score[order]
-    hits = is_positive.sum() - np.concatenate([[0], np.cumsum(is_positive[order])[:-1]])  # above a cut before each
+    hits = is_positive.sum() - np.concatenate(
+        [[0], np.cumsum(is_positive[order])[:-1]]
+    )  # above a threshold before each
     f1 = 2 * hits / (is_positive.sum() + np.arange(len(score), 0, -1))
     below = np.concatenate([[ranked[0] - 1], ranked[:-1]])
     return float(((below + ranked) / 2)[np.argmax(np.where(below < ranked, f1, -1))])
 
 
 def roc(is_positive: NDArray[np.bool_], score: Array, at: Array) -> Array:
-    """Highest true positive rate that a threshold reaches at false positive rates up to `at`, linear in between.
+    """Highest true positive rate of any threshold at false positive rates up to `at`, linear in between.
 
     Args:
         is_positive: (N,).
-        score: (N,), higher means rather positive.
+        score: (N,), higher means more likely positive.
         at: (K,) in [0, 1].
 
     Returns:
@@ -76,7 +78,7 @@ def roc(is_positive: NDArray[np.bool_], score: Array, at: Array) -> Array:
     hits, alarms = _above_thresholds(is_positive, score)
     if not hits[-1] or not alarms[-1]:
         return np.full(len(at), np.nan)
-    return np.interp(at, alarms / alarms[-1], hits / hits[-1])  # of points above each other it takes the last
+    return np.interp(at, alarms / alarms[-1], hits / hits[-1])  # of points at the same rate it takes the last
 
 
 def precision_recall(is_positive: NDArray[np.bool_], score: Array, at: Array) -> Array:
@@ -84,7 +86,7 @@ def precision_recall(is_positive: NDArray[np.bool_], score: Array, at: Array) ->
     hits, alarms = _above_thresholds(is_positive, score)
     if not hits[-1]:
         return np.full(len(at), np.nan)
-    first = np.maximum(np.searchsorted(hits / hits[-1], at), 1)  # above the infinite threshold there is nothing
+    first = np.maximum(np.searchsorted(hits / hits[-1], at), 1)  # no score is above the infinite threshold
     return hits[first] / (hits[first] + alarms[first])
 
 
@@ -107,7 +109,7 @@ def weighted_auc(is_positive: NDArray[np.bool_], score: Array, weights: Array) -
 
     Args:
         is_positive: (N,).
-        score: (N,), higher means rather positive.
+        score: (N,), higher means more likely positive.
         weights: (B, N), 0 or more.
 
     Returns:
@@ -118,6 +120,6 @@ def weighted_auc(is_positive: NDArray[np.bool_], score: Array, weights: Array) -
     ranked, positive = weights[:, order], is_positive[order]
     wins = np.add.reduceat(ranked * positive, starts, axis=1)  # (B, R) weight of positives in each run
     losses = np.add.reduceat(ranked * ~positive, starts, axis=1)
-    below = np.cumsum(losses, axis=1) - losses / 2  # negatives that each run beats
+    below = np.cumsum(losses, axis=1) - losses / 2  # negatives below each run
     pairs = wins.sum(axis=1) * losses.sum(axis=1)
     return np.divide((wins * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)

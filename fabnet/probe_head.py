@@ -1,8 +1,8 @@
 """Fit the probe head of the paper: BatchNorm1d, then a linear layer without bias, on frozen embeddings.
 
 The head is an affine map, so it is fitted as one, a convex problem, and then rewritten exactly in the layout of
-the released heads. Departures: the paper names neither optimiser nor regulariser; here full-batch L-BFGS in
-float64 minimises the mean loss plus L2, whose strength the validation split chooses.
+the released heads. Departures: the paper names neither optimiser nor regularisation; here full-batch L-BFGS in
+float64 minimises the mean loss plus an L2 penalty, whose weight is chosen on the validation split.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-WEAK = 1e-3  # singular values below this share of the largest carry no intercept: BN's shift would explode
+WEAK = 1e-3  # singular values below this share of the largest carry no intercept: BN's shift would become huge
 TINY = 1e-14  # variance of a dimension that is constant but for rounding
-STEP = 1e-3  # weight, per unit of output, of the direction that carries what is left of the intercept
+STEP = 1e-3  # weight, per unit of output, of the direction that carries the rest of the intercept
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (N, K), targets (N, K) -> (N, K)
 Link = Callable[[Tensor], Tensor]  # outputs -> predictions
@@ -35,21 +35,21 @@ def as_is(outputs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Crops:
-    """Where N stored crops come from."""
+    """Sizes and origins of N stored crops."""
 
     size_px: NDArray[np.float64]  # (N, 2) width and height as stored
     source_xyxy_px: NDArray[np.float64]  # (N, 4) continuous edges in the source image; may leave it
 
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> "Crops":
-        return Crops(self.size_px[chosen], self.source_xyxy_px[chosen])
+    def __getitem__(self, mask: NDArray[np.bool_]) -> "Crops":
+        return Crops(self.size_px[mask], self.source_xyxy_px[mask])
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Embeddings and what they should predict, N samples of one part.
+    """Embeddings and targets, N samples of one split.
 
     Raises:
-        ValueError: no sample, lengths that differ, or a value that is no finite number.
+        ValueError: no sample, lengths that differ, or a value that is not finite.
     """
 
     x: Tensor  # (N, D) float64
@@ -66,25 +66,25 @@ class Samples:
 
 @dataclass(frozen=True)
 class Settings:
-    l2: Sequence[float]  # strengths to try, each above 0
+    l2: Sequence[float]  # weights of the L2 penalty to try, each above 0
     max_iter: int  # L-BFGS iterations for each
-    neighbours: int  # that a probe asks which fits nothing
+    neighbours: int  # k of the nearest-neighbour probes
 
 
 class Probe(Protocol):
-    """What the modules of fabnet/probes give back: it predicts, and tells what there was to fit and to choose.
+    """A fitted probe, as the modules of fabnet/probes return it.
 
-    A module whose probes have a head offers its `link` too: with it a head is of use without the data behind it.
+    A module whose probes have a head also offers its `link`, with which a stored head can predict.
     """
 
     @property
     def l2(self) -> float | None:
-        """The strength that was chosen, if there was a choice."""
+        """The chosen weight of the L2 penalty; None if nothing was fitted."""
         ...
 
     @property
     def val_losses(self) -> Mapping[float, float]:
-        """Validation loss of every strength tried; empty if nothing was fitted."""
+        """Validation loss for each L2 weight that was tried; empty if nothing was fitted."""
         ...
 
     def predict(self, x: Tensor) -> Tensor:
@@ -92,18 +92,18 @@ class Probe(Protocol):
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """Weights of a head in the layout of the released ones; empty without a head."""
+        """Weights of a head in the layout of the released heads; empty without a head."""
         ...
 
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A fitted head and the sweep behind it."""
+    """A fitted head, and the validation losses by which its L2 weight was chosen."""
 
     head: nn.Sequential  # (N, D) -> (N, K); weights of float32 precision, computed in float64
     link: Link
-    l2: float  # the strength that was chosen
-    val_losses: dict[float, float]  # validation loss of every strength tried
+    l2: float  # the chosen weight of the L2 penalty
+    val_losses: dict[float, float]  # validation loss for each L2 weight that was tried
 
     def predict(self, x: Tensor) -> Tensor:
         """Embeddings (N, D) -> predictions (N, K), float64."""
@@ -119,7 +119,7 @@ class FittedHead:
 def fit(
     train: Samples, val: Samples, settings: Settings, *, loss: Loss, link: Link, shift: Shift | None = None
 ) -> FittedHead:
-    """The head with the lowest mean loss on `val` among those fitted to `train`; the stronger L2 wins a tie.
+    """The head with the lowest mean loss on `val` among those fitted to `train`; the larger L2 weight wins a tie.
 
     `shift` moves the outputs of the chosen head, so that a decision threshold can be part of it.
     """
@@ -171,7 +171,7 @@ def _minimise(
 
 
 def fold_intercept(linear: Tensor, intercept: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """W (K, D) and shift (D) with W (z + shift) = A z + b, which is all that a layer without bias can say.
+    """W (K, D) and shift (D) with W (z + shift) = A z + b, the only form of a layer without bias.
 
     Args:
         linear: A (K, D).
@@ -179,8 +179,8 @@ def fold_intercept(linear: Tensor, intercept: Tensor, z: Tensor) -> tuple[Tensor
         z: (N, D) standardised training embeddings.
 
     The strong singular directions of A carry b exactly. What they cannot carry (dependent outputs, more outputs
-    than dimensions) goes into one direction outside them, that in which the data vary least: it gives up its
-    part of A, below `WEAK` of the largest, and W moves by `STEP` of the remainder along it.
+    than dimensions) goes into one direction outside them, the one with the least variance of the data: W drops its
+    component of A, below `WEAK` of the largest, and gets `STEP` times the rest of b instead.
     """
     outer, scale, inner = torch.linalg.svd(linear, full_matrices=True)  # (K, K), (min), (D, D)
     outputs, dims = linear.shape
@@ -191,20 +191,20 @@ def fold_intercept(linear: Tensor, intercept: Tensor, z: Tensor) -> tuple[Tensor
     shift = inner[:rank].T @ (carried / scale[:rank])
     if rank == dims:
         return linear, shift
-    left = intercept - outer[:, :rank] @ carried
+    rest = intercept - outer[:, :rank] @ carried
     outside = inner[rank:]  # (D - rank, D), orthonormal rows
     projected = z @ outside.T
     quietest = outside.T @ torch.linalg.eigh(projected.T @ projected).eigenvectors[:, 0]
-    weight = linear + torch.outer(STEP * left - linear @ quietest, quietest)
+    weight = linear + torch.outer(STEP * rest - linear @ quietest, quietest)
     return weight, shift + quietest / STEP
 
 
 def _undamped(variance: Tensor, eps: float) -> Tensor:
     """BN weights (D) that give every dimension unit variance, however far its own lies below BN's `eps`; 0 if constant.
 
-    An untrained encoder's embedding varies by about 1e-7, a hundredth of `eps`: without this the same L2 would
-    bind it harder than a trained one's, and the control would look worse than it is. What is left of a constant
-    dimension is rounding, which would be taken for a direction that can carry the intercept.
+    An untrained encoder's embedding varies by about 1e-7, a hundredth of `eps`: without this the same L2 weight would
+    regularise it more than a trained one, and the control would look worse than it is. A constant dimension varies
+    only by rounding, which would be mistaken for a direction that can carry the intercept.
     """
     return torch.where(variance > TINY, ((variance + eps) / variance.clamp_min(TINY)).sqrt(), 0.0)
 
@@ -222,7 +222,7 @@ def _head(norm: nn.BatchNorm1d, weight: Tensor, shift: Tensor) -> nn.Sequential:
 
 
 def layers(state: Mapping[str, Tensor]) -> nn.Sequential:
-    """The head of which `state` tells, (N, D) float64 -> (N, K).
+    """The head with the weights in `state`, (N, D) float64 -> (N, K).
 
     Raises:
         KeyError, RuntimeError: a weight is missing or does not fit.

@@ -1,9 +1,9 @@
-"""Retrieval of nearest neighbours: what an embedding tells without any layer fitted to it.
+"""Retrieval of nearest neighbours: embeddings evaluated without any fitted layer.
 
-Neighbours are those of the highest cosine similarity after the mean of the gallery has been subtracted. An untrained
-encoder's embeddings barely vary around a large constant vector, so that all of them point the same way without it.
-Dimensions are not scaled to the same variance: that would give those that carry next to nothing, such as the last
-ones of a PCA, the weight of the first.
+Neighbours have the highest cosine similarity after the mean of the gallery is subtracted. Without that, all
+embeddings of an untrained encoder point in the same direction, because they barely vary around a large constant vector.
+Dimensions are not scaled to the same variance: that would give dimensions with almost no variance, such as the last of
+a PCA, the weight of the first.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ CELLS_PER_BLOCK = 2**23  # similarities held at a time, 64 MiB
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The probe that asks the `count` nearest of a gallery for their class; implements `probe_head.Probe`."""
+    """k-nearest-neighbour probe: class shares among the `count` nearest gallery embeddings; a `probe_head.Probe`."""
 
     gallery: Tensor  # (G, D) float64
     y: Tensor  # (G, K) float64, one-hot
@@ -28,13 +28,13 @@ class Neighbours:
     val_losses: Mapping[float, float] = field(default_factory=dict[float, float])
 
     def predict(self, x: Tensor) -> Tensor:
-        """Embeddings (N, D) -> share of each class among the nearest (N, K), float64, rows sum to 1."""
+        """Embeddings (N, D) -> share of each class among the nearest (N, K), float64, rows add up to 1."""
         centre = self.gallery.mean(0)
         of_class = [nearest(similarity, self.count) @ self.y for _, similarity in similarities(x, self.gallery, centre)]
         return torch.cat(of_class)
 
     def state(self) -> dict[str, Tensor]:
-        """Nothing: there is no head."""
+        """Empty: there is no head."""
         return {}
 
 
@@ -48,26 +48,26 @@ def similarities(queries: Tensor, gallery: Tensor, centre: Tensor) -> Iterator[t
 
 
 def nearest(similarity: Tensor, count: int) -> Tensor:
-    """The weight of each of a gallery among the `count` nearest of each query.
+    """Weights of the gallery embeddings among the `count` nearest of each query.
 
     Args:
-        similarity: (N, G); -inf: not to be found.
-        count: at least 1; where fewer can be found, all of those.
+        similarity: (N, G); -inf for embeddings that are excluded.
+        count: at least 1; if fewer embeddings remain, all of those.
 
     Returns:
-        (N, G), rows sum to 1. Those that tie for the last places share them equally, so that the order of the gallery
-        has no say: with the same embedding for every image each class has its share of the whole gallery. Rows of a
-        query that can find nothing are 0.
+        (N, G), rows add up to 1. Embeddings that tie for the last ranks share them equally, so that the order of the
+        gallery does not matter: with the same embedding for every image each class has its share of the whole gallery.
+        Rows of a query without any neighbour are 0.
     """
-    found = similarity.isfinite()
-    places = found.sum(1, keepdim=True).clamp_max(count)  # (N, 1)
+    is_candidate = similarity.isfinite()
+    wanted = is_candidate.sum(1, keepdim=True).clamp_max(count)  # (N, 1)
     ranked = similarity.topk(min(count, similarity.shape[1]), dim=1).values
-    last = ranked.gather(1, (places - 1).clamp_min(0))
+    last = ranked.gather(1, (wanted - 1).clamp_min(0))
     is_above = similarity > last + TIE
-    is_tied = found & ~is_above & (similarity >= last - TIE)
-    left = places - is_above.sum(1, keepdim=True)
-    weight = is_above.double() + is_tied * (left / is_tied.sum(1, keepdim=True).clamp_min(1))
-    return weight / places.clamp_min(1)
+    is_tied = is_candidate & ~is_above & (similarity >= last - TIE)
+    shared = wanted - is_above.sum(1, keepdim=True)  # ranks of those that tie
+    weight = is_above.double() + is_tied * (shared / is_tied.sum(1, keepdim=True).clamp_min(1))
+    return weight / wanted.clamp_min(1)
 
 
 def leakage(x: Tensor, identity: Tensor, video: Tensor) -> Tensor:
@@ -79,9 +79,9 @@ def leakage(x: Tensor, identity: Tensor, video: Tensor) -> Tensor:
         video: (N,) codes; a video shows one identity.
 
     Returns:
-        (N,) float64: 1 or 0, or between them where nearest frames tie; NaN for an identity that no other video shows.
+        (N,) float64: 1 or 0, or between them where nearest frames tie; NaN for an identity that is in no other video.
 
-    The mean of all frames is the centre.
+    The embeddings are centred on the mean of all frames.
     """
     shares = torch.full((len(x),), float("nan"), dtype=torch.float64)
     for block, similarity in similarities(x, x, x.double().mean(0)):

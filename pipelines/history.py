@@ -1,6 +1,6 @@
-"""How the report changed between revisions: commits, tags, branches and experiments, or `workspace` for the files here.
+"""Changes of the report between revisions: commits, tags, branches, experiments, or `workspace` for the files here.
 
-Every revision is compared with the first one. The reports come through DVC, out of its cache or its remote.
+Every revision is compared with the first one. Reports are read from DVC's cache or remote.
 """
 
 import argparse
@@ -22,40 +22,40 @@ from stages.runtime.files import replace_text
 
 REPORT = Path("data/reports/metrics.parquet")
 NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_hash")
-PIPE_WIDTH = 160  # columns of the table where the output is no terminal
+PIPE_WIDTH = 160  # width of the table if the output is not a terminal
 
 
 def load(root: Path, path: Path, revision: str) -> Report:
     """The report at a revision.
 
     Raises:
-        UserError: it cannot be read, or lacks a column that later ones have.
+        UserError: it cannot be read, or lacks a column.
     """
     try:
-        found = pq.read_table(pa.BufferReader(revisions.read(root, path, revision)))
+        parquet = pq.read_table(pa.BufferReader(revisions.read(root, path, revision)))
     except (pa.ArrowInvalid, OSError):
         raise UserError(f"{path} at {revision} is not a Parquet file: name the report with --report") from None
-    missing = [name for name in NEEDED if name not in found.column_names]
+    missing = [name for name in NEEDED if name not in parquet.column_names]
     if missing:
         raise UserError(f"{path} at {revision} has no column {missing[0]}: another version wrote it, compare others")
-    return Report(revision, found.to_pylist())
+    return Report(revision, parquet.to_pylist())
 
 
 def main(arguments: Sequence[str], root: Path = Path()) -> int:
     """Command line; exit status 1 if a revision cannot be read."""
-    chosen = _parser().parse_args(arguments)
-    names = [*dict.fromkeys(chosen.revisions), *([revisions.WORKSPACE] if len(chosen.revisions) == 1 else [])]
+    options = _parser().parse_args(arguments)
+    names = [*dict.fromkeys(options.revisions), *([revisions.WORKSPACE] if len(options.revisions) == 1 else [])]
     try:
-        reports = [load(root, chosen.report, name) for name in names]
+        reports = [load(root, options.report, name) for name in names]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    shown = view(reports, is_detailed=chosen.detail, is_complete=chosen.all)
+    shown = view(reports, is_detailed=options.detail, is_complete=options.all)
     _print(shown)
-    if chosen.parquet:
-        _write_parquet(chosen.parquet, reports, is_complete=chosen.all)
-    if chosen.html:
-        replace_text(chosen.html, html(shown))
+    if options.parquet:
+        _write_parquet(options.parquet, reports, is_complete=options.all)
+    if options.html:
+        replace_text(options.html, html(shown))
     return 0
 
 
@@ -72,13 +72,13 @@ def _print(shown: dict[str, Any]) -> None:
 
 def _write_parquet(path: Path, reports: Sequence[Report], *, is_complete: bool) -> None:
     first, *others = reports
-    found = [
+    changed = [
         row
         for other in others
         for row in rows(compared(first.rows, other.rows), first.revision, other.revision)
         if is_complete or row["verdict"] != "same"
     ]
-    tables.write(path, CHANGES, found, key=["new_revision", *KEY])
+    tables.write(path, CHANGES, changed, key=["new_revision", *KEY])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,10 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("revisions", nargs="+", metavar="REV",
                         help="the first is compared with every other one; alone, with the workspace")  # fmt: skip
-    parser.add_argument("--all", action="store_true", help="also rows that do not differ")
-    parser.add_argument("--detail", action="store_true", help="also every class, action unit, angle, subset and seed")
+    parser.add_argument("--all", action="store_true", help="also show rows that do not differ")
+    parser.add_argument(
+        "--detail", action="store_true", help="also show every class, action unit, angle, subset and seed"
+    )
     parser.add_argument("--parquet", type=Path, metavar="FILE", help="write all rows that differ as a table")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write what is shown as a page of one file")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the shown table as one self-contained page")
     parser.add_argument("--report", type=Path, default=REPORT, metavar="PATH", help=f"default: {REPORT}")
     return parser
 

@@ -1,4 +1,4 @@
-"""Put the sample report's numbers and pictures into README.md: `python -m pipelines.readme` after `make repro`."""
+"""Put the numbers and figures of the sample report into README.md: `python -m pipelines.readme` after `make repro`."""
 
 import argparse
 import re
@@ -14,9 +14,9 @@ from stages.runtime import tables
 from stages.runtime.errors import UserError
 
 BLOCK = re.compile(r"(<!-- numbers: [^\n]*-->\n).*?(<!-- end of numbers -->)", re.DOTALL)
-PICTURES = {  # in data/ -> in the README
+FIGURES = {  # in data/ -> in the README
     Path("reports/summary.png"): Path("docs/sample-summary.png"),
-    Path("figures/pictures/confidence.png"): Path("docs/sample-confidence.png"),
+    Path("figures/images/confidence.png"): Path("docs/sample-confidence.png"),
 }
 Row = Mapping[str, Any]
 
@@ -49,7 +49,7 @@ def _cell(row: Row) -> str:
 
 
 def main(root: Path = Path()) -> int:
-    """Rewrite the block between the markers and copy the pictures; without a report, say so and touch nothing."""
+    """Rewrite the block between the markers and copy the figures; exit status 1 without a report."""
     try:
         rewrite(root, root / "data")
     except UserError as error:
@@ -59,20 +59,20 @@ def main(root: Path = Path()) -> int:
 
 
 def rewrite(root: Path, data: Path) -> None:
-    """Put numbers and pictures of `data` into the README below `root`.
+    """Put numbers and figures of `data` into the README of `root`.
 
     Raises:
-        UserError: there is no report, or only a part of one.
+        UserError: there is no complete report.
     """
-    for picture in PICTURES:
-        if not (data / picture).is_file():
-            raise UserError(f"{data / picture} is missing: run `make repro` to make the report")
+    for figure in FIGURES:
+        if not (data / figure).is_file():
+            raise UserError(f"{data / figure} is missing: run `make repro` to make the report")
     text = (root / "README.md").read_text(encoding="utf-8")
     block = table(headline_rows(data / "reports" / "metrics.parquet"))
     (root / "README.md").write_text(BLOCK.sub(rf"\g<1>{block}\n\g<2>", text), encoding="utf-8")
     (root / "docs").mkdir(exist_ok=True)
-    for picture, shown in PICTURES.items():
-        shutil.copyfile(data / picture, root / shown)
+    for figure, copy in FIGURES.items():
+        shutil.copyfile(data / figure, root / copy)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Embed every image of the still-image data sets, and frames of the test tracks, with one frozen encoder.
+"""Embed all images of the still-image data sets, and frames of the test tracks, with one frozen encoder.
 
-The encoders kept during training embed the data sets that are followed as well.
+The encoders saved during training embed the followed data sets as well.
 
 Reads: a model folder, faces, tracks and their splits.
-Writes: <dataset>.parquet for every data set, checkpoints/<step>/<dataset>.parquet for those that are followed, and a
-    rejects table. Tables are EMBEDDINGS or, for face tracks, TRACK_EMBEDDINGS, with the encoder's steps as metadata.
+Writes: <dataset>.parquet for all data sets, checkpoints/<step>/<dataset>.parquet for followed ones, a rejects table.
+    Tables are EMBEDDINGS or, for face tracks, TRACK_EMBEDDINGS, with the encoder's steps as metadata.
 """
 
 import logging
@@ -42,7 +42,7 @@ PARTS = pa.schema([*tables.EMBEDDINGS, ("kind", pa.string()), ("detail", pa.stri
 
 @dataclass
 class Batch:
-    """Images that could be read, and why the others could not."""
+    """Readable images, and why the others could not be read."""
 
     unit: int
     ids: list[str] = field(default_factory=list[str])
@@ -56,7 +56,7 @@ class Encoder:
     device: torch.device
     size_px: int
     steps: int  # of its training
-    place: str  # where its tables lie in the result: `` or `checkpoints/<step>/`
+    folder: str  # of its tables in the result: `` or `checkpoints/<step>/`
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def run(
     method, description = models.load(model)
     device = models.device(embed.device)
     checkpoints = models.checkpoints(model)
-    sources = {name: _pictures(faces / name) for name in sorted(face_sets)}
+    sources = {name: _still_images(faces / name) for name in sorted(face_sets)}
     for name in sorted(track_sets):
         sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", embed.frames_per_track)
     read = [
@@ -113,7 +113,7 @@ def run(
         rejects.write(whole / "rejects.parquet")
 
 
-def _pictures(folder: Path) -> Source:
+def _still_images(folder: Path) -> Source:
     """All images of a data set of still images."""
     return _source(folder, tables.read(folder / "index.parquet"), tables.EMBEDDINGS)
 
@@ -124,13 +124,13 @@ def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
     tested = tables.read(splits, tables.SPLITS).filter(pc.field("split") == "test")
     frames = index.filter(pc.field("sample_id").isin(tested["sample_id"].combine_chunks()))
     frames = frames.sort_by([("track_id", "ascending"), ("frame", "ascending")])
-    chosen: list[int] = []
+    picked: list[int] = []
     start = 0
     for count in frames.group_by("track_id", use_threads=False).aggregate([([], "count_all")])["count_all"].to_pylist():
         kept = min(per_track, count)
-        chosen += [start + (2 * place + 1) * count // (2 * kept) for place in range(kept)]
+        picked += [start + (2 * index + 1) * count // (2 * kept) for index in range(kept)]
         start += count
-    return _source(folder, frames.take(pa.array(chosen, pa.int64())), tables.TRACK_EMBEDDINGS)
+    return _source(folder, frames.take(pa.array(picked, pa.int64())), tables.TRACK_EMBEDDINGS)
 
 
 def _source(folder: Path, index: pa.Table, schema: pa.Schema) -> Source:
@@ -147,19 +147,18 @@ def _embed_all(
 ) -> None:
     """Write the encoder's table of every source; images without an embedding are added to `rejects`."""
     encoder.net.to(encoder.device)
-    place = encoder.place
     for dataset, source in sources.items():
-        parts = _embed_source(encoder, source, work / "units" / place / dataset, params.batch)
+        parts = _embed_source(encoder, source, work / "units" / encoder.folder / dataset, params.batch)
         embedded = [
             row | part for row, part in zip(source.rows.to_pylist(), parts, strict=True) if part["kind"] is None
         ]
         lost = [part for part in parts if part["kind"] is not None]
         for part in lost:
-            rejects.add(dataset, place + part["sample_id"], part["kind"], part["detail"])
-        path = work / journals.WHOLE / place / f"{dataset}.parquet"
+            rejects.add(dataset, encoder.folder + part["sample_id"], part["kind"], part["detail"])
+        path = work / journals.WHOLE / encoder.folder / f"{dataset}.parquet"
         steps = {tables.STEPS: str(encoder.steps)}
         tables.write(path, source.schema, embedded, key=["sample_id"], metadata=steps)
-        log.info("embed %s%s: %d images, %d rejects", place, dataset, len(embedded), len(lost))
+        log.info("embed %s%s: %d images, %d rejects", encoder.folder, dataset, len(embedded), len(lost))
 
 
 def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> list[dict[str, Any]]:
@@ -172,10 +171,10 @@ def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> 
         todo += [(unit, rows[start : start + batch]) for start in range(0, len(rows), batch)]
     with Shards(source.folder) as shards:
         batches = _batches(todo, shards, encoder.size_px)
-        batches = progress.track(batches, len(todo), f"embed {encoder.place}{source.folder.name}", "batches")
+        batches = progress.track(batches, len(todo), f"embed {encoder.folder}{source.folder.name}", "batches")
         for unit, of_unit in groupby(batches, key=lambda batch: batch.unit):
-            found = [row for some in of_unit for row in _embed(encoder, some)]
-            tables.write(paths[unit], PARTS, found, key=["sample_id"])
+            rows = [row for batch in of_unit for row in _embed(encoder, batch)]
+            tables.write(paths[unit], PARTS, rows, key=["sample_id"])
     return [row for path in paths for row in tables.read(path, PARTS).to_pylist()]
 
 

@@ -1,9 +1,9 @@
-"""Show what the networks do on the test split: warped frames, confidence maps and nearest neighbours.
+"""Draw figures of what the networks do on the test split: warped frames, confidence maps, nearest neighbours.
 
 Reads: tracks, faces, splits, models and embeddings of the first seed.
-Writes: pictures/{warp,confidence,neighbours}.png, as far as their methods are compared, and a rejects table.
+Writes: images/{warp,confidence,neighbours}.png, each if its methods are configured, and a rejects table.
 
-Whatever is shown is drawn by the seed of `illustrate`: nothing is picked by hand.
+Samples are drawn at random with the seed of `illustrate`.
 """
 
 import logging
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 SECTIONS = {"jitter_px": "pretrain.jitter_px"}
 
 ONE_SOURCE, SEVERAL_SOURCES = "fabnet", "fabnet_sources"
-COMPARED = ("fabnet", "random")  # whose neighbours stand below each other
+COMPARED = ("fabnet", "random")  # whose neighbours are shown
 
 
 def run(
@@ -55,14 +55,14 @@ def run(
     jitter_px: Mapping[str, tuple[int, int]],
     illustrate: IllustrateParams,
 ) -> None:
-    """Write the figures whose methods are among `methods`.
+    """Write the figures of the configured methods.
 
     Raises:
         UserError: a model or a table is missing or damaged.
     """
     source = TrackSource(tracks, splits / "tracks", track_sets, jitter_px)
     rejects = tables.Rejects("illustrate")
-    pictures: dict[str, bytes] = {}
+    drawn: dict[str, bytes] = {}
     for name, method, draw in (
         ("warp.png", ONE_SOURCE, _draw_warp),
         ("confidence.png", SEVERAL_SOURCES, _draw_confidence),
@@ -70,32 +70,32 @@ def run(
         if method in methods:
             rebuilt = _rebuild(models / f"{method}-{seeds[0]}", source, illustrate, rejects, name)
             if rebuilt is not None:
-                pictures[name] = draw(*rebuilt)
+                drawn[name] = draw(*rebuilt)
     compared = {method: embeddings / f"{method}-{seeds[0]}" for method in COMPARED if method in methods}
     if compared:
         gallery = sorted(face_sets)[0]
         rows = _neighbours(faces / gallery, splits / "faces" / f"{gallery}.parquet", compared, illustrate, rejects)
         if rows:
-            pictures["neighbours.png"] = figures.neighbours(rows)
-    _write(out, pictures, rejects)
+            drawn["neighbours.png"] = figures.neighbours(rows)
+    _write(out, drawn, rejects)
 
 
-def _write(out: Path, pictures: Mapping[str, bytes], rejects: tables.Rejects) -> None:
-    shutil.rmtree(out / "pictures", ignore_errors=True)
-    (out / "pictures").mkdir(parents=True)
+def _write(out: Path, drawn: Mapping[str, bytes], rejects: tables.Rejects) -> None:
+    shutil.rmtree(out / "images", ignore_errors=True)
+    (out / "images").mkdir(parents=True)
     for name in ("warp.png", "confidence.png", "neighbours.png"):
-        if name in pictures:
-            (out / "pictures" / name).write_bytes(pictures[name])
+        if name in drawn:
+            (out / "images" / name).write_bytes(drawn[name])
         else:
             log.info("illustrate: no %s, see `methods` and the rejects table", name)
     rejects.write(out / "rejects.parquet")
-    log.info("illustrate: %d figures, %d rejects", len(pictures), len(rejects))
+    log.info("illustrate: %d figures, %d rejects", len(drawn), len(rejects))
 
 
 def _rebuild(
     model: Path, source: TrackSource, params: IllustrateParams, rejects: tables.Rejects, figure: str
 ) -> tuple[Tensor, Mix] | None:
-    """Frames (R, F, 3, S, S) of test tracks, target first, and what the network makes of them; None without tracks."""
+    """Frames (R, F, 3, S, S) of test tracks, target first, and their reconstruction; None without tracks."""
     method, description = models.load(model)
     network = cast(FAbNet, method.get_submodule("net"))
     frames = source.load(method.frames, "illustrate", needed=())
@@ -112,7 +112,7 @@ def _rebuild(
 
 
 def _samples(frames: TrackSet, tracks: pairs.Tracks, count: int, size_px: int, params: IllustrateParams) -> Tensor:
-    """Random frames (R, F, 3, S, S) of random tracks, cut to the central square; identities repeat if they are few."""
+    """Random frames (R, F, 3, S, S) of random tracks, central square; identities repeat if there are few."""
     drawn = pairs.draw(
         tracks,
         frames.sizes,
@@ -128,28 +128,28 @@ def _samples(frames: TrackSet, tracks: pairs.Tracks, count: int, size_px: int, p
 
 
 def _central_squares(sizes: NDArray[np.int64], jitter_px: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The box (N, 4) in the middle of each frame (N, 2), with the mean side of those that are drawn in training."""
+    """The box (N, 4) in the middle of each frame (N, 2), with the mean side of the crops of training."""
     side = np.minimum(jitter_px.sum(axis=1) // 2, sizes.min(axis=1))
     corner = (sizes - side[:, None]) // 2
     return np.concatenate([corner, corner + side[:, None]], axis=1).astype(np.float32)
 
 
 def _draw_warp(frames: Tensor, mix: Mix) -> bytes:
-    target, source = (_pictures(frames[:, place]) for place in (0, 1))
-    result = _pictures(mix.result)
+    target, source = (_channels_last(frames[:, index]) for index in (0, 1))
+    result = _channels_last(mix.result)
     flow = mix.flow[:, 0].permute(0, 2, 3, 1).numpy() / 2  # normalised units: 2 is the frame's side
     return figures.warp([figures.Warped(*row) for row in zip(source, target, result, flow, strict=True)])
 
 
 def _draw_confidence(frames: Tensor, mix: Mix) -> bytes:
-    target, result, weight = _pictures(frames[:, 0]), _pictures(mix.result), mix.weight[:, :, 0].numpy()
-    sources = [_pictures(some) for some in frames[:, 1:]]  # by row: (S, H, W, 3)
-    rows = [figures.Mixed(list(some), list(weights), *rest)
-            for some, weights, *rest in zip(sources, weight, target, result, strict=True)]  # fmt: skip
+    target, result, weight = _channels_last(frames[:, 0]), _channels_last(mix.result), mix.weight[:, :, 0].numpy()
+    sources = [_channels_last(images) for images in frames[:, 1:]]  # by row: (S, H, W, 3)
+    rows = [figures.Mixed(list(images), list(weights), *rest)
+            for images, weights, *rest in zip(sources, weight, target, result, strict=True)]  # fmt: skip
     return figures.confidence(rows)
 
 
-def _pictures(images: Tensor) -> NDArray[np.float32]:
+def _channels_last(images: Tensor) -> NDArray[np.float32]:
     """(N, 3, H, W) -> (N, H, W, 3)."""
     return images.permute(0, 2, 3, 1).numpy().clip(0, 1)
 
@@ -157,7 +157,7 @@ def _pictures(images: Tensor) -> NDArray[np.float32]:
 def _neighbours(
     faces: Path, splits: Path, folders: Mapping[str, Path], params: IllustrateParams, rejects: tables.Rejects
 ) -> list[figures.Retrieved]:
-    """Random pictures of the test split, and those of the same split that lie nearest to them for each method."""
+    """Random images of the test split, and their nearest neighbours in the same split for each method."""
     dataset = faces.name
     assigned = tables.read(splits, tables.SPLITS)
     vectors = {method: _embeddings(folder / f"{dataset}.parquet") for method, folder in folders.items()}
@@ -165,20 +165,20 @@ def _neighbours(
     ids = sorted(in_test.intersection(*vectors.values()))
     if len(ids) <= params.neighbours:
         detail = f"the test split has {len(ids)} for {params.neighbours} neighbours and the query"
-        rejects.add(dataset, "neighbours.png", "too few pictures", detail)
+        rejects.add(dataset, "neighbours.png", "too few images", detail)
         return []
     queries = np.random.default_rng(params.seed).choice(len(ids), min(params.rows, len(ids)), replace=False)
-    similar = {method: cosines(np.stack([found[name] for name in ids]), queries) for method, found in vectors.items()}
+    similar = {method: cosines(np.stack([of_id[name] for name in ids]), queries) for method, of_id in vectors.items()}
     index = tables.read(faces / "index.parquet", tables.FACES)
-    where = {row["sample_id"]: row for row in index.filter(pc.field("sample_id").isin(ids)).to_pylist()}
+    row_of = {row["sample_id"]: row for row in index.filter(pc.field("sample_id").isin(ids)).to_pylist()}
     with Shards(faces) as shards:
-        pictures = _Pictures(shards, [where[name] for name in ids])
+        images = _Images(shards, [row_of[name] for name in ids])
         return [
             figures.Retrieved(
-                pictures[query],
-                {method: list(_nearest(rows[place], query, pictures, params)) for method, rows in similar.items()},
+                images[query],
+                {method: list(_nearest(rows[index], query, images, params)) for method, rows in similar.items()},
             )
-            for place, query in enumerate(map(int, queries))
+            for index, query in enumerate(map(int, queries))
         ]
 
 
@@ -188,34 +188,34 @@ def _embeddings(path: Path) -> dict[str, Any]:
 
 
 def cosines(vectors: NDArray[np.floating[Any]], queries: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Cosine similarity (Q, N) of the vectors (N, D) at `queries` (Q,) to all, seen from their mean; 0 at the mean."""
+    """Cosine similarity (Q, N) of the vectors (N, D) at `queries` (Q,) to all, relative to their mean."""
     x = torch.from_numpy(vectors.astype(np.float64))
     return torch.cat([rows for _, rows in retrieval.similarities(x[queries], x, x.mean(0))]).numpy()
 
 
 def _nearest(
-    similarity: NDArray[np.float64], query: int, pictures: "_Pictures", params: IllustrateParams
+    similarity: NDArray[np.float64], query: int, images: "_Images", params: IllustrateParams
 ) -> Iterator[tuple[NDArray[np.float32], float]]:
-    """The pictures of highest similarity (N,) to the query, which is left out; ties by place."""
-    order = [int(place) for place in np.argsort(-similarity, kind="stable") if place != query]
-    for place in order[: params.neighbours]:
-        yield pictures[place], float(similarity[place])
+    """The images of highest similarity (N,) to the query, without the query itself; ties by index."""
+    order = [int(index) for index in np.argsort(-similarity, kind="stable") if index != query]
+    for index in order[: params.neighbours]:
+        yield images[index], float(similarity[index])
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """Pictures of packed faces by their place in `rows`."""
+class _Images:
+    """Images of packed faces by their index in `rows`."""
 
     shards: Shards
     rows: Sequence[Mapping[str, Any]]
 
-    def __getitem__(self, place: int) -> NDArray[np.float32]:
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
         """(H, W, 3) in [0, 1].
 
         Raises:
-            UserError: the picture cannot be decoded, though it was embedded.
+            UserError: the image cannot be decoded, though it was embedded.
         """
-        row = self.rows[place]
+        row = self.rows[index]
         try:
             image = media.decode_image(self.shards.read(row["shard"], row["offset"], row["size"]))
         except Rejected as error:

@@ -46,14 +46,14 @@ def run(
     rejects = tables.Rejects("package")
     runs = results.expected_runs(params)
     with journals.unfinished(work, out) as whole:
-        for run in runs:
-            if run.method == EXECUTABLE:
+        for trained in runs:
+            if trained.method == EXECUTABLE:
                 detail = "it is used from its own file"
-                rejects.add("", run.folder, "an encoder of your own may contain executable code", detail)
+                rejects.add("", trained.folder, "an encoder of your own may contain executable code", detail)
                 continue
-            description = _pack(models / run.folder, metrics / run.folder, whole / run.folder, params)
-            card = model_card.render(description, params, splits=splits, metrics=metrics / run.folder)
-            (whole / run.folder / "README.md").write_text(card, encoding="utf-8")
+            description = _pack(models / trained.folder, metrics / trained.folder, whole / trained.folder, params)
+            card = model_card.render(description, params, splits=splits, metrics=metrics / trained.folder)
+            (whole / trained.folder / "README.md").write_text(card, encoding="utf-8")
         rejects.write(whole / "rejects.parquet")
     log.info("package: %d models, %d rejects", len(runs) - len(rejects), len(rejects))
 

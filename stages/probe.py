@@ -1,7 +1,7 @@
 """Fit the probes of every still-image data set on one method's embeddings and score them on the test split.
 
-The embeddings of face tracks are asked how well they tell identities apart. Learning curves come from the encoders
-kept during training, each with probes of its own, and from the validation split alone.
+Embeddings of face tracks are scored for identity leakage. Learning curves use the encoders saved during training, each
+with its own probes, and only the validation split.
 
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet,
@@ -31,7 +31,7 @@ SECTIONS = {"followed": "embed.followed"}
 
 @dataclass
 class Findings:
-    """Heads and rows of the tables, gathered task by task and written when all are there."""
+    """Heads and rows of the tables, collected task by task and written at the end."""
 
     heads: dict[str, Probe] = field(default_factory=dict[str, Probe])  # dataset.task -> probe
     scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -98,15 +98,15 @@ def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findi
         return
     log.info("%s: l2 %g, validation loss %.4f", task, probe.l2, probe.val_losses[probe.l2])
     if len(params.l2) > 1 and probe.l2 in (min(params.l2), max(params.l2)):
-        log.info("%s: l2 %g is the end of the sweep, a wider one may be better", task, probe.l2)
+        log.info("%s: l2 %g is the end of the sweep, a wider sweep may be better", task, probe.l2)
 
 
 def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap, findings: Findings) -> None:
-    """Predict the test split, once, and score it: as a whole, and by the owner's subsets where there are several."""
+    """Predict the test split once, and score it as a whole and by the owner's subsets, if there are several."""
     tested = labelled.predict(probe, images, "test", task)
-    chosen = images.split == "test"
-    subset = images.subset[chosen]
-    _record_predictions(tested, images.ids[chosen].tolist(), subset.tolist(), task, findings)
+    is_test = images.split == "test"
+    subset = images.subset[is_test]
+    _record_predictions(tested, images.ids[is_test].tolist(), subset.tolist(), task, findings)
     for split, members in scores.splits(subset):
         for metric in task.settings.metrics:
             for score in scores.score(metric, [tested[members]], bootstrap):
@@ -127,15 +127,15 @@ def _record_validation(probe: Probe, images: Images, task: Task, steps: int, fin
 
 
 def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, findings: Findings) -> None:
-    """Score how often the nearest frame of another video shows the same identity, where identities have several."""
+    """Score how often the nearest frame of another video shows the same identity, if identities have several videos."""
     task = TaskName(dataset, scores.IDENTITY)
-    names, found = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.TRACK_EMBEDDINGS))
+    names, shares = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.TRACK_EMBEDDINGS))
     if not names:
         detail = "the test split has one identity, or none with embedded frames of two videos"
         task.reject(findings.rejects, "test", "too few identities", detail)
         return
-    _record_predictions(found, names, [""] * len(names), task, findings)
-    for score in scores.score(scores.IDENTITY_METRIC, [found], bootstrap):
+    _record_predictions(shares, names, [""] * len(names), task, findings)
+    for score in scores.score(scores.IDENTITY_METRIC, [shares], bootstrap):
         _record_score(score, "test", task, findings)
 
 

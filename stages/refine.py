@@ -1,6 +1,6 @@
-"""Train one pretext method further than another one ends: FAb-Net with several source frames.
+"""Train one pretext method from the weights of another one: FAb-Net with several source frames.
 
-Reads: as `pretrain`, and the model folder of the method to start from with the same seed.
+Reads: as `pretrain`, and the model folder of the method to start from, with the same seed.
 Writes: as `pretrain`.
 """
 
@@ -29,7 +29,7 @@ def run(
     refine: RefineParams,
     settings: dict[str, Any],
 ) -> None:
-    """Train `method` on from the model folder `start` and write its own model folder `out`."""
+    """Train `method` from the weights in the model folder `start` and write its own model folder `out`."""
     source = TrackSource(tracks, splits, track_sets, pretrain.jitter_px)
     params = pretrain.model_copy(update={"epochs": refine.epochs})
     loop.train(source, method, settings, params, seed=seed, out=out, journal=journal, start=start)

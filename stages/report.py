@@ -1,6 +1,6 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
-Reads: what the probes wrote, histories, splits, yields, contact sheets, figures, rejects of every stage.
+Reads: probe results, histories, splits, detection rates, contact sheets, figures, rejects of every stage.
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics.json, report.html,
     summary.png, loss_curves.png, learning_curves.png, roc_pr/<dataset>-<task>.png, loss_curves/<method>.csv per trained
     method and learning_curves/<dataset>-<task>-<method>.csv.
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[1]  # of the code
 
-# Values of the paper that a row of the profile `paper` may be compared with: (method, dataset, task, split, target,
-# metric). The 76.4 of AffectNet is left out: its source does not say which metric it is.
+# Published values for rows of the profile `paper`: (method, dataset, task, split, target, metric). The 76.4 of
+# AffectNet is left out: its source does not name the metric.
 PUBLISHED = {
     ("fabnet", "aflw", "pose", "test", scores.MEAN, "angle_error_deg"): 7.65,
     ("fabnet", "mafl", "landmarks", "test", scores.MEAN, "interocular_percent"): 3.44,
@@ -58,10 +58,10 @@ def run(
     timings: Path = stopwatch.FOLDER,
     params: Params,
 ) -> None:
-    """Write the report, or stop before anything is written.
+    """Write the report; on an error nothing is written.
 
     Raises:
-        UserError: the tables that are there are not those that the parameters ask for.
+        UserError: the tables do not match the parameters.
     """
     results.check(metrics, params)
     runs = results.expected_runs(params)
@@ -110,19 +110,19 @@ def run(
             for task in tasks
             if (classes := results.class_curves(task, roc_pr.shown(params.methods)))
         },
-        figures=contents.figures(figures / "pictures"),
+        figures=contents.figures(figures / "images"),
     )
     _write(out, rows, content, {**source, **versions})
     _write_curves(out, loss_curves, learning_curves)
     instances = {*params.datasets, *(run.folder for run in runs)}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
     (out / machine.NAME).write_text(text, encoding="utf-8")
-    lost = sum(row["count"] for row in content.rejects)
-    log.info("report: %d rows, %d items rejected in all stages; open %s", len(rows), lost, out / "report.html")
+    count = sum(row["count"] for row in content.rejects)
+    log.info("report: %d rows, %d rejects in all stages; open %s", len(rows), count, out / "report.html")
 
 
 def _complete(row: Row, source: Mapping[str, str]) -> Row:
-    """A METRICS row: scores with where they come from and what the paper says."""
+    """A METRICS row: scores with their source and the published value."""
     key = tuple(row[name] for name in ("method", "dataset", "task", "split", "target", "metric"))
     return {**row, **source, "published": PUBLISHED.get(key) if source["profile"] == "paper" else None}
 
@@ -132,7 +132,7 @@ def _without_profile(source: Mapping[str, str]) -> Row:
 
 
 def _panels(tasks: Sequence[Tested], rows: Sequence[Row]) -> Iterator[plots.Panel]:
-    """The headline metric of every task."""
+    """The headline metric of every task, for every method."""
     for task in tasks:
         metric = task.metrics[0]
         key = (task.dataset, task.task, metric, "test", scores.MEAN)
@@ -151,8 +151,10 @@ def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Ma
     key = ["dataset", "task", "metric", "control", "method"]
     path = out / "differences.parquet"
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
-    found = {"detection": _yields(content.yields)} if content.yields else {}
-    (out / "metrics.json").write_text(json.dumps(_headlines(content.rows) | found, indent=2) + "\n", encoding="utf-8")
+    detection = {"detection": _yields(content.yields)} if content.yields else {}
+    (out / "metrics.json").write_text(
+        json.dumps(_headlines(content.rows) | detection, indent=2) + "\n", encoding="utf-8"
+    )
     (out / "summary.png").write_bytes(content.summary_png)
     (out / "loss_curves.png").write_bytes(content.loss_curves_png)
     (out / "learning_curves.png").write_bytes(content.learning_curves_png)
@@ -163,7 +165,7 @@ def _write(out: Path, rows: Sequence[Row], content: page.Content, provenance: Ma
 
 
 def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[LearningCurves]) -> None:
-    """One file for every line, as DVC draws them."""
+    """One CSV file per line of a figure, for DVC's plots."""
     folder = _empty(out / "loss_curves")
     for method in sorted({curve.method for curve in losses}):
         text = _loss_csv([curve for curve in losses if curve.method == method])
@@ -180,7 +182,7 @@ def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[Lea
 
 
 def _empty(folder: Path) -> Path:
-    """The folder without what an earlier run left there."""
+    """The folder, emptied."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -197,7 +199,7 @@ def _headlines(rows: Sequence[page.Row]) -> Row:
 
 
 def _yields(rows: Sequence[page.Row]) -> Row:
-    """Share of pictures whose face was found, by data set -> split; `all` where the owner has no splits."""
+    """Share of images whose face was detected, by data set -> split; `all` if the owner has no splits."""
     nested: Row = {}
     for row in rows:
         nested.setdefault(row["dataset"], {})[row["owner_split"] or "all"] = round(row["share"], 6)
@@ -205,11 +207,11 @@ def _yields(rows: Sequence[page.Row]) -> Row:
 
 
 def _loss_csv(losses: Sequence[LossCurve]) -> str:
-    """epoch, train_loss, val_loss, each the mean over the seeds that came so far."""
+    """epoch, train_loss, val_loss; losses are means over the seeds that reached the epoch."""
     lines: list[list[Any]] = [["epoch", "train_loss", "val_loss"]]
     for epoch in sorted({epoch for curve in losses for epoch in curve.epochs}):
         reached = [(curve, list(curve.epochs).index(epoch)) for curve in losses if epoch in curve.epochs]
-        means = [np.mean([curve.losses[split][place] for curve, place in reached]) for split in ("train", "val")]
+        means = [np.mean([curve.losses[split][index] for curve, index in reached]) for split in ("train", "val")]
         lines.append([epoch, *(f"{mean:.8g}" for mean in means)])
     return _csv(lines)
 

@@ -108,7 +108,7 @@ def test_plots_show_draws_every_image_and_every_curve(project, outputs, tmp_path
     assert found.get("errors", []) == []
     drawn = set(found["data"])
     assert {f"data/reports/{name}.png" for name in ("summary", "loss_curves", "learning_curves")} <= drawn
-    assert {"data/figures/pictures/warp.png", "data/sheets/w300/accepted.png"} <= drawn
+    assert {"data/figures/images/warp.png", "data/sheets/w300/accepted.png"} <= drawn
     assert any("loss_curves/fabnet.csv" in name for name in drawn)
     assert any("learning_curves/w300-landmarks-fabnet.csv" in name for name in drawn)
 

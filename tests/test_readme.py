@@ -35,12 +35,12 @@ def test_the_readme_shows_the_numbers_of_the_committed_report():
     assert shown == expected
 
 
-@pytest.mark.parametrize("count", range(len(readme.PICTURES) + 1))
-def test_without_a_report_the_readme_stays_and_one_sentence_says_why(count, tmp_path, capsys):
+@pytest.mark.parametrize("count", range(len(readme.FIGURES) + 1))
+def test_without_a_report_the_readme_is_unchanged_and_the_error_says_why(count, tmp_path, capsys):
     (tmp_path / "README.md").write_text("as it was")
-    for picture in list(readme.PICTURES)[:count]:
-        (tmp_path / "data" / picture).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "data" / picture).write_bytes(b"picture")
+    for figure in list(readme.FIGURES)[:count]:
+        (tmp_path / "data" / figure).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / figure).write_bytes(b"picture")
     assert readme.main(tmp_path) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -101,7 +101,7 @@ def test_the_parameters_of_the_pages_are_accepted(project: Path):
 
 
 @pytest.mark.slow
-def test_the_contract_tests_find_the_new_files_and_pass(project: Path):
+def test_the_contract_tests_find_and_accept_the_new_files(project: Path):
     names = [Path(new).stem for new, _ in PAGES.values()]
     options = ["-rp", "-p", "no:cacheprovider", "-k", " or ".join(names)]
     output = run(project, "python", "-m", "pytest", "tests/contracts", *options)
@@ -110,7 +110,7 @@ def test_the_contract_tests_find_the_new_files_and_pass(project: Path):
 
 
 @pytest.mark.slow
-def test_the_files_of_the_pages_keep_style_and_types(project: Path):
+def test_the_files_of_the_pages_pass_style_and_type_checks(project: Path):
     names = [name for page in PAGES.values() for name in page if name != PARAMS]
     run(project, "ruff", "format", "--check", *names)
     run(project, "ruff", "check", "--no-cache", *names)
@@ -118,7 +118,7 @@ def test_the_files_of_the_pages_keep_style_and_types(project: Path):
 
 
 @pytest.mark.slow
-def test_what_the_pages_add_is_in_the_graph(project: Path):
+def test_the_additions_of_the_pages_are_in_the_graph(project: Path):
     stages = run(project, "dvc", "stage", "list", "--name-only").split()
     assert {"fetch@smiles", "index@smiles", "pretrain@inpainting-0", "embed@inpainting-0", "probe@inpainting-0"} <= set(
         stages
@@ -126,7 +126,7 @@ def test_what_the_pages_add_is_in_the_graph(project: Path):
 
 
 @pytest.mark.slow
-def test_the_data_set_becomes_a_table_and_its_bad_rows_are_rejects(reproduced: Path):
+def test_the_data_set_becomes_a_table_and_its_bad_rows_rejects(reproduced: Path):
     folder = reproduced / "data" / "faces" / "smiles"
     index = tables.read(folder / "index.parquet", tables.faces_schema({"smiling": pa.int8()}))
     assert index["sample_id"].to_pylist() == [f"{number:03d}.png" for number in range(IMAGES)]
@@ -159,7 +159,7 @@ def test_data_set_method_and_probe_are_in_the_metrics(reproduced: Path):
 
 
 @pytest.mark.slow
-def test_the_new_probe_separates_smiles_from_other_faces(reproduced: Path):
+def test_the_new_probe_detects_smiles(reproduced: Path):
     rows = tables.read(reproduced / "data" / "metrics" / "random-0" / "metrics.parquet", tables.SCORES).to_pylist()
     found = {row["target"]: row["value"] for row in rows if row["task"] == "nearest_mean" and row["metric"] == "auc"}
     assert found["mean"] > 0.7

@@ -15,7 +15,7 @@ def draw_squares(
     Args:
         sizes: (N, 2) width and height of each image, px.
         jitter_px: (N, 2) smallest and largest side, px, both included (supplement: 170-190 and 180-200); an image
-            that is smaller than the side drawn for it gets its own shorter side.
+            that is smaller than the drawn side gets its own shorter side.
         rng: source of sides and positions.
 
     Returns:
@@ -37,7 +37,7 @@ def crop_and_resize(images: Tensor, boxes_xyxy_px: Tensor, size_px: int) -> Tens
         size_px: side of the result.
 
     Returns:
-        (N, 3, size_px, size_px) float32 in [0, 1]: the same as `resize` of every crop by itself.
+        (N, 3, size_px, size_px) float32 in [0, 1]: the same as `resize` of each crop.
 
     Scaling is separable, so it is two products with matrices of weights per image.
     """
@@ -67,8 +67,8 @@ def _triangle_weights(low: Tensor, high: Tensor, length: int, size_px: int) -> T
 def resize(images: Tensor, size_px: int) -> Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, size_px, size_px) float32 in [0, 1].
 
-    Bilinear, anti-aliased when shrinking, aspect not kept: what PIL does, with which the released probe heads
-    were fitted.
+    Bilinear, anti-aliased when shrinking, aspect not kept: as PIL does, with which the released probe heads were
+    fitted.
     """
     pixels = images.permute(0, 3, 1, 2).float() / 255
     if pixels.shape[-2:] == (size_px, size_px):

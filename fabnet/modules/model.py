@@ -1,4 +1,4 @@
-"""FAb-Net: rebuild a target frame from source frames of the same face track (Wiles et al. 2018, section 3)."""
+"""FAb-Net: reconstruct a target frame from source frames of the same face track (Wiles et al. 2018, section 3)."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from fabnet.modules.warp import warp
 
 @dataclass(frozen=True)
 class Mix:
-    """What a rebuilt target is made of."""
+    """The parts of a reconstructed target."""
 
-    flow: Tensor  # (B, S, 2, H, W) in (-1, 1), where each target pixel is taken from, normalised units
+    flow: Tensor  # (B, S, 2, H, W) in (-1, 1), offset to where each target pixel is sampled, normalised units
     warped: Tensor  # (B, S, 3, H, W) in [0, 1]
     weight: Tensor  # (B, S, 1, H, W), adds up to 1 over S
 
@@ -28,8 +28,8 @@ class Mix:
 class FAbNet(nn.Module):
     """One encoder for all frames, one sampler for all sources, one confidence decoder when there are several.
 
-    The sampler sees nothing but the pair of embeddings, source first. The source image carries no gradient,
-    its embedding does. At 256 px, width 32: encoder 4.89 M, sampler and confidence decoder 3.34 M weights each.
+    The sampler sees only the pair of embeddings, source first. The source image carries no gradient, its
+    embedding does. At 256 px, width 32: encoder 4.89 M, sampler and confidence decoder 3.34 M weights each.
     """
 
     def __init__(self, *, size_px: int, width: int, embedding: int, with_confidence: bool) -> None:
@@ -55,7 +55,7 @@ class FAbNet(nn.Module):
         return self.confidence(torch.cat([sources, targets], dim=1)[..., None, None])
 
     def mix(self, sources: Tensor, target: Tensor) -> Mix:
-        """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> every source frame warped, and its weight; 1 for one alone."""
+        """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> warped sources and their weights, 1 for a single one."""
         batch, count = sources.shape[:2]
         e_tgt, *e_src = self.encode(torch.cat([target[:, None], sources], dim=1)).unbind(1)  # each (B, D)
         pair = torch.cat(e_src), e_tgt.repeat(count, 1)  # (S*B, D), source-major
@@ -63,12 +63,12 @@ class FAbNet(nn.Module):
         flow = self.sample(*pair)
         scores = self.weigh(*pair) if count > 1 else flow.new_zeros(batch, 1, *flow.shape[2:])
         flow, warped, scores = (
-            some.unflatten(0, (count, batch)).transpose(0, 1) for some in (flow, warp(images, flow), scores)
+            maps.unflatten(0, (count, batch)).transpose(0, 1) for maps in (flow, warp(images, flow), scores)
         )
         return Mix(flow, warped, scores.softmax(dim=1))
 
     def forward(self, sources: Tensor, target: Tensor) -> Tensor:
-        """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> the target rebuilt, (B, 3, H, W)."""
+        """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> the reconstructed target, (B, 3, H, W)."""
         return self.mix(sources, target).result
 
 
@@ -90,9 +90,9 @@ def from_released(released: dict[str, Tensor]) -> dict[str, Tensor]:
     renamed = {"encoder": "encoder", "decoder": "sampler", "mask": "confidence"}
     ours: dict[str, Tensor] = {}
     for key, value in released.items():
-        part, rest = key.split(".", 1)
-        ours[f"{renamed[part]}.{rest}"] = value
+        module, rest = key.split(".", 1)
+        ours[f"{renamed[module]}.{rest}"] = value
         if rest.endswith("running_mean"):
-            counter = f"{renamed[part]}.{rest.removesuffix('running_mean')}num_batches_tracked"
+            counter = f"{renamed[module]}.{rest.removesuffix('running_mean')}num_batches_tracked"
             ours.setdefault(counter, torch.zeros((), dtype=torch.long))
     return ours

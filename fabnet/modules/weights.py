@@ -1,4 +1,4 @@
-"""Weight files that others published, read without running anything in them; what is wrong with one is one clause."""
+"""Weight files that others published, read without executing anything in them; errors are one clause."""
 
 import re
 import warnings
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 
 def read(file: BinaryIO, allow: Sequence[type] = ()) -> Any:
-    """What a PyTorch file, zip or the older format, or a safetensors file holds, on the CPU.
+    """The content of a PyTorch file, zip or the older format, or of a safetensors file, on the CPU.
 
     Args:
         file: binary, at its start, able to seek.
         allow: classes that a PyTorch file may hold beside tensors and plain values.
 
     Raises:
-        ValueError: empty, damaged, of another format, or with pickled code, which is not run.
+        ValueError: empty, damaged, of another format, or with pickled code, which is not executed.
     """
     start = file.read(9)
     file.seek(0)
@@ -33,8 +33,9 @@ def read(file: BinaryIO, allow: Sequence[type] = ()) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on damaged bytes the unpickler raises almost anything
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it holds pickled code ({code[1]}), which is refused" if code else "it is damaged or no weight file"
-        raise ValueError(reason) from None
+        if code:
+            raise ValueError(f"it holds pickled code ({code[1]}), which is refused") from None
+        raise ValueError("it is damaged or not a weight file") from None
 
 
 def _safetensors(data: bytes) -> dict[str, Tensor]:
@@ -48,7 +49,7 @@ def state(content: Any) -> dict[str, Tensor]:
     """Weights by name, alone or under `state_dict`; a `module.` before every name is dropped.
 
     Raises:
-        ValueError: something else.
+        ValueError: anything else.
     """
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -62,10 +63,10 @@ def state(content: Any) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load `weights` into `module`, all of them and nothing else.
+    """Load `weights` into `module`: exactly those that it has.
 
     Raises:
-        ValueError: a weight that is missing, of another shape, or not the module's.
+        ValueError: a weight is missing, has another shape, or is not the module's.
     """
     own = module.state_dict()
     for name, value in own.items():

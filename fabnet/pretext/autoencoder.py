@@ -2,7 +2,7 @@
 
 Objective: mean L1 distance between the rebuilt frame and the frame.
 Departures: the supplement names no loss, L1 is FAb-Net's. Nor does it say how the decoder's output in (-1, 1) becomes
-a picture: here it is mapped linearly to (0, 1), so every colour but pure black and white can be reached.
+an image: here it is mapped linearly to (0, 1), so every colour but pure black and white is possible.
 """
 
 from dataclasses import dataclass
@@ -30,16 +30,16 @@ class Autoencoder(Method):
         self.decoder = Decoder(size_px=size_px, width=params.width, inputs=params.embedding, outputs=3)
 
     def rebuild(self, frames: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> the same frames seen through the embedding, (B, 3, S, S) in (0, 1)."""
+        """(B, 3, S, S) in [0, 1] -> the frames rebuilt from their embedding, (B, 3, S, S) in (0, 1)."""
         return (self.decoder(self.encoder(frames)) + 1) / 2
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
-        """`loss`, and `mean_picture`: the loss of answering every frame with the mean of the batch."""
+        """`loss`, and `mean_image`: the loss when every frame is rebuilt as the mean of the batch."""
         target = frames[:, 0]
         mean = target.mean(dim=0, keepdim=True)
         return {
             "loss": photometric(self.rebuild(target), target).mean(),
-            "mean_picture": photometric(mean, target).mean(),
+            "mean_image": photometric(mean, target).mean(),
         }
 
 

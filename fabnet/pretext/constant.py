@@ -1,6 +1,6 @@
-"""Control: the same embedding for every picture, so that its probes predict the mean or the shares of the classes.
+"""Control: the same embedding for every image, so that its probes predict the mean or the shares of the classes.
 
-Objective: none. What a method does not beat, it could have had without looking.
+Objective: none. A method that is not better has learnt nothing from the image.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Params:
     embedding: int  # dimensions of the embedding
 
 
-class Blind(nn.Module):
+class Constant(nn.Module):
     """(B, 3, S, S) -> zeros (B, embedding)."""
 
     def __init__(self, embedding: int) -> None:
@@ -29,4 +29,4 @@ class Blind(nn.Module):
 def build(params: Params, *, size_px: int) -> Method:
     """The control, which has no weights."""
     del size_px
-    return Fixed(Blind(params.embedding))
+    return Fixed(Constant(params.embedding))

@@ -2,7 +2,7 @@
 
 Objective: mean L1 distance between the warped source frame and the target frame.
 Departures: input below 256 px drops encoder and decoder layers; the confidence decoder, which gets no gradient
-from one source, is not built.
+from a single source, is not built.
 """
 
 from dataclasses import dataclass

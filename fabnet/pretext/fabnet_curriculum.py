@@ -1,7 +1,7 @@
 """FAb-Net, single source frame, trained from easy to hard samples (Wiles et al. 2018, section 3.3).
 
-Objective: mean L1 distance of the samples inside the curriculum's window; validation is over all samples, so the two
-curves are not comparable.
+Objective: mean L1 distance of the samples inside the curriculum's window. Validation is over all samples, so training
+and validation loss are not comparable.
 Departures: those of `fabnet`, and the learning-rate rule named in `Curriculum.observe`.
 """
 
@@ -25,7 +25,7 @@ class Params:
 
 
 def keep_quantiles(per_sample: Tensor, low: float, high: float) -> Tensor:
-    """The losses (B,) between two shares of the batch, ascending: places `int(low * B)` up to `int(high * B)`.
+    """The losses (B,) between two shares of the batch, ascending: positions `int(low * B)` up to `int(high * B)`.
 
     Raises:
         ValueError: no sample lies between them.
@@ -38,19 +38,19 @@ def keep_quantiles(per_sample: Tensor, low: float, high: float) -> Tensor:
 
 
 class Curriculum(nn.Module):
-    """The window that trains, moved to harder samples whenever the validation loss stands still.
+    """The window of samples that are trained on; it moves to harder ones when the validation loss stops falling.
 
     It starts with the easier half of every batch and ends without its easiest 40 % and hardest 10 %. All state is
-    in buffers, so it is saved and restored with the weights that it belongs to; the original recorded the window
-    after its checkpoint, one epoch late.
+    in buffers, so it is saved and restored with the weights; the original saved the window after its checkpoint, one
+    epoch late.
     """
 
-    window: Tensor  # place in WINDOWS
+    window: Tensor  # index in WINDOWS
     best: Tensor  # lowest validation loss since the window moved
     stale: Tensor  # epochs since then
 
     def __init__(self, patience: int) -> None:
-        """`patience`: epochs without a better validation loss that are borne, 15 in the original."""
+        """`patience`: epochs without a better validation loss before the window moves, 15 in the original."""
         super().__init__()
         self.patience = patience
         self.register_buffer("window", torch.zeros((), dtype=torch.long))
@@ -62,9 +62,9 @@ class Curriculum(nn.Module):
         return keep_quantiles(per_sample, *WINDOWS[int(self.window)]) if self.training else per_sample
 
     def observe(self, val_loss: float) -> bool:
-        """Move the window if it is time to; False once it had reached its end before.
+        """Move the window if it is time to; False if it was at its end before.
 
-        Departure: from then on the learning rate follows the validation loss of every epoch. In the original it
+        Departure: from then on the learning-rate schedule uses the validation loss of every epoch. In the original it
         did so only once in 16 stale epochs.
         """
         if int(self.window) == len(WINDOWS) - 1:
@@ -106,7 +106,7 @@ def build(params: Params, *, size_px: int) -> Method:
 
 
 def problem(params: Params) -> str | None:
-    """Why batches of its size cannot be used: some window would be empty."""
+    """Why its batch size cannot be used: a window would be empty."""
     count = params.batch
     empty = next((f"{low:g} to {high:g}" for low, high in WINDOWS if int(low * count) >= int(high * count)), None)
     return empty and f"batch should be larger: none of {count} samples lies in the window {empty}"

@@ -1,10 +1,10 @@
 """FAb-Net with several source frames, mixed by confidence maps (Wiles et al. 2018, section 3.2).
 
 Objective: mean L1 distance between the mix of the warped sources and the target frame.
-It starts from a trained single-source network, whose sampler is held: its weights get no gradient, and its BN layers
+It starts from a trained single-source network, whose sampler is frozen: its weights get no gradient, and its BN layers
 stay in evaluation mode. In the original their running statistics drifted, because the whole network was in training
-mode; here the sampler that is held is held in all of its state.
-Departure: the original goes on with the window of its curriculum; here every sample counts, whatever it starts from.
+mode; here all state of the sampler is frozen.
+Departure: the original continues with the window of its curriculum; here every sample counts.
 """
 
 from dataclasses import dataclass

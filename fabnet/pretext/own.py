@@ -1,7 +1,7 @@
-"""Bring your own encoder: a program or a timm model with the weights of a file, used as it is.
+"""Your own encoder: a program or a timm model with the weights of a file, without training.
 
 Objective: none here. Input: RGB at `size_px`, less `mean`, divided by `std`; output: one vector, or one value in each
-channel, per picture. `kind` says what the file is:
+channel, per image. `kind` says what the file is:
 
 - `torchscript`: written by `torch.jit.save`;
 - `export`: written by `torch.export.save`, with a batch size that may vary, from a network in evaluation mode; it runs
@@ -9,9 +9,9 @@ channel, per picture. `kind` says what the file is:
 - `timm`: weights (state dict or safetensors) of the timm model `name`; those of a classifier are left out.
 
 Both kinds of program are code of whoever wrote the file: TorchScript is interpreted, and `torch.export.load` unpickles
-parts of the file without restriction (PyTorch 2.13). `weights_sha256` is how the user says that this very file is to
-be trusted: a program of another digest is never opened, not when the method is built and not when it comes back out of
-a model folder, where the whole file is kept as bytes among the weights. A `timm` file is read as weights alone.
+parts of the file without restriction (PyTorch 2.13). With `weights_sha256` the user declares that this file is trusted:
+a program with another digest is never opened, neither when the method is built nor when it is loaded from a model file,
+which holds the bytes of the program as one of its weights. A `timm` file is read as weights alone.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Params:
 
 
 class Program(nn.Module):
-    """A program that runs, and the bytes of its file, which are all of its state."""
+    """A loaded program; its state is the bytes of its file."""
 
     file: Tensor  # (bytes) uint8
 
@@ -54,10 +54,10 @@ class Program(nn.Module):
         self._running: list[nn.Module] = []  # in a list, so that its weights are not counted again
 
     def open(self, file: Tensor) -> None:
-        """Take over a file (bytes) uint8.
+        """Load the program from the bytes of its file, uint8.
 
         Raises:
-            ValueError: another file than the one that is trusted, or none of this kind.
+            ValueError: not the trusted file, or not a program of this kind.
         """
         data = file.cpu().numpy().tobytes()
         if hashlib.sha256(data).hexdigest() != self.sha256:
@@ -75,7 +75,7 @@ class Program(nn.Module):
 
 
 def _open(program: Program, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-    """Before weights are loaded: the program that they hold."""
+    """Before weights are loaded: load the program that they hold."""
     if f"{prefix}file" in state:
         try:
             program.open(state[f"{prefix}file"])
@@ -84,7 +84,7 @@ def _open(program: Program, state: Mapping[str, Any], prefix: str, *rest: Any) -
 
 
 class Normalised(nn.Module):
-    """(B, 3, S, S) RGB in [0, 1] -> what the network makes of (frames - mean) / std."""
+    """(B, 3, S, S) RGB in [0, 1] -> output of the network for (frames - mean) / std."""
 
     mean: Tensor
     std: Tensor
@@ -100,17 +100,17 @@ class Normalised(nn.Module):
 
 
 def build(params: Params, *, size_px: int) -> Method:
-    """The encoder without its program or with weights that mean nothing, to be filled from a model folder.
+    """The encoder without its program or with random weights, to be filled from a model file.
 
     Raises:
-        ValueError: timm is needed and not there, or does not know the model.
+        ValueError: timm is needed and not installed, or does not know the model.
     """
     del size_px
     return Fixed(Normalised(_empty(params), params.mean, params.std))
 
 
 def supplied(params: Params, file: BinaryIO) -> Method:
-    """The encoder of a file, tried on noise.
+    """The encoder of a file, checked on noise.
 
     Raises:
         ValueError: no such file, weights of another model, or no embeddings.
@@ -138,13 +138,13 @@ def _torchscript(data: bytes) -> nn.Module:
             warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch has deprecated the whole of TorchScript
             return torch.jit.load(io.BytesIO(data), map_location="cpu").eval()
     except RuntimeError:
-        raise ValueError("it is damaged or no TorchScript program") from None
+        raise ValueError("it is damaged or not a TorchScript program") from None
 
 
 def _exported(data: bytes) -> nn.Module:
-    reason = "it is damaged or no program of torch.export"
+    reason = "it is damaged or not a program of torch.export"
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # asked first: PyTorch logs a traceback
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # checked first: PyTorch logs a traceback
             is_sound = archive.testzip() is None and any(n.endswith("models/model.json") for n in archive.namelist())
         if is_sound:
             return torch.export.load(io.BytesIO(data)).module()
@@ -166,17 +166,17 @@ def _timm(name: str) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=False, num_classes=0).eval()
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"timm makes no model {name!r} ({' '.join(str(error).split())})") from None
+        raise ValueError(f"timm cannot make the model {name!r} ({' '.join(str(error).split())})") from None
 
 
-def _fill_timm(net: nn.Module, found: dict[str, Tensor]) -> None:
+def _fill_timm(net: nn.Module, state: dict[str, Tensor]) -> None:
     classifier = getattr(net, "pretrained_cfg", {}).get("classifier") or ()
     dropped = tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier))
-    weights.fill(net, {name: value for name, value in found.items() if not name.startswith(dropped)})
+    weights.fill(net, {name: value for name, value in state.items() if not name.startswith(dropped)})
 
 
 def _try(encoder: nn.Module, size_px: int) -> None:
-    """Raise ValueError unless the encoder turns pictures into vectors, each whatever is beside it."""
+    """Raise ValueError unless each image becomes a vector that does not depend on the rest of the batch."""
     frames = torch.rand(3, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
     shape = f"(B, 3, {size_px}, {size_px})"
     try:
@@ -184,12 +184,12 @@ def _try(encoder: nn.Module, size_px: int) -> None:
             together, alone = encoder.eval()(frames), encoder(frames[:1])
     except Exception as error:  # a program of the user's
         reason = str(error).strip().rsplit("\n", 1)[-1]
-        raise ValueError(f"it does not run on pictures {shape} of varying number B ({reason})") from None
+        raise ValueError(f"it does not run on images {shape} of varying number B ({reason})") from None
     if not (isinstance(together, Tensor) and together.is_floating_point() and together.shape[:1] == (3,)):
-        found = list(together.shape) if isinstance(together, Tensor) else type(together).__name__
-        raise ValueError(f"expected embeddings (B, D) from pictures {shape}, found {found} for B = 3")
+        actual = list(together.shape) if isinstance(together, Tensor) else type(together).__name__
+        raise ValueError(f"expected embeddings (B, D) from images {shape}, found {actual} for B = 3")
     if not torch.allclose(together[:1], alone, rtol=1e-3, atol=1e-5 * float(together.abs().max())):
-        raise ValueError("an embedding changes with the pictures beside it: save the network in evaluation mode")
+        raise ValueError("an embedding changes with the rest of its batch: save the network in evaluation mode")
 
 
 def problem(params: Params) -> str | None:

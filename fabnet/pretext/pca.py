@@ -1,4 +1,4 @@
-"""Control: principal components of the pixels of training frames. What a linear map of the picture reaches.
+"""Control: principal components of the pixels of training frames, a linear map of the image.
 
 Objective: least squared error of the pixels rebuilt from the embedding, in closed form (Pearson 1901).
 Departures: the study has no such control. Frames are averaged down to `side_px`, and the components are those of the
@@ -62,34 +62,34 @@ class PrincipalComponents(Method):
         return {"loss": (centred - rebuilt).square().mean()}
 
     def solve(self, batches: Iterable[Tensor]) -> None:
-        """The components of the first `limit` frames; the rest of `batches` is not asked for."""
+        """The components of the first `limit` frames; later batches are not drawn."""
         x = torch.cat(list(self._first(batches))).double()
         x -= (mean := x.mean(0))
         self.components.mean.copy_(mean)
         self.components.axes.copy_(principal_axes(x, len(self.components.axes)))
 
     def _first(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        left = self.limit
+        missing = self.limit
         for frames in batches:
-            yield self.components.pixels(frames[:left, 0]).cpu()
-            left -= len(frames)
-            if left <= 0:
+            yield self.components.pixels(frames[:missing, 0]).cpu()
+            missing -= len(frames)
+            if missing <= 0:
                 return
 
 
 def principal_axes(x: Tensor, count: int) -> Tensor:
     """Centred rows (N, D) float64 -> (count, D), orthonormal, of falling variance; zeros beyond the rank.
 
-    By the eigenvectors of the smaller of the matrices of inner products, x x^T and x^T x.
+    From the eigenvectors of the smaller of the two matrices x x^T and x^T x.
     """
     samples, dims = x.shape
     axes = x.new_zeros(count, dims)
     variance, vectors = torch.linalg.eigh(x @ x.T if samples < dims else x.T @ x)
-    found = min(count, int((variance > TINY * variance[-1]).sum()))
-    variance, vectors = variance.flip(0)[:found], vectors.flip(1)[:, :found]
+    rank = min(count, int((variance > TINY * variance[-1]).sum()))
+    variance, vectors = variance.flip(0)[:rank], vectors.flip(1)[:, :rank]
     rows = (x.T @ (vectors / variance.sqrt())).T if samples < dims else vectors.T
     largest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
-    axes[:found] = rows * largest.sign()
+    axes[:rank] = rows * largest.sign()
     return axes
 
 

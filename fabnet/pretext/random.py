@@ -1,4 +1,4 @@
-"""Control: the same encoder, untrained. Whatever it reaches needs no pre-training.
+"""Control: the same encoder, untrained. What it achieves needs no pre-training.
 
 Objective: none; its BN layers keep their initial statistics.
 """

@@ -1,11 +1,11 @@
-"""The authors' published FAb-Net, network and probe head (checkpoints of Wiles et al. 2018), used as it is.
+"""The authors' published FAb-Net, network and probe head (checkpoints of Wiles et al. 2018), without training.
 
 Objective: none here; it was trained with four frames and confidence maps. A file is one of
 
 - published: `state_dict_model` is the network, `state_dict` the head of one task (BatchNorm1d, linear without bias);
 - a training checkpoint of the authors' code: `state_dict` is the network, and there is no head.
 
-Departures: none in the embedding. The head is kept with the method and is not what the probe stage fits.
+Departures: none in the embedding. The head is saved with the method; the probe stage fits its own heads.
 """
 
 import argparse
@@ -32,22 +32,22 @@ class Params:
 
 
 class Head(nn.Sequential):
-    """(B, D) -> (B, K): no layers before there are weights, which say how many outputs K they have."""
+    """(B, D) -> (B, K); without layers until weights are loaded, whose shape gives the number of outputs K."""
 
     def __init__(self, dims: int) -> None:
         super().__init__()
         self.dims = dims
-        self.register_load_state_dict_pre_hook(_make_room)
+        self.register_load_state_dict_pre_hook(_add_layers)
 
     def grow(self, linear: Tensor) -> None:
-        """Make room for a linear layer (K, D); whatever is no matrix is left to be refused."""
+        """Add layers for a linear weight (K, D); anything but a matrix is ignored here and refused by the load."""
         if linear.ndim == 2 and not len(self):
             self.extend([nn.BatchNorm1d(self.dims), nn.Linear(self.dims, len(linear), bias=False)])
             self.train(self.training)
 
 
-def _make_room(head: Head, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
-    """Before weights are loaded: the layers that they ask for."""
+def _add_layers(head: Head, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    """Before weights are loaded: add the layers that they need."""
     if f"{prefix}1.weight" in state:
         head.grow(state[f"{prefix}1.weight"])
 
@@ -61,7 +61,7 @@ class Released(Fixed):
 
 
 def build(params: Params, *, size_px: int) -> Method:
-    """The network with weights that mean nothing and no head, to be filled from a model folder."""
+    """The network with random weights and without a head, to be filled from a model file."""
     return Released(params, size_px=size_px)
 
 

@@ -1,7 +1,7 @@
-"""RotNet: tell by how many quarter turns a frame was rotated (Gidaris, Singh and Komodakis, ICLR 2018).
+"""RotNet: predict by how many quarter turns a frame was rotated (Gidaris, Singh and Komodakis, ICLR 2018).
 
 Objective: cross-entropy of a linear classifier on the embedding, over all four rotations of every frame of the batch,
-as the paper found best. So a step encodes four times as many pictures as the batch holds, and nothing is drawn.
+as the paper found best. So a step encodes four times as many images as the batch holds, and no rotation is drawn.
 Departures: FAb-Net's encoder and optimiser instead of the paper's networks, as in the supplement of Wiles et al. 2018.
 """
 
@@ -29,17 +29,17 @@ class Rotation(Method):
         self.classifier = nn.Linear(params.embedding, 4)
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
-        """`loss`, and `accuracy`: the share of pictures whose rotation is recognised, 0.25 by chance."""
-        pictures, turns = all_turns(frames[:, 0])
-        scores = self.classifier(self.encoder(pictures).flatten(1))
+        """`loss`, and `accuracy`: the share of images whose rotation is predicted, 0.25 by chance."""
+        images, turns = all_turns(frames[:, 0])
+        scores = self.classifier(self.encoder(images).flatten(1))
         accuracy = (scores.argmax(dim=1) == turns).float().mean()
         return {"loss": nn.functional.cross_entropy(scores, turns), "accuracy": accuracy}
 
 
-def all_turns(pictures: Tensor) -> tuple[Tensor, Tensor]:
+def all_turns(images: Tensor) -> tuple[Tensor, Tensor]:
     """(B, C, S, S) -> (4 B, C, S, S), first all as they are, and the quarter turns (4 B,), counter-clockwise."""
-    turned = [pictures.rot90(turns, dims=(2, 3)) for turns in range(4)]
-    return torch.cat(turned), torch.arange(4, device=pictures.device).repeat_interleave(len(pictures))
+    turned = [images.rot90(turns, dims=(2, 3)) for turns in range(4)]
+    return torch.cat(turned), torch.arange(4, device=images.device).repeat_interleave(len(images))
 
 
 def build(params: Params, *, size_px: int) -> Method:

@@ -1,12 +1,12 @@
 """Split-brain autoencoder: lightness from colour and colour from lightness (Zhang, Isola and Efros, CVPR 2017).
 
-A frame is split into L and ab of CIE L*a*b*. Two networks of half the width each see one part and predict the other;
-the embedding is both of theirs, end to end.
+A frame is split into L and ab of CIE L*a*b*. Two networks of half the width see one of the two and predict
+the other; the embedding is the concatenation of theirs.
 Objective: the sum of both networks' losses. `regression`: mean squared error. `classes`: cross-entropy over intervals
 of L, and over squares of ab that are 10 wide as in the authors' colourisation, at a quarter of the input side.
 Departures: FAb-Net's encoder and decoder, so predictions pass through one vector instead of a map of features. Squares
-of ab without an sRGB colour are kept (they are never the answer), and classes are neither smoothed nor rebalanced. The
-supplement of Wiles et al. 2018 breaks off before it says which head, loss, scale and embedding were used there.
+of ab without an sRGB colour are kept (they are never the target), and classes are neither smoothed nor rebalanced. The
+supplement of Wiles et al. 2018 breaks off before it states which head, loss, scale and embedding were used.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from fabnet.modules.method import Method
 
 L_CLASSES = 100  # intervals of 1
 AB_CLASSES = 22  # intervals of 10 for a and as many for b, from -110 to 110
-POOLED = 4  # side of what one class is told for, in input pixels
+POOLED = 4  # input pixels along the side of a square with one class
 
 # linear sRGB -> XYZ, rows X, Y, Z; their sums are the white point, so that greys have a = b = 0
 TO_XYZ = (
@@ -39,7 +39,7 @@ class Params:
 
 
 class Halves(nn.Module):
-    """(B, 3, S, S) RGB in [0, 1] -> (B, embedding, 1, 1): first what is seen in L, then what is seen in ab."""
+    """(B, 3, S, S) RGB in [0, 1] -> (B, embedding, 1, 1): first from L, then from ab."""
 
     def __init__(self, params: Params, *, size_px: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class SplitBrain(Method):
         self.to_lightness = head(params, size_px=size_px, channels=1)
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
-        """`loss`, and what it is the sum of: `colour`, told from lightness, and `lightness`, told from colour."""
+        """`loss`, and its two terms: `colour`, predicted from lightness, and `lightness`, predicted from colour."""
         lightness, colour = split(frames[:, 0])
         of_colour = self.to_colour(self.halves.lightness(lightness), colour)
         of_lightness = self.to_lightness(self.halves.colour(colour), lightness)
@@ -71,7 +71,7 @@ class SplitBrain(Method):
 
 
 class _Values(nn.Module):
-    """Half an embedding (B, D, 1, 1), and scaled channels (B, C, S, S) to be told from it -> mean squared error."""
+    """Half an embedding (B, D, 1, 1), and scaled channels (B, C, S, S) to predict from it -> mean squared error."""
 
     def __init__(self, params: Params, *, size_px: int, channels: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _Values(nn.Module):
 
 
 class _Classes(nn.Module):
-    """The same for classes: mean cross-entropy. The decoder's tanh bounds features here, not the scores."""
+    """The same for classes: mean cross-entropy. The decoder's tanh bounds the features, not the scores."""
 
     def __init__(self, params: Params, *, size_px: int, channels: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def to_lab(rgb: Tensor) -> Tensor:
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     matrix = rgb.new_tensor(TO_XYZ)
     of_white = (matrix / matrix.sum(dim=1, keepdim=True))[:, :, None, None]  # (3, 3, 1, 1)
-    xyz = (of_white * linear[:, None]).sum(dim=2)  # (B, 3, H, W) in [0, 1]; no product of matrices, amp would round it
+    xyz = (of_white * linear[:, None]).sum(dim=2)  # (B, 3, H, W) in [0, 1]; not a matrix product, which amp would round
     x, y, z = _response(xyz).unbind(dim=1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 

@@ -1,13 +1,13 @@
 """The published VGG-16 face network as it is (Parkhi, Vedaldi and Zisserman, Deep Face Recognition, BMVC 2015).
 
-Objective: none here; its owners trained it to tell identities apart. It is the supervised row of the study.
+Objective: none here; its owners trained it to classify identities. It is the supervised row of the study.
 Input: RGB at 224 px, scaled to 0..255, less the published mean of each channel. The weights come from a file:
 
 - a PyTorch state dict with the names of the MatConvNet port (`conv1_1.weight` to `fc8.weight`, RGB), also written
   `conv_1_1`, or with those of torchvision's VGG-16 (`features.N`, `classifier.N`), with fully connected layers as
   matrices or as convolutions; zip or older format; or the same as safetensors;
 - ports of the Caffe and Torch 7 releases expect BGR: `channels: bgr` turns the first layer round, so that every encoder
-  here takes RGB. A file does not say which it is; the owner of a port does.
+  here takes RGB. The file does not say which; its owner does.
 
 Departures and choices: the study does not name its layer. Here it is `layer`, after its ReLU (as the blobs of the Caffe
 release are, whose ReLU works in place), without the dropout of training. No L2 normalisation: the probe has its own.
@@ -25,7 +25,7 @@ from fabnet.modules.method import Fixed, Method
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions between two poolings
 MEAN_RGB = (129.1863, 104.7624, 93.5940)  # published, of pixels in 0..255
-CHUNK = 16  # pictures at a time: one takes 25 MB at the first layers
+CHUNK = 16  # images at a time: one takes 25 MB at the first layers
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Descriptor(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN_RGB)[:, None, None], persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        return torch.cat([self.layers(some * 255 - self.mean) for some in frames.split(CHUNK)])
+        return torch.cat([self.layers(chunk * 255 - self.mean) for chunk in frames.split(CHUNK)])
 
 
 def build(params: Params, *, size_px: int) -> Method:
-    """The network with weights that mean nothing, to be filled from a model folder."""
+    """The network with random weights, to be filled from a model file."""
     return Fixed(Descriptor(size_px=size_px, layer=params.layer))
 
 
@@ -71,23 +71,23 @@ def supplied(params: Params, file: BinaryIO) -> Method:
     """The network with the weights of a file.
 
     Raises:
-        ValueError: no readable weight file, or weights of another network.
+        ValueError: not a readable weight file, or weights of another network.
     """
     net = Descriptor(size_px=params.size_px, layer=params.layer)
-    found = weights.state(weights.read(file))
+    published = weights.state(weights.read(file))
     dropped = {"fc6": ("fc7.", "fc8."), "fc7": ("fc8.",)}[params.layer]
-    ours = {name: value for name, value in _renamed(found).items() if not name.startswith(dropped)}
+    ours = {name: value for name, value in _renamed(published).items() if not name.startswith(dropped)}
     if params.channels == "bgr" and "conv1_1.weight" in ours:
         ours["conv1_1.weight"] = ours["conv1_1.weight"].flip(1)
     weights.fill(net.layers, ours)
     return Fixed(net)
 
 
-def _renamed(found: dict[str, Tensor]) -> dict[str, Tensor]:
+def _renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights under our names, fully connected layers as matrices."""
     names = _names()
     ours: dict[str, Tensor] = {}
-    for key, value in found.items():
+    for key, value in published.items():
         layer, _, kind = key.rpartition(".")
         if layer not in names:
             raise ValueError(f"found a weight {key}, which VGG-16 does not have: it is of another network")
@@ -97,15 +97,15 @@ def _renamed(found: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _names() -> dict[str, str]:
-    """What the published files call a layer -> what we call it."""
+    """Name of a layer in published files -> our name."""
     names: dict[str, str] = {}
-    place = 0
+    index = 0
     for block, (_, count) in enumerate(BLOCKS, start=1):
         for number in range(1, count + 1):
             ours = f"conv{block}_{number}"
-            names |= dict.fromkeys((ours, f"conv_{block}_{number}", f"features.{place}"), ours)
-            place += 2
-        place += 1
+            names |= dict.fromkeys((ours, f"conv_{block}_{number}", f"features.{index}"), ours)
+            index += 2
+        index += 1
     for position, ours in ((0, "fc6"), (3, "fc7"), (6, "fc8")):
         names |= dict.fromkeys((ours, f"classifier.{position}"), ours)
     return names

@@ -3,7 +3,7 @@
 Objective: on projections of the embeddings, the mean squared distance of the two views (invariance), a hinge that keeps
 every dimension's standard deviation at 1 (variance), and the squared covariances between dimensions (covariance), from
 pytorch-metric-learning. As in the authors' code the variance term is the mean over both views, not their sum.
-Departures: the two views are two frames of a track instead of two augmentations of a picture; the projector has two
+Departures: the two views are two frames of a track instead of two augmentations of an image; the projector has two
 layers instead of three and its BN sees both views at once.
 """
 
@@ -39,9 +39,9 @@ class VICReg(TwoViews):
 
 def build(params: Params, *, size_px: int) -> Method:
     """A network with PyTorch's default initialisation."""
-    from pytorch_metric_learning import losses  # noqa: PLC0415  all else of fabnet does without this package
+    from pytorch_metric_learning import losses  # noqa: PLC0415  only two methods need this package
 
-    weights: dict[str, Any] = {  # the package's types know whole numbers only
+    weights: dict[str, Any] = {  # the package declares these as int
         "invariance_lambda": params.invariance,
         "variance_mu": params.variance,
         "covariance_v": params.covariance,

@@ -1,7 +1,7 @@
 """Linear probe for action units: one sigmoid per unit, unknown units masked.
 
-Loss: binary cross-entropy per unit, the mean over the images where the unit is known, so that a unit that was
-rarely looked at weighs as much as the others. The decision threshold of each unit is the one with the highest F1 on
+Loss: binary cross-entropy per unit, the mean over the images where the unit is known, so that a unit that is
+rarely labelled counts as much as the others. The decision threshold of each unit is the one with the highest F1 on
 the validation split; it is moved into the head, so that a score above 0.5 means present. The paper states neither
 its metric nor a threshold.
 """

@@ -1,6 +1,6 @@
 """Retrieval of classes: the share of each class among the nearest images of the training split.
 
-Nothing is fitted and nothing is chosen, so the validation split has no say; see `fabnet.retrieval`.
+Nothing is fitted and nothing is chosen, so the validation split is not used; see `fabnet.retrieval`.
 """
 
 from fabnet.probe_head import Probe, Samples, Settings

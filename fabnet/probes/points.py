@@ -26,7 +26,7 @@ def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | No
         return "no label", ""
     points = np.asarray(label, np.float64).reshape(-1, 2)
     if not np.isfinite(points).all():
-        return "a point is no finite number", ""
+        return "a point is not a finite number", ""
     if len(points) not in metrics.EYE_POINTS:
         return "unknown number of points", str(len(points))
     first, second = metrics.EYE_POINTS[len(points)]

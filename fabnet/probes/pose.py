@@ -24,7 +24,7 @@ def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | No
         return "no label", ""
     if len(label) != classes:
         return f"expected {classes} angles", f"found {len(label)}"
-    return None if np.isfinite(np.array(label, np.float64)).all() else ("an angle is no finite number", "")
+    return None if np.isfinite(np.array(label, np.float64)).all() else ("an angle is not a finite number", "")
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:

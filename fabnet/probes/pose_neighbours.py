@@ -1,7 +1,7 @@
 """Retrieval of head pose: the share of each bin of yaw among the nearest images of the training split.
 
-Bins are `BIN_DEG` wide, the middle one lies around a face that looks into the camera, the outer two are open. Five
-bins part at 45, 15, -15 and -45 degrees. They are named from the left edge of the picture to the right one; positive
+Bins are `BIN_DEG` wide, the middle one is for faces that look into the camera, the outer two are open. Five
+bins are split at 45, 15, -15 and -45 degrees. They are named from the left edge of the image to the right one; positive
 yaw turns a face to the left edge. Nothing is fitted; see `fabnet.retrieval`.
 """
 
@@ -30,7 +30,7 @@ def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | No
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:
-    """Angles (N, 3) in radians -> one-hot bins (N, K) of yaw, from the left edge of the picture to the right one."""
+    """Angles (N, 3) in radians -> one-hot bins (N, K) of yaw, from the left edge of the image to the right one."""
     del crops
     inner_deg = BIN_DEG * (np.arange(1, classes) - classes / 2)
     return np.eye(classes)[np.digitize(-np.degrees(labels[:, YAW].astype(np.float64)), inner_deg)]

@@ -1,4 +1,4 @@
-"""Which frames make a sample: source and target frames of one face track, drawn per identity."""
+"""Samples of source and target frames of one face track, drawn per identity."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def draw(
     draws_per_identity: int,
     rng: np.random.Generator,
 ) -> Draw:
-    """One epoch: every identity `draws_per_identity` times, each a random video, track and distinct frames of it.
+    """One epoch: for every identity `draws_per_identity` random tracks of random videos, with distinct frames of each.
 
     Args:
         tracks: see `Tracks`; every track must have at least `frames` frames.
@@ -43,8 +43,8 @@ def draw(
         draws_per_identity: 1 in the original.
         rng: source of all choices.
 
-    Departures from the original: with-replacement draws from short tracks are not made (such tracks are
-    rejected before), and the last identity is not left out.
+    Departures from the original: frames are never drawn with replacement (tracks that are too short are rejected
+    before), and the last identity is not left out.
     """
     identities = sorted(tracks)
     order = rng.permutation(np.repeat(np.arange(len(identities)), draws_per_identity))
@@ -86,7 +86,7 @@ def batches(
             boxes = drawn.boxes_xyxy_px[chunk].reshape(-1, 4)
             pixels = stack([_inside(box, future.result()) for box, future in zip(boxes, queue.pop(0), strict=True)])
             queue += islice(pending, 1)
-            whole = torch.from_numpy(boxes - np.tile(boxes[:, :2], 2))  # the same squares, seen from their corners
+            whole = torch.from_numpy(boxes - np.tile(boxes[:, :2], 2))  # the same squares relative to their corners
             cropped = crop_and_resize(pixels.to(device), whole.to(device), size_px)
             yield cropped.unflatten(0, (batch, -1))
 

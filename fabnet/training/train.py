@@ -1,4 +1,4 @@
-"""Epochs over any pretext method; yields history rows and a resumable state, saves nothing."""
+"""Training epochs of any pretext method, with a state from which training can resume; nothing is saved here."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -33,14 +33,14 @@ class Epoch:
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a finite number."""
+    """The loss is no longer finite."""
 
 
 class Trainer:
-    """Method, optimiser and learning-rate schedule; all state needed to go on after a stop.
+    """Method, optimiser and learning-rate schedule, with all state needed to resume after a stop.
 
     The learning rate is multiplied by `plateau_factor` when the validation loss has not improved for more than
-    `plateau_patience` epochs (supplement: divided by 10 on a plateau), not before the method's curriculum has ended.
+    `plateau_patience` epochs (supplement: divided by 10 on a plateau), not while the method's curriculum lasts.
     """
 
     def __init__(self, method: Method, settings: Settings, *, device: torch.device) -> None:
@@ -62,15 +62,15 @@ class Trainer:
         val: Callable[[], Iterable[Tensor]],
         on_step: Callable[[dict[str, float]], object],
     ) -> Iterator[Epoch]:
-        """Train from where the state stands to the last epoch.
+        """Train from the current state to the last epoch.
 
         Args:
             train: epoch number -> batches (B, F, 3, S, S) in [0, 1].
             val: the same validation batches at every call.
-            on_step: told the losses of every step.
+            on_step: called with the losses of every step.
 
         Raises:
-            DivergedError: the training or validation loss is infinite or no number.
+            DivergedError: the training or validation loss is infinite or not a number.
         """
         while self.epoch < self.settings.epochs:
             lr = self.optimiser.param_groups[0]["lr"]
@@ -100,7 +100,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state()` of the same method and settings."""
+        """Resume from a `state()` of the same method and settings."""
         self.method.load_state_dict(state["method"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])

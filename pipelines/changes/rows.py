@@ -1,4 +1,4 @@
-"""How the rows of two metric tables differ; arithmetic only, no files."""
+"""Differences between the rows of two metric tables; no files."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ Verdict = Literal["same", "open", "better", "worse", "apart", "added", "removed"
 
 KEY = ("dataset", "task", "metric", "method", "seed", "split", "target")
 ESTIMATE = ("value", "ci_low", "ci_high", "n")
-SAME = 1e-6  # what metrics.json rounds to; below it lies the noise of another machine's last digits
+SAME = 1e-6  # metrics.json rounds to this; smaller differences are numerical noise between machines
 
 # One row of METRICS at two revisions. Null: not there at this one.
 CHANGES = pa.schema([
@@ -32,7 +32,7 @@ CHANGES = pa.schema([
 
 @dataclass(frozen=True)
 class Change:
-    """One row of two tables; None where a table does not have it."""
+    """One row of two tables; None in a table without it."""
 
     key: tuple[Any, ...]  # as KEY
     old: Row | None
@@ -44,7 +44,7 @@ class Change:
 
     @property
     def verdict(self) -> Verdict:
-        """`same`, or `open` where the intervals overlap; `apart` where better has no meaning for the metric."""
+        """`same`; `open` if the intervals overlap; `apart` if they do not and the metric is unknown."""
         if not self.old or not self.new:
             return "added" if self.new else "removed"
         if all(_is_close(self.old[name], self.new[name]) for name in ESTIMATE):
@@ -64,7 +64,7 @@ def compared(old: Iterable[Row], new: Iterable[Row]) -> list[Change]:
 
 
 def order(key: tuple[Any, ...]) -> list[tuple[bool, Any]]:
-    """What keys are sorted by: split by split, pooled rows (no seed) before those of a seed."""
+    """Sort key: pooled rows (no seed) come before those of a seed."""
     return [(split is not None, split) for split in key]
 
 
@@ -79,8 +79,8 @@ def rows(changes: Sequence[Change], old_revision: str, new_revision: str) -> Ite
     for change in changes:
         row: dict[str, Any] = dict(zip(KEY, change.key, strict=True))
         sides = (("old", change.old, old_revision), ("new", change.new, new_revision))
-        for side, found, revision in sides:
-            row |= {f"{side}_revision": revision, **{f"{side}_{name}": found and found[name] for name in names}}
+        for side, of_side, revision in sides:
+            row |= {f"{side}_revision": revision, **{f"{side}_{name}": of_side and of_side[name] for name in names}}
         yield row | {"difference": change.difference, "verdict": change.verdict}
 
 

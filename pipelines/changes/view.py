@@ -1,4 +1,4 @@
-"""Changes between reports as lines that a terminal and a page can show."""
+"""Changes between reports as rows of a table, for the terminal and for an HTML page."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +16,8 @@ from stages.reporting import page
 MARKS = {"better": "better", "worse": "worse", "apart": "apart", "added": "new", "removed": "gone"}
 COLOURS = {"better": "green", "worse": "red", "apart": "yellow"}
 NOTE = (
-    "Marked better, worse or apart: the bootstrap intervals of both revisions do not touch. Where they overlap, this "
-    "table does not decide. Methods of one report are better compared by its differences.parquet, image by image."
+    "Better, worse or apart: the bootstrap intervals of both revisions do not overlap. If they do, this table does not "
+    "decide. To compare methods of one report, use the paired differences in its differences.parquet."
 )
 
 
@@ -30,12 +30,12 @@ class Report:
     def source(self) -> str:
         """`main: profile sample, configuration b24504cdf119, code a84dd1a0c3f2`."""
         facts = {"profile": "profile", "config_hash": "configuration", "code_hash": "code"}
-        told = [f"{word} {' and '.join(sorted({row[name] for row in self.rows}))}" for name, word in facts.items()]
-        return f"{self.revision}: {', '.join(told)}"
+        values = [f"{word} {' and '.join(sorted({row[name] for row in self.rows}))}" for name, word in facts.items()]
+        return f"{self.revision}: {', '.join(values)}"
 
 
 def view(reports: Sequence[Report], *, is_detailed: bool, is_complete: bool) -> dict[str, Any]:
-    """What the table and the page show: a line for every row that differs, or for all of them."""
+    """Content of the table and the page: a line for every row that differs, or for all rows."""
     first, *others = [[row for row in report.rows if is_detailed or is_headline(row)] for report in reports]
     by_key: dict[tuple[Any, ...], list[Change]] = {}
     for other in others:
@@ -56,7 +56,7 @@ def view(reports: Sequence[Report], *, is_detailed: bool, is_complete: bool) -> 
 
 
 def html(shown: dict[str, Any]) -> str:
-    """What `view` returns, as a page of one file."""
+    """The result of `view` as one self-contained page."""
     return page.template("history.html", Path(__file__).parent).render(shown)
 
 
@@ -94,8 +94,8 @@ def _summary(shown: Iterable[Sequence[Change]], lines: int, reports: Sequence[Re
     if not counts:
         return f"Nothing differs between {pair} in {lines} rows."
     words = {"open": "overlap", "added": "are new", "removed": "are gone"}
-    told = ", ".join(f"{count} {words.get(verdict, verdict)}" for verdict, count in sorted(counts.items()))
-    return f"{sum(counts.values())} differences between {pair} in {lines} rows: {told}."
+    kinds = ", ".join(f"{count} {words.get(verdict, verdict)}" for verdict, count in sorted(counts.items()))
+    return f"{sum(counts.values())} differences between {pair} in {lines} rows: {kinds}."
 
 
 def table(shown: Mapping[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""How well embeddings tell the identities of face tracks apart, from the test frames of one data set."""
+"""Identity leakage: how well embeddings of test frames distinguish the identities of one track data set."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,14 @@ from stages.evaluation.scores import Predictions
 
 
 def leakage(embeddings: pa.Table) -> tuple[list[str], Predictions]:
-    """Identities with frames of several videos, sorted, and how often a frame's nearest one shows the same identity.
+    """Identities with frames of several videos, sorted, and how often the nearest frame shows the same identity.
 
     Args:
         embeddings: TRACK_EMBEDDINGS.
 
     Returns:
         names (N,), and as truth (N, 1) 1, as prediction (N, 1) the mean of `fabnet.retrieval.leakage` over the
-        identity's frames. Both are empty where no identity has two videos, or there is no other identity to
-        be taken for.
+        identity's frames. Both are empty if no identity has two videos, or if there is only one identity.
     """
     identity = embeddings["identity_id"].to_pylist()
     video = [f"{name}/{of}" for name, of in zip(identity, embeddings["video_id"].to_pylist(), strict=True)]
@@ -28,9 +27,9 @@ def leakage(embeddings: pa.Table) -> tuple[list[str], Predictions]:
         return [], _predictions(np.empty(0))
     x = torch.from_numpy(np.stack(embeddings["embedding"].to_numpy()).astype(np.float64))
     shares = retrieval.leakage(x, _codes(identity), _codes(video)).numpy()
-    asked = np.isfinite(shares)
-    names, of = np.unique(np.array(identity)[asked], return_inverse=True)
-    means = np.bincount(of, shares[asked], len(names)) / np.bincount(of, minlength=len(names)).clip(1)
+    is_defined = np.isfinite(shares)
+    names, of = np.unique(np.array(identity)[is_defined], return_inverse=True)
+    means = np.bincount(of, shares[is_defined], len(names)) / np.bincount(of, minlength=len(names)).clip(1)
     return names.tolist(), _predictions(means)
 
 

@@ -1,4 +1,4 @@
-"""The images of one task: embedding, split and label of each, in the form that a probe is fitted to."""
+"""Labelled images of one task: embedding, split and target of each, as a probe needs them."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -50,16 +50,15 @@ class Images:
     crops: Crops
 
     def samples(self, split: str) -> Samples:
-        """What a probe is fitted to."""
-        chosen = self.split == split
-        return Samples(torch.from_numpy(self.x[chosen]), torch.from_numpy(self.y[chosen]))
+        """Embeddings and targets of one split."""
+        rows = self.split == split
+        return Samples(torch.from_numpy(self.x[rows]), torch.from_numpy(self.y[rows]))
 
 
 def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:
     """The rows of the index that have both a split and an embedding, sorted by `sample_id`.
 
-    Columns `split` and `embedding` are added. A row that lacks one of them stands in the rejects of the stage that
-    gave it none.
+    Columns `split` and `embedding` are added. A row without one of them is a reject of `split` or `embed`.
     """
     split_of = dict(zip(splits["sample_id"].to_pylist(), splits["split"].to_pylist(), strict=True))
     row_of = {sample_id: row for row, sample_id in enumerate(embeddings["sample_id"].to_pylist())}
@@ -71,9 +70,9 @@ def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:
     ]
     index = index.take(kept)
     ids = index["sample_id"].to_pylist()
-    found = embeddings["embedding"].take([row_of[sample_id] for sample_id in ids])
+    embedding = embeddings["embedding"].take([row_of[sample_id] for sample_id in ids])
     split = pa.array([split_of[sample_id] for sample_id in ids], pa.string())
-    return index.append_column("split", split).append_column("embedding", found)
+    return index.append_column("split", split).append_column("embedding", embedding)
 
 
 def load(faces: Path, splits: Path, embeddings: Path, dataset: str) -> tuple[pa.Table, int]:
@@ -135,8 +134,8 @@ def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
 
 def predict(probe: Probe, images: Images, split: str, task: Task) -> Predictions:
     """Truth and prediction of every image of one split, in the units of the report, float32 as they are stored."""
-    chosen = images.split == split
-    crops = images.crops[chosen]
-    raw = probe.predict(torch.from_numpy(images.x[chosen])).numpy()
-    truth, prediction = (task.module.decode(y, crops).astype(np.float32) for y in (images.y[chosen], raw))
+    rows = images.split == split
+    crops = images.crops[rows]
+    raw = probe.predict(torch.from_numpy(images.x[rows])).numpy()
+    truth, prediction = (task.module.decode(y, crops).astype(np.float32) for y in (images.y[rows], raw))
     return Predictions(truth.astype(np.float64), prediction.astype(np.float64), tuple(task.settings.classes))

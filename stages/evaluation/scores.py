@@ -13,16 +13,16 @@ from stages.runtime.errors import UserError
 Array = NDArray[np.float64]
 
 MEAN = "mean"  # the target that stands for the whole task
-IDENTITY, IDENTITY_METRIC = "identity", "identity_recall"  # the task of every track data set, which needs no labels
+IDENTITY, IDENTITY_METRIC = "identity", "identity_recall"  # the task of every track data set; it needs no labels
 CELLS_PER_BLOCK = 2**22  # weights held at a time while resampling, 32 MiB
 
-# Weights (B, N), how often a resample holds each image -> the statistic under each row, (B,).
+# Weights (B, N), how often each resample holds each image -> the statistic of each resample, (B,).
 Statistic = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one probe says of N test images."""
+    """Truth and predictions of one probe for N test images."""
 
     truth: Array  # (N, K); NaN: unknown
     prediction: Array  # (N, K)
@@ -32,8 +32,8 @@ class Predictions:
         """Images (N,) whose truth in this column is known."""
         return np.isfinite(self.truth[:, column])
 
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> "Predictions":
-        return Predictions(self.truth[chosen], self.prediction[chosen], self.classes)
+    def __getitem__(self, images: NDArray[np.bool_]) -> "Predictions":
+        return Predictions(self.truth[images], self.prediction[images], self.classes)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def f1(images: Predictions) -> dict[str, Statistic]:
 
 
 def label_accuracy(images: Predictions) -> dict[str, Statistic]:
-    """Share of images where the label is decided rightly, at a score of 0.5, for every label and their mean."""
+    """Share of images whose label is right at a threshold of 0.5, for every label, and the mean over labels."""
     is_right = ((images.truth > 0.5) == (images.prediction > 0.5)).astype(np.float64)
     return _by_column(images, is_right)
 
@@ -98,7 +98,7 @@ def neighbour_recall(images: Predictions) -> dict[str, Statistic]:
 def identity_recall(images: Predictions) -> dict[str, Statistic]:
     """Share of frames whose nearest neighbour in another video shows the same identity; a row is one identity.
 
-    Identities weigh the same and are what is resampled: frames of one identity are no independent draws.
+    Identities have equal weight and are what is resampled: frames of one identity are not independent draws.
     """
     return {MEAN: _mean_of(images.prediction[:, 0])}
 
@@ -119,19 +119,19 @@ def interocular_percent(images: Predictions) -> dict[str, Statistic]:
     if columns % 2 or count not in metrics.EYE_POINTS:
         raise UserError(f"metric interocular_percent needs 5 or 68 points, found {columns} coordinates")
     errors = metrics.point_errors(images.truth.reshape(rows, count, 2), images.prediction.reshape(rows, count, 2))
-    columns_of = {MEAN: slice(None), **metrics.REGIONS[count]}
-    return {target: _mean_of(errors[:, chosen].mean(axis=1)) for target, chosen in columns_of.items()}
+    points_of = {MEAN: slice(None), **metrics.REGIONS[count]}
+    return {target: _mean_of(errors[:, points].mean(axis=1)) for target, points in points_of.items()}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is computed, and how a reader should take it."""
+    """How a metric is computed and shown."""
 
     of: Callable[[Predictions], dict[str, Statistic]]
     label: str
     higher_is_better: bool
     decimals: int  # printed
-    chance: float | None  # what guessing reaches, where that does not depend on the data
+    chance: float | None  # chance level, where it is a constant
 
 
 METRICS = {
@@ -197,9 +197,9 @@ def compare(
 ) -> Score | None:
     """The task's value minus that of a control on the same images, with the interval of this difference.
 
-    Every resample is scored for both, so what makes an image hard for both cancels. None where it is undefined.
+    Each resample scores both on the same images, so that an image that is hard for both cancels. None where undefined.
     """
-    ours, theirs = (_pooled(metric, some).get(MEAN) for some in (runs, controls))
+    ours, theirs = (_pooled(metric, predictions).get(MEAN) for predictions in (runs, controls))
     if ours is None or theirs is None:
         return None
     drawn = [ours(weights) - theirs(weights) for weights in _resamples(len(runs[0].truth), bootstrap)]
@@ -252,7 +252,7 @@ def _once(images: Predictions) -> Array:
 
 
 def _count(images: Predictions, target: str) -> int:
-    """Images with a known truth: in the target's own column, or in any where the target is no column."""
+    """Images with a known truth: in the target's own column, or in any column where the target is not one."""
     if target in images.classes:
         return int(images.known(images.classes.index(target)).sum())
     return int(np.isfinite(images.truth).any(axis=1).sum())

@@ -1,4 +1,4 @@
-"""Paired differences as the page tells them: one table per control, and in words what did not come out."""
+"""Paired differences for the report: a table per control, a sentence per method that does not beat it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,33 +12,33 @@ BETTER, WORSE, OPEN = "better", "worse", "open"
 
 
 def verdict(row: Row) -> str:
-    """Whether the interval of the difference leaves 0 out, and on which side."""
+    """Better or worse where the interval of the difference excludes 0."""
     if row["ci_low"] <= 0 <= row["ci_high"] or not row["ci_low"] <= row["ci_high"]:
         return OPEN
     return BETTER if (row["ci_low"] > 0) == METRICS[row["metric"]].higher_is_better else WORSE
 
 
 def table(rows: Sequence[Row], control: str) -> dict[str, Any] | None:
-    """A line per method, a column per task; None where nothing was compared with this control."""
-    found = {(row["method"], row["dataset"], row["task"]): row for row in rows if row["control"] == control}
-    tasks = list(dict.fromkeys((row["dataset"], row["task"], row["metric"]) for row in found.values()))
-    methods = list(dict.fromkeys(method for method, _, _ in found))
-    if not found:
+    """A row per method, a column per task; None if there are no differences to this control."""
+    cells = {(row["method"], row["dataset"], row["task"]): row for row in rows if row["control"] == control}
+    tasks = list(dict.fromkeys((row["dataset"], row["task"], row["metric"]) for row in cells.values()))
+    methods = list(dict.fromkeys(method for method, _, _ in cells))
+    if not cells:
         return None
     return {
         "control": control,
         "is_untrained": control == CONTROL,
         "columns": [{"title": f"{dataset} · {task}", "axis": axis(metric)} for dataset, task, metric in tasks],
         "rows": [
-            {"method": method, "cells": [_cell(found.get((method, *task[:2]))) for task in tasks]} for method in methods
+            {"method": method, "cells": [_cell(cells.get((method, *task[:2]))) for task in tasks]} for method in methods
         ],
     }
 
 
 def sentences(rows: Sequence[Row]) -> list[str]:
-    """Which methods are not shown to beat the untrained encoder, task by task; one sentence if all do on all tasks."""
+    """Per task, the methods that do not beat the untrained encoder; one sentence if all beat it on all tasks."""
     against = [row for row in rows if row["control"] == CONTROL]
-    told: list[str] = []
+    claims: list[str] = []
     for task in dict.fromkeys(_task(row) for row in against):
         for kind, claim in (
             (OPEN, "No evidence that {methods} {beat} the untrained encoder on {task}."),
@@ -47,10 +47,10 @@ def sentences(rows: Sequence[Row]) -> list[str]:
             methods = [row["method"] for row in against if _task(row) == task and verdict(row) == kind]
             if methods:
                 beat = "beats" if len(methods) == 1 else "beat"
-                told.append(claim.format(methods=_listed(methods), beat=beat, task=task))
-    if against and not told:
-        told.append("Every other method beats the untrained encoder on every task.")
-    return told
+                claims.append(claim.format(methods=_listed(methods), beat=beat, task=task))
+    if against and not claims:
+        claims.append("Every other method beats the untrained encoder on every task.")
+    return claims
 
 
 def _task(row: Row) -> str:

@@ -16,11 +16,11 @@ from stages.storage import media
 
 SPLITS = ("train", "val", "test")
 
-# Pictures in which the supplement found a face, of those that its list holds: (data set, split).
+# Images with a detected face in the paper's supplement, and images in its list: (data set, split).
 PUBLISHED_YIELD = {("affectnet", "test"): (3989, 4000)}
 
 SHEET_QUALITY = 75  # about 150 kB for each contact sheet
-FIGURE_QUALITY = 88  # small letters stay clean
+FIGURE_QUALITY = 88  # small letters stay legible
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LearningCurves:
 
 
 def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Images and groups of every data set and split, and the images that the paper's supplement counts."""
+    """Images and groups of every data set and split, and the number of images in the paper's supplement."""
     for dataset in sorted(datasets):
         table = tables.read(splits / f"{dataset}.parquet", tables.SPLITS)
         for split in SPLITS:
@@ -55,7 +55,7 @@ def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[st
 
 
 def yields(faces: Path, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Pictures that could be read, and those in which the detector found the face, by data set and split."""
+    """Readable images, and those in which the detector found the face, by data set and split."""
     for dataset in sorted(datasets):
         table = tables.read(faces / dataset / "yield.parquet", tables.YIELDS).to_pylist()
         for split in sorted({row["owner_split"] for row in table}):
@@ -73,7 +73,7 @@ def yields(faces: Path, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def sheets(folder: Path, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The contact sheets of every data set as JPEG, which a page can hold.
+    """The contact sheets of every data set as JPEG, small enough for the page.
 
     Raises:
         UserError: a sheet is missing.
@@ -121,7 +121,7 @@ def rejects(folders: Iterable[Path]) -> list[dict[str, Any]]:
 
 def loss_curves(models: Path, runs: Iterable[Run]) -> list[LossCurve]:
     """Training and validation loss of every run that trained."""
-    found: list[LossCurve] = []
+    curves: list[LossCurve] = []
     for run in runs:
         rows = tables.read(models / run.folder / "history.parquet", tables.HISTORY).to_pylist()
         losses = {(row["epoch"], row["split"]): row["value"] for row in rows if row["metric"] == "loss"}
@@ -130,16 +130,16 @@ def loss_curves(models: Path, runs: Iterable[Run]) -> list[LossCurve]:
             of_split = {
                 split: [losses.get((epoch, split), float("nan")) for epoch in epochs] for split in ("train", "val")
             }
-            found.append(LossCurve(run.method, run.seed, epochs, of_split))
-    return found
+            curves.append(LossCurve(run.method, run.seed, epochs, of_split))
+    return curves
 
 
 def learning_curves(metrics: Path, runs: Iterable[Run]) -> list[LearningCurves]:
-    """Learning curves of every task that the probes followed, values averaged over the seeds that reached a step."""
-    found: dict[tuple[str, str, str], dict[str, dict[int, list[float]]]] = {}
+    """Learning curves of every followed task, values averaged over the seeds that have a step."""
+    values_of: dict[tuple[str, str, str], dict[str, dict[int, list[float]]]] = {}
     for run in runs:
         for row in tables.read(metrics / run.folder / "learning_curves.parquet", tables.LEARNING_CURVES).to_pylist():
-            of_task = found.setdefault((row["dataset"], row["task"], row["metric"]), {})
+            of_task = values_of.setdefault((row["dataset"], row["task"], row["metric"]), {})
             of_task.setdefault(run.method, {}).setdefault(row["step"], []).append(row["value"])
     return [
         LearningCurves(
@@ -149,12 +149,12 @@ def learning_curves(metrics: Path, runs: Iterable[Run]) -> list[LearningCurves]:
                 for method, of_method in of_task.items()
             },
         )
-        for key, of_task in sorted(found.items())
+        for key, of_task in sorted(values_of.items())
     ]
 
 
 def sweeps(metrics: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """The strength of L2 that was chosen for every probe."""
+    """The L2 regularisation chosen for every probe."""
     return [
         {"method": run.method, "seed": run.seed, **row}
         for run in runs

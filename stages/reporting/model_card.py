@@ -1,4 +1,4 @@
-"""The model card: what a model file was made from, what it is worth and what it is not for."""
+"""The model card of a model file: training, data, metrics and limits."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from stages.evaluation import scores
 from stages.runtime import plugins, tables
 from stages.runtime.params import Params
 
-SHARED = ("optimiser", "lr", "momentum", "weight_decay", "batch")  # settings of training that all methods share
+SHARED = ("optimiser", "lr", "momentum", "weight_decay", "batch")  # training settings that all methods share
 
 
 def render(description: Description, params: Params, *, splits: Path, metrics: Path) -> str:
@@ -32,8 +32,8 @@ def render(description: Description, params: Params, *, splits: Path, metrics: P
         weights=description.settings.get("weights_sha256"),
         settings=_settings(description, params),
         data=data,
-        is_rendered=any(row["is_rendered"] for row in data),
-        is_real=any(not row["is_rendered"] for row in data),
+        is_synthetic=any(row["is_synthetic"] for row in data),
+        is_real=any(not row["is_synthetic"] for row in data),
         confidence_percent=f"{100 * params.probe.confidence:g}",
         metrics=list(_metrics(metrics)),
         boxed=sorted(params.boxed_sets),
@@ -41,23 +41,23 @@ def render(description: Description, params: Params, *, splits: Path, metrics: P
 
 
 def _settings(description: Description, params: Params) -> list[tuple[str, Any]]:
-    """The method's own settings, and those of training if it was trained; the path of a weight file tells nothing."""
+    """The method's own settings, and those of training if it was trained; without the path of a weight file."""
     shared = {name: getattr(params.pretrain, name) for name in SHARED} if description.steps else {}
-    found = {**shared, **description.settings, "seed": description.seed}
-    return [(name, value) for name, value in found.items() if name != "weights"]
+    settings = {**shared, **description.settings, "seed": description.seed}
+    return [(name, value) for name, value in settings.items() if name != "weights"]
 
 
 def _data(description: Description, params: Params, splits: Path) -> Iterator[dict[str, Any]]:
-    """The data sets that the model saw, with images of each split and whom they come from."""
+    """The data sets behind the model, with the number of images in each split and their owner."""
     uses = dict.fromkeys(description.trained_on, ("pre-training", splits / "tracks"))
     uses |= dict.fromkeys(sorted({head.dataset for head in description.heads}), ("probes", splits / "faces"))
     for name, (use, folder) in uses.items():
         images = Counter(tables.read(folder / f"{name}.parquet", tables.SPLITS)["split"].to_pylist())
-        is_rendered = params.dataset[name].fetch.source == "synthetic"
+        is_synthetic = params.dataset[name].fetch.source == "synthetic"
         owner = plugins.load("stages.datasets", name).OWNER
-        origin = "rendered by this project in its owner's format" if is_rendered else owner
+        origin = "synthetic, made by this project in its owner's format" if is_synthetic else owner
         counts = {split: f"{images[split]:,}" for split in ("train", "val", "test")}
-        yield {"dataset": name, "use": use, "counts": counts, "origin": origin, "is_rendered": is_rendered}
+        yield {"dataset": name, "use": use, "counts": counts, "origin": origin, "is_synthetic": is_synthetic}
 
 
 def _metrics(metrics: Path) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself."""
+"""The report as one self-contained HTML page."""
 
 import base64
 import json
@@ -74,7 +74,7 @@ def render(content: Content) -> str:
 
 
 def template(name: str, folder: Path = HERE) -> Template:
-    """A page of `folder`, which may include the style sheet that lies here; what it is given is escaped."""
+    """A template of `folder`, which may include the style sheet of this folder; its values are escaped."""
     loader = FileSystemLoader([folder, HERE])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(name)
@@ -92,11 +92,11 @@ def _base64(data: bytes) -> str:
 def _headline(content: Content) -> dict[str, Any]:
     """One line per method, one column per task and metric: the mean target on the whole test split."""
     keys = [(task, metric) for task in content.tasks for metric in task.metrics]
-    found = [_by_method(content, task, metric, "test", scores.MEAN) for task, metric in keys]
+    rows_of = [_by_method(content, task, metric, "test", scores.MEAN) for task, metric in keys]
     columns: list[dict[str, Any]] = []
-    for (task, metric), rows in zip(keys, found, strict=True):
+    for (task, metric), rows in zip(keys, rows_of, strict=True):
         columns.append({"title": title(task), "axis": axis(metric), "published": _published(rows.values(), metric)})
-    best = [_best(rows, METRICS[metric].higher_is_better) for (_, metric), rows in zip(keys, found, strict=True)]
+    best = [_best(rows, METRICS[metric].higher_is_better) for (_, metric), rows in zip(keys, rows_of, strict=True)]
     return {
         "columns": columns,
         "has_published": any(column["published"] is not None for column in columns),
@@ -105,7 +105,7 @@ def _headline(content: Content) -> dict[str, Any]:
                 "method": method,
                 "cells": [
                     _with_spread(_cell(rows.get(method), is_best=method == top), content, rows.get(method))
-                    for rows, top in zip(found, best, strict=True)
+                    for rows, top in zip(rows_of, best, strict=True)
                 ],
             }
             for method in content.params.methods
@@ -115,7 +115,7 @@ def _headline(content: Content) -> dict[str, Any]:
 
 
 def _published(rows: Iterable[Row], metric: str) -> dict[str, str] | None:
-    """The published value, and what is ours minus that."""
+    """The published value, and our value minus it."""
     row = next((row for row in rows if row["published"] is not None), None)
     if row is None:
         return None
@@ -135,7 +135,7 @@ def _best(rows: Mapping[str, Row], higher_is_better: bool) -> str | None:
 
 
 def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
-    """Every target on the whole test split and the mean on the owner's subsets, one column per method."""
+    """Every target on the whole test split, and the mean on the owner's subsets; one column per method."""
     lines = {
         (row["split"], row["target"]): row["n"]
         for row in content.rows
@@ -144,30 +144,30 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
     }
     order = [scores.MEAN, *task.classes]
     rows: list[dict[str, Any]] = []
-    for split, target in sorted(lines, key=lambda line: (line[0], _place(order, line[1]), line[1])):
-        found = _by_method(content, task, metric, split, target)
-        cells = [_cell(found.get(method)) for method in content.params.methods]
+    for split, target in sorted(lines, key=lambda line: (line[0], _rank(order, line[1]), line[1])):
+        of_method = _by_method(content, task, metric, split, target)
+        cells = [_cell(of_method.get(method)) for method in content.params.methods]
         rows.append({"split": split, "target": target, "n": lines[split, target], "cells": cells})
     name = f"detail-{task.dataset}-{task.task}-{metric}"
     return {"id": name, "title": title(task), "axis": axis(metric), "rows": rows}
 
 
-def _place(order: Sequence[str], target: str) -> int:
+def _rank(order: Sequence[str], target: str) -> int:
     return order.index(target) if target in order else len(order)
 
 
 def _by_method(content: Content, task: Tested, metric: str, split: str, target: str) -> dict[str, Row]:
-    wanted = (task.dataset, task.task, metric, split, target)
+    key = (task.dataset, task.task, metric, split, target)
     names = ("dataset", "task", "metric", "split", "target")
-    return {row["method"]: row for row in content.rows if tuple(row[name] for name in names) == wanted}
+    return {row["method"]: row for row in content.rows if tuple(row[name] for name in names) == key}
 
 
 def _with_spread(cell: dict[str, Any] | None, content: Content, row: Row | None) -> dict[str, Any] | None:
-    """The cell with the lowest and the highest value of a seed, where there are several."""
+    """The cell with the lowest and the highest value of a seed, if there are several seeds."""
     if cell is None or row is None or len(content.params.seeds) == 1:
         return cell
     names = ("method", "dataset", "task", "split", "metric", "target")
-    values = [each["value"] for each in content.seed_rows if all(each[name] == row[name] for name in names)]
+    values = [other["value"] for other in content.seed_rows if all(other[name] == row[name] for name in names)]
     low, high = (number(row["metric"], value) for value in (min(values), max(values)))
     return {**cell, "seeds": f"{low} to {high}"}
 

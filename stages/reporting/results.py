@@ -1,4 +1,4 @@
-"""What the probes wrote, for every method and seed that should be there and for nothing else."""
+"""Probe results of all configured runs; missing or stale ones are an error."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def expected_runs(params: Params) -> list[Run]:
 
 
 def identity_tasks(params: Params) -> list[tuple[str, str]]:
-    """Data sets of tracks with the task that may be there: their test split may have no identity with two videos."""
+    """Track data sets with their task, which is optional: a test split may have no identity with two videos."""
     return [(dataset, scores.IDENTITY) for dataset in sorted(params.track_sets)]
 
 
@@ -75,21 +75,21 @@ def check(metrics: Path, params: Params) -> None:
     """Make sure that `metrics` holds the runs of the parameters and no others.
 
     Raises:
-        UserError: a table is missing, left over from other parameters, or lacks a task.
+        UserError: a table is missing or stale, or lacks a task.
     """
     expected = {run.folder for run in expected_runs(params)}
-    found = {path.name for path in metrics.iterdir()} if metrics.is_dir() else set[str]()
-    for name in sorted(expected - found):
+    present = {path.name for path in metrics.iterdir()} if metrics.is_dir() else set[str]()
+    for name in sorted(expected - present):
         raise UserError(f"{metrics / name} is missing: run `dvc repro` to make it")
-    if found - expected:
-        left = " ".join(str(metrics / name) for name in sorted(found - expected))
-        raise UserError(f"left over from other methods or seeds: `rm -r {left}`, then run again")
+    if present - expected:
+        stale = " ".join(str(metrics / name) for name in sorted(present - expected))
+        raise UserError(f"there are results of other methods or seeds: `rm -r {stale}`, then run again")
     tasks = {(dataset, task) for dataset in params.face_sets for task in params.dataset[dataset].tasks}
     for name in sorted(expected):
         table = tables.read(metrics / name / "metrics.parquet", tables.SCORES)
-        there = set(zip(table["dataset"].to_pylist(), table["task"].to_pylist(), strict=True))
-        for dataset, task in sorted(tasks ^ (there - set(identity_tasks(params)))):
-            state = "has no rows" if (dataset, task) in tasks else "has rows that are not asked for"
+        in_table = set(zip(table["dataset"].to_pylist(), table["task"].to_pylist(), strict=True))
+        for dataset, task in sorted(tasks ^ (in_table - set(identity_tasks(params)))):
+            state = "has no rows" if (dataset, task) in tasks else "has rows of a task that is not configured"
             raise UserError(f"{metrics / name} {state}: {dataset} {task}; run `dvc repro --force probe`")
 
 
@@ -101,20 +101,20 @@ def seed_rows(metrics: Path, params: Params) -> Iterator[dict[str, Any]]:
 
 
 def tested(metrics: Path, params: Params) -> list[Tested]:
-    """The test predictions of every task; images that a run could not embed are left out of all of them."""
+    """The test predictions of every task; images that some run could not embed are left out for all."""
     of_run = {
         run: tables.read(metrics / run.folder / "predictions.parquet", tables.PREDICTIONS)
         for run in expected_runs(params)
     }
-    found: list[Tested] = []
+    of_faces: list[Tested] = []
     for dataset in params.face_sets:
         for task, settings in sorted(params.dataset[dataset].tasks.items()):
             joined = _joined(of_run, dataset, task, settings.metrics, settings.classes)
             if joined is None:
                 raise UserError(f"{dataset} {task}: no test image was embedded by every method; see the rejects tables")
-            found.append(joined)
+            of_faces.append(joined)
     of_tracks = [_joined(of_run, *task, [scores.IDENTITY_METRIC], []) for task in identity_tasks(params)]
-    return found + [task for task in of_tracks if task is not None]
+    return of_faces + [task for task in of_tracks if task is not None]
 
 
 def _joined(

@@ -1,11 +1,11 @@
-"""What the paper's supplement counts, for comparison with ours.
+"""Numbers of images in the paper's supplement, for comparison with ours.
 
-Where it contradicts itself our rule is followed; `data/README.md` tells which.
+They contradict each other in places; `data/README.md` states the rule that we follow.
 """
 
-# (data set, part) -> images
+# (data set, split) -> images
 COUNTS = {
-    ("affectnet", "train"): 287_055,  # rather the whole usable list: 57,411 is exactly a fifth of it
+    ("affectnet", "train"): 287_055,  # probably the whole usable list: 57,411 is exactly a fifth of it
     ("affectnet", "val"): 57_411,
     ("affectnet", "test"): 3_989,  # 8 x 500, less 11 without a detected face
     ("emotionet", "train"): 743_033,

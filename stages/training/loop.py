@@ -1,6 +1,6 @@
-"""Training one method into its model folder: over the tracks, with a journal after every epoch.
+"""Train one method on the tracks and write its model folder; the state is saved after every epoch.
 
-`pretrain` starts from initial weights, `refine` from a trained method; all else is the same for both.
+`pretrain` starts from initial weights, `refine` from a trained method; all else is equal.
 """
 
 import logging
@@ -27,7 +27,7 @@ from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
 
-OWN = ("size_px", "batch")  # settings that a method may have for itself, instead of those that all share
+OWN = ("size_px", "batch")  # settings that a method may have itself, instead of the shared ones
 
 
 class Batches:
@@ -95,7 +95,7 @@ def train(
         params: what all methods share.
         seed: of initial weights and samples.
         out: model folder.
-        journal: where unfinished work is kept.
+        journal: folder for unfinished work.
         start: model folder of a method that this one continues.
 
     Raises:
@@ -157,9 +157,9 @@ def _start(module: ModuleType, net: Method, start: Path) -> int:
 def fit(
     net: Method, batches: Batches, params: PretrainParams, *, seed: int, journal: Path, label: str, before: int = 0
 ) -> list[dict[str, Any]]:
-    """Train `net` in place, going on from `journal`, with checkpoints of the encoder there; returns HISTORY rows.
+    """Train `net` in place, resuming from `journal`, with checkpoints of the encoder there; returns HISTORY rows.
 
-    `before`: steps of the network that `net` started from; checkpoints count them too.
+    `before`: steps of the network that `net` started from; checkpoints include them.
 
     Raises:
         UserError: the loss diverged.
@@ -206,7 +206,7 @@ def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
         return []
     saved = torch.load(journal / "state.pt", map_location="cpu", weights_only=True)
     trainer.restore(saved["trainer"])
-    log.info("going on after epoch %d", trainer.epoch)
+    log.info("resuming after epoch %d", trainer.epoch)
     return saved["history"]
 
 

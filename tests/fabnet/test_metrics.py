@@ -12,7 +12,7 @@ def face(eyes: tuple[float, float]) -> np.ndarray:
     return points
 
 
-def test_a_point_that_is_off_by_a_tenth_of_the_eye_distance_scores_ten():
+def test_an_error_of_a_tenth_of_the_eye_distance_is_ten_per_cent():
     truth = face((0, 50))
     prediction = truth.copy()
     prediction[0, 8] += (3, 4)  # 5 px of 50 px
@@ -72,7 +72,7 @@ def scored(*, ties: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_the_roc_curve_goes_through_every_point_of_that_of_scikit_learn(ties: bool):
+def test_the_roc_curve_contains_every_point_of_scikit_learn(ties: bool):
     is_positive, score = scored(ties=ties)
     alarms, hits, _ = roc_curve(is_positive, score, drop_intermediate=False)
     top = [hits[alarms == alarm].max() for alarm in alarms]
@@ -83,10 +83,10 @@ def test_the_roc_curve_goes_through_every_point_of_that_of_scikit_learn(ties: bo
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_precision_at_a_recall_is_that_of_the_first_threshold_that_reaches_it(ties: bool):
+def test_precision_at_a_recall_is_that_of_the_highest_threshold_with_it(ties: bool):
     is_positive, score = scored(ties=ties)
     precision, recall, _ = precision_recall_curve(is_positive, score)
-    reached = recall[:-1]  # the last point of the library is no threshold's
+    reached = recall[:-1]  # the last point of the library has no threshold
     expected = [precision[:-1][reached >= level][-1] for level in reached]
     assert metrics.precision_recall(is_positive, score, reached) == pytest.approx(expected)
     assert metrics.precision_recall(is_positive, score, np.array([0.0]))[0] == precision[:-1][reached >= 0][-1]

@@ -85,7 +85,7 @@ def test_exported_weights_give_the_same_predictions_in_float32():
     }  # fmt: skip
 
 
-def test_the_strength_of_l2_is_the_best_on_validation():
+def test_the_chosen_l2_is_the_best_on_validation():
     x, y = noise(60, 40, seed=1), noise(60, 2, seed=2)
     x_val, y_val = noise(200, 40, seed=3), noise(200, 2, seed=4)
     probe = points.fit(Samples(x, y), Samples(x_val, y_val), SWEEP)
@@ -110,7 +110,7 @@ def test_fewer_samples_than_dimensions_give_finite_predictions(count: int):
         assert probe.fit(Samples(x, y), Samples(x, y), SWEEP).predict(noise(5, 32, seed=3)).isfinite().all()
 
 
-def test_constant_dimensions_and_a_class_without_samples_do_no_harm():
+def test_constant_dimensions_and_a_class_without_samples_are_harmless():
     x = correlated(200, 16, seed=1)
     x[:, 3:6] = 7.0
     y = torch.stack([(x[:, 0] > 3).double(), torch.zeros(200, dtype=torch.float64)], dim=1)

@@ -16,7 +16,7 @@ def one_hot(count: int, classes: int = 3) -> Tensor:
     return torch.eye(classes, dtype=torch.float64)[torch.arange(count) % classes]
 
 
-def test_shares_are_those_of_a_loop_over_queries():
+def test_shares_agree_with_a_loop_over_queries():
     gallery, y, queries = noise(40, 6, seed=1) + 2, one_hot(40), noise(15, 6, seed=2) + 2
     centre = gallery.mean(0)
     similarity = cosine_similarity(queries - centre, gallery - centre)
@@ -34,7 +34,7 @@ def test_a_large_constant_in_every_embedding_changes_nothing():
     assert is_same.all()
 
 
-def test_images_of_a_class_that_lie_together_find_each_other():
+def test_clustered_images_of_a_class_are_neighbours():
     y = one_hot(60)
     probe = Neighbours(y @ noise(3, 8, seed=1) + 0.01 * noise(60, 8, seed=2), y, 5)
     assert torch.equal(probe.predict(y[:9] @ noise(3, 8, seed=1)), y[:9])
@@ -47,13 +47,13 @@ def test_a_constant_embedding_gives_each_class_its_share_of_the_gallery():
     assert found.tolist() == [pytest.approx([0.7, 0.3])] * 2
 
 
-def test_those_that_tie_for_the_last_place_share_it():
+def test_ties_for_the_last_rank_share_it():
     similarity = torch.tensor([[0.9, 0.5, 0.5, 0.1], [0.2, -torch.inf, -torch.inf, 0.8], [-torch.inf] * 4])
     weights = retrieval.nearest(similarity.double(), 2)
     assert weights.tolist() == [[0.5, 0.25, 0.25, 0], [0.5, 0, 0, 0.5], [0, 0, 0, 0]]
 
 
-def test_a_gallery_smaller_than_the_count_is_taken_whole():
+def test_a_gallery_smaller_than_the_count_is_used_whole():
     assert retrieval.nearest(noise(3, 4, seed=1), 9).tolist() == [[0.25] * 4] * 3
 
 
@@ -67,7 +67,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-def test_leakage_is_that_of_a_loop_over_frames():
+def test_leakage_agrees_with_a_loop_over_frames():
     x, identity, video = noise(48, 5, seed=3), torch.arange(48) // 12, torch.arange(48) // 4
     z = x - x.mean(0)
     for n, found in enumerate(retrieval.leakage(x, identity, video).tolist()):
@@ -76,7 +76,7 @@ def test_leakage_is_that_of_a_loop_over_frames():
         assert found == float(identity[best] == identity[n])
 
 
-def test_an_embedding_of_the_identity_leaks_and_one_of_the_video_does_not():
+def test_an_embedding_of_the_identity_leaks_and_an_embedding_of_the_video_does_not():
     identity, video = torch.arange(240) // 12, torch.arange(240) // 4
     of_identity, of_video = noise(20, 8, seed=1)[identity], noise(60, 8, seed=2)[video]
     small = 0.01 * noise(240, 8, seed=3)

@@ -130,6 +130,6 @@ def test_a_file_that_is_not_a_report_is_one_sentence(in_git, capsys):
     assert capsys.readouterr().err.startswith("error: scores.txt at second is not a Parquet file")
 
 
-def test_a_folder_without_git_is_one_sentence(tmp_path, capsys):
+def test_a_folder_without_git_is_a_user_error(tmp_path, capsys):
     assert history.main(["main"], tmp_path) == 1
     assert_one_sentence(capsys, "")

@@ -52,7 +52,7 @@ def labels(dataset: str) -> list[Any]:
     return drawn[dataset].tolist()
 
 
-def picture(number: int) -> np.ndarray:
+def image(number: int) -> np.ndarray:
     """(CROP_PX, CROP_PX, 3) RGB as it is stored: red differs from blue."""
     coarse = np.random.default_rng(number).integers(0, 256, (5, 5, 3), np.uint8)
     return cv2.resize(coarse, (CROP_PX, CROP_PX), interpolation=cv2.INTER_CUBIC)
@@ -83,7 +83,7 @@ def write_model(root: Path, module: ModuleType, settings: dict[str, Any]) -> Met
     return net.eval()
 
 
-def judge(root: Path, of: Params) -> None:
+def evaluate(root: Path, of: Params) -> None:
     """What `embed` and `probe` make of every model."""
     for name in (f"{method}-{seed}" for method in of.methods for seed in of.seeds):
         embed.run(
@@ -129,7 +129,7 @@ def make(root: Path, module: ModuleType, settings: dict[str, Any]) -> Path:
     of = params(module.__name__.rsplit(".", 1)[-1], settings)
     write_inputs(root)
     write_model(root, module, settings)
-    judge(root, of)
+    evaluate(root, of)
     return pack(root, of) / f"{of.methods[0]}-3"
 
 
@@ -137,7 +137,7 @@ def _write_faces(folder: Path, kinds: dict[str, pa.DataType], of_label: list[Any
     writer = shards.ShardWriter(folder, limit_bytes=50_000)
     rows: list[dict[str, Any]] = []
     for number, split in enumerate(SPLITS):
-        data = media.encode_jpeg(picture(number), 95)
+        data = media.encode_jpeg(image(number), 95)
         writer.begin_group()
         shard, offset = writer.add(f"{number}.jpg", data)
         crop = [0.0, 0.0, float(CROP_PX), float(CROP_PX)]  # stored as it was: source pixels are those of the crop

@@ -80,7 +80,7 @@ def write_inputs(root: Path, params: Params) -> None:
     for dataset in params.datasets:
         for kind in ("accepted", "rejected"):
             put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))
-    put(root / "figures" / "pictures" / "warp.png", encoded(noise(200, 90), ".png"))
+    put(root / "figures" / "images" / "warp.png", encoded(noise(200, 90), ".png"))
     rejects = tables.Rejects("illustrate")
     rejects.add("voxceleb1", "confidence.png", "too few tracks", "none")
     rejects.write(root / "figures" / "rejects.parquet")

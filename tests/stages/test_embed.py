@@ -94,21 +94,21 @@ def test_embeddings_do_not_depend_on_the_batch(tmp_path: Path):
         assert vector == pytest.approx(many[key], abs=1e-5)
 
 
-def test_a_cut_picture_becomes_a_reject_and_the_others_stay(tmp_path: Path):
+def test_a_truncated_image_becomes_a_reject_and_the_others_stay(tmp_path: Path):
     write_model(tmp_path / "model")
     write_faces(tmp_path / "faces" / "affectnet", broken=(0, 1, 2, 5))
     assert sorted(run(tmp_path)) == ["3", "4", "6"]
     assert reasons(tmp_path / "out") == dict.fromkeys("0125", "picture is cut short")
 
 
-def test_an_embedding_that_is_no_number_becomes_a_reject(tmp_path: Path):
+def test_an_embedding_that_is_not_finite_becomes_a_reject(tmp_path: Path):
     write_model(tmp_path / "model", spoil=True)
     write_faces(tmp_path / "faces" / "affectnet")
     assert run(tmp_path) == {}
     assert set(reasons(tmp_path / "out").values()) == {"the embedding is not finite"}
 
 
-def test_a_run_that_was_killed_goes_on_and_writes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(embed, "BATCHES_PER_UNIT", 1)
     write_model(tmp_path / "model")
     keep_checkpoints(tmp_path / "model", 5)
@@ -176,13 +176,13 @@ def test_a_track_data_set_without_a_test_split_gives_an_empty_table(tmp_path: Pa
     assert embeddings(tmp_path / "out" / "voxceleb1.parquet") == {}
 
 
-def test_a_missing_model_is_told_in_one_sentence(tmp_path: Path):
+def test_a_missing_model_is_a_user_error(tmp_path: Path):
     write_faces(tmp_path / "faces" / "affectnet")
     with pytest.raises(UserError, match=r"model\.safetensors is missing"):
         run(tmp_path)
 
 
-def test_a_shard_that_was_cut_short_is_told_in_one_sentence(tmp_path: Path):
+def test_a_truncated_shard_is_a_user_error(tmp_path: Path):
     write_model(tmp_path / "model")
     write_faces(tmp_path / "faces" / "affectnet")
     shard = tmp_path / "faces" / "affectnet" / "00000.tar"

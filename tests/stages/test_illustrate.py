@@ -80,7 +80,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pictures(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((out / "pictures").iterdir())}
+    return {path.name: path.read_bytes() for path in sorted((out / "images").iterdir())}
 
 
 def rejects(out: Path) -> list[tuple[str, str, str]]:
@@ -114,7 +114,7 @@ def test_another_seed_shows_other_samples(inputs: Path):
         (["rotation"], []),
     ],
 )
-def test_a_figure_of_a_method_that_is_not_compared_is_left_out(inputs: Path, methods: list[str], expected: list[str]):
+def test_figures_of_methods_that_are_not_configured_are_left_out(inputs: Path, methods: list[str], expected: list[str]):
     run(inputs, "some")
     out = run(inputs, "some", methods=methods)  # figures of the run before are gone
     assert list(pictures(out)) == expected
@@ -127,21 +127,21 @@ def test_tracks_too_short_for_a_figure_are_a_reject(tmp_path: Path):
     assert rejects(out) == [("voxceleb1", "confidence.png", "too few tracks")]
 
 
-def test_too_few_pictures_for_neighbours_are_a_reject(tmp_path: Path):
+def test_too_few_images_for_neighbours_are_a_reject(tmp_path: Path):
     root = write_inputs(tmp_path)
     write_faces(root, test=2)
     out = run(root)
     assert list(pictures(out)) == ["confidence.png", "warp.png"]
-    assert rejects(out) == [("affectnet", "neighbours.png", "too few pictures")]
+    assert rejects(out) == [("affectnet", "neighbours.png", "too few images")]
 
 
-def test_a_missing_model_is_told_in_one_sentence(inputs: Path):
+def test_a_missing_model_is_a_user_error(inputs: Path):
     with pytest.raises(UserError, match=r"model\.safetensors is missing: run `dvc repro pretrain`"):
         run(inputs, "refused", seeds=[4])
     assert not (inputs / "refused").exists()
 
 
-def test_a_damaged_picture_is_told_in_one_sentence(tmp_path: Path):
+def test_a_damaged_image_is_a_user_error(tmp_path: Path):
     root = write_inputs(tmp_path)
     path = root / "faces" / "affectnet" / "00000.tar"
     path.write_bytes(bytes(path.stat().st_size))
@@ -159,7 +159,7 @@ def level(picture: np.ndarray) -> int:
     return round(float(picture.mean()) * 255 / 20)
 
 
-def test_neighbours_on_a_circle_are_those_beside_the_query(inputs: Path):
+def test_nearest_neighbours_on_a_circle_are_adjacent_points(inputs: Path):
     for row in retrieved(inputs, IllustrateParams(seed=1, rows=COUNT, neighbours=2)):
         at = level(row.query)
         for found in row.nearest.values():
@@ -167,7 +167,7 @@ def test_neighbours_on_a_circle_are_those_beside_the_query(inputs: Path):
             assert [cosine for _, cosine in found] == pytest.approx([np.cos(2 * np.pi / COUNT)] * 2, abs=1e-5)
 
 
-def test_neighbours_come_from_the_test_split_alone(tmp_path: Path):
+def test_neighbours_are_only_from_the_test_split(tmp_path: Path):
     root = write_inputs(tmp_path)
     write_faces(root, test=4)
     rows = retrieved(root, IllustrateParams(seed=1, rows=4, neighbours=3))
@@ -175,14 +175,14 @@ def test_neighbours_come_from_the_test_split_alone(tmp_path: Path):
     assert all(level(row.query) not in {level(picture) for picture, _ in row.nearest["fabnet"]} for row in rows)
 
 
-def test_cosines_are_seen_from_the_mean():
+def test_cosines_are_relative_to_the_mean():
     vectors = np.array([[11.0, 1.0], [9.0, 1.0], [10.0, 3.0], [10.0, -1.0]])
     expected = np.array([[1, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, -1], [0, 0, -1, 1]])
     assert illustrate.cosines(vectors, np.arange(len(vectors))) == pytest.approx(expected, abs=1e-12)
     assert (illustrate.cosines(np.ones((3, 2)), np.arange(3)) == 0).all()
 
 
-def test_the_square_of_a_frame_is_central_and_of_the_mean_side():
+def test_the_crop_of_a_frame_is_central_with_the_mean_side():
     sizes, jitter = np.array([[200, 100], [30, 30]]), np.array([[40, 60], [40, 60]])
     assert illustrate._central_squares(sizes, jitter).tolist() == [[75, 25, 125, 75], [0, 0, 30, 30]]
 

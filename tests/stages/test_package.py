@@ -100,17 +100,23 @@ def test_the_columns_of_every_attribute_are_named(trained: Path):
     }  # fmt: skip
 
 
-def test_the_file_holds_every_weight_once_and_says_where_they_come_from(trained: Path):
+def test_the_file_holds_every_weight_once_and_their_origin(trained: Path):
     path = trained / "packages" / "fabnet-3" / model_file.NAME
     with safe_open(path, "pt") as file:
         names = set(file.keys())
     kinds = {name.rsplit(".", 2)[0] for name in names}
     assert kinds == {"method.net.encoder", "method.net.sampler", *(f"heads.{head}" for head in HEADS)}
-    told, _ = model_file.read(path)
-    assert (told.method, told.seed, told.steps, told.size_px, told.dims) == ("fabnet", 3, 7, 32, 6)
-    assert told.trained_on == ("voxceleb1", "voxceleb2")
-    assert (told.crop.detector, told.crop.upsample, told.crop.crop_px) == ("dlib_hog", (0, 1), 256)
-    assert {head.l2 for head in told.heads} <= {1e-2, 1.0}
+    description, _ = model_file.read(path)
+    assert (description.method, description.seed, description.steps, description.size_px, description.dims) == (
+        "fabnet",
+        3,
+        7,
+        32,
+        6,
+    )
+    assert description.trained_on == ("voxceleb1", "voxceleb2")
+    assert (description.crop.detector, description.crop.upsample, description.crop.crop_px) == ("dlib_hog", (0, 1), 256)
+    assert {head.l2 for head in description.heads} <= {1e-2, 1.0}
 
 
 def test_a_second_run_writes_the_same_bytes(trained: Path):
@@ -123,7 +129,7 @@ def test_a_second_run_writes_the_same_bytes(trained: Path):
 
 def test_the_card_names_data_settings_metrics_with_intervals_and_limits(trained: Path):
     card = (trained / "packages" / "fabnet-3" / "README.md").read_text(encoding="utf-8")
-    assert "| voxceleb1 | pre-training | 24 | 8 | 8 | rendered by this project" in card
+    assert "| voxceleb1 | pre-training | 24 | 8 | 8 | synthetic, made by this project" in card
     assert "| width | 4 |" in card
     metrics = tables.read(trained / "metrics" / "fabnet-3" / "metrics.parquet", tables.SCORES).to_pylist()
     row = next(row for row in metrics if (row["metric"], row["target"]) == ("angle_error_deg", "mean"))
@@ -158,7 +164,7 @@ def test_an_encoder_of_the_users_own_becomes_a_reject(tmp_path: Path):
     assert "may contain executable code" in rows[0]["kind"]
 
 
-def test_a_missing_probe_is_told_in_one_sentence(trained: Path, tmp_path: Path):
+def test_a_missing_probe_head_is_a_user_error(trained: Path, tmp_path: Path):
     shutil.copytree(trained, tmp_path / "tree")
     (tmp_path / "tree" / "metrics" / "fabnet-3" / "heads" / "aflw.pose.safetensors").unlink()
     with pytest.raises(

@@ -89,7 +89,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
     assert contents(one)["model.safetensors"] != contents(other)["model.safetensors"]
 
 
-def test_the_seed_alone_decides_and_global_state_stays(tmp_path: Path):
+def test_weights_depend_on_the_seed_alone_and_global_state_stays(tmp_path: Path):
     write_tracks(tmp_path)
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
@@ -115,7 +115,7 @@ def test_the_untrained_control_needs_no_tracks_and_is_where_training_starts(tmp_
         assert torch.equal(expected.encoder.state_dict()[key], value)
 
 
-def test_a_method_that_is_solved_takes_one_epoch_of_frames_and_repeats(tmp_path: Path):
+def test_a_solved_method_uses_one_epoch_of_frames_and_is_reproducible(tmp_path: Path):
     write_tracks(tmp_path)
     settings = {"embedding": 6, "side_px": 8, "frames": 100}
     out, again = (run(tmp_path, name, method="pca", settings=settings) for name in ("out", "again"))
@@ -135,7 +135,7 @@ def test_two_data_sets_train_one_model(tmp_path: Path):
     assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "id1/v1/00001")]
 
 
-def test_a_run_that_stopped_goes_on_after_its_last_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_stopped_run_resumes_after_its_last_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_tracks(tmp_path)
     whole = run(tmp_path, "whole")
     asked: list[tuple[int, ...]] = []
@@ -160,7 +160,7 @@ def test_a_run_that_stopped_goes_on_after_its_last_epoch(tmp_path: Path, monkeyp
     assert asked == [(0,), (0, 3)]  # validation, third epoch
 
 
-def test_other_settings_do_not_go_on_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_other_settings_do_not_resume_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_tracks(tmp_path)
     changed = params(lr=5e-3)
     expected = contents(run(tmp_path, "expected", pretrain=changed))
@@ -178,7 +178,7 @@ def test_other_settings_do_not_go_on_from_the_journal(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path):
+def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path):
     for dataset in ("voxceleb1", "voxceleb2"):
         write_tracks(tmp_path, dataset)
     write_params(tmp_path, epochs=40)
@@ -194,7 +194,7 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path):
         assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, env=environment, check=True, capture_output=True)
-    assert b"going on after epoch" in done.stdout
+    assert b"resuming after epoch" in done.stdout
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -206,7 +206,7 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path):
         ({"val_samples": 3}, "val_samples should fill a batch of 4, found 3"),
     ],
 )
-def test_too_few_samples_for_a_batch_are_told_in_one_sentence(tmp_path: Path, changes: dict[str, int], sentence: str):
+def test_too_few_samples_for_a_batch_are_a_user_error(tmp_path: Path, changes: dict[str, int], sentence: str):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=sentence):
         run(tmp_path, pretrain=params(**changes))
@@ -219,13 +219,13 @@ def test_a_method_that_compares_samples_refuses_batches_of_one(tmp_path: Path):
         run(tmp_path, method="vicreg", settings=settings, pretrain=params(batch=1))
 
 
-def test_a_loss_that_diverges_is_told_in_one_sentence(tmp_path: Path):
+def test_a_diverging_loss_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1e\+30"):
         run(tmp_path, pretrain=params(lr=1e30, optimiser="sgd"))
 
 
-def test_an_unknown_method_is_told_with_those_that_exist(tmp_path: Path):
+def test_the_error_for_an_unknown_method_lists_the_known_ones(tmp_path: Path):
     with pytest.raises(UserError, match=r"no module 'fabmet' in fabnet\.pretext: expected one of .*fabnet, .*random"):
         run(tmp_path, method="fabmet")
 
@@ -238,18 +238,18 @@ def test_an_unknown_method_is_told_with_those_that_exist(tmp_path: Path):
         ({**METHOD_PARAMS, "width": "4"}, "method.fabnet.width should be"),
     ],
 )
-def test_wrong_settings_of_the_method_are_told_in_one_sentence(tmp_path: Path, given: dict[str, Any], sentence: str):
+def test_wrong_settings_of_the_method_are_a_user_error(tmp_path: Path, given: dict[str, Any], sentence: str):
     with pytest.raises(UserError, match=sentence):
         run(tmp_path, settings=given)
 
 
-def test_a_method_without_settings_ends_the_command_with_one_sentence(tmp_path: Path):
+def test_a_method_without_settings_ends_the_command_with_a_one_line_error(tmp_path: Path):
     write_params(tmp_path, method={"random": METHOD_PARAMS})
     done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "method.fabnet is missing" in done.stderr
 
 
-def test_missing_tracks_are_told_in_one_sentence(tmp_path: Path):
+def test_missing_tracks_are_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match=r"index\.parquet is missing"):
         run(tmp_path)

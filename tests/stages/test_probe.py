@@ -170,7 +170,7 @@ def curve(out: Path) -> dict[int, float]:
     return {row["step"]: row["value"] for row in rows}
 
 
-def test_the_learning_curve_has_a_point_for_every_checkpoint_and_for_the_encoder_that_is_used(tmp_path: Path):
+def test_the_learning_curve_has_a_point_for_every_checkpoint_and_for_the_final_encoder(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     probe_samples.write_checkpoint(tmp_path, 300, noise=3.0)
     probe_samples.write_checkpoint(tmp_path, 600, noise=0.3)
@@ -185,7 +185,7 @@ def test_a_method_without_checkpoints_has_one_point(tmp_path: Path):
     assert list(curve(tmp_path / "out")) == [probe_samples.STEPS]
 
 
-def test_the_learning_curve_never_looks_at_the_test_split(tmp_path: Path):
+def test_the_learning_curve_does_not_depend_on_test_labels(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     probe_samples.write_checkpoint(tmp_path, 300, noise=1.0)
     run(paths, tmp_path / "first")
@@ -209,7 +209,7 @@ def test_the_learning_curve_is_measured_on_the_validation_split(tmp_path: Path):
     assert curve(tmp_path / "second")[900] > 10 * curve(tmp_path / "first")[900]
 
 
-def test_a_table_that_does_not_tell_its_steps_is_refused(tmp_path: Path):
+def test_embeddings_without_their_steps_are_a_user_error(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     path = paths["embeddings"] / "w300.parquet"
     tables.write(path, tables.EMBEDDINGS, tables.read(path), key=["sample_id"])
@@ -217,7 +217,7 @@ def test_a_table_that_does_not_tell_its_steps_is_refused(tmp_path: Path):
         run(paths, tmp_path / "out")
 
 
-def test_retrieval_finds_planted_classes_and_leaves_neither_sweep_nor_head(tmp_path: Path):
+def test_retrieval_finds_planted_classes_and_has_neither_sweep_nor_head(tmp_path: Path):
     run(probe_samples.write_tree(tmp_path), tmp_path / "good")
     run(probe_samples.write_tree(tmp_path, method="noise-0", learnable=False), tmp_path / "bad")
     good, bad = values(tmp_path / "good"), values(tmp_path / "bad")
@@ -228,7 +228,7 @@ def test_retrieval_finds_planted_classes_and_leaves_neither_sweep_nor_head(tmp_p
     assert not (tmp_path / "good" / "heads" / "affectnet.retrieval.safetensors").exists()
 
 
-def test_an_embedding_that_tells_identities_apart_leaks_them(tmp_path: Path):
+def test_an_embedding_that_separates_identities_leaks_them(tmp_path: Path):
     run(probe_samples.write_tree(tmp_path), tmp_path / "good")
     run(probe_samples.write_tree(tmp_path, method="noise-0", learnable=False), tmp_path / "bad")
     leaks, noise = (
@@ -247,7 +247,7 @@ def test_an_embedding_that_tells_identities_apart_leaks_them(tmp_path: Path):
 
 
 @pytest.mark.parametrize("frames", [["a/1/1/0", "b/1/1/0", "b/1/2/0"], ["a/1/1/0", "a/2/1/0"], []])
-def test_tracks_that_cannot_show_leakage_become_a_reject(frames: list[str], tmp_path: Path):
+def test_tracks_without_two_identities_and_two_videos_become_a_reject(frames: list[str], tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     vectors = np.random.default_rng(1).normal(size=(len(frames), probe_samples.DIMS))
     probe_samples.write_track_embeddings(paths["embeddings"] / "voxceleb2.parquet", frames, vectors, steps=900)
@@ -258,7 +258,7 @@ def test_tracks_that_cannot_show_leakage_become_a_reject(frames: list[str], tmp_
     assert {row["dataset"] for row in rows if row["task"] == "identity"} == {"voxceleb1"}
 
 
-def test_a_task_without_validation_images_is_told_in_one_sentence(tmp_path: Path):
+def test_a_task_without_validation_images_is_a_user_error(tmp_path: Path):
     paths = probe_samples.write_tree(tmp_path)
     path = paths["splits"] / "affectnet.parquet"
     rows = [row | {"split": row["split"].replace("val", "train")} for row in tables.read(path).to_pylist()]
@@ -268,7 +268,7 @@ def test_a_task_without_validation_images_is_told_in_one_sentence(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_label_column_is_named(tmp_path: Path):
+def test_an_unknown_label_column_is_a_user_error_that_names_it(tmp_path: Path):
     task = probe_samples.SETTINGS["affectnet"].tasks["expression"].model_copy(update={"label": "valence"})
     changed = probe_samples.SETTINGS["affectnet"].model_copy(update={"tasks": {"expression": task}})
     with pytest.raises(UserError, match="no column 'valence'"):

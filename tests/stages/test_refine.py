@@ -50,7 +50,7 @@ def run(root: Path, out: str = "out", **changes: Any) -> Path:
     return root / out
 
 
-def test_the_encoder_moves_on_and_the_sampler_is_held_with_its_statistics(tmp_path: Path):
+def test_the_encoder_is_trained_and_the_sampler_is_frozen_with_its_statistics(tmp_path: Path):
     start, _ = models.load(trained(tmp_path))
     ended, description = models.load(run(tmp_path))
     assert (description.method, description.trained_on, description.steps) == ("fabnet_sources", ("voxceleb1",), 15)
@@ -61,7 +61,7 @@ def test_the_encoder_moves_on_and_the_sampler_is_held_with_its_statistics(tmp_pa
     assert not torch.equal(ended.net.confidence[2].weight, fresh.net.confidence[2].weight)
 
 
-def test_before_its_first_step_it_is_the_network_that_it_starts_from(tmp_path: Path):
+def test_before_its_first_step_it_equals_the_network_that_it_starts_from(tmp_path: Path):
     start, _ = models.load(trained(tmp_path))
     net = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=5, size_px=32)
     fabnet_sources.start_from(net, start)
@@ -74,7 +74,7 @@ def test_before_its_first_step_it_is_the_network_that_it_starts_from(tmp_path: P
         torch.testing.assert_close(net.net(both, frames[:, 0]), single)
 
 
-def test_a_step_leaves_the_held_sampler_alone_and_trains_encoder_and_confidence():
+def test_a_step_trains_encoder_and_confidence_but_not_the_frozen_sampler():
     net = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=0, size_px=32)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     batches = [torch.rand(4, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))]
@@ -114,15 +114,13 @@ def test_a_track_that_is_too_short_for_its_sources_is_a_reject(tmp_path: Path):
         ("fabnet", {"method": "fabnet", "settings": METHOD_PARAMS}, "it does not continue another method"),
     ],
 )
-def test_a_start_that_does_not_fit_is_told_in_one_sentence(
-    tmp_path: Path, start: str, changes: dict[str, Any], sentence: str
-):
+def test_a_start_that_does_not_fit_is_a_user_error(tmp_path: Path, start: str, changes: dict[str, Any], sentence: str):
     trained(tmp_path, start)
     with pytest.raises(UserError, match=sentence):
         run(tmp_path, **changes)
 
 
-def test_a_missing_start_is_told_with_what_to_run(tmp_path: Path):
+def test_the_error_for_a_missing_start_names_the_command_that_makes_it(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"model\.safetensors is missing: run `dvc repro pretrain`"):
         run(tmp_path)

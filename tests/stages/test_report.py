@@ -73,8 +73,8 @@ def test_the_page_shows_how_far_the_seeds_lie_apart(inputs: Path, written: Path)
     wanted = ("w300", "landmarks", "interocular_percent", "test", "mean", "fabnet")
     rows = [row for row in rows_of(written) if tuple(row[name] for name in names) == wanted]
     values = sorted(row["value"] for row in rows if row["seed"] is not None)
-    told = f'"ci">seeds {values[0]:.2f} to {values[1]:.2f}'
-    assert told in (written / "report.html").read_text(encoding="utf-8")
+    spread = f'"ci">seeds {values[0]:.2f} to {values[1]:.2f}'
+    assert spread in (written / "report.html").read_text(encoding="utf-8")
     params = parameters(methods=["fabnet"], pretrained=["fabnet"], refined=[], seeds=[0])
     shutil.copytree(inputs, inputs.with_name("one_seed"))
     for kind in ("models", "embeddings", "metrics"):
@@ -148,7 +148,7 @@ def test_the_training_curve_is_the_mean_over_seeds(written: Path):
     assert not (written / "loss_curves" / "random.csv").exists()
 
 
-def test_the_metadata_names_schema_configuration_and_versions(written: Path):
+def test_the_metadata_has_schema_configuration_and_versions(written: Path):
     metadata = pq.read_schema(written / "metrics.parquet").metadata
     assert metadata[b"schema_version"] == tables.SCHEMA_VERSION.encode()
     assert metadata[b"config_hash"] == config.digest(parameters()).encode()
@@ -174,7 +174,7 @@ class References(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_needs_nothing_but_itself_and_escapes_names(written: Path):
+def test_the_page_is_self_contained_and_escapes_names(written: Path):
     text = (written / "report.html").read_text(encoding="utf-8")
     page = References()
     page.feed(text)
@@ -194,7 +194,7 @@ def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
     assert "crop voxceleb1 clip is damaged or cut short 3" in text
     assert config.digest(parameters()) in text
     assert "interocular_percent" in text
-    assert "Every number on this page is about rendered faces" in text
+    assert "All numbers on this page are for synthetic faces" in text
 
 
 def test_figures_are_png_of_a_readable_size(written: Path):
@@ -205,26 +205,26 @@ def test_figures_are_png_of_a_readable_size(written: Path):
         assert 300 < min(height, width) < max(height, width) < 3000
 
 
-def test_a_left_over_table_is_refused_by_name(inputs: Path):
-    sentence = r"left over from other methods or seeds: `rm -r \S+fabnet-1 \S+random-1`, then run again"
+def test_a_stale_table_is_an_error_that_names_it(inputs: Path):
+    sentence = r"there are results of other methods or seeds: `rm -r \S+fabnet-1 \S+random-1`, then run again"
     with pytest.raises(UserError, match=sentence):
         run(inputs, parameters(seeds=[0]), "refused")
     assert not (inputs / "refused").exists()
 
 
-def test_a_missing_table_is_refused_by_name(inputs: Path):
+def test_a_missing_table_is_an_error_that_names_it(inputs: Path):
     with pytest.raises(UserError, match=r"fabnet-2 is missing: run `dvc repro`"):
         run(inputs, parameters(seeds=[0, 1, 2]), "refused")
 
 
-def test_scores_of_another_task_are_refused(inputs: Path):
+def test_scores_of_a_task_that_is_not_configured_are_an_error(inputs: Path):
     changed = {**parameters().dataset}
     changed["w300"] = changed["w300"].model_copy(update={"tasks": {}})
-    with pytest.raises(UserError, match="has rows that are not asked for: w300 landmarks"):
+    with pytest.raises(UserError, match="has rows of a task that is not configured: w300 landmarks"):
         run(inputs, parameters(dataset=changed), "refused")
 
 
-def test_published_values_stand_in_the_paper_profile_alone(inputs: Path, written: Path):
+def test_only_the_profile_paper_has_published_values(inputs: Path, written: Path):
     assert all(row["published"] is None for row in rows_of(written))
     paper = run(inputs, parameters(profile="paper"), "paper")
     published = [row for row in rows_of(paper) if row["published"] is not None]
@@ -238,7 +238,7 @@ def test_published_values_stand_in_the_paper_profile_alone(inputs: Path, written
     assert "published, FAb-Net" not in (written / "report.html").read_text(encoding="utf-8")
 
 
-def test_differences_to_both_controls_are_on_shared_images_and_in_a_table(written: Path):
+def test_differences_to_both_controls_are_in_a_table_and_use_shared_images(written: Path):
     rows = tables.read(written / "differences.parquet", tables.DIFFERENCES).to_pylist()
     found = {(row["method"], row["control"], row["task"]): row for row in rows}
     assert set(found) == {
@@ -258,7 +258,7 @@ def test_differences_to_both_controls_are_on_shared_images_and_in_a_table(writte
         assert there["value"] == pytest.approx(pooled["fabnet"] - pooled["random"])
 
 
-def test_the_page_shows_differences_and_says_in_words_what_they_mean(written: Path):
+def test_the_page_shows_differences_as_a_table_and_in_sentences(written: Path):
     text = (written / "report.html").read_text(encoding="utf-8")
     assert "minus <code>random</code>, the untrained encoder" in text
     assert "minus <code>fabnet</code>" in text
@@ -266,7 +266,7 @@ def test_the_page_shows_differences_and_says_in_words_what_they_mean(written: Pa
     assert "on affectnet expression." not in text  # where it does
 
 
-def test_a_method_whose_weights_are_missing_has_a_row_that_says_so(inputs: Path, written: Path):
+def test_a_method_without_weights_has_a_row_that_says_so(inputs: Path, written: Path):
     assert "weights not supplied" not in (written / "report.html").read_text(encoding="utf-8")
     params = parameters()
     method = {**params.method, "vggface": {"weights": "", "weights_sha256": ""}, "other": {"weights": "here.pth"}}
@@ -291,24 +291,24 @@ def test_a_missing_table_of_learning_curves_is_a_user_error(tmp_path: Path):
         contents.learning_curves(tmp_path, [results.Run("fabnet", 0)])
 
 
-def test_classes_are_traded_off_as_their_auc_says(inputs: Path):
+def test_the_area_under_a_roc_curve_is_the_auc(inputs: Path):
     params = parameters()
     tasks = {task.task: task for task in results.tested(inputs / "metrics", params)}
     assert results.class_curves(tasks["landmarks"], params.methods) == []
     classes = results.class_curves(tasks["expression"], params.methods)
-    assert [each.name for each in classes] == probe_samples.CLASSES
+    assert [curves.name for curves in classes] == probe_samples.CLASSES
     rows = list(results.pooled_rows([tasks["expression"]], params))
-    for each in classes:
+    for curves in classes:
         for method in params.methods:
-            area = np.trapezoid(each.roc[method], results.LEVELS)
+            area = np.trapezoid(curves.roc[method], results.LEVELS)
             auc = next(
-                r["value"] for r in rows if (r["method"], r["target"], r["metric"]) == (method, each.name, "auc")
+                r["value"] for r in rows if (r["method"], r["target"], r["metric"]) == (method, curves.name, "auc")
             )
             assert area == pytest.approx(auc, abs=0.02)
-            assert each.precision[method][-1] >= each.share - 1e-9  # all found: at worst by taking every image
+            assert curves.precision[method][-1] >= curves.share - 1e-9  # all found: at worst by taking every image
 
 
-def test_figures_and_their_rejects_stand_on_the_page(written: Path):
+def test_the_page_shows_figures_and_their_rejects(written: Path):
     text = (written / "report.html").read_text(encoding="utf-8")
     assert "What the networks do" in text
     assert "One source frame:" in text
@@ -316,7 +316,7 @@ def test_figures_and_their_rejects_stand_on_the_page(written: Path):
     assert "too few tracks" in text
 
 
-def test_identities_are_shown_beside_the_tasks_and_may_be_missing(inputs: Path, written: Path, tmp_path: Path):
+def test_identity_tasks_are_shown_and_optional(inputs: Path, written: Path, tmp_path: Path):
     assert "voxceleb1 · identity" in (written / "report.html").read_text(encoding="utf-8")
     params = parameters()
     shutil.copytree(inputs / "metrics", tmp_path / "metrics")
@@ -335,7 +335,7 @@ def test_the_stage_depends_on_every_parameter():
     assert scores.MEAN == "mean"
 
 
-def test_the_page_states_the_yield_of_every_pass_beside_the_published_one(written: Path):
+def test_the_page_shows_the_detection_rate_of_every_pass_and_the_published_one(written: Path):
     page = (written / "report.html").read_text(encoding="utf-8")
     for text in ("3,960", "99.00 %", "3,900 at x1, 60 at x2", "3,989 of 4,000"):
         assert text in page
@@ -343,7 +343,7 @@ def test_the_page_states_the_yield_of_every_pass_beside_the_published_one(writte
     assert numbers["detection"] == {"affectnet": {"test": 0.99}}
 
 
-def test_the_page_holds_both_contact_sheets_of_every_data_set(written: Path):
+def test_the_page_has_both_contact_sheets_of_every_data_set(written: Path):
     page = (written / "report.html").read_text(encoding="utf-8")
     for dataset in parameters().datasets:
         assert f"{dataset}: accepted" in page

@@ -26,7 +26,7 @@ def cropped(image: np.ndarray, box: tuple[int, int, int, int], size_px: int) -> 
 
 @pytest.mark.parametrize("side", [32, 64, 150, 190, 200])
 @pytest.mark.parametrize("size_px", [32, 64, 256])
-def test_a_crop_is_what_pil_makes_of_it(side: int, size_px: int):
+def test_cropping_agrees_with_pil(side: int, size_px: int):
     image = noise(224, 210)
     x0, y0 = 224 - side, 210 - side  # down to the lower right corner
     expected = by_pil(image[y0:, x0:], size_px)
@@ -61,13 +61,13 @@ def test_images_of_other_sizes_in_the_batch_do_not_matter():
 
 
 @pytest.mark.parametrize(("width", "height"), [(256, 256), (100, 300), (40, 90), (64, 64)])
-def test_resizing_is_what_pil_does(width: int, height: int):
+def test_resizing_agrees_with_pil(width: int, height: int):
     image = noise(width, height)
     ours = resize(torch.from_numpy(image)[None], 64)[0].permute(1, 2, 0).numpy()
     assert ours == pytest.approx(by_pil(image, 64), abs=1e-5)
 
 
-def test_squares_lie_inside_their_images_and_their_sides_in_the_range():
+def test_squares_are_inside_their_images_and_their_sides_in_the_range():
     count = 5000
     rng = np.random.default_rng(0)
     sizes, jitter = rng.integers(20, 40, (count, 2)), np.tile([15, 20], (count, 1))

@@ -4,7 +4,7 @@ import torch
 from fabnet.modules.losses import photometric
 
 
-def test_the_loss_of_a_sample_is_its_mean_distance():
+def test_the_loss_of_a_sample_is_its_mean_absolute_difference():
     target = torch.zeros(2, 3, 4, 4)
     reconstruction = torch.stack([torch.full((3, 4, 4), 0.25), torch.full((3, 4, 4), -0.5)])
     assert photometric(reconstruction, target).tolist() == [0.25, 0.5]

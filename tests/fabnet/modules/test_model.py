@@ -77,7 +77,7 @@ def test_released_keys_map_one_to_one_onto_ours(counters: bool, entries: int):
     assert torch.equal(ours["confidence.30.weight"], theirs["mask.30.weight"])
 
 
-def test_missing_counters_start_at_zero_and_present_ones_stay():
+def test_missing_counters_start_at_zero_and_others_stay():
     without, with_counters = from_released(released(counters=False)), from_released(released(counters=True))
     counters = [key for key in without if key.endswith("num_batches_tracked")]
     assert len(counters) == 20
@@ -158,7 +158,7 @@ def test_several_sources_without_a_confidence_decoder_are_refused():
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_parts_of_a_mix_make_the_result(count: int):
+def test_the_result_of_a_mix_follows_from_its_parts(count: int):
     net = network().eval()
     sources, target = frames(2, count), frames(2, seed=1)
     with torch.no_grad():

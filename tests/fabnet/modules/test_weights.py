@@ -57,20 +57,20 @@ def test_a_class_is_read_only_if_it_is_allowed():
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
-def test_pickled_code_is_refused_and_not_run(tmp_path: Path, is_zip: bool):
+def test_pickled_code_is_refused_and_not_executed(tmp_path: Path, is_zip: bool):
     trap = Trap(tmp_path / "run")
     with pytest.raises(ValueError, match=r"^it holds pickled code \(.+\), which is refused$"):
         read(packed({"a": trap}, is_zip=is_zip))
-    with pytest.raises(ValueError, match=r"^it is damaged or no weight file$"):
+    with pytest.raises(ValueError, match=r"^it is damaged or not a weight file$"):
         read(pickle.dumps(trap))
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("data", [packed(STATE), packed(STATE, is_zip=False), save(STATE)])
 @pytest.mark.parametrize("keep", [1, 8, 20, 0.5, 0.9])
-def test_a_truncated_file_is_told_in_one_clause(data: bytes, keep: float):
+def test_a_truncated_file_raises_a_one_line_error(data: bytes, keep: float):
     length = int(keep * len(data)) if isinstance(keep, float) else keep
-    with pytest.raises(ValueError, match=r"^it is (damaged or no weight file|a damaged safetensors file)$"):
+    with pytest.raises(ValueError, match=r"^it is (damaged or not a weight file|a damaged safetensors file)$"):
         read(data[:length])
 
 
@@ -78,25 +78,25 @@ def test_a_truncated_file_is_told_in_one_clause(data: bytes, keep: float):
     ("data", "clause"),
     [
         (b"", "it is empty"),
-        (b"weights", "it is damaged or no weight file"),
-        (b"<html>not found</html>", "it is damaged or no weight file"),
+        (b"weights", "it is damaged or not a weight file"),
+        (b"<html>not found</html>", "it is damaged or not a weight file"),
         (bytes(7) + b"\xff{", "it is a damaged safetensors file"),
     ],
 )
-def test_what_is_no_weight_file_is_told_in_one_clause(data: bytes, clause: str):
+def test_invalid_weight_files_raise_a_one_line_error(data: bytes, clause: str):
     with pytest.raises(ValueError, match=f"^{clause}$"):
         read(data)
 
 
-def test_a_torchscript_program_is_no_weight_file():
+def test_a_torchscript_program_is_not_a_weight_file():
     buffer = io.BytesIO()
     with pytest.warns(DeprecationWarning, match="deprecated"):
         torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.rand(1, 2)), buffer)
-    with pytest.raises(ValueError, match=r"^it is damaged or no weight file$"):
+    with pytest.raises(ValueError, match=r"^it is damaged or not a weight file$"):
         read(buffer.getvalue())
 
 
-def test_weights_lie_at_the_top_or_under_state_dict_with_or_without_module():
+def test_weights_are_found_at_the_top_or_under_state_dict_with_or_without_module():
     plain = {"0.weight": torch.ones(1), "0.bias": torch.zeros(1)}
     wrapped = {f"module.{name}": value for name, value in plain.items()}
     for content in (plain, {"state_dict": plain, "epoch": 3}, wrapped):
@@ -107,7 +107,7 @@ def test_weights_lie_at_the_top_or_under_state_dict_with_or_without_module():
     ("content", "found"),
     [([1], "list"), ({}, "nothing"), (torch.ones(2), "Tensor"), ({"a": torch.ones(1), "lr": 0.1}, "float under 'lr'")],
 )
-def test_what_is_not_weights_by_name_is_told(content: Any, found: str):
+def test_other_content_than_weights_by_name_is_refused(content: Any, found: str):
     with pytest.raises(ValueError, match=f"^expected weights by name, found {found}$"):
         weights.state(content)
 
@@ -120,13 +120,13 @@ def test_what_is_not_weights_by_name_is_told(content: Any, found: str):
         ({"more": torch.ones(1)}, "found a weight more, which the network does not have"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(change: dict[str, Any], clause: str):
+def test_the_error_names_the_weight_that_does_not_fit(change: dict[str, Any], clause: str):
     state = {"weight": torch.ones(3, 2), "bias": torch.ones(3), **change}
     with pytest.raises(ValueError, match=clause):
         weights.fill(nn.Linear(2, 3), {name: value for name, value in state.items() if value is not None})
 
 
-def test_weights_that_fit_are_taken_over():
+def test_weights_that_fit_are_loaded():
     net = nn.Linear(2, 3)
     weights.fill(net, {"weight": torch.full((3, 2), 2.0), "bias": torch.ones(3, dtype=torch.float16)})
     assert torch.equal(net(torch.ones(1, 2)), torch.full((1, 3), 5.0))

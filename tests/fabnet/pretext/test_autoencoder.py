@@ -22,8 +22,8 @@ def test_losses_agree_with_a_loop_over_pixels():
     target = batch[:, 0].double()
     differences = [(a - b).abs() for a, b in zip(rebuilt.flatten().tolist(), target.flatten(), strict=True)]
     assert losses["loss"].item() == pytest.approx(sum(map(float, differences)) / len(differences), abs=1e-6)
-    halfway = (target[0] - target[1]).abs().mean() / 2  # the mean of two pictures is as far from one as from the other
-    assert losses["mean_picture"].item() == pytest.approx(halfway.item(), abs=1e-6)
+    halfway = (target[0] - target[1]).abs().mean() / 2  # the mean of two images is as far from one as from the other
+    assert losses["mean_image"].item() == pytest.approx(halfway.item(), abs=1e-6)
 
 
 @pytest.mark.parametrize(("bias", "colour"), [(-20.0, 0.0), (0.0, 0.5), (20.0, 1.0)])
@@ -41,7 +41,7 @@ def test_nothing_but_the_embedding_reaches_the_decoder():
     assert torch.equal(net.rebuild(frames(1)[:, 0]), net.rebuild(frames(1, seed=1)[:, 0]))
 
 
-def test_a_few_steps_bring_the_loss_below_that_of_the_mean_picture():
+def test_a_few_steps_bring_the_loss_below_that_of_the_mean_image():
     net = network(width=8, embedding=16)
     colours = torch.rand(8, 1, 3, 1, 1, generator=torch.Generator().manual_seed(1)).expand(8, 1, 3, 32, 32)
     optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
@@ -50,4 +50,4 @@ def test_a_few_steps_bring_the_loss_below_that_of_the_mean_picture():
         losses = net.losses(colours)
         losses["loss"].backward()
         optimiser.step()
-    assert losses["loss"] < 0.5 * losses["mean_picture"]
+    assert losses["loss"] < 0.5 * losses["mean_image"]

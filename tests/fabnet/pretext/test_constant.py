@@ -20,7 +20,7 @@ def noise(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def test_every_picture_has_the_same_embedding():
+def test_every_image_has_the_same_embedding():
     assert torch.equal(embedded(3), torch.zeros(3, 16, dtype=torch.float64))
 
 
@@ -46,7 +46,7 @@ def test_the_class_probe_predicts_the_shares_and_so_the_majority():
     assert (scores.argmax(1) == 1).all()
 
 
-def test_the_action_unit_probe_takes_a_unit_for_everybody_or_for_nobody():
+def test_the_action_unit_probe_predicts_a_unit_for_all_or_none():
     y = (noise(300, 4, seed=3) > 0.5).double()
     y[:50, 2] = action_units.UNKNOWN
     val = y[:100]

@@ -55,7 +55,7 @@ def test_its_gradient_agrees_as_well():
         assert torch.allclose(one.grad, other.grad, atol=1e-6)
 
 
-def test_views_that_are_all_alike_cost_the_logarithm_of_how_many_there_are():
+def test_collapsed_projections_give_log_of_2b_minus_1():
     same = torch.ones(4, 5, dtype=torch.float64)
     assert network().criterion(same, same).item() == pytest.approx(math.log(7))
 

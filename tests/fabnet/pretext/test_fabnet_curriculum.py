@@ -25,7 +25,7 @@ def test_the_middle_of_a_known_batch_is_kept():
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("count", [3, 8, 31, 32])
-def test_what_is_kept_agrees_with_a_slow_reference(window: tuple[float, float], count: int):
+def test_kept_samples_agree_with_a_slow_reference(window: tuple[float, float], count: int):
     losses = torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(count))
     assert keep_quantiles(losses, *window).tolist() == kept_slowly(losses, *window)
 
@@ -66,14 +66,14 @@ def test_the_window_moves_when_the_loss_has_not_improved_for_longer_than_its_pat
         assert int(curriculum.window) == window, loss
 
 
-def test_the_learning_rate_waits_until_the_last_window_trains():
+def test_the_learning_rate_is_held_until_the_last_window():
     curriculum = Curriculum(patience=0)
     waits = [curriculum.observe(1.0) for _ in range(12)]
     assert int(curriculum.window) == len(WINDOWS) - 1
     assert waits == [True] * 8 + [False] * 4
 
 
-def test_the_state_goes_with_the_weights():
+def test_the_state_is_saved_with_the_weights():
     one, other = Curriculum(patience=1), Curriculum(patience=1)
     for loss in (1.0, 1.0, 1.0, 0.5):
         one.observe(loss)
@@ -83,6 +83,6 @@ def test_the_state_goes_with_the_weights():
 
 
 @pytest.mark.parametrize(("batch", "is_fine"), [(1, False), (2, True), (3, True), (8, True), (32, True)])
-def test_a_batch_that_a_window_would_leave_empty_is_refused(batch: int, is_fine: bool):
+def test_a_batch_size_with_an_empty_window_is_a_problem(batch: int, is_fine: bool):
     problem = fabnet_curriculum.problem(fabnet_curriculum.Params(width=4, embedding=6, patience=1, batch=batch))
     assert (problem is None) == is_fine

@@ -82,13 +82,13 @@ def complaint(data: bytes, kind: str, **changes: Any) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_program_gives_the_embeddings_of_its_network_on_scaled_pictures(kind: str):
+def test_a_program_gives_the_embeddings_of_its_network_on_normalised_images(kind: str):
     encoder = supplied(packed(network(), kind), kind).encoder
     torch.testing.assert_close(embed(encoder), expected(network()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_program_travels_in_the_state_of_its_method(kind: str):
+def test_the_state_of_a_method_holds_its_program(kind: str):
     data = packed(network(), kind)
     net = supplied(data, kind)
     assert {name: value.numpy().tobytes() for name, value in net.state_dict().items()} == {"encoder.net.file": data}
@@ -98,7 +98,7 @@ def test_a_program_travels_in_the_state_of_its_method(kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_program_comes_back_out_of_a_model_folder(tmp_path: Path, kind: str):
+def test_a_program_is_restored_from_a_model_folder(tmp_path: Path, kind: str):
     data = packed(network(), kind)
     settings = params(data, kind)
     net = own.supplied(settings, io.BytesIO(data))
@@ -107,7 +107,7 @@ def test_a_program_comes_back_out_of_a_model_folder(tmp_path: Path, kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_weights_of_a_program_go_where_the_encoder_goes(kind: str):
+def test_the_weights_of_a_program_move_with_the_encoder(kind: str):
     encoder = supplied(packed(network(), kind), kind).encoder.double()
     with torch.inference_mode():
         assert encoder(FRAMES.double()).dtype == torch.float64
@@ -127,18 +127,18 @@ def test_a_program_of_another_digest_is_not_opened(kind: str, monkeypatch: pytes
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_a_truncated_program_is_told_in_one_clause(kind: str, share: float):
+def test_a_truncated_program_is_refused(kind: str, share: float):
     data = packed(network(), kind)
-    assert complaint(data[: int(share * len(data))], kind).startswith("it is damaged or no ")
+    assert complaint(data[: int(share * len(data))], kind).startswith("it is damaged or not a ")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_program_is_told_in_one_clause(kind: str):
+def test_files_that_are_not_programs_are_refused(kind: str):
     state = io.BytesIO()
     torch.save(network().state_dict(), state)
     other = packed(network(), KINDS[kind == "torchscript"])
     for data in (b"program", state.getvalue(), other):
-        assert complaint(data, kind).startswith("it is damaged or no ")
+        assert complaint(data, kind).startswith("it is damaged or not a ")
     assert complaint(b"", kind) == "it is empty"
 
 
@@ -161,17 +161,17 @@ class Neighbours(nn.Module):
 @pytest.mark.parametrize(
     ("net", "clause"),
     [
-        (Pair(), "expected embeddings (B, D) from pictures (B, 3, 32, 32), found tuple for B = 3"),
-        (Everything(), "expected embeddings (B, D) from pictures (B, 3, 32, 32), found [] for B = 3"),
-        (Neighbours(), "an embedding changes with the pictures beside it: save the network in evaluation mode"),
+        (Pair(), "expected embeddings (B, D) from images (B, 3, 32, 32), found tuple for B = 3"),
+        (Everything(), "expected embeddings (B, D) from images (B, 3, 32, 32), found [] for B = 3"),
+        (Neighbours(), "an embedding changes with the rest of its batch: save the network in evaluation mode"),
     ],
 )
-def test_what_gives_no_embeddings_is_told_in_one_clause(kind: str, net: nn.Module, clause: str):
+def test_programs_without_one_embedding_per_image_are_refused(kind: str, net: nn.Module, clause: str):
     assert complaint(packed(net, kind), kind) == clause
 
 
-def test_a_fixed_batch_or_another_size_is_told_in_one_clause():
-    clause = "it does not run on pictures (B, 3, 32, 32) of varying number B ("
+def test_a_fixed_batch_or_another_size_is_refused():
+    clause = "it does not run on images (B, 3, 32, 32) of varying number B ("
     assert complaint(packed(network(), "export", batch=torch.export.Dim.STATIC), "export").startswith(clause)
     assert complaint(packed(network(), "export", size_px=64), "export").startswith(clause)
 
@@ -189,14 +189,14 @@ def test_settings_that_contradict_each_other_are_a_problem(changes: dict[str, An
     assert str(own.problem(params(b"", "torchscript", **changes))).startswith(clause)
 
 
-def test_without_timm_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_without_timm_the_error_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     assert complaint(b"weights", "timm", name="resnet18") == (
         "kind: timm needs the package timm, which is not installed here: install it"
     )
 
 
-def test_a_timm_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_timm_that_cannot_be_imported_is_an_error_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "timm.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
     monkeypatch.delitem(sys.modules, "timm", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
@@ -223,20 +223,20 @@ def small_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     sys.modules.pop("timm")
 
 
-def test_a_timm_model_takes_its_weights_but_not_its_classifier(small_timm: Any):
+def test_a_timm_model_loads_its_weights_without_the_classifier(small_timm: Any):
     full = small_timm.create_model("small")
     net = supplied(weights_of(full), "timm", name="small")
     assert torch.equal(embed(net.encoder), expected(nn.Sequential(full.stem, full.pool)))
     assert sorted(net.state_dict()) == ["encoder.net.stem.bias", "encoder.net.stem.weight"]
 
 
-def test_timm_weights_that_do_not_fit_and_unknown_models_are_told(small_timm: Any):
+def test_timm_weights_that_do_not_fit_and_unknown_models_are_refused(small_timm: Any):
     data = weights_of(network())
     assert complaint(data, "timm", name="small").startswith("expected a weight stem.weight")
-    assert complaint(data, "timm", name="large") == "timm makes no model 'large' (Unknown model (large))"
+    assert complaint(data, "timm", name="large") == "timm cannot make the model 'large' (Unknown model (large))"
 
 
-def test_real_timm_models_take_their_weights():
+def test_real_timm_models_load_their_weights():
     timm = pytest.importorskip("timm")
     full = timm.create_model("resnet18", pretrained=False).eval()
     net = supplied(weights_of(full), "timm", name="resnet18", size_px=64)

@@ -52,7 +52,7 @@ def test_frames_without_any_difference_give_zeros():
     assert encoder(frames(3, seed=1)[:, 0]).abs().max() == 0
 
 
-def test_no_more_frames_are_used_or_asked_for_than_the_limit():
+def test_frames_beyond_the_limit_are_neither_used_nor_drawn():
     x = frames(60)
 
     def batches():
@@ -66,7 +66,7 @@ def test_no_more_frames_are_used_or_asked_for_than_the_limit():
     assert torch.equal(net.encoder.mean, expected.mean)
 
 
-def test_how_frames_are_batched_does_not_matter():
+def test_the_batch_size_does_not_matter():
     x = frames(60)
     assert torch.equal(solved([x]).axes, solved(list(x.split(7))).axes)
 
@@ -75,7 +75,7 @@ def test_a_smaller_input_is_not_enlarged():
     assert solved([frames(9, 16)], side_px=32).axes.shape == (10, 3 * 16**2)
 
 
-def test_the_loss_is_the_variance_that_is_not_kept():
+def test_the_loss_is_the_unexplained_variance():
     x = frames(60)
     net = pca.build(pca.Params(10, 8, 100), size_px=16)
     net.solve([x])
@@ -84,6 +84,6 @@ def test_the_loss_is_the_variance_that_is_not_kept():
     assert net.losses(x)["loss"].item() == pytest.approx(rest, rel=1e-4)
 
 
-def test_settings_below_one_are_named():
+def test_settings_below_one_are_a_problem():
     assert pca.problem(pca.Params(256, 32, 8192)) is None
     assert pca.problem(pca.Params(256, 0, 8192)) == "side_px should be at least 1, found 0"

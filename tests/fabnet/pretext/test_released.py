@@ -50,7 +50,7 @@ def packed(content: Any, *, is_zip: bool = True) -> BinaryIO:
     return buffer
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
@@ -60,10 +60,10 @@ def test_a_published_file_gives_back_embeddings_and_head_outputs(counters: bool,
     net, head = networks()
     method = released.supplied(PARAMS, packed(published(net, head, counters=counters), is_zip=is_zip)).eval()
     with torch.inference_mode():
-        embeddings = method.encoder(pictures())
-        assert torch.equal(embeddings, net.encoder(pictures()))
+        embeddings = method.encoder(images())
+        assert torch.equal(embeddings, net.encoder(images()))
         assert torch.equal(method.head(embeddings.flatten(1)), head(embeddings.flatten(1)))
-        assert torch.equal(method.net(pictures()[:, None], pictures()), net(pictures()[:, None], pictures()))
+        assert torch.equal(method.net(images()[:, None], images()), net(images()[:, None], images()))
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
@@ -71,7 +71,7 @@ def test_a_training_checkpoint_gives_back_embeddings_and_has_no_head(is_zip: boo
     net, _ = networks()
     method = released.supplied(PARAMS, packed(training(net), is_zip=is_zip)).eval()
     with torch.inference_mode():
-        assert torch.equal(method.encoder(pictures()), net.encoder(pictures()))
+        assert torch.equal(method.encoder(images()), net.encoder(images()))
     assert len(method.head) == 0
 
 
@@ -107,20 +107,20 @@ def changed(part: str, **changes: Any) -> BinaryIO:
         (changed("state_dict", **{"0.weight": None}), "expected a weight 0.weight"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_told_in_one_clause(file: BinaryIO, clause: str):
+def test_checkpoints_that_do_not_fit_are_refused(file: BinaryIO, clause: str):
     file.seek(0)
     with pytest.raises(ValueError, match=clause) as caught:
         released.supplied(PARAMS, file)
     assert "\n" not in str(caught.value)
 
 
-def test_a_network_of_another_width_is_told():
+def test_a_network_of_another_width_is_refused():
     with pytest.raises(ValueError, match=r"encoder.0.weight of shape \[8, 3, 4, 4\], found \[4, 3, 4, 4\]"):
         released.supplied(released.Params("", "", 32, 8, 6), packed(published(*networks())))
 
 
 @pytest.mark.slow
-def test_the_original_size_is_read_too():
+def test_a_network_of_the_original_size_is_read():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = FAbNet(size_px=256, width=32, embedding=256, with_confidence=True).eval()

@@ -21,16 +21,16 @@ def frames(count: int) -> Tensor:
     return torch.rand(count, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-def test_turns_are_those_of_opencv():
-    pictures, turns = all_turns(frames(3)[:, 0])
+def test_rotations_agree_with_opencv():
+    images, turns = all_turns(frames(3)[:, 0])
     assert turns.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
-    for place, (picture, turn) in enumerate(zip(pictures, turns, strict=True)):
-        image = frames(3)[place % 3, 0].permute(1, 2, 0).numpy()
-        expected = image if OPENCV[turn] is None else cv2.rotate(image, OPENCV[turn])
-        assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
+    for number, (image, turn) in enumerate(zip(images, turns, strict=True)):
+        original = frames(3)[number % 3, 0].permute(1, 2, 0).numpy()
+        expected = original if OPENCV[turn] is None else cv2.rotate(original, OPENCV[turn])
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
-def test_every_picture_is_seen_in_all_four_turns():
+def test_every_image_is_rotated_in_all_four_ways():
     net = network()
     seen: list[int] = []
     net.encoder.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
@@ -43,9 +43,9 @@ def test_losses_agree_with_a_slow_softmax():
     with torch.inference_mode():
         losses = net.losses(frames(3))
         wrong, surprise = 0, 0.0
-        for picture in frames(3)[:, 0]:
+        for image in frames(3)[:, 0]:
             for turn in range(4):
-                embedding = net.encoder(picture[None].rot90(turn, dims=(2, 3))).flatten(1)
+                embedding = net.encoder(image[None].rot90(turn, dims=(2, 3))).flatten(1)
                 scores = net.classifier(embedding)[0].tolist()
                 surprise += math.log(sum(math.exp(score) for score in scores)) - scores[turn]
                 wrong += max(scores) > scores[turn]
@@ -53,7 +53,7 @@ def test_losses_agree_with_a_slow_softmax():
     assert losses["accuracy"].item() == pytest.approx(1 - wrong / 12)
 
 
-def test_a_few_steps_on_a_picture_with_an_obvious_top_recognise_its_turns():
+def test_a_few_steps_on_an_image_with_an_obvious_top_learn_its_rotations():
     net = network()
     light = torch.linspace(0, 1, 32)[:, None].expand(4, 1, 3, 32, 32)
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)

@@ -48,17 +48,17 @@ def surprise(scores: Tensor, truth: Tensor) -> float:
 
 
 @each_target
-def test_embeddings_of_both_halves_are_joined(target: Target):
+def test_the_embedding_concatenates_both_halves(target: Target):
     net = network(target, embedding=256).eval()
-    picture = frames(2)[:, 0]
-    embedding = net.encoder(picture)
+    images = frames(2)[:, 0]
+    embedding = net.encoder(images)
     assert embedding.shape == (2, 256, 1, 1)
-    lightness, colour = split(picture)
+    lightness, colour = split(images)
     assert torch.equal(embedding[:, :128], net.halves.lightness(lightness))
     assert torch.equal(embedding[:, 128:], net.halves.colour(colour))
 
 
-def test_the_first_half_is_blind_to_colour_and_the_second_to_lightness():
+def test_the_first_half_ignores_colour_and_the_second_lightness():
     net = network("regression").eval()
     orange, blue, dark = (torch.tensor(rgb)[None, :, None, None].expand(1, 3, 32, 32) for rgb in
                           [(0.8, 0.4, 0.2), (0.2, 0.4, 0.8), (0.2, 0.2, 0.2)])  # fmt: skip
@@ -75,17 +75,17 @@ def test_each_half_is_half_as_wide():
 
 
 def test_regression_agrees_with_squared_differences():
-    net, picture = network("regression").eval(), frames(2)
+    net, images = network("regression").eval(), frames(2)
     with torch.inference_mode():
-        losses = net.losses(picture)
-        lightness, colour = split(picture[:, 0])
-        told_colour = net.to_colour.decoder(net.halves.lightness(lightness))
-        told_lightness = net.to_lightness.decoder(net.halves.colour(colour))
+        losses = net.losses(images)
+        lightness, colour = split(images[:, 0])
+        predicted_colour = net.to_colour.decoder(net.halves.lightness(lightness))
+        predicted_lightness = net.to_lightness.decoder(net.halves.colour(colour))
     of_colour = sum(
-        (a - b) ** 2 for a, b in zip(told_colour.flatten().tolist(), colour.flatten().tolist(), strict=True)
+        (a - b) ** 2 for a, b in zip(predicted_colour.flatten().tolist(), colour.flatten().tolist(), strict=True)
     )
     of_lightness = sum(
-        (a - b) ** 2 for a, b in zip(told_lightness.flatten().tolist(), lightness.flatten().tolist(), strict=True)
+        (a - b) ** 2 for a, b in zip(predicted_lightness.flatten().tolist(), lightness.flatten().tolist(), strict=True)
     )
     assert losses["colour"].item() == pytest.approx(of_colour / colour.numel(), abs=1e-6)
     assert losses["lightness"].item() == pytest.approx(of_lightness / lightness.numel(), abs=1e-6)
@@ -93,10 +93,10 @@ def test_regression_agrees_with_squared_differences():
 
 
 def test_classification_agrees_with_a_slow_cross_entropy():
-    net, picture = network("classes").eval(), frames(2)
+    net, images = network("classes").eval(), frames(2)
     with torch.inference_mode():
-        losses = net.losses(picture)
-        lightness, colour = split(picture[:, 0])
+        losses = net.losses(images)
+        lightness, colour = split(images[:, 0])
         of_colour = net.to_colour.scores(means(net.to_colour.decoder(net.halves.lightness(lightness))))
         of_lightness = net.to_lightness.scores(means(net.to_lightness.decoder(net.halves.colour(colour))))
     assert of_colour.shape == (2, AB_CLASSES**2, 8, 8)
@@ -123,7 +123,7 @@ def test_classes_are_intervals_of_one_and_squares_of_ten(
 
 
 @each_target
-def test_a_few_steps_on_coloured_surfaces_tell_each_half_from_the_other(target: Target):
+def test_a_few_steps_on_coloured_surfaces_learn_to_predict_each_half(target: Target):
     net = network(target, width=16, embedding=16)
     pair = torch.tensor([[0.9, 0.7, 0.6], [0.1, 0.2, 0.4]])[:, None, :, None, None].expand(2, 1, 3, 32, 32)
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
@@ -136,5 +136,5 @@ def test_a_few_steps_on_coloured_surfaces_tell_each_half_from_the_other(target: 
 
 
 @pytest.mark.parametrize(("width", "embedding", "is_fine"), [(32, 256, True), (31, 256, False), (32, 255, False)])
-def test_what_has_no_half_is_refused(width: int, embedding: int, is_fine: bool):
+def test_odd_sizes_are_a_problem(width: int, embedding: int, is_fine: bool):
     assert (problem(Params(width=width, embedding=embedding, target="regression")) is None) == is_fine

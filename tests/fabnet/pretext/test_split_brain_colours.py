@@ -47,8 +47,8 @@ def test_agrees_with_a_slow_reference():
 def test_agrees_with_opencv(code: int, is_linear: bool, at_most: float):
     given = noise(torch.float32)
     linear = torch.where(given <= 0.04045, given / 12.92, ((given + 0.055) / 1.055) ** 2.4)
-    for picture, lab in zip(linear if is_linear else given, to_lab(given), strict=True):
-        opencv = cv2.cvtColor(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()), code)
+    for image, lab in zip(linear if is_linear else given, to_lab(given), strict=True):
+        opencv = cv2.cvtColor(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), code)
         assert np.abs(lab.permute(1, 2, 0).numpy() - opencv).max() < at_most
 
 
@@ -65,5 +65,5 @@ def test_all_of_srgb_lies_in_the_stated_range():
     assert (high <= torch.tensor([100.0001, 99, 95])).all()
 
 
-def test_float32_is_as_good_as_float64():
+def test_float32_agrees_with_float64():
     assert torch.allclose(to_lab(noise(torch.float32)).double(), to_lab(noise(torch.float64)), rtol=0, atol=1e-3)

@@ -109,7 +109,7 @@ def test_a_bgr_file_of_the_same_network_gives_the_same_embeddings():
     assert torch.equal(embeddings(packed(bgr), "fc6", "bgr"), embeddings(packed(STATE), "fc6"))
 
 
-def test_many_pictures_have_the_embeddings_that_they_have_alone():
+def test_images_have_the_same_embeddings_together_and_alone():
     method = vgg_face.supplied(vgg_face.Params("", "", 32, "fc6", "rgb"), packed(STATE)).eval()
     many = FRAMES.repeat(10, 1, 1, 1)
     with torch.inference_mode():
@@ -133,7 +133,7 @@ def test_at_224_px_the_layers_have_the_published_shapes():
         ([1], "expected weights by name, found list"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_told_in_one_clause(state: Any, clause: str):
+def test_weights_that_do_not_fit_are_refused(state: Any, clause: str):
     with pytest.raises(ValueError, match=clause):
         embeddings(packed(state), "fc6")
 

@@ -76,7 +76,7 @@ def test_both_frames_of_a_sample_are_its_views():
     assert losses["spread"].item() == pytest.approx((first.std(dim=0).mean() + second.std(dim=0).mean()).item() / 2)
 
 
-def test_frames_that_are_all_embedded_alike_cost_the_whole_hinge():
+def test_collapsed_embeddings_have_the_full_hinge_loss():
     same = torch.ones(4, 5, dtype=torch.float64)
     assert network().criterion(same, ref_emb=same).item() == pytest.approx(25 * (1 - math.sqrt(1e-4)))
 

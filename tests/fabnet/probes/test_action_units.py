@@ -20,7 +20,7 @@ def planted(count: int, seed: int, unknown: float = 0.0) -> Samples:
     return Samples(torch.from_numpy(x), torch.from_numpy(y))
 
 
-def test_unknown_units_are_kept_apart_from_absent_ones():
+def test_unknown_units_differ_from_absent_ones():
     y = action_units.encode(np.array([[0, None, 1], [1, 0, 0]], dtype=object), CROPS, 3)
     assert y[0].tolist() == [0, action_units.UNKNOWN, 1]
     decoded = action_units.decode(y, CROPS)
@@ -35,14 +35,14 @@ def test_labels_that_cannot_be_used_are_a_problem():
     assert action_units.problem([0, 1], 3) == ("expected 3 action units", "found 2")
 
 
-def test_what_lies_under_an_unknown_target_does_not_matter():
+def test_the_output_for_an_unknown_target_does_not_matter():
     outputs = torch.randn(8, 3, dtype=torch.float64)
     y = planted(8, 1, unknown=0.4).y
     changed = torch.where(y == action_units.UNKNOWN, 5.0, outputs)
     assert torch.equal(action_units._known_cross_entropy(outputs, y), action_units._known_cross_entropy(changed, y))
 
 
-def test_a_unit_that_is_rarely_known_weighs_as_much_as_the_others():
+def test_a_rarely_labelled_unit_counts_as_much_as_the_others():
     outputs, y = torch.zeros(10, 2, dtype=torch.float64), torch.ones(10, 2, dtype=torch.float64)
     y[2:, 1] = action_units.UNKNOWN
     losses = action_units._known_cross_entropy(outputs, y).mean(0)
@@ -65,7 +65,7 @@ def test_the_decision_at_a_half_is_the_best_one_on_validation():
         assert f1_score(truth, scores[:, unit] > 0.5) == pytest.approx(max(every), abs=1e-9)
 
 
-def test_the_best_threshold_agrees_with_trying_every_one():
+def test_the_best_threshold_agrees_with_a_search_over_all():
     rng = np.random.default_rng(4)
     for _ in range(20):
         truth, scores = rng.random(30) < 0.3, rng.integers(0, 8, 30).astype(float)

@@ -32,7 +32,7 @@ def test_points_that_cannot_be_scored_are_a_problem():
     blind[90:92] = blind[72:74]
     unknown[5] = np.nan
     assert points.problem(blind.tolist(), 0) == ("the two eye points coincide", "")
-    assert points.problem(unknown.tolist(), 0) == ("a point is no finite number", "")
+    assert points.problem(unknown.tolist(), 0) == ("a point is not a finite number", "")
 
 
 def test_five_points_are_scaled_by_the_first_two():

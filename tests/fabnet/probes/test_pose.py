@@ -9,7 +9,7 @@ from fabnet.probes import pose
 CROPS = Crops(np.full((2, 2), 256.0), np.zeros((2, 4)))
 
 
-def test_angles_are_fitted_in_radians_and_told_in_degrees():
+def test_angles_are_fitted_in_radians_and_decoded_to_degrees():
     labels = np.array([[math.pi / 2, 0, -math.pi / 4], [0.1, 0.2, 0.3]])
     y = pose.encode(labels, CROPS, 3)
     assert y.tolist() == labels.tolist()
@@ -18,5 +18,5 @@ def test_angles_are_fitted_in_radians_and_told_in_degrees():
 
 def test_angles_that_cannot_be_scored_are_a_problem():
     assert pose.problem([0.1, 0.2, 0.3], 3) is None
-    assert pose.problem([0.1, math.nan, 0.3], 3) == ("an angle is no finite number", "")
+    assert pose.problem([0.1, math.nan, 0.3], 3) == ("an angle is not a finite number", "")
     assert pose.problem([0.1], 3) == ("expected 3 angles", "found 1")

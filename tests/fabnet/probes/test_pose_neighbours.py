@@ -12,18 +12,18 @@ def bins(*yaw_deg: float, classes: int = 5) -> list[int]:
     return pose_neighbours.encode(labels, CROPS, classes).argmax(1).tolist()
 
 
-def test_bins_run_from_the_left_edge_of_the_picture_to_the_right_one():
+def test_bins_are_ordered_from_the_left_edge_of_the_image_to_the_right():
     assert bins(80, 50, 40, 20, 10, -10, -20, -40, -50, -80) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_the_middle_bin_lies_around_a_frontal_face_for_every_odd_number():
+def test_the_middle_bin_is_centred_on_frontal_faces_for_every_odd_number():
     assert bins(14, -14, classes=3) == [1, 1]
     assert bins(16, -16, classes=3) == [0, 2]
 
 
 @pytest.mark.parametrize(
     ("label", "reason"),
-    [([0.1, 0.2], ("expected 3 angles", "found 2")), ([0, 0, np.nan], ("an angle is no finite number", ""))],
+    [([0.1, 0.2], ("expected 3 angles", "found 2")), ([0, 0, np.nan], ("an angle is not a finite number", ""))],
 )
 def test_other_labels_are_problems(label, reason):
     assert pose_neighbours.problem(label, 5) == reason

@@ -53,12 +53,12 @@ def test_every_frame_can_be_the_target_and_the_source():
     assert set(rows[:, 0]) == set(rows[:, 1]) == set(range(ROWS))
 
 
-def test_a_video_is_as_likely_as_another_whatever_its_number_of_tracks():
+def test_every_video_is_equally_likely_whatever_its_number_of_tracks():
     seen = Counter(TRACK_OF[int(row)] for row in drawn(draws=2000).frames[:, 0])
     assert seen["t3"] / 2000 == pytest.approx(0.5, abs=0.05)
 
 
-def test_equal_seeds_draw_equally_in_whatever_order_the_tracks_are_given():
+def test_equal_seeds_give_equal_draws_in_any_order_of_the_tracks():
     backwards = {
         name: {video: dict(reversed(tracks.items())) for video, tracks in reversed(videos.items())}
         for name, videos in reversed(TRACKS.items())
@@ -69,7 +69,7 @@ def test_equal_seeds_draw_equally_in_whatever_order_the_tracks_are_given():
     assert not np.array_equal(drawn(1).frames, one.frames)
 
 
-def test_source_and_target_get_crops_of_their_own():
+def test_source_and_target_get_separate_crops():
     boxes = drawn().boxes_xyxy_px
     assert (boxes[:, 0] != boxes[:, 1]).any(axis=1).mean() > 0.9
     assert (boxes[..., 2] <= 40).all()

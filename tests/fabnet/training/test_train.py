@@ -41,11 +41,11 @@ def method(seed: int = 0) -> Method:
 
 
 def shifted(seed: int, count: int = 3) -> list[Tensor]:
-    """Batches of a smooth picture and the same picture moved by a few pixels."""
+    """Batches of a smooth image and the same image moved by a few pixels."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 4, 3, 5, 5, generator=generator)
-    pictures = nn.functional.interpolate(coarse.flatten(0, 1), (40, 40), mode="bilinear").unflatten(0, (count, 4))
-    pairs = torch.stack([pictures[..., :32, :32], pictures[..., 4:36, 2:34]], dim=2)
+    images = nn.functional.interpolate(coarse.flatten(0, 1), (40, 40), mode="bilinear").unflatten(0, (count, 4))
+    pairs = torch.stack([images[..., :32, :32], images[..., 4:36, 2:34]], dim=2)
     return list(pairs)
 
 
@@ -66,7 +66,7 @@ def test_the_curve_of_a_fixed_seed_falls():
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_saving_and_going_on_equals_an_uninterrupted_run(optimiser):
+def test_saving_and_resuming_equals_an_uninterrupted_run(optimiser):
     settings = replace(SETTINGS, optimiser=optimiser, plateau_patience=1)
     whole, first, second = trainer(settings), trainer(settings), trainer(settings, method(seed=9))
     history = epochs(whole)
@@ -80,7 +80,7 @@ def test_saving_and_going_on_equals_an_uninterrupted_run(optimiser):
         assert torch.equal(second.method.state_dict()[key], value), key
 
 
-def test_a_finished_run_has_nothing_left_to_do():
+def test_a_finished_run_does_no_further_epoch():
     one = trainer()
     epochs(one)
     before = copy.deepcopy(one.state())
@@ -88,12 +88,12 @@ def test_a_finished_run_has_nothing_left_to_do():
     assert all(torch.equal(before["method"][key], value) for key, value in one.method.state_dict().items())
 
 
-def test_epochs_and_steps_are_counted_and_steps_are_told():
-    one, told = trainer(), []
-    rows = list(one.epochs(shifted, lambda: shifted(0), told.append))
+def test_epochs_and_steps_are_counted_and_every_step_is_reported():
+    one, losses = trainer(), []
+    rows = list(one.epochs(shifted, lambda: shifted(0), losses.append))
     assert [(row.number, row.steps) for row in rows] == [(1, 3), (2, 6), (3, 9), (4, 12)]
-    assert len(told) == 12
-    assert rows[0].train["loss"] == pytest.approx(sum(values["loss"] for values in told[:3]) / 3)
+    assert len(losses) == 12
+    assert rows[0].train["loss"] == pytest.approx(sum(values["loss"] for values in losses[:3]) / 3)
 
 
 def test_every_epoch_gets_its_number():
@@ -116,7 +116,7 @@ def test_a_plateau_divides_the_learning_rate():
     assert rates(stuck()) == pytest.approx([0.5] * 4 + [0.05] * 3 + [0.005])
 
 
-def test_a_plateau_is_remembered_over_a_stop():
+def test_the_count_of_a_plateau_survives_a_restart():
     first, second = stuck(), stuck()
     start = rates(first, 3)
     second.restore(first.state())
@@ -132,14 +132,14 @@ def test_validation_changes_neither_weights_nor_running_statistics():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_before_the_weights_change(value: float):
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(value: float):
     one = trainer(net=Scalar(lambda weight, frames: weight * frames.mean()))
     with pytest.raises(train.DivergedError, match=f"the loss became {value} in step 2"):
         list(one.epochs(lambda _: [torch.ones(1), torch.full((1,), value)], lambda: [torch.ones(1)], lambda _: None))
     assert one.method.state_dict()["weight"].isfinite()
 
 
-def test_a_last_step_that_spoils_the_weights_is_noticed():
+def test_a_last_step_that_makes_the_weights_infinite_is_noticed():
     one = trainer(replace(SETTINGS, epochs=1), Scalar(lambda weight, _: (weight - 1).sqrt()))  # its slope is infinite
     with pytest.raises(train.DivergedError, match="after step 1"):
         list(one.epochs(lambda _: [torch.ones(1)], lambda: [torch.ones(1)], lambda _: None))
@@ -152,7 +152,7 @@ def test_an_epoch_without_a_batch_is_refused(training: list[Tensor], validation:
         list(one.epochs(lambda _: training, lambda: validation, lambda _: None))
 
 
-def test_weight_decay_and_momentum_reach_the_optimiser():
+def test_weight_decay_and_momentum_are_given_to_the_optimiser():
     sgd = trainer(replace(SETTINGS, optimiser="sgd", weight_decay=0.25)).optimiser.param_groups[0]
     assert (sgd["momentum"], sgd["weight_decay"], sgd["lr"]) == (0.9, 0.25, 2e-3)
     assert trainer(replace(SETTINGS, weight_decay=0.5)).optimiser.param_groups[0]["weight_decay"] == 0.5

@@ -28,7 +28,7 @@ def row(
         (row(0.5, float("nan")), row(0.9, float("nan")), "open"),
     ],
 )
-def test_a_change_is_judged_by_its_intervals_and_the_direction_of_its_metric(old, new, verdict):
+def test_the_verdict_of_a_change_follows_from_its_intervals_and_the_direction_of_its_metric(old, new, verdict):
     assert [change.verdict for change in compared([old], [new])] == [verdict]
 
 

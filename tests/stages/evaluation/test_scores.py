@@ -24,7 +24,7 @@ def by_target(metric: str, *runs: Predictions, bootstrap: Bootstrap = BOOTSTRAP)
     return {score.target: score for score in scores.score(metric, runs, bootstrap)}
 
 
-def test_every_metric_but_that_of_identities_may_be_named_in_the_parameters():
+def test_every_metric_but_identity_recall_can_be_configured():
     assert sorted(scores.METRICS) == sorted([*get_args(Metric), scores.IDENTITY_METRIC])
 
 
@@ -91,7 +91,7 @@ def test_landmark_metric_needs_5_or_68_points():
         by_target("interocular_percent", Predictions(np.zeros((2, 14)), np.zeros((2, 14)), ()))
 
 
-def test_one_subset_alone_gets_no_row_of_its_own():
+def test_a_single_subset_has_no_row_of_its_own():
     assert [name for name, _ in scores.splits(np.array(["", "a"]))] == ["test"]
     names = dict(scores.splits(np.array(["b", "a", "b"])))
     assert list(names) == ["test", "test/a", "test/b"]
@@ -150,7 +150,7 @@ def test_labels_agree_with_scikit_learn_where_they_are_known(metric, reference):
     assert found["mean"].value == pytest.approx(np.mean(list(expected.values())))
 
 
-def test_calling_unknown_labels_absent_would_change_the_scores():
+def test_taking_unknown_labels_as_absent_would_change_the_scores():
     images = units(200)
     absent = Predictions(np.nan_to_num(images.truth), images.prediction, images.classes)
     assert by_target("f1", images)["mean"].value != by_target("f1", absent)["mean"].value
@@ -170,7 +170,7 @@ def test_the_error_of_angles_is_their_mean_absolute_difference():
     assert [found[name].value for name in ("roll", "pitch", "yaw", "mean")] == pytest.approx([2, 1, 2, 5 / 3])
 
 
-def test_five_points_are_measured_by_the_distance_of_the_eyes():
+def test_the_error_of_five_points_is_relative_to_the_distance_of_the_eyes():
     truth = np.array([[[0.0, 0], [50, 0], [25, 30], [10, 60], [40, 60]]])
     prediction = truth + np.array([[0, 0], [0, 0], [3, 4], [0, 0], [0, 5]])
     found = by_target("interocular_percent", Predictions(truth.reshape(1, 10), prediction.reshape(1, 10), ()))
@@ -179,7 +179,7 @@ def test_five_points_are_measured_by_the_distance_of_the_eyes():
     )
 
 
-def test_the_recall_of_neighbours_is_the_share_of_the_own_class():
+def test_neighbour_recall_is_the_share_of_the_same_class():
     truth = np.eye(3)[[0, 0, 0, 1]]
     shares = np.array([[1.0, 0, 0], [0.4, 0.6, 0], [0.4, 0, 0.6], [0.8, 0.2, 0]])
     found = by_target("neighbour_recall", Predictions(truth, shares, NAMES))
@@ -188,7 +188,7 @@ def test_the_recall_of_neighbours_is_the_share_of_the_own_class():
     )
 
 
-def test_the_recall_of_identities_is_their_mean_and_better_when_it_is_lower():
+def test_identity_recall_is_the_mean_over_identities_and_lower_is_better():
     found = by_target("identity_recall", Predictions(np.ones((3, 1)), np.array([[1.0], [0], [0.5]]), ()))
     assert found["mean"].value == pytest.approx(0.5)
     assert 0 <= found["mean"].ci_low < 0.5 < found["mean"].ci_high <= 1
@@ -197,7 +197,7 @@ def test_the_recall_of_identities_is_their_mean_and_better_when_it_is_lower():
 
 
 @pytest.mark.parametrize("metric", ["auc", "accuracy", "neighbour_recall"])
-def test_the_value_of_the_whole_task_is_that_of_its_mean(metric):
+def test_the_value_of_a_task_is_that_of_its_mean_target(metric):
     images = classified(50, skill=1.0)
     assert scores.mean(metric, images) == pytest.approx(by_target(metric, images)["mean"].value)
 

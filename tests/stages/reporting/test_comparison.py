@@ -25,11 +25,13 @@ AUC = {"dataset": "affectnet", "task": "expression", "metric": "auc"}
         (-0.2, -0.1, AUC, "worse"),
     ],
 )
-def test_an_interval_that_leaves_zero_out_is_a_verdict(low: float, high: float, more: dict[str, Any], expected: str):
+def test_an_interval_that_excludes_zero_is_better_or_worse(
+    low: float, high: float, more: dict[str, Any], expected: str
+):
     assert comparison.verdict(row("fabnet", low, high, **more)) == expected
 
 
-def test_a_method_that_does_not_beat_the_untrained_encoder_is_told_in_words():
+def test_methods_that_do_not_beat_the_untrained_encoder_are_named_in_sentences():
     pose = {"dataset": "aflw", "task": "pose", "metric": "angle_error_deg"}
     rows = [
         row("fabnet", -1, 1),
@@ -46,14 +48,14 @@ def test_a_method_that_does_not_beat_the_untrained_encoder_is_told_in_words():
     ]
 
 
-def test_a_clean_sweep_is_one_sentence_and_no_control_is_none():
+def test_there_is_one_sentence_if_all_methods_win_and_none_without_the_control():
     assert comparison.sentences([row("fabnet", -2, -1)]) == [
         "Every other method beats the untrained encoder on every task."
     ]
     assert comparison.sentences([row("fabnet", -2, -1, control="pca")]) == []
 
 
-def test_a_table_has_a_line_per_method_and_a_column_per_task():
+def test_a_table_has_a_row_per_method_and_a_column_per_task():
     rows = [row("fabnet", -2, -1), row("fabnet", 0.1, 0.2, **AUC), row("rotation", -1, 1)]
     table = comparison.table(rows, "random")
     assert table is not None

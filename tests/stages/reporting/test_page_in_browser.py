@@ -55,14 +55,14 @@ def opened(chromium: Browser, report: Path, width: int, scheme: str) -> tuple[Pa
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1200])
-def test_the_page_fits_is_silent_and_asks_nobody(chromium, report, width, scheme):
+def test_the_page_fits_and_loads_nothing_from_the_network(chromium, report, width, scheme):
     page, noise = opened(chromium, report, width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert noise == []
 
 
-def test_dark_is_dark_and_paper_is_light_and_no_table_is_cut_there(chromium, report):
+def test_the_dark_theme_is_dark_and_print_is_light_with_whole_tables(chromium, report):
     page, _ = opened(chromium, report, A4_LANDSCAPE_PX, "dark")
     colour = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(colour) == "rgb(21, 24, 28)"

@@ -47,7 +47,7 @@ def test_a_published_value_beyond_the_bars_is_still_in_the_figure():
     assert plots.summary(tasks(["fabnet"], 40.0), METHODS) != plots.summary(tasks(["fabnet"], 60.0), METHODS)
 
 
-def test_without_a_trained_method_the_figure_says_so():
+def test_there_is_a_figure_without_a_trained_method():
     assert plots.loss_curves([], ["random"]).startswith(b"\x89PNG")
 
 

@@ -100,7 +100,7 @@ def resized(number: int, size_px: int) -> Tensor:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_supplied_encoder_embeds_every_picture_without_tracks(tmp_path: Path, encoder: str):
+def test_a_supplied_encoder_embeds_every_image_without_tracks(tmp_path: Path, encoder: str):
     data, settings, net = ENCODERS[encoder]()
     model = pretrained(tmp_path, "released" if encoder == "released" else "own", data, settings)
     write_faces(tmp_path / "faces" / "affectnet")
@@ -114,7 +114,7 @@ def test_a_supplied_encoder_embeds_every_picture_without_tracks(tmp_path: Path, 
             assert found[f"{number}"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_head_of_a_released_file_is_kept_in_the_model_folder(tmp_path: Path):
+def test_the_head_of_a_released_file_is_saved_in_the_model_file(tmp_path: Path):
     data, settings, _ = released()
     method, _ = models.load(pretrained(tmp_path, "released", data, settings))
     head = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
@@ -141,7 +141,7 @@ def complaint(root: Path, method: str, data: bytes, settings: dict[str, Any], **
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("keep", [0, 100, 0.9])
-def test_a_truncated_file_is_told_in_one_sentence(tmp_path: Path, encoder: str, keep: float):
+def test_a_truncated_file_is_a_user_error(tmp_path: Path, encoder: str, keep: float):
     data, settings, _ = ENCODERS[encoder]()
     method = "released" if encoder == "released" else "own"
     cut = data[: int(keep * len(data)) if isinstance(keep, float) else keep]
@@ -150,14 +150,14 @@ def test_a_truncated_file_is_told_in_one_sentence(tmp_path: Path, encoder: str, 
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_file_of_another_digest_is_told_in_one_sentence(tmp_path: Path, encoder: str):
+def test_a_file_with_another_digest_is_a_user_error(tmp_path: Path, encoder: str):
     data, settings, _ = ENCODERS[encoder]()
     method = "released" if encoder == "released" else "own"
     sentence = complaint(tmp_path, method, data, settings, weights_sha256="0" * 64)
     assert f"method.{method}.weights_sha256 should be the sha256 of" in sentence
 
 
-def test_no_file_is_told_in_one_sentence(tmp_path: Path):
+def test_a_missing_file_is_a_user_error(tmp_path: Path):
     data, settings, _ = released()
     assert "method.released.weights should be the path of the weights of released: found an empty value" in complaint(
         tmp_path, "released", data, settings, weights=""
@@ -171,7 +171,7 @@ def test_no_file_is_told_in_one_sentence(tmp_path: Path):
         ("vgg_face", {"size_px": 32, "layer": "fc6", "channels": "rgb"}),
     ],
 )
-def test_weights_of_another_network_and_pickled_code_are_told_in_one_sentence(
+def test_weights_of_another_network_and_pickled_code_are_user_errors(
     tmp_path: Path, method: str, settings: dict[str, Any]
 ):
     class Trap:
@@ -181,11 +181,11 @@ def test_weights_of_another_network_and_pickled_code_are_told_in_one_sentence(
     other = packed({"state_dict": small_network().state_dict()})
     assert "it is of another network" in complaint(tmp_path, method, other, settings)
     assert "it holds pickled code (" in complaint(tmp_path, method, packed({"state_dict": Trap()}), settings)
-    assert "it is damaged or no weight file" in complaint(tmp_path, method, pickle.dumps(Trap()), settings)
+    assert "it is damaged or not a weight file" in complaint(tmp_path, method, pickle.dumps(Trap()), settings)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_program_that_was_swapped_in_the_model_folder_is_not_run(tmp_path: Path):
+def test_a_program_that_was_swapped_in_the_model_file_is_not_executed(tmp_path: Path):
     data, settings, _ = exported()
     model = pretrained(tmp_path, "own", data, settings)
     (tmp_path / "other").mkdir()
