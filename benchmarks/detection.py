@@ -1,11 +1,11 @@
-"""What two passes of the detector find and cost, against enlarging every picture: yield and time in one run.
+"""What two passes of the detector find and cost, against enlarging every image: yield and time in one run.
 
 Reads a folder in AffectNet's layout; nothing is written into it:
 
     PYTHONPATH=. python benchmarks/detection.py data/raw/affectnet
 
-Both ways look at every picture in turn, decoding included, in one process; which of them goes first changes from
-picture to picture. `seconds` are of processor time, so other work on the machine disturbs them little.
+Both ways search every image in turn, decoding included, in one process; which of them goes first changes from
+image to image. `seconds` are of processor time, so other work on the machine disturbs them little.
 """
 
 import argparse
@@ -32,7 +32,7 @@ MOST_LOST_POINTS, LEAST_RATIO = 0.5, 2.5
 
 @dataclass
 class Way:
-    """One way to look at pictures, and what came of it."""
+    """One way to search images, and its result."""
 
     name: str
     passes: Sequence[int]
@@ -46,18 +46,18 @@ def main() -> None:
     cv2.setNumThreads(1)
     search = detection.detector(wanted.detector, wanted.weights, wanted.min_score)
     ways = [Way("always enlarged", [1]), Way("two passes", [0, 1])]
-    pictures = 0
+    images = 0
     with tempfile.TemporaryDirectory() as folder:
-        for face in chosen(release(wanted.folder, Path(folder)), wanted.pictures):
+        for face in chosen(release(wanted.folder, Path(folder)), wanted.images):
             data = media.read_file(wanted.folder / face.image)
-            for way in ways if pictures % 2 else ways[::-1]:
+            for way in ways if images % 2 else ways[::-1]:
                 look(way, face, data, search)
-            pictures += 1
-    print(f"{wanted.detector}, {plugins.load('stages.detectors', wanted.detector).version()}: {pictures} pictures")
+            images += 1
+    print(f"{wanted.detector}, {plugins.load('stages.detectors', wanted.detector).version()}: {images} images")
     for way in ways:
-        share = 100 * way.found / pictures
+        share = 100 * way.found / images
         print(f"{way.name:<16} {way.found:>6} found {share:>7.2f} % {way.seconds:>8.1f} s")
-    lost = 100 * (ways[0].found - ways[1].found) / pictures
+    lost = 100 * (ways[0].found - ways[1].found) / images
     ratio = ways[0].seconds / ways[1].seconds
     verdict = "kept" if lost <= MOST_LOST_POINTS and ratio >= LEAST_RATIO else "MISSED"
     print(f"two passes lose {lost:.2f} points of yield (at most {MOST_LOST_POINTS}) and are {ratio:.2f} times as fast "
@@ -68,7 +68,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a release in AffectNet's layout")
-    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="a seeded choice (default: all)")
+    parser.add_argument("--images", type=int, default=0, metavar="N", help="a seeded choice (default: all)")
     parser.add_argument("--detector", default="dlib_hog", choices=plugins.names("stages.detectors"))
     parser.add_argument("--weights", default="", help="its weight file")
     parser.add_argument("--min-score", type=float, default=0.0)
@@ -97,7 +97,7 @@ def chosen(faces: Iterator[Face], count: int) -> list[Face]:
 
 
 def look(way: Way, face: Face, data: bytes, search: detection.Detector) -> None:
-    """Decode the picture and search it this way; a picture that cannot be read is found by neither."""
+    """Decode the image and search it this way; neither way finds a face in an unreadable image."""
     start = time.process_time()
     try:
         detect.find_face(media.decode_image(data), face.box_xyxy_px, detector=search, passes=way.passes)

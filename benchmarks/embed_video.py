@@ -21,7 +21,7 @@ from typing import Any
 import av
 import numpy as np
 
-from pipelines.own import looking, options
+from pipelines.own import detection, options
 from pipelines.own.embed import embed
 from pipelines.own.options import Options
 from stages.synthetic.renderer import clip, identity
@@ -44,7 +44,7 @@ def main() -> None:
     path, frames = video(wanted.minutes)
     search, _ = options.search(options.network(chosen), chosen)
     ways: dict[str, Callable[[], object]] = {
-        "decode and detect": lambda: consume(looking.look_at(looking.shots([path]), search)),
+        "decode and detect": lambda: consume(detection.detect_all(detection.input_frames([path]), search)),
         "embed": lambda: embed(path, out=path.with_suffix(".parquet"), options=chosen),
     }
     seconds, worked, most = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)

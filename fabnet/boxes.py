@@ -28,26 +28,26 @@ def expand(box: Box, margin_frac: float) -> Box:
 
 
 def square(box: Box) -> Box:
-    """The smallest square around the box, with the same centre; it may leave the picture."""
+    """The smallest square around the box, with the same centre; it may leave the image."""
     x0, y0, x1, y1 = box
     centre_x, centre_y, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0) / 2
     return centre_x - half, centre_y - half, centre_x + half, centre_y + half
 
 
 def crop_box(box: Box, margin_frac: float = 0.0) -> PixelBox:
-    """What is cut out for a detected face: the box with a margin, squared, at whole pixels; it may leave the image."""
+    """The box to cut out for a detected face: with a margin, squared, at whole pixels; it may leave the image."""
     return whole(square(expand(box, margin_frac)))
 
 
 def clamp(box: Box, width: int, height: int) -> Box:
-    """The part of the box inside a picture of that size; without area when they do not meet."""
+    """The part of the box inside an image of that size; of area 0 if they do not meet."""
     x0, y0, x1, y1 = box
     left, top = min(max(x0, 0), width), min(max(y0, 0), height)
     return left, top, max(left, min(x1, width)), max(top, min(y1, height))
 
 
 def area(box: Box) -> float:
-    """Px squared; 0 for a box turned inside out."""
+    """Px squared; 0 for a box with swapped edges."""
     x0, y0, x1, y1 = box
     return max(0.0, x1 - x0) * max(0.0, y1 - y0)
 
@@ -62,7 +62,7 @@ def overlap(one: Box, other: Box) -> float:
 def choose_face(boxes: Sequence[Box], scores: Sequence[float], annotated: Box | None) -> int | None:
     """Index of the face to use, the same on every machine.
 
-    With an annotated box: the face that overlaps it most; none if no face touches it. Ties, and pictures
+    With an annotated box: the face that overlaps it most; none if no face touches it. Ties, and images
     without an annotated box: highest score, then largest, then left-most, then top-most.
     """
     ranked = [

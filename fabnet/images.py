@@ -1,4 +1,4 @@
-"""Pixel geometry on uint8 pictures (H, W, 3): cut with black around, and scale with aligned half-pixel edges."""
+"""Cutting and scaling of uint8 images (H, W, 3); outer edges of images are aligned, not pixel centres."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ Image = NDArray[np.uint8]
 
 
 def cut(image: Image, box: PixelBox) -> Image:
-    """The pixels inside the box; black where it leaves the picture."""
+    """The pixels inside the box; black where it leaves the image."""
     x0, y0, x1, y1 = box
     height, width = image.shape[:2]
     result = np.zeros((y1 - y0, x1 - x0, *image.shape[2:]), np.uint8)
@@ -21,7 +21,7 @@ def cut(image: Image, box: PixelBox) -> Image:
 
 
 def resize(image: Image, width: int, height: int) -> Image:
-    """The picture scaled to `width` x `height`; outer edges meet outer edges, aspect is not kept.
+    """The image scaled to `width` x `height`; its outer edges stay outer edges, its aspect may change.
 
     A side that shrinks is averaged over the area of each new pixel, a side that grows is interpolated linearly.
     """
@@ -31,13 +31,13 @@ def resize(image: Image, width: int, height: int) -> Image:
 
 
 def face_crop(image: Image, box: PixelBox, crop_px: int) -> Image:
-    """The crop of a face in a still image, (crop_px, crop_px, 3): what lies in the box, scaled to a square.
+    """The crop of a face in a still image, (crop_px, crop_px, 3): the pixels in the box, scaled to a square.
 
-    `Crop.box` and `Crop.scaling` of `fabnet.modules.face_crop` say in words what this and `fabnet.boxes.crop_box` do.
+    `fabnet.modules.face_crop.Crop` describes this function and `fabnet.boxes.crop_box` in words.
     """
     return resize(cut(image, box), crop_px, crop_px)
 
 
 def scale_pad_centre(image: Image, scale_px: int, pad_ltrb_px: tuple[int, int, int, int], centre_px: int) -> Image:
-    """The crop of face tracks: scale to a square, pad with black (left, top, right, bottom), keep the centre."""
+    """The crop of a track's frame: scaled to a square, padded with black (left, top, right, bottom), its centre."""
     return cut(resize(image, scale_px, scale_px), centre_box(scale_px, pad_ltrb_px, centre_px))

@@ -1,6 +1,6 @@
 """The command `fabnet`: a trained network on one's own faces, and the project's own checks.
 
-Commands are imported when they are called, so that neither `fabnet --help` nor the processes that look for faces,
+Commands are imported when they are called, so that neither `fabnet --help` nor the processes that detect faces,
 which import this module, wait for PyTorch.
 """
 
@@ -18,10 +18,10 @@ except ModuleNotFoundError:
 from stages.runtime import command
 from stages.runtime.errors import UserError
 
-# Of each command in pipelines/own: what it does, and examples.
+# Help and examples of each command in pipelines/own.
 OWN = {
     "embed": (
-        "Faces in videos and pictures to a table of embeddings.",
+        "Write a table with the embeddings of all faces in videos and images.",
         """
         fabnet embed clip.mp4
         fabnet embed holiday/ clip.mp4 --fps 5 --out faces.parquet
@@ -30,27 +30,27 @@ OWN = {
         """,
     ),
     "attributes": (
-        "Faces to a table of landmarks, pose, expression and action units.",
+        "Write a table with landmarks, pose, expression and action units of all faces.",
         """
         fabnet attributes clip.mp4
-        fabnet attributes pictures/ --out attributes.parquet --detector yunet --weights yunet.onnx --min-score 0.6
+        fabnet attributes images/ --out attributes.parquet --detector yunet --weights yunet.onnx --min-score 0.6
         """,
     ),
     "retrieve": (
-        "The faces of a table that are nearest to one face, printed and as a picture.",
+        "Show the faces of a table that are nearest to one face, in the terminal and as an image.",
         """
         fabnet retrieve faces.parquet face.jpg
         fabnet retrieve faces.parquet --row 12 --count 8 --other-sources
         """,
     ),
     "animate": (
-        "A face warped by a driving video, as mp4.",
+        "Warp a face by a driving video, as mp4.",
         """
         fabnet animate face.jpg driving.mp4 --out animated.mp4
         """,
     ),
     "overlay": (
-        "Landmarks, pose and expression drawn onto a video, as mp4.",
+        "Draw landmarks, pose and expression onto a video, as mp4.",
         """
         fabnet overlay clip.mp4
         fabnet overlay clip.mp4 --out drawn.mp4 --largest
@@ -60,7 +60,7 @@ OWN = {
 
 
 def _shown(examples: str) -> str:
-    """Examples as they end a page of help."""
+    """Examples as Markdown for the end of a help page."""
     lines = "\n".join(line.strip() for line in examples.strip().splitlines())
     return f"Examples:\n\n```\n{lines}\n```"
 
@@ -113,13 +113,13 @@ def history(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) ->
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Exit status of one command: 0 done, 1 a mistake told in one sentence, 2 a wrong option, 130 stopped."""
+    """Exit status of one command: 0 done, 1 a user error in one sentence, 2 a wrong option, 130 stopped."""
     goes_on = not arguments or arguments[0] in ("embed", "attributes")
-    return command.guarded(lambda: _called(arguments), command.GOES_ON if goes_on else command.NOTHING_LEFT)
+    return command.guarded(lambda: _called(arguments), command.RESUMABLE if goes_on else command.CLEAN)
 
 
 def _called(arguments: Sequence[str]) -> int | None:
-    """What the command returns; a file that the system refuses is named in one sentence."""
+    """What the command returns; a file that cannot be opened becomes a user error."""
     try:
         return app(arguments, result_action="return_value")
     except OSError as error:

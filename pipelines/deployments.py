@@ -20,6 +20,7 @@ from pipelines.flows.evaluate_encoder import evaluate
 from pipelines.flows.fetch import fetch
 from pipelines.reproduce import reproduce
 from stages.reporting import machine
+from stages.runtime import command
 from stages.runtime.errors import UserError
 
 NIGHTLY = Cron("0 2 * * *", active=False)  # off until someone turns it on in the UI; local time of the server
@@ -46,19 +47,18 @@ def html_pages(root: Path) -> dict[str, Path]:
     return {page.name: page for out in found for page in (out, out.with_name(machine.NAME))}
 
 
-def main() -> int:
-    """Serve until stopped; exit status 1 without a server or a pipeline."""
-    try:
-        if PREFECT_API_URL.value() is None:
-            raise UserError("PREFECT_API_URL should be the URL of a Prefect server: start one with `make ui`")
-        with pages.served(html_pages(Path())) as url:
-            Variable.set(pages.URL, url, overwrite=True)
-            serve(*deployments(), pause_on_shutdown=False, print_starting_message=False)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main() -> None:
+    """Serve until stopped.
+
+    Raises:
+        UserError: no server, or no pipeline.
+    """
+    if PREFECT_API_URL.value() is None:
+        raise UserError("PREFECT_API_URL should be the URL of a Prefect server: start one with `make ui`")
+    with pages.served(html_pages(Path())) as url:
+        Variable.set(pages.URL, url, overwrite=True)
+        serve(*deployments(), pause_on_shutdown=False, print_starting_message=False)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.guarded(main))

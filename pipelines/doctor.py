@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from pipelines import prerequisites
 from pipelines.dvc import graph
-from stages.runtime import config
+from stages.runtime import command, config
 from stages.runtime.errors import UserError
 from stages.training import models
 
@@ -128,10 +128,13 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def main() -> int:
-    """Print all findings; exit status 1 if one of them is a problem."""
+    """Print all findings; exit status 1 if one of them is a problem.
+
+    Raises:
+        UserError: this is not the folder of the project.
+    """
     if missing := [name for name in ("params.yaml", "constraints.txt") if not Path(name).exists()]:
-        print(f"error: {missing[0]} is not here: run this in the folder of the project", file=sys.stderr)
-        return 1
+        raise UserError(f"{missing[0]} is not here: run this in the folder of the project")
     findings = list(examine(Path()))
     for finding in findings:
         print(f"{finding.topic:<11} {finding.value}")
@@ -144,4 +147,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(prog="python -m pipelines.doctor", description=__doc__).parse_args()
-    sys.exit(main())
+    sys.exit(command.guarded(main))

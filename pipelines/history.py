@@ -16,12 +16,13 @@ from rich.console import Console
 from pipelines.changes.rows import CHANGES, ESTIMATE, KEY, compared, rows
 from pipelines.changes.view import Report, html, table, view
 from pipelines.dvc import revisions
-from stages.runtime import tables
+from stages.runtime import command, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 
 REPORT = Path("data/reports/metrics.parquet")
 NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_hash")
+RENAMED = {"part": "split", "code_rev": "code_hash"}  # columns of schema version 1
 PIPE_WIDTH = 160  # width of the table if the output is not a terminal
 
 
@@ -35,28 +36,28 @@ def load(root: Path, path: Path, revision: str) -> Report:
         parquet = pq.read_table(pa.BufferReader(revisions.read(root, path, revision)))
     except (pa.ArrowInvalid, OSError):
         raise UserError(f"{path} at {revision} is not a Parquet file: name the report with --report") from None
+    parquet = parquet.rename_columns([RENAMED.get(name, name) for name in parquet.column_names])
     missing = [name for name in NEEDED if name not in parquet.column_names]
     if missing:
         raise UserError(f"{path} at {revision} has no column {missing[0]}: another version wrote it, compare others")
     return Report(revision, parquet.to_pylist())
 
 
-def main(arguments: Sequence[str], root: Path = Path()) -> int:
-    """Command line; exit status 1 if a revision cannot be read."""
+def main(arguments: Sequence[str], root: Path = Path()) -> None:
+    """Command line.
+
+    Raises:
+        UserError: a revision cannot be read.
+    """
     options = _parser().parse_args(arguments)
     names = [*dict.fromkeys(options.revisions), *([revisions.WORKSPACE] if len(options.revisions) == 1 else [])]
-    try:
-        reports = [load(root, options.report, name) for name in names]
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    reports = [load(root, options.report, name) for name in names]
     shown = view(reports, is_detailed=options.detail, is_complete=options.all)
     _print(shown)
     if options.parquet:
         _write_parquet(options.parquet, reports, is_complete=options.all)
     if options.html:
         replace_text(options.html, html(shown))
-    return 0
 
 
 def _print(shown: dict[str, Any]) -> None:
@@ -102,4 +103,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command.guarded(lambda: main(sys.argv[1:])))

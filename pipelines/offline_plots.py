@@ -12,6 +12,7 @@ from pathlib import Path
 from dvc_render.html import PAGE_HTML
 
 from pipelines.dvc import graph
+from stages.runtime import command
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 
@@ -36,12 +37,12 @@ def page() -> str:
 
 
 def main(root: Path = Path()) -> int:
-    """Write the page and the setting; exit status 1 if that is not possible."""
-    try:
-        replace_text(root / ".dvc" / PAGE, page())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """Write the page and the setting; exit status of DVC.
+
+    Raises:
+        UserError: the package that brings Vega is missing.
+    """
+    replace_text(root / ".dvc" / PAGE, page())
     done = subprocess.run(
         [*graph.DVC, "config", "--local", "plots.html_template", PAGE.as_posix()], cwd=root, check=False
     )
@@ -50,4 +51,4 @@ def main(root: Path = Path()) -> int:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(prog="python -m pipelines.offline_plots", description=__doc__).parse_args()
-    sys.exit(main())
+    sys.exit(command.guarded(main))

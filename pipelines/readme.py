@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.changes.rows import is_headline
 from stages.evaluation import scores
-from stages.runtime import tables
+from stages.runtime import command, tables
 from stages.runtime.errors import UserError
 
 BLOCK = re.compile(r"(<!-- numbers: [^\n]*-->\n).*?(<!-- end of numbers -->)", re.DOTALL)
@@ -48,16 +48,6 @@ def _cell(row: Row) -> str:
     return f"{printed.value} {printed.interval}"
 
 
-def main(root: Path = Path()) -> int:
-    """Rewrite the block between the markers and copy the figures; exit status 1 without a report."""
-    try:
-        rewrite(root, root / "data")
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
-
-
 def rewrite(root: Path, data: Path) -> None:
     """Put numbers and figures of `data` into the README of `root`.
 
@@ -77,4 +67,4 @@ def rewrite(root: Path, data: Path) -> None:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(prog="python -m pipelines.readme", description=__doc__).parse_args()
-    sys.exit(main())
+    sys.exit(command.guarded(lambda: rewrite(Path(), Path("data"))))

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from pipelines.running.processes import GUARD, end_group
+from stages.runtime import command
 from stages.runtime.errors import UserError
 
 HOST = "127.0.0.1"
@@ -87,22 +88,19 @@ def stopped(name: str) -> UserError:
     return UserError(f"the {name} stopped ({lines[-1] if lines else 'no output'}): see {log}")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Command line; exit status 1 with one sentence if it cannot run, 130 if stopped by the user."""
+def main(arguments: Sequence[str]) -> None:
+    """Command line; it ends when the user stops it.
+
+    Raises:
+        UserError: the server or its runs cannot be started.
+    """
     parser = argparse.ArgumentParser(prog="python -m pipelines.ui", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"of the server (default: {PORT})")
     port = parser.parse_args(arguments).port
     if not 1 <= port <= 65_535:
         parser.error(f"--port should be from 1 to 65535, found {port}")
-    try:
-        run(port)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; finished stages are kept, the next run continues from there", file=sys.stderr)
-    return 130
+    run(port)
 
 
 def interrupt(*_: object) -> None:
@@ -112,4 +110,4 @@ def interrupt(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, interrupt)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command.guarded(lambda: main(sys.argv[1:])))

@@ -1,4 +1,4 @@
-"""Frames of face tracks, sampled in time and cut to the face, packed track by track.
+"""Crops of face tracks: frames sampled in time and cut to the face, packed track by track.
 
 Reads: a release of face tracks in data/raw. Writes: shards, a TRACK_FRAMES index, rejects; contact sheets.
 """
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from fabnet.images import scale_pad_centre
-from stages.preparation.packing import Job, Picture, Place, pack, picture
+from stages.preparation.packing import EncodedImage, Job, Place, encode, pack
 from stages.releases.readers import Clip, Frames, Reject, Track
 from stages.runtime import command, plugins
 from stages.runtime.errors import Rejected
@@ -24,7 +24,7 @@ FEWEST_FRAMES = 2  # a source and a target frame
 
 @dataclass(frozen=True)
 class LoadedTrack:
-    """A track whose media lie in memory."""
+    """A track with its media in memory."""
 
     identity_id: str
     video_id: str
@@ -45,7 +45,7 @@ def run(
     """Pack every track of the release in `raw` into `out`.
 
     Raises:
-        UserError: the release is incomplete, or nothing in it can be used.
+        UserError: the release is incomplete, or no track of it can be used.
     """
     module = plugins.load("stages.datasets", dataset)
     job = Job(
@@ -65,25 +65,25 @@ def load(track: Track) -> LoadedTrack:
     return LoadedTrack(track.identity_id, track.video_id, track.key, track.load())
 
 
-def crop_track(track: LoadedTrack, *, crop: CropParams, geometry: GeometryParams) -> Iterator[Picture | Reject]:
-    """The track's frames on the `fps` grid, cut; a frame that cannot be decoded is left out as a reject.
+def crop_track(track: LoadedTrack, *, crop: CropParams, geometry: GeometryParams) -> Iterator[EncodedImage | Reject]:
+    """Crops of the track's frames, one per interval of 1/fps seconds; a frame that cannot be decoded is a reject.
 
     Raises:
         Rejected: a damaged clip, or fewer than two frames are left.
     """
-    pictures = 0
+    images = 0
     for frame in _frames(track, crop.fps):
         if isinstance(frame, Reject):
             yield frame
         else:
-            pictures += 1
-            yield _picture(track, *frame, crop=crop, geometry=geometry)
-    if pictures < FEWEST_FRAMES:
-        raise Rejected("too few frames", f"a pair needs {FEWEST_FRAMES}, found {pictures} at {crop.fps:g} fps")
+            images += 1
+            yield _crop(track, *frame, crop=crop, geometry=geometry)
+    if images < FEWEST_FRAMES:
+        raise Rejected("too few frames", f"a pair needs {FEWEST_FRAMES}, found {images} at {crop.fps:g} fps")
 
 
 def _frames(track: LoadedTrack, fps: float) -> Iterator[tuple[int, media.Image] | Reject]:
-    """Frame number at 25 fps and picture."""
+    """Frame number at 25 fps, and image."""
     if isinstance(track.media, Clip):
         yield from media.video_frames(track.media.data, fps)
         return
@@ -97,9 +97,9 @@ def _frames(track: LoadedTrack, fps: float) -> Iterator[tuple[int, media.Image] 
                 yield Reject(_sample_id(track, number), error.kind, error.detail)
 
 
-def _picture(
+def _crop(
     track: LoadedTrack, number: int, image: media.Image, *, crop: CropParams, geometry: GeometryParams
-) -> Picture:
+) -> EncodedImage:
     cropped = scale_pad_centre(image, geometry.scale_px, geometry.pad_ltrb_px, geometry.centre_px)
     row = {
         "sample_id": _sample_id(track, number),
@@ -108,7 +108,7 @@ def _picture(
         "track_id": track.key,
         "frame": number,
     }
-    return picture(row, cropped, crop.jpeg_quality)
+    return encode(row, cropped, crop.jpeg_quality)
 
 
 def _sample_id(track: LoadedTrack, number: int) -> str:

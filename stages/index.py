@@ -1,9 +1,9 @@
-"""Still images cut to their annotated face box, with landmarks that follow the crop.
+"""Crops of still images: the annotated face box with a margin, and landmarks moved with the crop.
 
 Reads: a release of still images in data/raw. Writes: shards, a FACES index with the labels, rejects; contact sheets.
 
-The box grows on each side by a share of its width and height (a tenth in the original's 300-W crop, nothing for
-AFLW and MAFL) and becomes a square picture without keeping its aspect.
+The box grows on each side by a fraction of its width and height (0.1 in the original's 300-W crop, 0 for AFLW and
+MAFL) and is scaled to a square image, which changes its aspect.
 """
 
 from collections.abc import Mapping
@@ -36,14 +36,14 @@ def run(
     """Pack every annotated face of the release in `raw` into `out`.
 
     Raises:
-        UserError: the release is incomplete, or nothing in it can be used.
+        UserError: the release is incomplete, or no image of it can be used.
     """
     place = Place(dataset, raw, out, sheets, journal)
     pack_faces(place, index, partial(grown_box, margin_frac=box.margin_frac), stage="index", more=[box])
 
 
 def grown_box(face: Face, image: Image, *, margin_frac: float) -> tuple[PixelBox, Mapping[str, Any]]:
-    """The annotated box with its margin, px of the image; it may leave the image.
+    """The annotated box with its margin, px of the image, which it may leave.
 
     Raises:
         Rejected: no box is annotated.

@@ -120,8 +120,8 @@ def _check_splits(what: str, assigned: Sequence[pa.Table], shares: str) -> None:
 def _tell(name: str, table: pa.Table) -> None:
     splits = Counter(table["split"].to_pylist())
     groups = Counter(dict(zip(table["group_id"].to_pylist(), table["split"].to_pylist(), strict=True)).values())
-    told = ", ".join(f"{split} {splits[split]} ({groups[split]} groups)" for split in SPLITS)
-    log.info("split %s: %s, 0 rejects", name, told)
+    counts = ", ".join(f"{split} {splits[split]} ({groups[split]} groups)" for split in SPLITS)
+    log.info("split %s: %s, 0 rejects", name, counts)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def without_a_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prerequisites.platform, "machine", lambda: "s390x")
 
 
-def test_a_missing_program_is_one_sentence_with_its_package(programs):
+def test_a_missing_program_is_a_user_error_with_its_package(programs):
     (programs / "git").unlink()
     done = check(str(programs))
     assert done.returncode == 1

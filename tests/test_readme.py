@@ -5,6 +5,7 @@ import pytest
 
 from pipelines import readme
 from stages.evaluation import scores
+from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,14 +37,11 @@ def test_the_readme_shows_the_numbers_of_the_committed_report():
 
 
 @pytest.mark.parametrize("count", range(len(readme.FIGURES) + 1))
-def test_without_a_report_the_readme_is_unchanged_and_the_error_says_why(count, tmp_path, capsys):
+def test_without_a_report_the_readme_is_unchanged_and_the_error_says_why(count, tmp_path):
     (tmp_path / "README.md").write_text("as it was")
     for figure in list(readme.FIGURES)[:count]:
         (tmp_path / "data" / figure).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "data" / figure).write_bytes(b"picture")
-    assert readme.main(tmp_path) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert "is missing: run" in error
+        (tmp_path / "data" / figure).write_bytes(b"figure")
+    with pytest.raises(UserError, match="is missing: run"):
+        readme.rewrite(tmp_path, tmp_path / "data")
     assert (tmp_path / "README.md").read_text() == "as it was"

@@ -96,7 +96,7 @@ def test_a_second_run_finds_nothing_to_do(first: Path):
 def test_what_the_synthetic_release_breaks_on_purpose_is_rejected_with_a_reason(first: Path):
     rejects = tables.read(first / "data" / "faces" / "affectnet" / "rejects.parquet", tables.REJECTS)
     kinds = set(rejects["kind"].to_pylist())
-    assert {"labelled none", "labelled non-face", "labelled uncertain", "picture is cut short"} <= kinds
+    assert {"labelled none", "labelled non-face", "labelled uncertain", "image is cut short"} <= kinds
 
 
 @pytest.mark.slow

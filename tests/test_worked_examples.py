@@ -101,7 +101,7 @@ def test_the_parameters_of_the_pages_are_accepted(project: Path):
 
 
 @pytest.mark.slow
-def test_the_contract_tests_find_and_accept_the_new_files(project: Path):
+def test_the_contract_tests_find_the_new_files_and_pass(project: Path):
     names = [Path(new).stem for new, _ in PAGES.values()]
     options = ["-rp", "-p", "no:cacheprovider", "-k", " or ".join(names)]
     output = run(project, "python", "-m", "pytest", "tests/contracts", *options)
@@ -134,7 +134,7 @@ def test_the_data_set_becomes_a_table_and_its_bad_rows_rejects(reproduced: Path)
     rejects = tables.read(folder / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["kind"]) for row in rejects] == [
         ("../far.png", "unsafe name"), ("000.png", "box is damaged"), ("001.png", "unknown label"),
-        ("gone.png", "no such picture"),
+        ("gone.png", "no such image"),
     ]  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def test_data_set_method_and_probe_are_in_the_metrics(reproduced: Path):
 
 
 @pytest.mark.slow
-def test_the_new_probe_detects_smiles(reproduced: Path):
+def test_the_new_probe_separates_smiles_from_other_faces(reproduced: Path):
     rows = tables.read(reproduced / "data" / "metrics" / "random-0" / "metrics.parquet", tables.SCORES).to_pylist()
     found = {row["target"]: row["value"] for row in rows if row["task"] == "nearest_mean" and row["metric"] == "auc"}
     assert found["mean"] > 0.7

@@ -1,4 +1,4 @@
-"""One face in the poses and expressions of another: what the sampler learned, as a film."""
+"""One face in the poses and expressions of another, warped by the network, as an mp4."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabnet.images import resize
-from pipelines.own import looking, outputs, videos
+from pipelines.own import detection, outputs, videos
+from pipelines.own.detection import Face, FrameFaces
 from pipelines.own.film import film
-from pipelines.own.looking import Face, Seen
 from pipelines.own.options import Options, network, search
 from stages.runtime import progress
 from stages.runtime.errors import UserError
@@ -23,50 +23,50 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SIDE_PX = 256  # of each of the three pictures
+SIDE_PX = 256  # of each of the three images
 
 
 def animate(source: Path, driving: Path, *, out: Path = Path("animated.mp4"), options: Options | None = None) -> None:
     """Warp a face by a driving video, side by side: source, driving face, result.
 
     Args:
-        source: A picture of the face; the largest one on it is taken.
+        source: An image of the face; its largest face is used.
         driving: A video of another face; a frame without one repeats the last frame that has one.
         out: The mp4.
-        options: How the network is run and faces are found.
+        options: How the network runs and faces are detected.
     """
     outputs.check(out, [".mp4"], [source, driving])
-    chosen = replace(options or Options(), largest=True)
-    net = network(chosen)
-    found, _ = search(net, chosen)
-    face = looking.only_face(source, found)
-    form = videos.described(driving)
-    shown = 0
-    with closing(looking.look_at(looking.shots([driving]), found)) as looked:
-        seen = progress.track(looked, form.frames, "animate", "frames")
+    options = replace(options or Options(), largest=True)
+    net = network(options)
+    faces_search, _ = search(net, options)
+    face = detection.largest_face(source, faces_search)
+    form = videos.read_format(driving)
+    written = 0
+    with closing(detection.detect_all(detection.input_frames([driving]), faces_search)) as detected:
+        tracked = progress.track(detected, form.frames, "animate", "frames")
         with film(out, 3 * SIDE_PX, SIDE_PX, form.fps, sound_of=driving) as write:
-            for picture, time_s in _pictures(net, face, seen):
-                write(picture, time_s)
-                shown += 1
-            if not shown:
+            for image, time_s in _frames(net, face, tracked):
+                write(image, time_s)
+                written += 1
+            if not written:
                 raise UserError(f"{driving} should show a face, found none in any frame")
-    log.info("animate: %d frames, see %s", shown, out)
+    log.info("animate: %d frames, see %s", written, out)
 
 
-def _pictures(net: "Network", source: Face, seen: Iterable[Seen]) -> Iterator[tuple[Image, float]]:
-    """The three pictures side by side, with their time in the driving video."""
+def _frames(net: "Network", source: Face, detected: Iterable[FrameFaces]) -> Iterator[tuple[Image, float]]:
+    """The three images side by side, with their time in the driving video."""
     last: Face | None = None
-    for some in looking.batches(seen):
-        shown: list[tuple[Face, float]] = []
-        for each in some:
-            last = each.faces[0] if each.faces else last
-            if each.lost:
-                log.info("animate: %s: %s", each.source, each.lost)
+    for batch in detection.batches(detected):
+        driving: list[tuple[Face, float]] = []
+        for of in batch:
+            last = of.faces[0] if of.faces else last
+            if of.error:
+                log.info("animate: %s: %s", of.frame.source, of.error)
             elif last is not None:
-                shown.append((last, each.time_s or 0.0))
-        for (driving, time_s), result in zip(shown, _warped(net, source, [face for face, _ in shown]), strict=True):
-            pictures = (source.crop, driving.crop, result)
-            yield np.hstack([resize(picture, SIDE_PX, SIDE_PX) for picture in pictures]), time_s
+                driving.append((last, of.frame.time_s or 0.0))
+        warped = _warped(net, source, [face for face, _ in driving])
+        for (face, time_s), result in zip(driving, warped, strict=True):
+            yield np.hstack([resize(image, SIDE_PX, SIDE_PX) for image in (source.crop, face.crop, result)]), time_s
 
 
 def _warped(net: "Network", source: Face, driving: list[Face]) -> Image:

@@ -1,4 +1,4 @@
-"""What the fitted probes tell of the faces in one's own videos and pictures."""
+"""Attributes of the faces in one's own videos and images, by the fitted probes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.own.looking import Face
+from pipelines.own.detection import Face
 from pipelines.own.options import Options
 from pipelines.own.tabulate import tabulate
 from stages.runtime.errors import UserError
@@ -24,13 +24,12 @@ def attributes(
     """Write one row for each face: source, frame, time, box, score, landmarks, pose, expression and action units.
 
     Args:
-        files: Videos, pictures, folders of them, or lists (.txt, .csv) that name one file a line.
-        out: The table. What could not be used goes to NAME.rejects.parquet beside it.
-        fps: Frames of a video that are looked at in a second; all, if not given.
-        options: How the network is run and faces are found.
+        files: Videos, images, folders of them, or lists (.txt, .csv) that name one file a line.
+        out: The table. What cannot be used is listed in NAME.rejects.parquet beside it.
+        fps: Frames of a video per second to use, above 0 and at most 1000; all, if not given.
+        options: How the network runs and faces are detected.
     """
-    chosen = options or Options()
-    tabulate("attributes", files, out=out, fps=fps, options=chosen, columns=columns, describe=described)
+    tabulate("attributes", files, out=out, fps=fps, options=options or Options(), columns=columns, describe=describe)
 
 
 def columns(net: "Network") -> list[pa.Field]:
@@ -40,7 +39,7 @@ def columns(net: "Network") -> list[pa.Field]:
     """
     if not net.heads:
         raise UserError(
-            f"{net.description.method} should have attribute heads, found none in its file: take `fabnet embed`"
+            f"{net.description.method} should have attribute heads, found none in its file: use `fabnet embed`"
         )
     one = net.attributes_of(np.zeros((1, net.description.dims), np.float32), np.ones((1, 2)))
     fields: list[pa.Field] = []
@@ -52,8 +51,8 @@ def columns(net: "Network") -> list[pa.Field]:
     return fields
 
 
-def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] | str]:
-    """The columns of each face, or that they are none."""
+def describe(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] | str]:
+    """The columns of each face, or why it is a reject."""
     values = measured(net, faces)
     for number in range(len(faces)):
         row: dict[str, Any] = {}
@@ -71,11 +70,11 @@ def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] 
 def measured(net: "Network", faces: Sequence[Face]) -> Values:
     """All attributes of the faces; points in px of the frames that the faces were cut from, pixel centres."""
     values = net.attributes([face.crop for face in faces])
-    return {name: _in_frames(some, faces) if some.ndim == 3 else some for name, some in values.items()}
+    return {name: _in_frames(of, faces) if of.ndim == 3 else of for name, of in values.items()}
 
 
 def _in_frames(points: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """Points (N, P, 2) of the crops, moved to where they were cut out: undoes `fabnet.boxes.follow`."""
+    """Points (N, P, 2) of the crops, in px of the frames; undoes `fabnet.boxes.follow`."""
     edges = np.array([face.square for face in faces], np.float64).reshape(-1, 4)
     size = np.array([face.crop.shape[1::-1] for face in faces], np.float64).reshape(-1, 2)  # width, height
     scale = (edges[:, 2:] - edges[:, :2]) / size

@@ -8,19 +8,19 @@ import numpy as np
 
 from fabnet.pose import Pose
 from pipelines.own.attributes import Values
-from pipelines.own.looking import Face
+from pipelines.own.detection import Face
 from stages.storage.media import Image
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
 BOX, POINT, TEXT = (230, 230, 230), (120, 255, 120), (255, 255, 255)  # RGB
-AXES = ((255, 60, 60), (60, 220, 60), (60, 120, 255))  # to the picture's right, up, and where the nose points
-SUB_PX = 4  # binary digits of a pixel that OpenCV draws to
+AXES = ((255, 60, 60), (60, 220, 60), (60, 120, 255))  # to the image's right, up, and where the nose points
+SUB_PX = 4  # fractional bits of coordinates that OpenCV draws at
 
 
 def draw(image: Image, faces: Sequence[Face], values: Values, net: "Network") -> Image:
-    """The frame with what the probes tell of its faces; `values` as `attributes.measured` gives them."""
+    """The frame with the attributes of its faces drawn on it; `values` are those of `attributes.measured`."""
     if not faces:
         return image
     drawn = image.copy()
@@ -53,7 +53,7 @@ def _points(image: Image, points: np.ndarray, face: Face) -> None:
 
 
 def _axes(image: Image, angles_deg: np.ndarray, face: Face) -> None:
-    """Three arrows from the middle of the box, half as long as the box is wide where they lie in the picture.
+    """Three arrows from the middle of the box, half as long as the box is wide where they lie in the image plane.
 
     `angles_deg` are roll, pitch, yaw as in AFLW, where positive yaw turns the face to the left edge.
     """
@@ -63,18 +63,18 @@ def _axes(image: Image, angles_deg: np.ndarray, face: Face) -> None:
     middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
     for axis, colour in zip(axes, AXES, strict=True):
         tip = middle + axis[:2] * (x1 - x0) / 2
-        cv2.arrowedLine(image, _place(middle), _place(tip), colour, 2 * _thick(face), cv2.LINE_AA, 0, 0.15)
+        cv2.arrowedLine(image, _rounded(middle), _rounded(tip), colour, 2 * _thick(face), cv2.LINE_AA, 0, 0.15)
 
 
 def _caption(image: Image, text: str, face: Face) -> None:
     size = max(0.4, (face.box[2] - face.box[0]) / 300)
-    place = (max(0, round(face.box[0])), max(round(24 * size), round(face.box[1] - 8 * size)))
+    left, bottom = (max(0, round(face.box[0])), max(round(24 * size), round(face.box[1] - 8 * size)))
     for shift, colour in ((1, (0, 0, 0)), (0, TEXT)):
-        at = (place[0] + shift, place[1] + shift)
+        at = (left + shift, bottom + shift)
         cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, max(1, round(size)), cv2.LINE_AA)
 
 
-def _place(point: np.ndarray) -> tuple[int, int]:
+def _rounded(point: np.ndarray) -> tuple[int, int]:
     return round(float(point[0])), round(float(point[1]))
 
 

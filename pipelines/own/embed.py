@@ -1,4 +1,4 @@
-"""Embeddings of the faces in one's own videos and pictures."""
+"""Embeddings of the faces in one's own videos and images."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.own.looking import Face
+from pipelines.own.detection import Face
 from pipelines.own.options import Options
 from pipelines.own.tabulate import tabulate
 
@@ -21,13 +21,12 @@ def embed(
     """Write one row for each face: source, frame, time, box, score and embedding.
 
     Args:
-        files: Videos, pictures, folders of them, or lists (.txt, .csv) that name one file a line.
-        out: The table. What could not be used goes to NAME.rejects.parquet beside it.
-        fps: Frames of a video that are looked at in a second; all, if not given.
-        options: How the network is run and faces are found.
+        files: Videos, images, folders of them, or lists (.txt, .csv) that name one file a line.
+        out: The table. What cannot be used is listed in NAME.rejects.parquet beside it.
+        fps: Frames of a video per second to use, above 0 and at most 1000; all, if not given.
+        options: How the network runs and faces are detected.
     """
-    chosen = options or Options()
-    tabulate("embed", files, out=out, fps=fps, options=chosen, columns=columns, describe=described)
+    tabulate("embed", files, out=out, fps=fps, options=options or Options(), columns=columns, describe=describe)
 
 
 def columns(net: "Network") -> list[pa.Field]:
@@ -35,7 +34,7 @@ def columns(net: "Network") -> list[pa.Field]:
     return [pa.field("embedding", pa.list_(pa.float32(), net.description.dims))]
 
 
-def described(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] | str]:
-    """The embedding of each face, or that it is none."""
+def describe(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] | str]:
+    """The embedding of each face, or why it is a reject."""
     for vector in net.embed([face.crop for face in faces]):
         yield {"embedding": vector} if np.isfinite(vector).all() else "the embedding is not finite"

@@ -1,12 +1,12 @@
 """A model file as programs for other runtimes: ONNX, or what `torch.export` writes.
 
-Two programs, both for any number B of pictures:
+Two programs, both for any number B of images:
 
-- `<out>`, the encoder: `pictures` (B, 3, S, S) float32 RGB in [0, 1] -> `embedding` (B, D) float32. Resizing to S is up
+- `<out>`, the encoder: `images` (B, 3, S, S) float32 RGB in [0, 1] -> `embedding` (B, D) float32. Resizing to S is up
   to the caller: bilinear and anti-aliased, as `fabnet.modules.crops.resize` does it.
 - `<out>-attributes`, if probes have heads: `embedding` (B, D) float32 -> one float32 output for each attribute, in the
   order of their names. Classes and action units are probabilities (B, K); angles are radians (B, 3); points are x, y
-  (B, 2 P) in [-1, 1] between the outer edges of the picture.
+  (B, 2 P) in [-1, 1] between the outer edges of the image.
 
 Both carry the description of the model file: in the metadata of ONNX, as `fabnet.json` in the other. The encoder that
 `torch.export` writes can be evaluated as method `own` of kind `export`, with mean 0 and std 1.
@@ -65,7 +65,7 @@ def export(model: Path, out: Path) -> float:
         running = start(data)
         differences += [_difference(program, running, batch) for batch in BATCHES]
         files[out.with_name(f"{out.stem}{program.name}{out.suffix}")] = data
-    if not all(difference <= TOLERANCE for difference in differences):  # NaN is no agreement
+    if not all(difference <= TOLERANCE for difference in differences):  # NaN is not agreement
         raise UserError(
             f"{model}: the exported program differs from the network by {max(differences):.2g}, above {TOLERANCE:g}: "
             "nothing was written"
@@ -86,7 +86,7 @@ def _packed(program: Program, pack: Pack, net: Network) -> bytes:
 def _programs(net: Network) -> Iterator[Program]:
     described = net.description
     encoder = nn.Sequential(net.method.encoder, nn.Flatten(1)).eval()
-    yield Program("", encoder, (3, described.size_px, described.size_px), "pictures", ["embedding"])
+    yield Program("", encoder, (3, described.size_px, described.size_px), "images", ["embedding"])
     if net.heads:
         yield Program("-attributes", Attributes(net).eval(), (described.dims,), "embedding", net.attribute_names)
 

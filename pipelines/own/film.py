@@ -1,4 +1,4 @@
-"""Pictures, and the sound of the video they were drawn from, to an mp4 that keeps their times.
+"""An mp4 of images that keep their times, with the sound of the video that they were drawn from.
 
 It appears whole under its name or not at all.
 """
@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from pipelines.own.sound import END_S, Play, sound
-from pipelines.own.videos import address
+from pipelines.own.videos import ffmpeg_name
 from stages.runtime import files
 from stages.storage.media import Image
 
@@ -25,11 +25,11 @@ Write = Callable[[Image, float], None]  # RGB image and its time in seconds
 
 @contextmanager
 def film(out: Path, width_px: int, height_px: int, fps: float, *, sound_of: Path) -> Iterator[Write]:
-    """What writes the next picture; H.264 wants even sides, so an odd one loses its last line of pixels.
+    """A function that writes the next image; H.264 wants even sides, so an odd one loses its last line of pixels.
 
-    The sound of the video `sound_of` comes along, if it has any.
+    The sound of the video `sound_of` is copied, if there is any.
     """
-    with files.whole(out) as partial, av.open(address(partial), "w", format="mp4") as container:
+    with files.whole(out) as partial, av.open(ffmpeg_name(partial), "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=H264)
         stream.width, stream.height = width_px // 2 * 2, height_px // 2 * 2
         stream.pix_fmt = "yuv420p"
@@ -47,7 +47,7 @@ def _writer(container: Any, stream: Any, play: Play) -> Write:
         nonlocal last
         even = np.ascontiguousarray(image[: stream.height, : stream.width])
         frame = av.VideoFrame.from_ndarray(even, format="rgb24")
-        last = max(last + 1, round(time_s * TICKS))  # a time that does not rise would be refused
+        last = max(last + 1, round(time_s * TICKS))  # FFmpeg refuses a time that does not rise
         frame.pts, frame.time_base = last, Fraction(1, TICKS)
         container.mux(stream.encode(frame))
         play(time_s)

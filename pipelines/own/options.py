@@ -1,4 +1,4 @@
-"""What all commands on one's own faces ask for: the trained network, and how faces are found."""
+"""Options of all commands on one's own faces: the trained network, and how faces are detected."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from fabnet.modules.face_crop import Crop
-from pipelines.own.looking import Search
+from pipelines.own.detection import Search
 from stages.faces import detection
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
 MAX_FPS = 1000
-MODEL = Path("data/packages/fabnet-0")  # of the first seed, as the stage `package` leaves it
+MODEL = Path("data/packages/fabnet-0")  # of the first seed, as the stage `package` writes it
 
 Device = Literal["auto", "cpu", "cuda"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -29,7 +29,7 @@ Count = Annotated[int, Parameter(validator=Number(gt=0))]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Options:
-    """How the network is run and faces are found."""
+    """How the network runs and faces are detected."""
 
     model: Path = MODEL
     "Model file that the stage `package` wrote, or its folder."
@@ -42,13 +42,13 @@ class Options:
     min_score: float | None = None
     "Weakest detection that counts, in the detector's own scale."
     largest: Flag = False
-    "Take the largest face of each picture or frame alone."
+    "Use only the largest face of each image or frame."
     crops: Flag = False
-    "The pictures are face crops already: look for no faces."
+    "The images are face crops already: detect no faces."
 
 
 def check_fps(fps: float | None) -> None:
-    """Make sure that some frames of a second are asked for, or all (None).
+    """Check the frames of a video per second; None: all.
 
     Raises:
         UserError: not a number above 0, or more than MAX_FPS.
@@ -61,9 +61,9 @@ def network(options: Options) -> "Network":
     """The trained network.
 
     Raises:
-        UserError: no model file, none that this version can use, or one that does not say how faces are cut.
+        UserError: no model file, one that this version cannot use, or one that does not say how faces are cut.
     """
-    import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that look for faces need none
+    import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that detect faces do not need it
 
     if not options.model.exists():
         raise UserError(f"{options.model} does not exist: make it with `dvc repro package`, or name one with --model")
@@ -76,22 +76,22 @@ def network(options: Options) -> "Network":
     return net
 
 
-def about(net: "Network", model: Path) -> dict[str, str]:
-    """What a table says about the network behind it."""
+def network_metadata(net: "Network", model: Path) -> dict[str, str]:
+    """Metadata of a table that name the network."""
     from fabnet.modules import model_file  # noqa: PLC0415  as above
 
-    described = net.description
+    description = net.description
     path = model / model_file.NAME if model.is_dir() else model
     return {
-        "model": f"{described.method}, seed {described.seed}, {described.steps} steps, {described.size_px} px",
+        "model": f"{description.method}, seed {description.seed}, {description.steps} steps, {description.size_px} px",
         "model_sha256": file_digest(path),
-        "config_hash": described.config_hash,
+        "config_hash": description.config_hash,
         "crop": json.dumps(asdict(net.crop)),
     }
 
 
 def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:
-    """How faces are found and cut: as the model's crop says, but for what the options replace. And what does it.
+    """How faces are detected and cut: by the model's crop and the options; and metadata that name the detector.
 
     Raises:
         UserError: no such detector, or not the weight file that it needs.
@@ -108,7 +108,7 @@ def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:
 
 
 def _crop(crop: Crop, options: Options) -> Crop:
-    """The model's crop with the detector, weight file and score of the options in place of its own."""
+    """The model's crop with detector, weight file and score of the options."""
     path = options.weights
     digest = file_digest(path) if path and path.is_file() else ""
     if options.detector is None and crop.weights_sha256 not in ("", digest):

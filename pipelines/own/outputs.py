@@ -1,4 +1,4 @@
-"""Names of results, refused before any work is done."""
+"""The name of a result, checked before any work is done."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -8,10 +8,10 @@ from stages.runtime.errors import UserError
 
 
 def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:
-    """Make sure that a result can be written under its name, and takes the place of nothing that is read.
+    """Check that a result can be written under its name and replaces no input.
 
     Raises:
-        UserError: another kind of file by its name, a folder, one of `inputs`, or a place that cannot be written.
+        UserError: another suffix, a folder, one of `inputs`, or a folder that cannot be written.
     """
     if out.suffix.lower() not in suffixes:
         raise UserError(f"the result should be named *{' or *'.join(suffixes)}, found {out}")
@@ -22,6 +22,6 @@ def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}): name another place") from None
+        raise UserError(f"{out} cannot be written ({error.strerror}): name another folder") from None
     if not os.access(out.parent, os.W_OK):
-        raise UserError(f"{out} cannot be written (no permission): name another place")
+        raise UserError(f"{out} cannot be written (no permission): name another folder")

@@ -1,4 +1,4 @@
-"""Parts of an unfinished table: rows, what was lost among them, and behind which shot they end."""
+"""Parts of an unfinished table: rows, rejects, and the last frame that they cover."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,46 +10,50 @@ import pyarrow.parquet as pq
 
 from stages.runtime import files, tables
 
-PLACE = ("place", pa.int32())  # of the source among all: what rows are sorted by, left out of the joined table
+SOURCE_NUMBER = ("source_number", pa.int32())  # rows are sorted by it; the joined table does not have it
 
 
-class Lost(NamedTuple):
+class Reject(NamedTuple):
     source: str
     kind: str
     detail: str = ""
 
 
 class Mark(NamedTuple):
-    """The last shot of a part."""
+    """The last frame of a part."""
 
-    place: int = 0
+    source_number: int = 0
     frame: int = -1
 
 
 def finished(folder: Path) -> list[Path]:
-    """The parts in the folder from the first one on, in their order; those behind a gap do not count."""
-    found = sorted(folder.glob("[0-9]*.parquet"))
-    return [path for number, path in enumerate(found) if int(path.stem) == number]
+    """The consecutive parts in the folder, from the first one."""
+    paths = sorted(folder.glob("[0-9]*.parquet"))
+    return [path for number, path in enumerate(paths) if int(path.stem) == number]
 
 
-def write(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], lost: Sequence[Lost], mark: Mark) -> None:
+def write(
+    path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], rejects: Sequence[Reject], mark: Mark
+) -> None:
     """Write one part; it appears whole or not at all."""
-    metadata = {"lost": json.dumps(lost), "mark": json.dumps(mark)}
-    tables.write(path, pa.schema([PLACE, *schema]), rows, key=["place", "frame", "face"], metadata=metadata)
+    metadata = {"rejects": json.dumps(rejects), "mark": json.dumps(mark)}
+    tables.write(
+        path, pa.schema([SOURCE_NUMBER, *schema]), rows, key=["source_number", "frame", "face"], metadata=metadata
+    )
 
 
 def mark(path: Path) -> Mark:
-    """Behind which shot the part ends."""
-    return Mark(*_told(path, "mark"))
+    """The last frame that the part covers."""
+    return Mark(*_metadata(path, "mark"))
 
 
-def lost(paths: Iterable[Path]) -> list[Lost]:
-    """What was lost in all parts."""
-    return [Lost(*entry) for path in paths for entry in _told(path, "lost")]
+def rejects(paths: Iterable[Path]) -> list[Reject]:
+    """The rejects of all parts."""
+    return [Reject(*entry) for path in paths for entry in _metadata(path, "rejects")]
 
 
 def join(paths: Iterable[Path], out: Path, schema: pa.Schema) -> None:
-    """Write the table whole or not at all, with its metadata and one row group for each part that has rows."""
+    """Write the table whole or not at all; each part that has rows becomes a row group."""
     with files.whole(out) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         for path in paths:
             table = pq.read_table(path, columns=schema.names)
@@ -57,5 +61,5 @@ def join(paths: Iterable[Path], out: Path, schema: pa.Schema) -> None:
                 writer.write_table(table.replace_schema_metadata(schema.metadata))
 
 
-def _told(path: Path, key: str) -> Any:
+def _metadata(path: Path, key: str) -> Any:
     return json.loads(pq.read_schema(path).metadata[key.encode()])

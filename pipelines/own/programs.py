@@ -15,7 +15,7 @@ class Program:
 
     name: str  # after that of the file
     module: nn.Module
-    shape: tuple[int, ...]  # of the input, without the number of pictures
+    shape: tuple[int, ...]  # of the input, without the number of images
     input: str
     outputs: list[str]
 

@@ -1,4 +1,4 @@
-"""The sound of a video, carried over as it is into a film that was drawn from its pictures."""
+"""The sound of a video, copied without re-encoding into a film that was drawn from its frames."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -9,23 +9,23 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from pipelines.own.videos import address, begin_s
+from pipelines.own.videos import ffmpeg_name, start_s
 
 log = logging.getLogger(__name__)
 
 END_S = float("inf")
 
-Play = Callable[[float], None]  # adds the sound up to a time, seconds since the first picture
+Play = Callable[[float], None]  # adds the sound up to a time, in seconds since the first frame
 
 
 @contextmanager
 def sound(path: Path, film: Any) -> Iterator[Play]:
-    """What adds the first sound track of `path` to `film`, an open container that nothing was written to yet.
+    """A function that copies the first sound track of `path` to `film`, an open container without content.
 
-    Nothing is encoded again. A video without sound adds none; a codec that the film cannot hold is left out and said
-    so; a damaged track ends where it cannot be read.
+    A video without sound adds none; a codec that the film cannot hold is left out, which is logged; a damaged track
+    ends where it cannot be read.
     """
-    with av.open(address(path)) as container:
+    with av.open(ffmpeg_name(path)) as container:
         track = next(iter(container.streams.audio), None)
         if track is None or not container.streams.video:
             yield _silence
@@ -33,7 +33,7 @@ def sound(path: Path, film: Any) -> Iterator[Play]:
             log.info("%s: sound left out: %s does not hold %s", path, film.format.name, track.codec.canonical_name)
             yield _silence
         else:
-            first_s = begin_s(container.streams.video[0])
+            first_s = start_s(container.streams.video[0])
             yield _player(_packets(container, track, first_s, path), film, film.add_stream_from_template(track))
 
 
@@ -42,7 +42,7 @@ def _silence(_until_s: float) -> None:
 
 
 def _packets(container: Any, track: Any, first_s: float, path: Path) -> Iterator[tuple[float, Any]]:
-    """Each packet that does not begin before the first picture, with its time, counted from that picture."""
+    """Each packet that does not begin before the first frame, with its time since that frame."""
     shift = round(first_s / track.time_base)
     try:
         for packet in container.demux(track):

@@ -1,7 +1,7 @@
-"""One row for each face of the user's files, in Parquet: written in parts that survive a stop, joined at the end.
+"""A Parquet table with one row for each face of the user's files, written in parts and joined at the end.
 
 Unfinished parts lie beside the result in `.<name>.parts/`, under a fingerprint of everything that the rows depend
-on; the same command goes on behind the last finished part. The table appears whole under its name or not at all.
+on; the same command continues after the last finished part. The table appears whole under its name or not at all.
 """
 
 import json
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.own import looking, outputs, parts, sources, videos
-from pipelines.own.looking import Face, Search, Seen
-from pipelines.own.options import Options, about, check_fps, network, search
-from pipelines.own.parts import Lost, Mark
+from pipelines.own import detection, outputs, parts, sources, videos
+from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
+from pipelines.own.options import Options, check_fps, network, network_metadata, search
+from pipelines.own.parts import Mark, Reject
 from stages.releases.readers import printable
 from stages.runtime import progress, tables
 from stages.runtime.errors import UserError, reason
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOTS_PER_PART = 256
+FRAMES_PER_PART = 256
 
-# One face. What a command has to say about it follows.
+# One face; the columns of the command follow.
 FACES = pa.schema([
     ("source", pa.string()),  # as it was named
     ("frame", pa.int32()),  # in the video, from 0
-    ("time_s", pa.float64()),  # since the first frame of the video; null for a picture
-    ("face", pa.int32()),  # in the frame, from 0, best score first
+    ("time_s", pa.float64()),  # since the first frame of the video; null for an image
+    ("face", pa.int32()),  # in the frame, from 0, highest score first
     ("x0", pa.float32()),  # box as detected, continuous edges, px of the upright frame; it may leave it
     ("y0", pa.float32()),
     ("x1", pa.float32()),
@@ -49,12 +49,13 @@ FACES = pa.schema([
 ])  # fmt: skip
 
 Columns = Callable[["Network"], Sequence[pa.Field]]
-Describe = Callable[["Network", Sequence[Face]], Iterable[Mapping[str, Any] | str]]  # of each face, or why it has none
+# Of each face, or why it is a reject.
+Describe = Callable[["Network", Sequence[Face]], Iterable[Mapping[str, Any] | str]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is written, and from what."""
+    """The table to write, and its input."""
 
     command: str
     paths: Sequence[Path]
@@ -81,9 +82,9 @@ def tabulate(
     columns: Columns,
     describe: Describe,
 ) -> None:
-    """Write `out` and `<name>.rejects.parquet` beside it, and tell what became of the files in `named`.
+    """Write `out`, and `<name>.rejects.parquet` beside it, for the files that `named` stands for.
 
-    `fps`: frames of a video that are looked at in a second; None: all.
+    `fps`: frames of a video per second to use; None: all.
 
     Raises:
         UserError: `fps` is out of range, nothing is named, something named does not exist, there is no usable model,
@@ -93,103 +94,99 @@ def tabulate(
     paths = sources.files(named)
     outputs.check(out, [".parquet"], paths)
     net = network(options)
-    found, provenance = search(net, options)
-    metadata = {"schema_version": tables.SCHEMA_VERSION, **about(net, options.model), **provenance}
-    metadata |= {"search": json.dumps(asdict(found)), "decoder": videos.decoder()}
+    faces_search, provenance = search(net, options)
+    metadata = {tables.VERSION: tables.SCHEMA_VERSION, **network_metadata(net, options.model), **provenance}
+    metadata |= {"search": json.dumps(asdict(faces_search)), "decoder": videos.decoder()}
     schema = pa.schema([*FACES, *columns(net)], metadata=metadata)
-    _run(Job(command, paths, out, fps, net, found, schema, describe))
+    _run(Job(command, paths, out, fps, net, faces_search, schema, describe))
 
 
 def _run(job: Job) -> None:
     folder = _folder(job)
     done = parts.finished(folder)
     if done:
-        log.info("%s: going on behind %d finished parts", job.command, len(done))
-    shots = looking.shots(job.paths, job.fps, parts.mark(done[-1]) if done else Mark())
-    with closing(looking.look_at(shots, job.search)) as looked:
-        seen = progress.track(looked, None if done else _expected(job), job.command, "frames")
-        for number, part in enumerate(_chunks(seen), len(done)):
+        log.info("%s: continuing after %d finished parts", job.command, len(done))
+    frames = detection.input_frames(job.paths, job.fps, parts.mark(done[-1]) if done else Mark())
+    with closing(detection.detect_all(frames, job.search)) as detected:
+        tracked = progress.track(detected, None if done else _expected(job), job.command, "frames")
+        for number, part in enumerate(_chunks(tracked), len(done)):
             _write_part(job, folder / f"{number:08d}.parquet", part)
     _finish(job, parts.finished(folder))
 
 
 def _folder(job: Job) -> Path:
-    """Where the parts of this very job lie: another model, setting, file or version gives another folder."""
+    """Where the parts of this job lie; another model, setting, file or version has another folder."""
     files = [[str(path), file_identity(path) if sources.is_there(path) else None] for path in job.paths]
     code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    wanted = [job.fps, files, sorted((str(key), str(value)) for key, value in job.schema.metadata.items())]
-    return journals.folder(job.unfinished.parent, job.unfinished.name, job.command, json.dumps(wanted), *code)
+    inputs = [job.fps, files, sorted((str(key), str(value)) for key, value in job.schema.metadata.items())]
+    return journals.folder(job.unfinished.parent, job.unfinished.name, job.command, json.dumps(inputs), *code)
 
 
 def _expected(job: Job) -> int | None:
-    """Number of shots to come; None where a video does not tell its length."""
-    counts = [1 if sources.is_picture(path) else _length(path, job.fps) for path in job.paths]
+    """Number of frames to come; None if a video does not announce its length."""
+    counts = [1 if sources.is_image(path) else _length(path, job.fps) for path in job.paths]
     return None if None in counts else sum(filter(None, counts))
 
 
 def _length(path: Path, fps: float | None) -> int | None:
     try:
-        form = videos.described(path)
+        form = videos.read_format(path)
     except UserError:
-        return 1  # the shot that says why
+        return 1  # the frame with the error
     return form.frames and round(form.frames * (1 if fps is None else min(1, fps / form.fps)))
 
 
-def _chunks(seen: Iterator[Seen]) -> Iterator[Iterator[Seen]]:
-    for first in seen:
-        yield chain([first], islice(seen, SHOTS_PER_PART - 1))
+def _chunks(detected: Iterator[FrameFaces]) -> Iterator[Iterator[FrameFaces]]:
+    for first in detected:
+        yield chain([first], islice(detected, FRAMES_PER_PART - 1))
 
 
-def _write_part(job: Job, path: Path, part: Iterable[Seen]) -> None:
+def _write_part(job: Job, path: Path, part: Iterable[FrameFaces]) -> None:
     rows: list[Mapping[str, Any]] = []
-    lost: list[Lost] = []
+    rejects: list[Reject] = []
     mark = Mark()
-    for some in looking.batches(part):
-        faces = [(seen, number, face) for seen in some for number, face in enumerate(seen.faces)]
+    for batch in detection.batches(part):
+        faces = [(of.frame, number, face) for of in batch for number, face in enumerate(of.faces)]
         described = job.describe(job.net, [face for _, _, face in faces]) if faces else []
-        for (seen, number, face), columns in zip(faces, described, strict=True):
+        for (frame, number, face), columns in zip(faces, described, strict=True):
             if isinstance(columns, str):
-                lost.append(Lost(printable(seen.source), columns, f"face {number} of frame {seen.frame}"))
+                rejects.append(Reject(printable(frame.source), columns, f"face {number} of frame {frame.number}"))
             else:
-                rows.append({**_where(seen, number, face), **columns})
-        lost += [Lost(printable(seen.source), seen.lost.kind, seen.lost.detail) for seen in some if seen.lost]
-        mark = Mark(some[-1].place, some[-1].frame)
-    parts.write(path, job.schema, rows, lost, mark)
+                rows.append({**_face_columns(frame, number, face), **columns})
+        rejects += [Reject(printable(of.frame.source), of.error.kind, of.error.detail) for of in batch if of.error]
+        mark = Mark(batch[-1].frame.source_number, batch[-1].frame.number)
+    parts.write(path, job.schema, rows, rejects, mark)
 
 
-def _where(seen: Seen, number: int, face: Face) -> dict[str, Any]:
+def _face_columns(frame: InputFrame, number: int, face: Face) -> dict[str, Any]:
+    source = {"source_number": frame.source_number, "source": printable(frame.source)}
     edges = dict(zip(("x0", "y0", "x1", "y1"), face.box, strict=True))
-    shot = {"place": seen.place, "source": printable(seen.source), "frame": seen.frame, "time_s": seen.time_s}
-    return {**shot, "face": number, **edges, "score": face.score}
+    return {**source, "frame": frame.number, "time_s": frame.time_s, "face": number, **edges, "score": face.score}
 
 
 def _finish(job: Job, done: Sequence[Path]) -> None:
-    lost = parts.lost(done)
+    rejects = parts.rejects(done)
     faces = Counter[str]()
     for part in done:
         faces.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
-    unseen = {printable(str(path)) for path in job.paths} - set(faces) - {each.source for each in lost}
-    lost += [Lost(source, "no face found") for source in sorted(unseen)]
-    rejects = tables.Rejects(job.command)
-    for each in lost:
-        rejects.add("own", *each)
-    rejects.write(job.out.with_suffix(".rejects.parquet"))
+    without_face = {printable(str(path)) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
+    rejects += [Reject(source, "no face found") for source in sorted(without_face)]
+    table = tables.Rejects(job.command)
+    for reject in rejects:
+        table.add("own", *reject)
+    table.write(job.out.with_suffix(".rejects.parquet"))
     parts.join(done, job.out, job.schema)
     shutil.rmtree(job.unfinished)
     log.info("%s: %d faces found, %d files read, see %s", job.command, faces.total(), len(job.paths), job.out)
-    _tell(lost)
+    _log_rejects(rejects)
 
 
-def _tell(lost: Sequence[Lost]) -> None:
-    """How many rejects there are of each kind, and one file of each."""
-    kinds: dict[str, list[Lost]] = {}
-    for each in lost:
-        kinds.setdefault(each.kind, []).append(each)
-    for _, some in sorted(kinds.items()):
-        log.info(
-            "  %d x %s (%s%s)",
-            len(some),
-            reason(some[0].kind, some[0].detail),
-            "such as " if len(some) > 1 else "",
-            some[0].source,
-        )
+def _log_rejects(rejects: Sequence[Reject]) -> None:
+    """Log how many rejects there are of each kind, and one file of each."""
+    by_kind: dict[str, list[Reject]] = {}
+    for reject in rejects:
+        by_kind.setdefault(reject.kind, []).append(reject)
+    for _, of_kind in sorted(by_kind.items()):
+        first = of_kind[0]
+        such_as = "such as " if len(of_kind) > 1 else ""
+        log.info("  %d x %s (%s%s)", len(of_kind), reason(first.kind, first.detail), such_as, first.source)

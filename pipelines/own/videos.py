@@ -1,7 +1,7 @@
-"""Frames of a user's own video, one at a time: upright, with their time in seconds, as far as they can be decoded.
+"""Frames of a user's own video: upright, with their time in seconds.
 
-Unlike `stages.storage.media`, which refuses a clip that breaks off, what decodes is handed out and the end reports the
-rest: nobody wants to lose an hour of video for its last second.
+`stages.storage.media` rejects a clip that is cut short; here all frames that can be decoded are used and the error
+comes after them, since nobody wants to lose an hour of video for its last second.
 """
 
 import re
@@ -18,7 +18,7 @@ from stages.storage import media
 from stages.storage.media import Image
 
 TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes, seconds
-SLACK_S = 1.0  # by which a container may announce more than its video holds
+SLACK_S = 1.0  # a container may announce this much more than its video holds
 
 
 class Frame(NamedTuple):
@@ -35,48 +35,48 @@ class Format(NamedTuple):
 
 
 def decoder() -> str:
-    """Names and versions of what decodes."""
+    """Names and versions of the decoder."""
     return f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
 
 
-def address(path: Path) -> str:
-    """The path as FFmpeg takes it for a file, whatever colons it has."""
+def ffmpeg_name(path: Path) -> str:
+    """The path as FFmpeg wants it: absolute, since a relative one with a colon is read as a URL."""
     return str(path.absolute())
 
 
-def frames(path: Path, fps: float | None = None, *, behind: int = -1) -> Iterator[Frame]:
-    """Every frame; with `fps`, of each interval of 1/fps seconds the first frame whose time lies in it.
+def frames(path: Path, fps: float | None = None, *, after: int = -1) -> Iterator[Frame]:
+    """Every frame; with `fps`, the first frame of each interval of 1/fps seconds.
 
-    Frames up to number `behind` are decoded, since later ones depend on them, but not handed out.
+    Frames up to number `after` are decoded, since later ones depend on them, but not yielded.
 
     Raises:
         Rejected: no file, no video, or too large; or damaged or cut short, after the frames that can be used.
     """
     try:
-        with av.open(address(path)) as container:
+        with av.open(ffmpeg_name(path)) as container:
             if not container.streams.video:
                 raise Rejected("no video stream")
-            yield from _taken(container, container.streams.video[0], fps, behind)
+            yield from _decoded(container, container.streams.video[0], fps, after)
     except FFmpegError as error:
         raise Rejected("unreadable video", str(error.strerror)) from None
 
 
-def described(path: Path) -> Format:
-    """What the first frame and the header say.
+def read_format(path: Path) -> Format:
+    """Size and rate of the video, from its first frame and its header.
 
     Raises:
         UserError: there is no frame that can be decoded.
     """
     try:
         first = next(frames(path))
-        with av.open(address(path)) as container:
+        with av.open(ffmpeg_name(path)) as container:
             stream = container.streams.video[0]
             return Format(first.image.shape[1], first.image.shape[0], _rate(stream), _announced(stream))
     except Rejected as error:
         raise UserError(f"{path} should be a video that can be decoded, found otherwise: {error}") from None
 
 
-def _taken(container: Any, stream: Any, fps: float | None, behind: int) -> Iterator[Frame]:
+def _decoded(container: Any, stream: Any, fps: float | None, after: int) -> Iterator[Frame]:
     stream.codec_context.thread_count = 1  # so that a damaged file ends at the same frame on every machine
     number, slot, first_s, time_s, damaged = -1, -1, None, 0.0, 0
     for packet in container.demux(stream):
@@ -93,16 +93,16 @@ def _taken(container: Any, stream: Any, fps: float | None, behind: int) -> Itera
             now = number if fps is None else int(time_s * fps + 1e-6)
             if now > slot:
                 slot = now
-                if number > behind:
+                if number > after:
                     yield Frame(number, time_s, _upright(frame))
     _check_end(container, stream, number + 1, time_s, damaged)
 
 
 def _upright(frame: Any) -> Image:
-    """The picture as a player shows it.
+    """The frame as a player shows it.
 
     Raises:
-        Rejected: it is larger than any picture may be.
+        Rejected: it is larger than any image may be.
     """
     if max(frame.width, frame.height) > media.MAX_SIDE_PX or frame.width * frame.height > media.MAX_PIXELS:
         raise Rejected("video too large", f"{frame.width}x{frame.height} px")
@@ -112,10 +112,10 @@ def _upright(frame: Any) -> Image:
 
 
 def _check_end(container: Any, stream: Any, decoded: int, time_s: float, damaged: int) -> None:
-    """Whether the video ended where it should have.
+    """Check that the video ended where it should.
 
     Raises:
-        Rejected: with how much of it was decoded.
+        Rejected: it did not; the detail says how much was decoded.
     """
     used = f"{decoded} frames, {time_s:.2f} s, could be decoded and are used"
     if not decoded:
@@ -127,23 +127,23 @@ def _check_end(container: Any, stream: Any, decoded: int, time_s: float, damaged
 
 
 def _is_short(container: Any, stream: Any, decoded: int, time_s: float) -> bool:
-    """Fewer frames and less time than announced; an edit list may hide frames, so that their number alone is no proof.
+    """Whether frames and time are fewer than announced; frames alone may be fewer, since an edit list may hide some.
 
-    Where the stream announces neither, its tag counts (Matroska), else the whole file's duration, unless there is
-    sound, which may be longer.
+    If the stream announces neither, its tag is used (Matroska), else the duration of the file, unless there is sound,
+    which may be longer.
     """
     if stream.frames:
         announced_s = float(stream.duration * stream.time_base) if stream.duration else float("inf")
         return decoded < stream.frames and time_s + 2 / _rate(stream) < announced_s
     if tag := TAG.match(stream.metadata.get("DURATION", "")):
         hours, minutes, seconds = map(float, tag.groups())
-        return time_s + SLACK_S < 3600 * hours + 60 * minutes + seconds - begin_s(stream)
+        return time_s + SLACK_S < 3600 * hours + 60 * minutes + seconds - start_s(stream)
     announced_s = container.duration / av.time_base if container.duration else 0.0
     return not container.streams.audio and time_s + SLACK_S < announced_s
 
 
-def begin_s(stream: Any) -> float:
-    """When the first picture is shown, by the container's clock."""
+def start_s(stream: Any) -> float:
+    """Start time of the first frame by the container's clock."""
     return float(stream.start_time * stream.time_base) if stream.start_time else 0.0
 
 

@@ -36,7 +36,7 @@ def files(release: Path, rejects: list[Reject], todo: str) -> dict[str, Path]:
         if name in NOT_RELEASED:
             continue
         if not path.is_file():
-            rejects.append(Reject(printable(name), "unreadable file", "a link that leads nowhere, or no regular file"))
+            rejects.append(Reject(printable(name), "unreadable file", "a broken link, or not a regular file"))
         elif printable(name) != name:
             rejects.append(Reject(printable(name), "unreadable name", "not UTF-8"))
         else:

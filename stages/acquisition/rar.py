@@ -91,7 +91,7 @@ def _compare(listed: Sequence[Member], folder: Path) -> None:
             unpacked[path.relative_to(folder).as_posix()] = path.stat().st_size
     if unpacked != expected:
         name = min(name for name in {*unpacked, *expected} if unpacked.get(name) != expected.get(name))
-        raise Rejected(f"{name} does not come out as it is listed")
+        raise Rejected(f"{name} differs from the list of its archive")
 
 
 def _first_line(error: Exception) -> str:

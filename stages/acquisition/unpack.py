@@ -64,7 +64,7 @@ def unpack(files: Mapping[str, Path], store: Path, rejects: list[Reject]) -> dic
         _unpack_once(archive, folders[archive.name])
         for name, path in _contents(archive, folders[archive.name]):
             if name in result:
-                rejects.append(Reject(name, "file is there twice", f"the one in {archive.name} is left aside"))
+                rejects.append(Reject(name, "duplicate file", f"the one in {archive.name} is ignored"))
             else:
                 result[name] = path
     return dict(sorted(result.items()))
@@ -160,7 +160,7 @@ def _write(folder: Path, name: str, file: IO[bytes], budget: Budget) -> None:
                 budget.spend(len(chunk))
                 out.write(chunk)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise Rejected(f"{name} is in it twice") from None
+        raise Rejected(f"{name} is contained twice") from None
 
 
 def _safe(name: str) -> str:

@@ -88,9 +88,9 @@ def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> I
         if isinstance(item, Reject):
             yield item
         elif item.image not in digests:
-            yield Reject(item.sample_id, "no such picture", "the list names it, the release does not hold it")
+            yield Reject(item.sample_id, "no such image", "it is in the list but not in the release")
         elif (earlier := first_of.setdefault(digests[item.image], item.sample_id)) != item.sample_id:
-            yield Reject(item.sample_id, "same picture as another", earlier)
+            yield Reject(item.sample_id, "same image as another", earlier)
         else:
             yield item
 
@@ -131,13 +131,15 @@ def _small(raw: Path, digests: dict[str, str], split: str) -> Iterator[Face | Re
         code_file = f"{annotations}{PurePosixPath(image).stem}{CODE_FILE}"
         try:
             if code_file not in digests:
-                raise Rejected("no annotation", f"a picture without its {CODE_FILE} file")
+                raise Rejected("no annotation", f"an image without its {CODE_FILE} file")
             yield Face(key, image, split, "", labels={"expression": _code(_text(raw / code_file))})
         except Rejected as error:
             yield Reject(key, error.kind, error.detail)
         codes.discard(code_file)
     for name in sorted(codes):
-        yield Reject(f"{folder}/annotations/{name.removeprefix(annotations)}", "no such picture", "a code without it")
+        yield Reject(
+            f"{folder}/annotations/{name.removeprefix(annotations)}", "no such image", "a code without its image"
+        )
 
 
 def _text(path: Path) -> str:

@@ -81,7 +81,7 @@ def _annotations(path: Path) -> Annotations:
             table_rows = rows.setdefault(table, {})
             for key, *values in connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid"):
                 if key in table_rows:
-                    repeated.append(Reject(_text(key), "repeated", f"{table} holds another row of that key"))
+                    repeated.append(Reject(_text(key), "repeated", f"{table} has another row with that key"))
                 else:
                     table_rows[key] = tuple(values)
         listed = _near_duplicates(connection)
@@ -120,7 +120,7 @@ def _items(annotations: Annotations, folder: str, names: dict[str, str]) -> Iter
 def _face(annotations: Annotations, face_id: Any, image: str, folder: str, names: dict[str, str]) -> Face:
     name = safe_path(image) if image else ""
     if folder + name not in names:
-        raise Rejected("no such picture", "the database names it, the release does not hold it")
+        raise Rejected("no such image", "it is in the database but not in the release")
     (file_id,) = annotations.rows["Faces"][face_id]
     _, *size = annotations.rows["FaceImages"][file_id]
     pose = annotations.rows["FacePose"].get(face_id)

@@ -144,7 +144,7 @@ def _row(line: Sequence[str], columns: dict[int, int] | None, where: str) -> Row
     urls = tuple(cell for cell in line[:2] if "/" in cell)
     name = _name(urls)
     if name is None:
-        return Reject(where, "no picture name", "neither of the first two cells is an address")
+        return Reject(where, "no image name", "neither of the first two cells is a URL")
     first = len(line) - UNITS  # column of unit 1, in a list without header
     if columns is None and first not in (1, 2):
         return Reject(name, "row of another length", f"{len(line)} cells, expected {UNITS + 1} or {UNITS + 2}")
@@ -187,7 +187,7 @@ def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str
             if isinstance(row, Reject):
                 yield row
             elif images + row.name not in names:
-                yield Reject(row.name, "no such picture", "the list names it, the release does not hold it")
+                yield Reject(row.name, "no such image", "it is in the list but not in the release")
             else:
                 yield Face(row.name, images + row.name, split, "", labels={"action_units": list(row.units)})
 

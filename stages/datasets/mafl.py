@@ -63,7 +63,7 @@ def read(raw: Path) -> Release[Face]:
     repeated: list[Reject] = []
     for name, face_points in filter(None, map(_points, lines[2:])):
         if name in points:
-            repeated.append(Reject(printable(name), "repeated", f"{LANDMARKS} holds another row of that name"))
+            repeated.append(Reject(printable(name), "repeated", f"{LANDMARKS} has another row with that name"))
         points.setdefault(name, face_points)
     listed: list[tuple[str, str]] = []
     for split, name in LISTS.items():
@@ -109,9 +109,9 @@ def _face(
     except Rejected as error:
         return Reject(printable(name), error.kind, error.detail)
     if images + name not in names:
-        return Reject(name, "no such picture", "the list names it, the release does not hold it")
+        return Reject(name, "no such image", "it is in the list but not in the release")
     if name not in points:
-        return Reject(name, "no points", f"{LANDMARKS} does not name it")
+        return Reject(name, "no points", f"it is not in {LANDMARKS}")
     face_points = points[name]
     if face_points is None:
         return Reject(name, "points are damaged", f"expected {POINTS} pairs of numbers")

@@ -60,7 +60,7 @@ def read(raw: Path) -> Release[Track]:
         if isinstance(row, Reject):
             rejects.append(row)
         elif identities.setdefault(row["VGGFace1 ID"], row["VoxCeleb1 ID"]) != row["VoxCeleb1 ID"]:
-            rejects.append(Reject(row["VoxCeleb1 ID"], "repeated", f"{META} gives its person another ID before"))
+            rejects.append(Reject(row["VoxCeleb1 ID"], "repeated", f"{META} lists this person with another ID"))
     return Release(_items(raw / present[0], identities, rejects), None)
 
 

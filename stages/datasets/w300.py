@@ -90,7 +90,7 @@ def _items(raw: Path, stems: list[tuple[str, str]], names: set[str], boxes: Boxe
         without_box += PurePosixPath(face.image).name not in boxes[folder]
         yield face
         for image in _images(stem, names)[1:]:
-            yield Reject(f"{folder}/{PurePosixPath(image).name}", "same name as another picture", face.image)
+            yield Reject(f"{folder}/{PurePosixPath(image).name}", "same name as another image", face.image)
     if without_box:
         log.info("w300: %d faces have no annotated box, the bounding box of their points is used", without_box)
 
@@ -100,15 +100,15 @@ def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, B
     if stem.endswith("_mirror"):
         raise Rejected("mirrored copy")
     if f"{stem}.pts" not in names:
-        raise Rejected("no points", "a picture without its .pts file")
+        raise Rejected("no points", "an image without its .pts file")
     images = _images(stem, names)
     if not images:
-        raise Rejected("no such picture", "points without their picture")
+        raise Rejected("no such image", "points without their image")
     points = parse_points(read_file(raw / f"{stem}.pts"))
     split, subset = FOLDERS[folder]
     box = boxes.get(PurePosixPath(images[0]).name, around(points))
     if box is None:
-        raise Rejected("box is damaged", "its corners are no numbers, or turned inside out")
+        raise Rejected("box is damaged", "its corners are not numbers, or in the wrong order")
     return Face(f"{folder}/{PurePosixPath(stem).name}", images[0], split, subset, box, points)
 
 

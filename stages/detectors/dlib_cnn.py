@@ -1,4 +1,4 @@
-"""dlib's convolutional face detector (max-margin object detection): finds turned faces too, slow without a GPU."""
+"""dlib's convolutional face detector (max-margin object detection): finds turned faces as well, slow without a GPU."""
 
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,6 @@ def load(weights: Path, min_score: float) -> Detector:
 
 def found(detections: Any, min_score: float) -> Found:
     """Boxes as edges and confidences of dlib's detections, weak ones left out."""
-    kept = [each for each in detections if each.confidence >= min_score]
-    boxes = [around(each.rect.left(), each.rect.top(), each.rect.right(), each.rect.bottom()) for each in kept]
-    return Found(boxes, [float(each.confidence) for each in kept])
+    kept = [face for face in detections if face.confidence >= min_score]
+    boxes = [around(face.rect.left(), face.rect.top(), face.rect.right(), face.rect.bottom()) for face in kept]
+    return Found(boxes, [float(face.confidence) for face in kept])

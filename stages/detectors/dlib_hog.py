@@ -1,4 +1,4 @@
-"""dlib's frontal face detector: histograms of oriented gradients, the paper's choice. Finds faces from 80 px on."""
+"""dlib's frontal face detector: histograms of oriented gradients, the paper's choice. Finds faces of 80 px and more."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def version() -> str:
 
 
 def load(weights: Path, min_score: float) -> Detector:
-    """The detector; scores are distances from its plane, 0 where it is undecided. `weights` is not used."""
+    """The detector; scores are signed distances from its decision plane. `weights` is not used."""
     search: Any = dlib.get_frontal_face_detector()  # pyright: ignore[reportAttributeAccessIssue]
 
     def find(image: Image, upsample: int) -> Found:

@@ -13,7 +13,7 @@ from stages.storage.media import Image
 WEIGHTS = "YuNet's face_detection_yunet_*.onnx"
 
 NMS_IOU, MOST_FACES = 0.3, 5000  # OpenCV's defaults
-MAX_SIDE_PX = 2048  # a larger picture is shrunk to this side before the search: its memory grows with its area
+MAX_SIDE_PX = 2048  # a larger image is shrunk to this side before the search, whose memory grows with the area
 
 
 def version() -> str:
@@ -45,7 +45,7 @@ def load(weights: Path, min_score: float) -> Detector:
 
 
 def found(rows: Any, stretch: tuple[float, float]) -> Found:
-    """Boxes and scores of OpenCV's rows (x, y, width, height, 5 points, score), stretched to the picture's pixels."""
+    """Boxes and scores of OpenCV's rows (x, y, width, height, 5 points, score), scaled to the image's pixels."""
     table = np.zeros((0, 15)) if rows is None else np.asarray(rows, np.float64)
     x0, y0, width, height = (table[:, column] * stretch[column % 2] for column in range(4))
     boxes = np.stack([x0, y0, x0 + width, y0 + height], axis=1)

@@ -1,4 +1,4 @@
-"""Still images with one face each, cut to that face and packed; the two ways to find the box differ in one function."""
+"""Crops of still images with one face each; `detect` and `index` differ in the function that gives the box."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ import pyarrow as pa
 from fabnet.boxes import PixelBox, area, clamp, follow
 from fabnet.images import face_crop
 from stages.preparation import packing
-from stages.preparation.packing import Finish, Picture, Place
+from stages.preparation.packing import EncodedImage, Finish, Place
 from stages.releases.readers import Face, Reject
 from stages.runtime import plugins, tables
 from stages.runtime.errors import Rejected
@@ -22,13 +22,13 @@ from stages.storage import media
 
 
 class NoFace(Rejected):
-    """A picture that is fine but shows no face, or not the one that is annotated."""
+    """An image that can be read but shows no face, or not the annotated one."""
 
 
-# What is cut out for the face on an image, and more columns of the index; raises Rejected.
+# The box to cut out for the face of an image, and further columns of the index; raises Rejected.
 BoxOf = Callable[[Face, media.Image], tuple[PixelBox, Mapping[str, Any]]]
 
-_LARGEST = 4  # a box of more than this many times the picture's longer side is a mistake
+_MAX_RATIO = 4  # of the box's longer side to the image's; a larger box is a mistake
 
 
 def pack_faces(
@@ -42,13 +42,20 @@ def pack_faces(
     metadata: Mapping[str, str] | None = None,
     finish: Finish | None = None,
 ) -> None:
-    """Cut every face of a release at the box that `box_of` gives, and pack them.
+    """Cut every face of a release at the box that `box_of` gives, and pack the crops.
 
-    `more` are further settings that `box_of` depends on; `columns` are those that it adds to the index, `metadata`
-    says where they come from.
+    Args:
+        place: where the release lies, and where the crops go.
+        params: size and quality of the crops.
+        box_of: gives the box of a face.
+        stage: its name.
+        more: further settings that `box_of` depends on.
+        columns: those that `box_of` adds to the index.
+        metadata: of the index: where these columns come from.
+        finish: is called before the result moves into place.
 
     Raises:
-        UserError: the release is incomplete, or nothing in it can be used.
+        UserError: the release is incomplete, or no image of it can be used.
     """
     module: ModuleType = plugins.load("stages.datasets", place.dataset)
     job = packing.Job(
@@ -58,7 +65,7 @@ def pack_faces(
         items="images",
         items_per_unit=params.images_per_unit,
         shard_mb=params.shard_mb,
-        settings=[each.model_dump_json() for each in (params, *more)] + [json.dumps(metadata, sort_keys=True)],
+        settings=[section.model_dump_json() for section in (params, *more)] + [json.dumps(metadata, sort_keys=True)],
         metadata=metadata or {},
         finish=finish,
     )
@@ -66,10 +73,12 @@ def pack_faces(
     packing.pack(job, module.read(place.raw), lambda face: face, work)
 
 
-def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Iterator[Picture | Reject]:
-    """The face, cut at whole pixels, black beyond the picture, scaled to a square; points follow.
+def cut_face(
+    face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality: int
+) -> Iterator[EncodedImage | Reject]:
+    """The crop of the face with its row, or a reject: unreadable image, no face, or a box that does not fit.
 
-    A reject where the picture cannot be read, has no face, or a box that does not fit it.
+    Landmarks are moved with the crop.
     """
     try:
         yield _cut(face, media.read_file(raw / face.image), box_of, crop_px, jpeg_quality)
@@ -78,7 +87,7 @@ def cut_face(face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality
         yield Reject(face.sample_id, error.kind, error.detail, face.image, face.box_xyxy_px, owner_split)
 
 
-def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> Picture:
+def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> EncodedImage:
     image = media.decode_image(data)
     _check_size(face, image)
     box, more = box_of(face, image)
@@ -94,18 +103,18 @@ def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int
     }
     if face.points_px is not None:
         row["landmarks"] = follow(face.points_px, box, crop_px).astype(np.float32).ravel()
-    return packing.picture(row, face_crop(image, box, crop_px), jpeg_quality)
+    return packing.encode(row, face_crop(image, box, crop_px), jpeg_quality)
 
 
 def _check_size(face: Face, image: media.Image) -> None:
     height, width = image.shape[:2]
     if face.size_px not in (None, (width, height)):
-        raise Rejected("picture of another size", f"{width}x{height} px, its annotation is for {face.size_px}")
+        raise Rejected("image of another size", f"{width}x{height} px, its annotation is for {face.size_px}")
 
 
 def _check_box(box: PixelBox, image: media.Image) -> None:
     height, width = image.shape[:2]
     if area(clamp(box, width, height)) == 0:
-        raise Rejected("face box misses the picture")
-    if max(box[2] - box[0], box[3] - box[1]) > _LARGEST * max(width, height):
-        raise Rejected("face box far larger than the picture")
+        raise Rejected("face box misses the image")
+    if max(box[2] - box[0], box[3] - box[1]) > _MAX_RATIO * max(width, height):
+        raise Rejected("face box far larger than the image")

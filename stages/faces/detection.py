@@ -1,6 +1,6 @@
-"""Face detectors found by name, and whether the weight file that a user supplies is the one that was asked for.
+"""Face detectors by name, their passes over an image, and the check of a supplied weight file.
 
-A module in `stages/detectors` offers `WEIGHTS` (one clause: which weight file it needs; empty: none), `version()`
+A module in `stages/detectors` offers `WEIGHTS` (the weight file that it needs, in one clause; empty: none), `version()`
 and `load(weights, min_score) -> Detector`, which raises ValueError (one clause: what was found) for another file.
 """
 
@@ -17,26 +17,26 @@ from stages.storage.media import Image
 
 
 class Found(NamedTuple):
-    """All faces of one picture; empty where there is none."""
+    """All faces of one image."""
 
-    boxes: list[Box]  # continuous edges, px of the picture; may leave it
+    boxes: list[Box]  # continuous edges, px of the image; may leave it
     scores: list[float]  # in the detector's own scale, at least its `min_score`
 
 
-Detector = Callable[[Image, int], Found]  # RGB image, number of doublings before the search
+Detector = Callable[[Image, int], Found]  # RGB image, doublings of its sides before the search -> faces
 
-MAX_ENLARGED_PX = 16_000_000  # of the whole image: beyond it a later pass takes GBs and finds faces of no use
+MAX_ENLARGED_PX = 16_000_000  # a later pass over more pixels takes GBs of memory and finds faces too small to be used
 
 
 def around(left: int, top: int, right: int, bottom: int) -> Box:
-    """The box around four outermost pixels that belong to the face, as dlib gives them."""
+    """The box around the outermost pixels of the face, as dlib gives them."""
     return float(left), float(top), float(right + 1), float(bottom + 1)
 
 
 def search(image: Image, detector: Detector, passes: Iterable[int]) -> Iterator[tuple[int, Found]]:
-    """Doublings of each pass and the faces that it finds; a pass is made when it is asked for.
+    """The doublings and the faces of each pass, which runs only when it is asked for.
 
-    A pass after the first that would enlarge the image beyond MAX_ENLARGED_PX ends the search.
+    The first pass always runs; the passes end before one that would enlarge the image beyond MAX_ENLARGED_PX.
     """
     for number, upsample in enumerate(passes):
         if number and image.shape[0] * image.shape[1] * 4**upsample > MAX_ENLARGED_PX:
@@ -46,22 +46,27 @@ def search(image: Image, detector: Detector, passes: Iterable[int]) -> Iterator[
 
 @cache
 def detector(name: str, weights: str, min_score: float) -> Detector:
-    """The detector, loaded once in each process.
+    """The detector, loaded once per process.
 
     Raises:
         UserError: no such detector.
-        ValueError: its weight file is another one or damaged; `provenance` reports that.
+        ValueError: the weight file is not of this detector; `provenance` has checked that before.
     """
     return _module(name).load(Path(weights), min_score)
 
 
 def provenance(name: str, weights: str, sha256: str, min_score: float, *, setting: str) -> dict[str, str]:
-    """What decides which faces are found: the detector, its version and its weight file's digest.
+    """Metadata that name the detector: its module, its version and the digest of its weight file.
 
-    `setting` is what the user calls the path `weights`: `detect.weights` or `--weights`.
+    Args:
+        name: module of stages/detectors.
+        weights: path of its weight file; empty where it needs none.
+        sha256: digest that the weight file should have.
+        min_score: weakest detection that counts.
+        setting: name of the setting `weights` in error messages: `detect.weights` or `--weights`.
 
     Raises:
-        UserError: no such detector, no weight file where one is needed, or another one than `sha256` names.
+        UserError: no such detector, or a weight file that is missing, not of this detector, or has another digest.
     """
     module = _module(name)
     if module.WEIGHTS:

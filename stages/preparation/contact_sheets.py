@@ -1,12 +1,12 @@
-"""Contact sheets: one PNG of pictures that were kept, one of pictures that were rejected, each with what is known.
+"""Contact sheets of one data set: a PNG with some of the accepted crops and a PNG with some of the rejected images.
 
-Equal input gives equal bytes. A sheet is written for people to look at; nothing reads numbers from it.
+Equal input gives equal bytes. The sheets are for people; no program reads them.
 """
 
 import io
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -25,7 +25,7 @@ from stages.storage.shards import Shards
 
 ACCEPTED, REJECTED = "accepted.png", "rejected.png"
 
-SEED = 2018  # of the choice; not a parameter, since another choice is no reason to run a stage again
+SEED = 2018  # of the random choice; not a parameter, since another choice is not a reason to run a stage again
 COLUMNS, ROWS = 8, 5
 TILE_PX, GAP_PX, MARGIN_PX, LINE_PX, LINES = 120, 12, 16, 14, 3
 HEAD_PX, LINE_CHARACTERS, HEAD_CHARACTERS, HEAD_LINES = 28, 21, 150, 3
@@ -37,23 +37,23 @@ INK, SOFT = "#222222", "#666666"
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture and the lines below it."""
+    """One image and the lines below it."""
 
-    image: Image | None  # None: it cannot be shown
+    image: Image | None  # None: it cannot be decoded
     lines: Sequence[str]
 
 
 def write(folder: Path, index: pa.Table, rejects: Sequence[Reject], *, dataset: str, raw: Path, out: Path) -> None:
-    """Both sheets of one data set into `out`, from packed pictures in `folder` and the release in `raw`."""
-    chosen = _choice(len(index), COLUMNS * ROWS)
+    """Write both sheets of one data set into `out`, from packed crops in `folder` and the release in `raw`."""
+    rows = index.take(_sample(len(index), COLUMNS * ROWS)).to_pylist()
     with Shards(folder) as shards:
-        kept = [_kept(row, shards) for row in index.take(chosen).to_pylist()]
+        accepted = [_accepted_tile(row, shards) for row in rows]
     out.mkdir(parents=True, exist_ok=True)
-    title = f"{dataset}: {len(kept)} of {len(index)} accepted crops"
-    (out / ACCEPTED).write_bytes(sheet(title, [], kept))
-    shown = list(_shown(rejects, COLUMNS * ROWS))
-    title = f"{dataset}: {len(shown)} of {len(rejects)} rejects" if rejects else f"{dataset}: nothing was rejected"
-    (out / REJECTED).write_bytes(sheet(title, _reasons(rejects), [_refused(each, raw) for each in shown]))
+    title = f"{dataset}: {len(accepted)} of {len(index)} accepted crops"
+    (out / ACCEPTED).write_bytes(sheet(title, [], accepted))
+    rejected = [_rejected_tile(reject, raw) for reject in _sampled_rejects(rejects, COLUMNS * ROWS)]
+    title = f"{dataset}: {len(rejected)} of {len(rejects)} rejects" if rejects else f"{dataset}: nothing was rejected"
+    (out / REJECTED).write_bytes(sheet(title, _counts(rejects), rejected))
 
 
 def sheet(title: str, notes: Sequence[str], tiles: Sequence[Tile]) -> bytes:
@@ -72,34 +72,35 @@ def sheet(title: str, notes: Sequence[str], tiles: Sequence[Tile]) -> bytes:
     return _png(canvas, texts)
 
 
-def _choice(count: int, most: int) -> list[int]:
-    """Up to `most` of `count` places, rising."""
+def _sample(count: int, most: int) -> list[int]:
+    """Up to `most` random row numbers below `count`, ascending."""
     return sorted(np.random.default_rng(SEED).choice(count, min(count, most), replace=False).tolist())
 
 
-def _shown(rejects: Sequence[Reject], most: int) -> Iterator[Reject]:
-    """Rejects that are pictures: by turns one of every kind, within a kind by chance."""
-    of_kind: dict[str, list[Reject]] = defaultdict(list)
-    pictures = sorted((each for each in rejects if each.image), key=lambda each: (each.key, each.kind, each.detail))
-    for place in np.random.default_rng(SEED).permutation(len(pictures)):
-        of_kind[pictures[place].kind].append(pictures[place])
-    turns = zip_longest(*(of_kind[kind] for kind in sorted(of_kind)))
-    chosen = [each for turn in turns for each in turn if each is not None][:most]
-    yield from sorted(chosen, key=lambda each: (each.kind, each.key))
+def _sampled_rejects(rejects: Sequence[Reject], most: int) -> list[Reject]:
+    """Up to `most` random rejects that have an image, taken from all kinds in turn; sorted by kind and key."""
+    by_kind: dict[str, list[Reject]] = defaultdict(list)
+    with_image = [reject for reject in rejects if reject.image]
+    with_image.sort(key=lambda reject: (reject.key, reject.kind, reject.detail))
+    for number in np.random.default_rng(SEED).permutation(len(with_image)):
+        by_kind[with_image[number].kind].append(with_image[number])
+    rounds = zip_longest(*(by_kind[kind] for kind in sorted(by_kind)))
+    sampled = [reject for one_of_each in rounds for reject in one_of_each if reject is not None][:most]
+    return sorted(sampled, key=lambda reject: (reject.kind, reject.key))
 
 
-def _reasons(rejects: Sequence[Reject]) -> list[str]:
-    """How many rejects there are of each kind, and which of them have no picture to show."""
-    counts = Counter((each.kind, bool(each.image)) for each in rejects)
+def _counts(rejects: Sequence[Reject]) -> list[str]:
+    """Lines with the number of rejects of each kind; kinds without an image are marked as not shown."""
+    counts = Counter((reject.kind, bool(reject.image)) for reject in rejects)
     texts = [
-        f"{count} x {kind}" + ("" if has_picture else " (not shown)")
-        for (kind, has_picture), count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+        f"{count} x {kind}" + ("" if has_image else " (not shown)")
+        for (kind, has_image), count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     ]
     return textwrap.wrap("; ".join(texts), HEAD_CHARACTERS, max_lines=HEAD_LINES, placeholder=" ...")
 
 
-def _kept(row: Mapping[str, Any], shards: Shards) -> Tile:
-    """A packed picture with its points; what is known of it stands below."""
+def _accepted_tile(row: Mapping[str, Any], shards: Shards) -> Tile:
+    """A packed crop with its landmarks; below it identity and frame, or split and labels."""
     image = _fit(media.decode_image(shards.read(row["shard"], row["offset"], row["size"])))
     points = np.array(row.get("landmarks") or [], float).reshape(-1, 2)
     scale = TILE_PX / max(row["width_px"], row["height_px"])
@@ -107,14 +108,14 @@ def _kept(row: Mapping[str, Any], shards: Shards) -> Tile:
         cv2.circle(image, (round(x), round(y)), 1, MARK, -1)
     if "track_id" in row:
         return Tile(image, [_end(row["identity_id"]), _end(row["video_id"]), f"frame {row['frame']}"])
-    where = ", ".join(name for name in (row["owner_split"], row["subset"]) if name)
+    split = ", ".join(name for name in (row["owner_split"], row["subset"]) if name)
     labels = [f"{name} {value}" for name, value in row.items() if name in ("expression",) and value is not None]
     score = [f"score {row['detector_score']:.2f}, x{2 ** row['upsample']}"] if "detector_score" in row else []
-    return Tile(image, [_end(row["sample_id"]), ", ".join([where, *labels]), *score])
+    return Tile(image, [_end(row["sample_id"]), ", ".join([split, *labels]), *score])
 
 
-def _refused(reject: Reject, raw: Path) -> Tile:
-    """The picture as it lies in the release, with its annotated box; grey where it cannot be read."""
+def _rejected_tile(reject: Reject, raw: Path) -> Tile:
+    """The image of the release with its annotated box, and the reason below; grey if it cannot be read."""
     lines = textwrap.wrap(reject.reason, LINE_CHARACTERS, max_lines=LINES - 1, placeholder=" ...")
     try:
         image = media.decode_image(media.read_file(raw / reject.image))
@@ -130,7 +131,7 @@ def _refused(reject: Reject, raw: Path) -> Tile:
 
 
 def _fit(image: Image) -> Image:
-    """The whole picture in a square tile, centred on grey."""
+    """The whole image in a square tile, centred on grey."""
     height, width = image.shape[:2]
     scale = TILE_PX / max(height, width)
     small = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
@@ -141,19 +142,19 @@ def _fit(image: Image) -> Image:
 
 
 def _offset(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Left and top of a picture of that shape inside its tile."""
+    """Left and top of an image of that shape inside its tile."""
     scale = TILE_PX / max(shape[:2])
     return (TILE_PX - max(1, round(shape[1] * scale))) // 2, (TILE_PX - max(1, round(shape[0] * scale))) // 2
 
 
 def _end(name: str) -> str:
-    """The end of a name, which is what tells it from its neighbours, in letters that every font has."""
+    """The end of a name, by which neighbours differ, in ASCII since not every font has other letters."""
     name = name.encode("ascii", "backslashreplace").decode()
     return name if len(name) <= LINE_CHARACTERS else f"...{name[3 - LINE_CHARACTERS :]}"
 
 
 def _png(canvas: Image, texts: Sequence[tuple[int, int, str, float, str]]) -> bytes:
-    """The canvas with texts on it: left and top in px, the text, its size in px, its colour."""
+    """The canvas with texts drawn on it; a text is left and top in px, the words, size in px, colour."""
     height, width = canvas.shape[:2]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.figimage(canvas)

@@ -1,8 +1,8 @@
-"""Items of a release to shards and an index, in units that survive a kill.
+"""Pack the items of a release into shards and an index; a killed run continues where it stopped.
 
-Units of items are worked on in parallel and written in order. After each unit its rows, its rejects and the
-writer's mark are recorded in one file, so a killed run goes on behind the last recorded unit and ends with the
-same bytes as a run that was never stopped.
+Units of items are processed in parallel and written in order. After each unit, its rows, its rejects and the
+writer's mark are recorded in one file, so the next run continues after the last recorded unit and ends with the
+same bytes as a run without interruption.
 """
 
 import hashlib
@@ -30,8 +30,7 @@ from stages.storage.shards import Mark, ShardWriter
 
 log = logging.getLogger(__name__)
 
-
-Finish = Callable[[Path, pa.Table, list[Reject]], None]  # folder of the result, its index, what was rejected
+Finish = Callable[[Path, pa.Table, list[Reject]], None]  # folder of the result, its index, its rejects
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Place:
     """Where the release of one data set lies, and where its shards go."""
 
     dataset: str
-    raw: Path  # what `fetch` brought; its rejects are handed on
+    raw: Path  # the release, as `fetch` wrote it; its rejects are passed on
     out: Path
     sheets: Path  # folder of the contact sheets
     journal: Path  # folder of the unfinished work of all jobs
@@ -47,12 +46,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Job:
-    """What is packed, how, and where to."""
+    """What to pack, and how."""
 
     place: Place
     stage: str
     schema: pa.Schema  # of the index
-    items: str  # what the items are called, in the plural
+    items: str  # plural noun for progress lines
     items_per_unit: int
     shard_mb: int
     settings: Sequence[str] = ()  # everything besides the release that the result depends on
@@ -71,44 +70,44 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One row of the index, and the JPEG it points at."""
+class EncodedImage:
+    """One image as JPEG, with its row of the index."""
 
-    row: Mapping[str, Any]  # columns of the index, those of the place in the shard aside
+    row: Mapping[str, Any]  # all columns of the index but those that locate the JPEG in its shard
     jpeg: bytes
     width_px: int
     height_px: int
 
 
 class Keyed(Protocol):
-    """What is handed to a worker process."""
+    """What a worker process gets."""
 
     @property
     def key(self) -> str: ...
 
 
 Ready = TypeVar("Ready", bound=Keyed)
-Work = Callable[[Ready], Iterator[Picture | Reject]]  # pictures of one item side by side; Rejected: none of them
-Worked = tuple[list[Picture], list[Reject]]  # of one item
+Work = Callable[[Ready], Iterator[EncodedImage | Reject]]  # the images of one item; if it raises Rejected, none of them
+Result = tuple[list[EncodedImage], list[Reject]]  # of one item
 
 
-def picture(row: Mapping[str, Any], image: media.Image, quality: int) -> Picture:
-    """The image encoded, with its row."""
+def encode(row: Mapping[str, Any], image: media.Image, quality: int) -> EncodedImage:
+    """The image as JPEG, with its row."""
     height, width = image.shape[:2]
-    return Picture(row, media.encode_jpeg(image, quality), width, height)
+    return EncodedImage(row, media.encode_jpeg(image, quality), width, height)
 
 
 def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:
-    """Fill `out` of the job's place with shards, `index.parquet` and `rejects.parquet`, `sheets` with contact sheets.
+    """Write shards, `index.parquet`, `rejects.parquet` and contact sheets of a release.
 
     Args:
-        job: see there.
-        release: what to pack.
-        prepare: reads an item here, in the main process; Rejected: the item is not used.
-        work: makes the pictures of one item, in another process.
+        job: what to pack, and how.
+        release: the items.
+        prepare: reads one item, in the main process; it raises Rejected for an item that cannot be used.
+        work: yields the encoded images of one item, in a worker process.
 
     Raises:
-        UserError: the release is incomplete, or nothing of it can be used.
+        UserError: the release is incomplete, or no item of it can be used.
     """
     with journals.unfinished(job.journal, job.place.out) as shards:
         _fill(job, shards, release, prepare, work)
@@ -118,13 +117,13 @@ def _fill(job: Job, shards: Path, release: Release[Item], prepare: Callable[[Ite
     units = shards.with_name("units")
     done, mark = _resume(shards, units)
     if done:
-        log.info("%s: going on behind %d finished units", job.name, done)
+        log.info("%s: continuing after %d finished units", job.name, done)
     items = progress.track(_unique(release.items), release.total, job.name, job.items)
     writer = ShardWriter(shards, job.shard_mb * 2**20, mark)
     try:
         ready = _prepared(items, job.items_per_unit, done, prepare)
-        with closing(workers.in_order(partial(_work, work), ready, workers.available())) as worked:
-            for number, unit in enumerate(worked, done):
+        with closing(workers.in_order(partial(_process_unit, work), ready, workers.available())) as results:
+            for number, unit in enumerate(results, done):
                 _record(job, writer, units / f"{number:08d}.parquet", unit)
         writer.close()
     except BaseException:
@@ -136,76 +135,77 @@ def _fill(job: Job, shards: Path, release: Release[Item], prepare: Callable[[Ite
 def _unique(items: Iterable[Item | Reject]) -> Iterator[Item | Reject]:
     seen: set[str] = set()
     for item in items:
-        repeated = not isinstance(item, Reject) and item.key in seen
+        is_repeated = not isinstance(item, Reject) and item.key in seen
         if not isinstance(item, Reject):
             seen.add(item.key)
-        yield Reject(item.key, "repeated", "the release holds another of that name") if repeated else item
+        yield Reject(item.key, "repeated", "the release holds another of that name") if is_repeated else item
 
 
 def _prepared(
     items: Iterable[Item | Reject], per_unit: int, done: int, prepare: Callable[[Item], Ready]
 ) -> Iterator[list[Ready | Reject]]:
-    """Units of items that are read and ready to be worked on; those that are done are passed over unread."""
+    """Units of items that are read into memory; the first `done` units are skipped unread."""
     remaining = iter(items)
     number = 0
     while unit := list(islice(remaining, per_unit)):
         if number >= done:
-            yield [item if isinstance(item, Reject) else _try(prepare, item) for item in unit]
+            yield [item if isinstance(item, Reject) else _prepare(prepare, item) for item in unit]
         number += 1
 
 
-def _try(prepare: Callable[[Item], Ready], item: Item) -> Ready | Reject:
+def _prepare(prepare: Callable[[Item], Ready], item: Item) -> Ready | Reject:
     try:
         return prepare(item)
     except Rejected as error:
         return Reject(item.key, error.kind, error.detail)
 
 
-def _work(work: Work[Ready], unit: list[Ready | Reject]) -> list[Worked]:
-    return [([], [item]) if isinstance(item, Reject) else _work_on(work, item) for item in unit]
+def _process_unit(work: Work[Ready], unit: list[Ready | Reject]) -> list[Result]:
+    return [([], [item]) if isinstance(item, Reject) else _process(work, item) for item in unit]
 
 
-def _work_on(work: Work[Ready], item: Ready) -> Worked:
-    pictures: list[Picture] = []
+def _process(work: Work[Ready], item: Ready) -> Result:
+    images: list[EncodedImage] = []
     rejects: list[Reject] = []
     try:
         for result in work(item):
             if isinstance(result, Reject):
                 rejects.append(result)
             else:
-                pictures.append(result)
+                images.append(result)
     except Rejected as error:
         return [], [*rejects, Reject(item.key, error.kind, error.detail)]
-    return pictures, rejects
+    return images, rejects
 
 
-def _record(job: Job, writer: ShardWriter, path: Path, unit: list[Worked]) -> None:
+def _record(job: Job, writer: ShardWriter, path: Path, unit: list[Result]) -> None:
     rows: list[dict[str, Any]] = []
-    for pictures, _ in unit:
-        if pictures:
+    for images, _ in unit:
+        if images:
             writer.begin_group()
-        rows += [_place(writer, each) for each in pictures]
+        rows += [_add(writer, image) for image in images]
     writer.flush()
-    rejects = [asdict(reject) for _, rejected in unit for reject in rejected]
+    rejects = [asdict(reject) for _, of_item in unit for reject in of_item]
     metadata = {"rejects": json.dumps(rejects), "mark": json.dumps(astuple(writer.mark))}
     tables.write(path, job.schema, rows, key=["sample_id"], metadata=metadata)
 
 
-def _place(writer: ShardWriter, each: Picture) -> dict[str, Any]:
-    shard, offset = writer.add(f"{each.row['sample_id']}.jpg", each.jpeg)
+def _add(writer: ShardWriter, image: EncodedImage) -> dict[str, Any]:
+    """The image's row of the index, after its JPEG was added to the shards."""
+    shard, offset = writer.add(f"{image.row['sample_id']}.jpg", image.jpeg)
     return {
-        **each.row,
+        **image.row,
         "shard": shard,
         "offset": offset,
-        "size": len(each.jpeg),
-        "sha256": hashlib.sha256(each.jpeg).hexdigest(),
-        "width_px": each.width_px,
-        "height_px": each.height_px,
+        "size": len(image.jpeg),
+        "sha256": hashlib.sha256(image.jpeg).hexdigest(),
+        "width_px": image.width_px,
+        "height_px": image.height_px,
     }
 
 
 def _resume(shards: Path, units: Path) -> tuple[int, Mark]:
-    """Number of recorded units, and where the writer stood behind the last one; 0 if its shards are gone."""
+    """Number of recorded units, and the writer's mark after the last one; 0 if its shards are missing."""
     done = len(list(units.glob("[0-9]*.parquet")))
     mark = Mark(*json.loads(_metadata(units / f"{done - 1:08d}.parquet")["mark"])) if done else Mark()
     if done and not mark.fits(shards):
@@ -221,7 +221,7 @@ def _metadata(path: Path) -> dict[str, str]:
 def _finish(job: Job, shards: Path, units: list[Path]) -> None:
     rejects = [Reject(**entry) for path in units for entry in json.loads(_metadata(path)["rejects"])]
     index = pa.concat_tables([tables.read(path, job.schema) for path in units]) if units else job.schema.empty_table()
-    _tell(job, index, rejects)
+    _log(job, index, rejects)
     if not index.num_rows:
         raise UserError(
             f"{job.name}: nothing in the release can be used, {len(rejects)} rejects"
@@ -240,7 +240,7 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
         job.finish(shards, index, rejects)
 
 
-def _tell(job: Job, index: pa.Table, rejects: list[Reject]) -> None:
+def _log(job: Job, index: pa.Table, rejects: list[Reject]) -> None:
     shards = len(set(index["shard"].to_pylist()))
     log.info("%s: %d images in %d shards, %d rejects", job.name, index.num_rows, shards, len(rejects))
     for kind, count in sorted(Counter(reject.kind for reject in rejects).items()):

@@ -84,7 +84,7 @@ def sheets(folder: Path, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
             yield {"dataset": dataset, "kind": kind, "jpeg": jpeg}
 
 
-def figures(folder: Path) -> dict[str, bytes]:
+def illustrations(folder: Path) -> dict[str, bytes]:
     """The figures of `illustrate` by name, as JPEG.
 
     Raises:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from stages.evaluation import scores
 from stages.evaluation.scores import METRICS, axis, number, printed
 from stages.reporting import comparison
+from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import CONTROLS, Tested
 from stages.runtime.params import Params
 
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that the page shows."""
+    """Everything that the page shows but for the figures drawn from it."""
 
     params: Params
     config_hash: str
@@ -36,15 +37,23 @@ class Content:
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
+    loss_curves: Sequence[LossCurve]
+    learning_curves: Sequence[LearningCurves]
+    illustrations: Mapping[str, bytes]  # JPEG, by name
     versions: Mapping[str, str]
-    summary_png: bytes
-    loss_curves_png: bytes
-    learning_curves_png: bytes
-    roc_pr_png: Mapping[str, bytes]  # by task
-    figures: Mapping[str, bytes]  # JPEG, by name
 
 
-def render(content: Content) -> str:
+@dataclass(frozen=True)
+class Figures:
+    """The figures of the page as PNG."""
+
+    summary: bytes
+    loss_curves: bytes
+    learning_curves: bytes
+    roc_pr: Mapping[str, bytes]  # by task
+
+
+def render(content: Content, figures: Figures) -> str:
     """The page; names from the data are escaped."""
     params = content.params
     return template("page.html").render(
@@ -65,11 +74,11 @@ def render(content: Content) -> str:
         sweeps=content.sweeps,
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
-        summary_png=_base64(content.summary_png),
-        loss_curves_png=_base64(content.loss_curves_png),
-        learning_curves_png=_base64(content.learning_curves_png),
-        roc_pr_png={name: _base64(png) for name, png in content.roc_pr_png.items()},
-        figures={name: _base64(jpeg) for name, jpeg in content.figures.items()},
+        summary_png=_base64(figures.summary),
+        loss_curves_png=_base64(figures.loss_curves),
+        learning_curves_png=_base64(figures.learning_curves),
+        roc_pr_png={name: _base64(png) for name, png in figures.roc_pr.items()},
+        illustrations={name: _base64(jpeg) for name, jpeg in content.illustrations.items()},
     )
 
 

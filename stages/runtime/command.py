@@ -1,4 +1,4 @@
-"""The command line that every stage shares: paths and names in, sections of params.yaml in, one sentence out.
+"""The command line that every stage shares: paths, names and sections of params.yaml in, an exit status out.
 
 The signature of a stage's `run` says it all. Parameters before the `*` are the arguments of its command. A keyword of
 type Path is an option. Any other keyword is the section of params.yaml of that name, or the one that the stage's
@@ -22,16 +22,16 @@ from stages.runtime.params import Params
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 FULL = (errno.ENOSPC, errno.EDQUOT)
-GOES_ON = "stopped; finished parts are kept, the same command goes on from there"
-NOTHING_LEFT = "stopped; nothing half-written is left"
+RESUMABLE = "stopped; finished parts are kept, the same command continues from there"
+CLEAN = "stopped; no unfinished file is left"
 
 
 def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] | None = None) -> None:
     """Parse the command line by the signature of `run`, load its sections, run it.
 
     Options with a default may be left out. `renamed` maps keywords to sections of another name.
-    Exit status: 0 done, 1 a user error told in one sentence, 130 stopped by the user. What a stage took that DVC
-    started and that is done is kept in .timings.
+    Exit status: 0 done, 1 a user error, printed as one line, 130 stopped by the user. Time and memory of a finished
+    stage that DVC started are kept in .timings.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     wanted = sections(run, renamed or {})
@@ -53,8 +53,8 @@ def sections(run: Callable[..., None], renamed: Mapping[str, str]) -> dict[str, 
     }
 
 
-def guarded(work: Callable[[], int | None], stopped: str = GOES_ON) -> int:
-    """Exit status of `work`: its own, 1 for what a user can mend, told in one sentence, 130 when the user stops it."""
+def guarded(work: Callable[[], int | None], stopped: str = RESUMABLE) -> int:
+    """Exit status of `work`: its own, 1 for a user error, printed as one line, 130 if the user stops it."""
     try:
         return work() or 0
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The errors a user can cause, told apart from bugs by their type."""
+"""Errors that are not bugs: a user's mistake, and an item that cannot be used."""
 
 
 class UserError(Exception):
@@ -6,7 +6,7 @@ class UserError(Exception):
 
 
 class Rejected(Exception):  # noqa: N818  nothing went wrong: the item is left out
-    """One item cannot be used; it becomes a row of a rejects table, and the run goes on."""
+    """One item cannot be used; it becomes a row of a rejects table, and the run continues."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
         """`kind`: a short fixed phrase such as "no face detected"; `detail`: the specifics."""

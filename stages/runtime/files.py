@@ -1,4 +1,4 @@
-"""Files: their digest, what identifies their content, and writes that leave the whole file or nothing."""
+"""Digest and identity of files, and writes that leave the whole file or nothing."""
 
 import hashlib
 from collections.abc import Generator
@@ -20,7 +20,7 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def file_identity(path: Path) -> Identity:
-    """Values that differ between a changed file and an unchanged one, without reading it."""
+    """Values that change when the file changes; the file is not read."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 

@@ -139,7 +139,7 @@ class ProbeParams(Section):
 class IllustrateParams(Section):
     seed: Annotated[int, Field(ge=0)]  # of what is shown
     rows: Annotated[int, Field(gt=0, le=12)]  # samples in each figure
-    neighbours: Annotated[int, Field(gt=0, le=12)]  # pictures beside each query
+    neighbours: Annotated[int, Field(gt=0, le=12)]  # images beside each query
 
 
 class TaskParams(Section):

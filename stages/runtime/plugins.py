@@ -12,11 +12,11 @@ from pydantic.dataclasses import dataclass as strict_dataclass
 
 from stages.runtime.errors import UserError
 
-UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names for a key that nobody asked for
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names for an unknown key
 
 
 def names(package: str) -> list[str]:
-    """Names of the modules that lie in `package`, sorted; sub-packages are left out."""
+    """Sorted names of the modules in `package`, without sub-packages."""
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or []) if spec else []
     return sorted(module.name for module in pkgutil.iter_modules(folders) if not module.ispkg)
@@ -26,7 +26,7 @@ def load(package: str, name: str) -> ModuleType:
     """The module `package.name`.
 
     Raises:
-        UserError: no such module; the sentence lists those that exist.
+        UserError: no such module; the error lists those that exist.
     """
     known = names(package)
     if name not in known:
@@ -37,7 +37,7 @@ def load(package: str, name: str) -> ModuleType:
 def settings(module: ModuleType, values: Mapping[str, Any], section: str) -> Any:
     """The module's `Params`, a plain frozen dataclass, filled strictly from `values`.
 
-    A misspelt key, a missing key, a value of another type or what the module's `problem` names is refused.
+    A misspelt key, a missing key, a value of another type or what the module's `problem` reports is refused.
 
     Raises:
         UserError: names the section, the key, what was expected and what was found.
@@ -57,15 +57,15 @@ def settings(module: ModuleType, values: Mapping[str, Any], section: str) -> Any
 
 
 def explain(error: ValidationError, section: str = "") -> str:
-    """One problem of a pydantic error as one clause: where, what was expected, what was found.
+    """The first problem of a pydantic error as one clause: where, expected, found.
 
-    A misspelt key is both unknown and missing: the unknown one says where to look.
+    A misspelt key is both unknown and missing: the unknown one is reported.
     """
     problems = error.errors(include_url=False)
     first = next((problem for problem in problems if problem["type"] in UNKNOWN), problems[0])
     where = ".".join(str(part) for part in (*([section] if section else []), *first["loc"]))
     if first["type"] in UNKNOWN:
-        return f"{where} is no known parameter, check its spelling"
+        return f"{where} is not a known parameter, check its spelling"
     if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{where} is missing"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

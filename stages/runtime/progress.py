@@ -18,11 +18,10 @@ T = TypeVar("T")
 def track(
     items: Iterable[T], total: int | None, label: str, unit: str, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[T]:
-    """Hand on `items` unchanged, telling how far the loop is.
+    """`items` unchanged, with the progress of the loop shown.
 
     On a terminal a bar is redrawn in place. Otherwise a line is logged at most every 10 seconds and once at the
-    end, so that a log file stays short. A loop that stops early logs no final line. `total` is None where a stream
-    is read whose length nobody knows: then there is no ETA.
+    end, so that a log file stays short. A loop that stops early logs no final line. Without `total` there is no ETA.
     """
     if sys.stdout.isatty():
         return _painted(items, total, label, unit)
@@ -48,15 +47,15 @@ def _minutes(seconds: float) -> str:
 
 
 def _logged(items: Iterable[T], total: int | None, label: str, unit: str, clock: Callable[[], float]) -> Iterator[T]:
-    started = told = clock()
+    started = logged = clock()
     done = 0
     for item in items:
         yield item
         done += 1
         now = clock()
-        if now - told >= LOG_INTERVAL_S and (total is None or done < total):
+        if now - logged >= LOG_INTERVAL_S and (total is None or done < total):
             log.info("%s", describe(done, total, now - started, label, unit))
-            told = now
+            logged = now
     log.info("%s", describe(done, total, clock() - started, label, unit))
 
 

@@ -1,7 +1,7 @@
-"""What a stage took, kept on this machine in one small file per stage: `.timings/embed@fabnet-0.json`.
+"""Time and memory of each stage, kept on this machine in a small file: `.timings/embed@fabnet-0.json`.
 
-A time is no result. DVC knows nothing of the folder, no table depends on it, and a stage that could not keep its time
-has run all the same.
+A time is not a result: DVC does not know the folder, no table depends on it, and a stage does not fail if its time
+cannot be kept.
 """
 
 import contextlib
@@ -16,23 +16,23 @@ from pathlib import Path
 from stages.runtime.files import replace_text
 
 FOLDER = Path(".timings")  # beside .journal and .logs: untracked, local to this checkout
-STAGE = "DVC_STAGE"  # DVC tells a command in this variable which stage it is
+STAGE = "DVC_STAGE"  # the environment variable in which DVC gives a command the name of its stage
 CPU = "cpu"
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One run of one stage, from the moment at which its parameters were read."""
+    """One run of one stage, measured from when its parameters are read."""
 
     wall_s: float
-    cpu_s: float  # of the stage and of all processes that it waited for
+    cpu_s: float  # of the stage and of the processes that it waited for
     peak_mb: float  # of the largest of these processes
     device: str  # `cpu`, or the name of the GPU that was used
     ended: str  # UTC, ISO 8601
 
 
 class Stopwatch:
-    """Runs from when it is made."""
+    """Measures from its construction on."""
 
     def __init__(self) -> None:
         self._wall_s, self._cpu_s = time.monotonic(), _cpu_s()
@@ -48,33 +48,33 @@ class Stopwatch:
 
 
 def keep(timing: Timing, stage: str, folder: Path = FOLDER) -> None:
-    """Write the file of `stage` in one step; where that is not possible, nothing happens."""
+    """Write the file of `stage`; if that is not possible, nothing happens."""
     with contextlib.suppress(OSError):
         replace_text(folder / f"{stage}.json", json.dumps(asdict(timing), indent=1) + "\n")
 
 
 def kept(folder: Path = FOLDER) -> dict[str, Timing]:
-    """By stage; a file that cannot be understood counts as absent."""
-    found: dict[str, Timing] = {}
+    """The timing of each stage; an unreadable file counts as absent."""
+    timings: dict[str, Timing] = {}
     for path in sorted(folder.glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            found[path.stem] = Timing(**json.loads(path.read_text(encoding="utf-8")))
-    return found
+            timings[path.stem] = Timing(**json.loads(path.read_text(encoding="utf-8")))
+    return timings
 
 
 def _cpu_s() -> float:
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in spent)
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _peak_mb() -> float:
-    unit = 1e-6 if sys.platform == "darwin" else 1.024e-3  # bytes there, KiB here
+    unit = 1e-6 if sys.platform == "darwin" else 1.024e-3  # bytes on macOS, KiB elsewhere
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     return max(children, _own_peak_kib() * 1.024e-3 or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def _own_peak_kib() -> int:
-    """0 where the system does not tell. `ru_maxrss` would count DVC, which started the stage, as well."""
+    """0 if the system does not report it. `ru_maxrss` would include DVC, which started the stage."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):

@@ -1,4 +1,4 @@
-"""Weight files that the user supplies: found, and the very ones that the parameters name."""
+"""Weight files that the user supplies, checked by their digest."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from stages.runtime.files import file_digest
 
 
 def check(weights: str, sha256: str, setting: str, wanted: str) -> Path:
-    """The path of a supplied file whose digest is right.
+    """The path of a supplied file that has the given digest.
 
     Args:
         weights: what the user set for `setting`.
         sha256: what the user set for `<setting>_sha256`.
         setting: what the user calls the path, such as `detect.weights`.
-        wanted: what the file should be, for the sentence that asks for it.
+        wanted: what the file should be, for the error.
 
     Raises:
-        UserError: no such file, or another one.
+        UserError: no such file, or its digest differs.
     """
     path = Path(weights)
     if not weights or not path.is_file():

@@ -1,4 +1,4 @@
-"""Parquet tables with explicit Arrow schemas: checked, sorted by key and moved into place in one step."""
+"""Parquet tables with explicit Arrow schemas: checked, sorted by key, written whole or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,10 @@ import pyarrow.parquet as pq
 from stages.runtime import files
 from stages.runtime.errors import UserError
 
-SCHEMA_VERSION = "1"
+# In the metadata of every table. Raise it when a column is renamed or removed, or changes its type, unit or meaning.
+# 2: `split` instead of `part`, `kind` and `detail` instead of `reason`, `code_hash` instead of `code_rev`.
+SCHEMA_VERSION = "2"
+VERSION = "schema_version"
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
 
 REJECTS = pa.schema([
@@ -21,7 +24,7 @@ REJECTS = pa.schema([
     ("detail", pa.string()),  # may be empty
 ])  # fmt: skip
 
-# Where one JPEG lies: `size` bytes from `offset` of the tar file `shard`.
+# The place of one JPEG: `size` bytes from `offset` of the tar file `shard`.
 _PACKED = [
     ("shard", pa.string()),
     ("offset", pa.int64()),
@@ -84,7 +87,7 @@ PREDICTIONS = pa.schema([
     ("prediction", pa.list_(pa.float32())),
 ])  # fmt: skip
 
-# The sweep behind one probe: loss on the validation split for every strength of L2.
+# The sweep of one probe: validation loss for every L2 regularisation.
 SWEEPS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
@@ -175,7 +178,7 @@ def write(
     table = table.select(schema.names).cast(schema).sort_by([(name, "ascending") for name in key])
     if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
         raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
-    table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
+    table = table.replace_schema_metadata({VERSION: SCHEMA_VERSION, **(metadata or {})})
     with files.whole(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
@@ -184,7 +187,7 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     """The table at `path`; with a schema, its columns must be there with those types.
 
     Raises:
-        UserError: no such file, not Parquet, or other columns than expected.
+        UserError: no such file, not Parquet, another schema version, or other columns than expected.
     """
     try:
         table = pq.read_table(path)
@@ -192,6 +195,9 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is not a readable Parquet file: {error}") from None
+    version = (table.schema.metadata or {}).get(VERSION.encode(), b"none").decode()
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path} should have schema version {SCHEMA_VERSION}, found {version}: run `dvc repro --force`")
     if schema is None:
         return table
     for field in schema:

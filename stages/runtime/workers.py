@@ -18,7 +18,7 @@ from stages.runtime.errors import Rejected, UserError
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-_IN_FLIGHT = 2  # inputs per process that are handed out ahead
+_IN_FLIGHT = 2  # inputs per process that are submitted ahead
 
 
 def available() -> int:
@@ -29,11 +29,11 @@ def available() -> int:
 def in_order(work: Callable[[In], Out], inputs: Iterable[In], processes: int) -> Generator[Out, None, None]:
     """`work(x)` for every input, in order; one process per core, each with a single OpenCV thread.
 
-    A single input, or a single process, is worked on right here. Inputs are taken as they are needed, so they may
+    With one input or one process, the work is done in this process. Inputs are taken as they are needed, so they may
     be large.
 
     Raises:
-        UserError: a process died, of lack of memory mostly.
+        UserError: a process died, mostly for lack of memory.
     """
     remaining = iter(inputs)
     first = list(islice(remaining, 2))
@@ -46,32 +46,32 @@ def in_order(work: Callable[[In], Out], inputs: Iterable[In], processes: int) ->
             yield from _windowed(pool, work, chain(first, remaining), _IN_FLIGHT * processes)
         except BrokenProcessPool:
             raise UserError(
-                f"one of {processes} worker processes died, most likely of lack of memory: "
-                "free some and run the same command again, finished parts are kept"
+                f"one of {processes} worker processes died, most likely for lack of memory: "
+                "free some memory and run the same command again, finished parts are kept"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def apart(work: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
-    """`work(x)` for every input, in order, in one other process: for libraries that damaged files bring down.
+    """`work(x)` for every input, in order, in one other process: for libraries that crash on damaged files.
 
     Raises:
-        Rejected: the process died of the input in hand.
+        Rejected: the process died on this input.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, initializer=_start_process) as pool:
-        for each in inputs:
+        for item in inputs:
             try:
-                yield pool.submit(work, each).result()
+                yield pool.submit(work, item).result()
             except BrokenProcessPool:
-                raise Rejected("its reader crashed") from None
+                raise Rejected("the library that reads it crashed") from None
 
 
 def _windowed(pool: ProcessPoolExecutor, work: Callable[[In], Out], inputs: Iterable[In], window: int) -> Iterator[Out]:
     waiting: deque[Future[Out]] = deque()
-    for each in inputs:
-        waiting.append(pool.submit(work, each))
+    for item in inputs:
+        waiting.append(pool.submit(work, item))
         if len(waiting) >= window:
             yield waiting.popleft().result()
     while waiting:
@@ -80,12 +80,12 @@ def _windowed(pool: ProcessPoolExecutor, work: Callable[[In], Out], inputs: Iter
 
 def _start_process() -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers to Ctrl-C
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot shut its processes down; they would wait for ever."""
+    """A killed parent cannot stop its processes; they would wait for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

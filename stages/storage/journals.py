@@ -16,7 +16,7 @@ _PROJECT = ("stages", "fabnet")
 
 
 def folder(root: Path, stage: str, name: str, *ingredients: str | bytes) -> Path:
-    """The folder for work that depends on `ingredients` and on the code that is loaded; it may not exist yet."""
+    """The folder for work that depends on `ingredients` and on the loaded code; it may not exist yet."""
     digest = hashlib.sha256(_code().encode())
     for ingredient in ingredients:
         data = ingredient.encode() if isinstance(ingredient, str) else ingredient
@@ -61,5 +61,5 @@ def _code() -> str:
 
 
 def _is_stage_script(module: object) -> bool:
-    """Whether the module is a stage run as `python -m stages.<name>`."""
+    """Whether the module is a stage that was started as `python -m stages.<name>`."""
     return str(getattr(getattr(module, "__spec__", None), "name", "")).split(".")[0] in _PROJECT

@@ -1,12 +1,11 @@
-"""Pictures and videos to arrays and back, with limits that are checked before anything is decoded.
+"""Decoded images and video frames, and encoded JPEGs; size limits are checked before anything is decoded.
 
-Arrays are (H, W, 3) uint8 RGB. What cannot be used raises `Rejected`; its reason
-begins with a kind that many items share, details follow after a colon.
+Arrays are (H, W, 3) uint8 RGB. What cannot be used raises `Rejected`.
 
-Pictures: 16-bit samples become 8-bit, grey becomes three equal channels, alpha is dropped. An EXIF orientation
+Images: 16-bit samples become 8-bit, grey becomes three equal channels, alpha is dropped. An EXIF orientation
 is ignored: annotated boxes and points count the pixels as stored.
 
-Videos: a clip that breaks off is rejected as a whole, so that no half track passes for a whole one.
+Videos: a clip that is cut short is rejected as a whole, so that half a track is never used as a whole one.
 """
 
 import io
@@ -34,7 +33,7 @@ SOURCE_FPS = 25  # frame numbers count at this rate, whatever the rate of the vi
 
 
 def read_file(path: Path) -> bytes:
-    """All bytes of one picture or clip.
+    """All bytes of one image or clip.
 
     Raises:
         Rejected: no such file, unreadable, or larger than MAX_FILE_BYTES.
@@ -51,7 +50,7 @@ def read_file(path: Path) -> bytes:
 
 
 def decode_image(data: bytes) -> Image:
-    """One JPEG, PNG, BMP or TIFF picture.
+    """One JPEG, PNG, BMP or TIFF image.
 
     Raises:
         Rejected: another format, too large, empty, damaged or cut short.
@@ -59,21 +58,21 @@ def decode_image(data: bytes) -> Image:
     width, height = image_size(data)
     _check_size(width, height, MAX_SIDE_PX)
     if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
-        raise Rejected("picture is cut short")
+        raise Rejected("image is cut short")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         image = None
     if image is None:
-        raise Rejected("picture is damaged")
+        raise Rejected("image is damaged")
     return np.asarray(image, np.uint8)
 
 
 def encode_jpeg(image: Image, quality: int) -> bytes:
-    """The picture as baseline JPEG; the same bytes for the same pixels and OpenCV version."""
+    """The image as baseline JPEG; equal pixels give equal bytes with one version of OpenCV."""
     ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
-        raise RuntimeError(f"OpenCV cannot encode a picture of shape {image.shape}")
+        raise RuntimeError(f"OpenCV cannot encode an image of shape {image.shape}")
     return data.tobytes()
 
 
@@ -94,24 +93,24 @@ def image_size(data: bytes) -> tuple[int, int]:
         if data[:4] in (b"II*\0", b"MM\0*"):
             return _tiff_size(data)
     except (struct.error, IndexError, KeyError):
-        raise Rejected("picture is cut short") from None
-    raise Rejected("not a picture", "neither JPEG, PNG, BMP nor TIFF")
+        raise Rejected("image is cut short") from None
+    raise Rejected("not an image", "neither JPEG, PNG, BMP nor TIFF")
 
 
 def grid_slot(number: int, fps: float) -> int:
-    """Which interval of the `fps` grid frame `number` (at 25 fps) falls into; one frame per interval is kept."""
+    """Number of the interval of 1/fps seconds that frame `number` (at 25 fps) falls into; one frame of each is kept."""
     return int(number * fps / SOURCE_FPS + 1e-6)
 
 
 def video_frames(clip: bytes | BinaryIO, fps: float) -> Iterator[tuple[int, Image]]:
-    """Frames on the `fps` grid: of every interval of 1/fps seconds the first frame whose time lies in it.
+    """The first frame of every interval of 1/fps seconds.
 
     Yields:
-        Frame number at 25 fps, counted from the first frame by timestamp, rising; and the picture.
+        Frame number at 25 fps by timestamp, 0 for the first frame, ascending; and the image.
 
     Raises:
-        Rejected: no video, limits exceeded, damaged or cut short. May come after frames were handed out: what was
-            taken from a clip that ends so is not to be used.
+        Rejected: no video, limits exceeded, damaged or cut short. It may come after some frames, which then must not
+            be used.
     """
     try:
         with av.open(io.BytesIO(clip) if isinstance(clip, bytes) else clip) as container:
@@ -145,13 +144,13 @@ def _thinned(container: Any, stream: Any, fps: float) -> Iterator[tuple[int, Ima
 
 def _check_size(width: int, height: int, max_side_px: int) -> None:
     if width < 1 or height < 1:
-        raise Rejected("picture has no pixels")
+        raise Rejected("image has no pixels")
     if max(width, height) > max_side_px or width * height > MAX_PIXELS:
-        raise Rejected("picture too large", f"{width}x{height} px")
+        raise Rejected("image too large", f"{width}x{height} px")
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and offset of the payload of every segment up to the first scan, or to where the data breaks off."""
+    """Marker and offset of the payload of every segment up to the first scan, or to where the data ends."""
     at = 2
     while at + 1 < len(data):
         if data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):
@@ -170,11 +169,11 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[payload + 1 : payload + 5])
             return width, height
-    raise Rejected("picture is cut short")
+    raise Rejected("image is cut short")
 
 
 def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end marker follows the first scan; inside a scan those two bytes cannot stand together."""
+    """Whether the end marker follows the first scan; these two bytes never follow each other inside a scan."""
     scans = [payload for marker, payload in _jpeg_segments(data) if marker == 0xDA]
     return bool(scans) and data.find(b"\xff\xd9", scans[0]) >= 0
 

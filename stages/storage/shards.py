@@ -1,7 +1,7 @@
-"""Packed frames: uncompressed tar files that any tool opens, and one seek to any member.
+"""Shards: uncompressed tar files of JPEGs that any tool opens, with one positioned read for any member.
 
-A shard holds groups of members side by side (the frames of a track, or one still image). Headers carry no
-time, owner or mode of the machine, so equal content gives equal bytes.
+A shard holds groups of consecutive members (the frames of a track, or one still image). Headers have a fixed time,
+owner and mode, so equal content gives equal bytes.
 """
 
 import os
@@ -16,20 +16,20 @@ from typing import BinaryIO, Self
 from stages.runtime.errors import UserError
 
 _BLOCK = tarfile.BLOCKSIZE
-_END = bytes(2 * _BLOCK)  # two empty blocks close a tar file
+_END = bytes(2 * _BLOCK)  # two empty blocks end a tar file
 
 
 @dataclass(frozen=True)
 class Mark:
-    """How far writing has come: number of the open shard, and its bytes so far without the closing blocks."""
+    """Progress of writing: number of the open shard, and its size so far without the closing blocks."""
 
     shard: int = 0
     size: int = 0
 
     def fits(self, folder: Path) -> bool:
-        """Whether the shards up to here are in `folder`."""
-        there = [folder / shard_name(number) for number in range(self.shard + 1)]
-        return all(path.exists() for path in there) and there[-1].stat().st_size >= self.size
+        """Whether `folder` holds all shards up to the mark."""
+        paths = [folder / shard_name(number) for number in range(self.shard + 1)]
+        return all(path.exists() for path in paths) and paths[-1].stat().st_size >= self.size
 
 
 def shard_name(number: int) -> str:
@@ -38,10 +38,10 @@ def shard_name(number: int) -> str:
 
 
 class ShardWriter:
-    """Appends groups of members to numbered shards in `folder`, going on from `mark`.
+    """Appends groups of members to numbered shards in `folder`, starting at `mark`.
 
-    Whatever lies behind `mark` (left by a run that was killed) is cut off. A shard is closed before the next
-    group once it holds `limit_bytes` or more, so it is larger than that by less than one group.
+    What a killed run has written after `mark` is removed. A shard that holds `limit_bytes` or more is closed before
+    the next group, so it is larger than that by less than one group.
     """
 
     def __init__(self, folder: Path, limit_bytes: int, mark: Mark | None = None) -> None:
@@ -55,18 +55,18 @@ class ShardWriter:
 
     @property
     def mark(self) -> Mark:
-        """Where writing would go on; valid after `flush`."""
+        """Where the next member would be written; valid after `flush`."""
         return self._mark
 
     def begin_group(self) -> None:
-        """Make sure that the members up to the next call lie in one shard."""
+        """Start a group: its members lie in one shard."""
         if self._mark.size >= self._limit:
             self.close()
             self._mark = Mark(self._mark.shard + 1)
             self._file = self._open()
 
     def add(self, name: str, data: bytes) -> tuple[str, int]:
-        """Append one member; returns the shard's file name and the offset of the member's first byte."""
+        """Append one member; returns the file name of its shard and the offset of its first byte."""
         header = _header(name, len(data))
         offset = self._mark.size + len(header)
         padding = bytes(-len(data) % _BLOCK)
@@ -75,7 +75,7 @@ class ShardWriter:
         return shard_name(self._mark.shard), offset
 
     def flush(self) -> None:
-        """Bring everything written so far to the disk."""
+        """Write everything to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -86,7 +86,7 @@ class ShardWriter:
         self._file.close()
 
     def abandon(self) -> None:
-        """Let go of the open shard without closing blocks; a later writer goes on from its mark."""
+        """Close the file of the open shard without closing blocks; a later writer continues from its mark."""
         self._file.close()
 
     def _open(self) -> BinaryIO:
@@ -98,7 +98,7 @@ class ShardWriter:
 
 
 class Shards:
-    """Reads members of the shards in `folder` by (shard, offset, size); safe to share between threads."""
+    """Reads members of the shards in `folder` by (shard, offset, size); safe between threads."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -121,7 +121,7 @@ class Shards:
         return data
 
     def close(self) -> None:
-        """Close the files; reading again opens them anew."""
+        """Close the files; `read` opens them again."""
         with self._lock:
             _close_all(self._open)
 

@@ -77,7 +77,7 @@ def test_points_follow_a_crop_by_algebra():
     assert moved == pytest.approx(np.array([[0.5 * 5.12 - 0.5] * 2, [255.5] * 2]))
 
 
-def test_a_crop_of_the_whole_picture_at_its_size_moves_nothing():
+def test_a_crop_of_the_whole_image_moves_nothing():
     points = np.random.default_rng(0).uniform(0, 64, (68, 2))
     assert boxes.follow(points, (0, 0, 64, 64), 64) == pytest.approx(points)
 

@@ -44,7 +44,7 @@ def test_the_crop_of_a_track_equals_padding_and_cutting(dataset):
     assert np.array_equal(images.scale_pad_centre(image, scale, pad, centre), padded_by_hand(image, pad, centre))
 
 
-def test_a_dot_in_a_voxceleb2_frame_lands_where_the_hand_says():
+def test_a_dot_in_a_voxceleb2_frame_moves_as_computed_by_hand():
     frame = np.zeros((224, 224, 3), np.uint8)
     frame[97:100, 69:72] = 255  # centre of the dot: pixel (70, 98)
     crop = images.scale_pad_centre(frame, *CROPS["voxceleb2"])
@@ -53,13 +53,13 @@ def test_a_dot_in_a_voxceleb2_frame_lands_where_the_hand_says():
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (300, 500), (128, 512), (97, 33)])
-def test_a_dot_is_found_where_the_algebra_says(width, height):
+def test_a_dot_moves_as_computed_by_algebra(width, height):
     box = (11, 7, 11 + width, 7 + height)
-    picture = np.zeros((height + 40, width + 40, 3), np.uint8)
+    image = np.zeros((height + 40, width + 40, 3), np.uint8)
     x, y = 11 + width // 3, 7 + height // 2
-    picture[y - 4 : y + 5, x - 4 : x + 5] = 255
+    image[y - 4 : y + 5, x - 4 : x + 5] = 255
     moved = boxes.follow(np.array([[x, y]], float), box, 256)[0]
-    assert centroid(images.resize(images.cut(picture, box), 256, 256)) == pytest.approx(moved, abs=0.1)
+    assert centroid(images.resize(images.cut(image, box), 256, 256)) == pytest.approx(moved, abs=0.1)
 
 
 def test_resizing_to_the_same_size_changes_nothing():

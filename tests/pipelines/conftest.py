@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import packaged
 import pytest
 import tiny_repository
+
+from fabnet.pretext import fabnet
 
 if TYPE_CHECKING:
     from running_ui import Ui
@@ -68,3 +71,16 @@ def sigint_is_heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces, embeddings and packages/fabnet-3 of the smallest network."""
+    root = tmp_path_factory.mktemp("packaged")
+    packaged.make(root, fabnet, {"width": 4, "embedding": 6})
+    return root
+
+
+@pytest.fixture(scope="session")
+def model(tree: Path) -> Path:
+    return tree / "packages" / "fabnet-3"

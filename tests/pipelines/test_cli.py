@@ -10,19 +10,19 @@ from pipelines import cli
 COMMANDS = ("embed", "attributes", "retrieve", "animate", "overlay", "export", "doctor", "history")
 
 
-def told(*arguments: str, capsys) -> str:
+def help_of(*arguments: str, capsys) -> str:
     cli.app([*arguments, "--help"], result_action="return_value")
     return capsys.readouterr().out
 
 
 def test_help_lists_every_command(capsys):
-    text = told(capsys=capsys)
+    text = help_of(capsys=capsys)
     assert all(f"│ {name}" in text for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", cli.OWN)
 def test_the_help_of_a_command_shows_examples(name, capsys):
-    text = told(name, capsys=capsys)
+    text = help_of(name, capsys=capsys)
     assert f"fabnet {name} " in text.split("Examples:")[1]
 
 
@@ -31,12 +31,12 @@ def test_a_shell_completes_commands_and_options():
     assert all(word in script for word in (*COMMANDS, "--other-sources", "--fps"))
 
 
-def test_help_and_the_processes_that_look_for_faces_do_without_pytorch():
-    code = "import sys, pipelines.cli, pipelines.own.looking; sys.exit('torch' in sys.modules)"
+def test_help_and_face_detection_do_not_import_pytorch():
+    code = "import sys, pipelines.cli, pipelines.own.detection; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tiny_repository.ROOT, check=False).returncode == 0
 
 
-def test_a_wrong_option_is_told_without_a_traceback():
+def test_a_wrong_option_is_reported_without_a_traceback():
     command = [sys.executable, "-m", "pipelines.cli", "embed", "--fsp", "5"]
     done = subprocess.run(command, cwd=tiny_repository.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

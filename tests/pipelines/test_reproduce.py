@@ -122,7 +122,7 @@ def test_metrics_are_published_as_a_table(tiny_up_to_date):
     assert '"landmarks.fabnet", "value": 5.5' in Artifact.get("metrics").data
 
 
-def test_an_unknown_target_fails_in_one_sentence(tiny):
+def test_an_unknown_target_fails_with_one_line(tiny):
     state, _ = run(tiny, targets=["crop"])
     assert state.is_failed()
     assert state.message == "no stage 'crop': expected one of fetch, fragile, report, solid, tail"

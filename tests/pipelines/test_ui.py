@@ -52,7 +52,7 @@ def test_what_is_chosen_is_in_params_yaml_and_shown(ui):
     assert "\n+seeds: [0, 1]" in ui.artifacts(run)["parameters"]["data"]
 
 
-def test_a_wrong_choice_fails_in_one_sentence_and_changes_nothing(ui):
+def test_a_wrong_choice_fails_with_one_line_and_changes_nothing(ui):
     before = (ui.root / "params.yaml").read_bytes()
     state = ui.end(ui.begin("reproduce", methods=["random", "fabnet_sources"]))
     assert (state["type"], state["message"].count("\n")) == ("FAILED", 0)
@@ -111,7 +111,7 @@ def test_stopping_the_ui_ends_server_deployments_and_stages(tiny):
     assert ui.process.returncode == 130
 
 
-def test_a_port_in_use_is_one_sentence():
+def test_a_port_in_use_is_a_user_error():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

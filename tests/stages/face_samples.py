@@ -12,7 +12,7 @@ from stages.storage import media, shards
 COUNT = 7
 
 
-def picture(number: int) -> np.ndarray:
+def face_image(number: int) -> np.ndarray:
     """(256, 256, 3) RGB, smooth, so that JPEG changes little; red differs from blue."""
     coarse = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
     return cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC)
@@ -22,7 +22,7 @@ def write_faces(folder: Path, *, broken: tuple[int, ...] = ()) -> None:
     packed: list[dict[str, Any]] = []
     writer = shards.ShardWriter(folder, limit_bytes=50_000)
     for number in range(COUNT):
-        data = media.encode_jpeg(picture(number), 95)
+        data = media.encode_jpeg(face_image(number), 95)
         data = data[: len(data) // 2] if number in broken else data
         writer.begin_group()
         shard, offset = writer.add(f"{number}.jpg", data)

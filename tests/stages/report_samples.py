@@ -88,7 +88,12 @@ def write_inputs(root: Path, params: Params) -> None:
         tables.Rejects("made").write(root / "splits" / kind / "rejects.parquet")
 
 
-def run(root: Path, params: Params, out: str = "reports") -> Path:
+def folders(root: Path) -> dict[str, Path]:
+    """The folders that `report` reads."""
     names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
-    report.run(**{name: root / name for name in names}, out=root / out, timings=root / ".timings", params=params)
+    return {name: root / name for name in names}
+
+
+def run(root: Path, params: Params, out: str = "reports") -> Path:
+    report.run(**folders(root), out=root / out, timings=root / ".timings", params=params)
     return root / out

@@ -54,7 +54,7 @@ def command_line(raw: Path) -> list[str]:
     return [sys.executable, "-m", "stages.crop", "voxceleb1", "--raw", str(raw), "--out", "out", "--sheets", "sheets"]
 
 
-def test_clips_are_sampled_and_cut_as_the_hand_says(tmp_path):
+def test_clips_are_sampled_and_cut_as_computed_by_hand(tmp_path):
     clip = mp4(tmp_path, 20)
     raw = bring("voxceleb2", voxceleb2(tmp_path / "release", {"id00001/v/00001": clip}), tmp_path / "raw")
     rows = run("voxceleb2", raw, tmp_path / "out")
@@ -113,7 +113,7 @@ def test_frame_numbers_of_both_voxceleb1_archives_count_at_25_fps(what, tmp_path
     assert [row["frame"] for row in rows] == kept
 
 
-def test_frames_of_a_track_lie_side_by_side(tmp_path):
+def test_frames_of_a_track_are_consecutive_in_a_shard(tmp_path):
     raw = bring(
         "voxceleb1", voxceleb1(tmp_path / "release", frame_members(["A", "B"], 3), ["A", "B"]), tmp_path / "raw"
     )
@@ -143,7 +143,7 @@ def test_bad_clips_are_rejects_and_the_others_are_kept(tmp_path):
     ]
 
 
-def test_a_frame_cut_in_half_is_left_out_of_its_track(tmp_path):
+def test_a_damaged_frame_is_left_out_of_its_track(tmp_path):
     members = frame_members(["A"], tracks=2, frames=3)
     second = list(members)[1]
     members[second] = members[second][: len(members[second]) // 2]
@@ -152,11 +152,11 @@ def test_a_frame_cut_in_half_is_left_out_of_its_track(tmp_path):
     raw = bring("voxceleb1", voxceleb1(tmp_path / "release", members, ["A"]), tmp_path / "raw")
     rows = run("voxceleb1", raw, tmp_path / "out")
     assert [(row["track_id"], row["frame"]) for row in rows] == [("id10001/vid1/1", 6), ("id10001/vid1/1", 18)]
-    assert ("id10001/vid1/1/0000012", "picture is cut short") in rejects(tmp_path / "out")
+    assert ("id10001/vid1/1/0000012", "image is cut short") in rejects(tmp_path / "out")
     assert ("id10001/vid1/2", "too few frames") in rejects(tmp_path / "out")
 
 
-def test_a_release_of_nothing_usable_is_a_user_error_without_output(tmp_path):
+def test_a_release_without_a_usable_track_is_a_user_error_without_output(tmp_path):
     raw = bring("voxceleb2", voxceleb2(tmp_path / "release", {"id00001/v/00001": b"junk"}), tmp_path / "raw")
     with pytest.raises(UserError, match="nothing in the release can be used, 1 rejects"):
         run("voxceleb2", raw, tmp_path / "out")
@@ -169,7 +169,7 @@ def test_a_release_that_was_not_fetched_is_a_user_error(tmp_path):
         run("voxceleb2", release, tmp_path / "out")
 
 
-def test_the_command_line_answers_a_missing_part_with_one_sentence(tmp_path):
+def test_a_missing_part_of_an_archive_is_a_user_error(tmp_path):
     release = voxceleb2(tmp_path / "release", {"id00001/v/00001": bytes(1000)})
     (release / "vox2_dev_mp4_partab").unlink()
     raw = bring("voxceleb2", release, tmp_path / "raw")
@@ -186,7 +186,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_second_run_over_other_units_of_work_gives_the_same_bytes(tmp_path):
+def test_units_of_another_size_give_the_same_bytes(tmp_path):
     raw = bring(
         "voxceleb1", voxceleb1(tmp_path / "release", frame_members(["A", "B"], 3), ["A", "B"]), tmp_path / "raw"
     )
@@ -200,7 +200,7 @@ def test_a_second_run_over_other_units_of_work_gives_the_same_bytes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(tmp_path):
+def test_a_killed_run_continues_and_gives_the_same_bytes(tmp_path):
     names = [f"N{k:02d}" for k in range(30)]
     raw = bring("voxceleb1", voxceleb1(tmp_path / "release", frame_members(names, 4, 6), names), tmp_path / "raw")
     run("voxceleb1", raw, tmp_path / "whole", tracks_per_unit=2)
@@ -224,7 +224,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(tmp_path
     finished = subprocess.run(
         command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, check=True
     )
-    assert f"going on behind {killed_at[-1]} finished units" in finished.stdout
+    assert f"continuing after {killed_at[-1]} finished units" in finished.stdout
     assert killed_at == sorted(killed_at)
     assert contents(tmp_path / "work" / "out") == contents(tmp_path / "whole")
 

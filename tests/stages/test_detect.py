@@ -38,7 +38,7 @@ def test_of_two_faces_the_annotated_one_is_taken():
     assert left[2] < right[0]
 
 
-def test_a_picture_without_a_face_or_without_the_annotated_one_is_rejected():
+def test_an_image_without_a_face_or_without_the_annotated_one_is_rejected():
     with pytest.raises(Rejected, match="no face detected"):
         find(noise(300, 300))
     with pytest.raises(Rejected, match="touches the annotated box"):
@@ -68,7 +68,7 @@ def raw(tmp_path):
     return bring("affectnet", release, tmp_path / "raw")
 
 
-def test_faces_are_stored_with_their_label_and_the_rest_is_rejected_with_a_reason(tmp_path, raw):
+def test_faces_are_packed_with_their_label_and_other_images_are_rejects(tmp_path, raw):
     rows = run(raw, tmp_path / "out")
     found = {
         row["sample_id"]: (row["owner_split"], row["expression"], row["width_px"], row["height_px"]) for row in rows
@@ -77,14 +77,14 @@ def test_faces_are_stored_with_their_label_and_the_rest_is_rejected_with_a_reaso
     assert found["6/test.jpg"] == ("test", 7, 256, 256)
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert {row["key"]: row["kind"] for row in rejects if row["key"] not in found} == {
-        "3/half.jpg": "picture is cut short",
+        "3/half.jpg": "image is cut short",
         "4/empty.jpg": "no face detected",
         "5/none.jpg": "labelled none",
-        "7/nowhere.jpg": "no such picture",
+        "7/nowhere.jpg": "no such image",
     }
 
 
-def test_a_box_that_leaves_the_picture_is_filled_with_black(tmp_path, raw):
+def test_a_box_that_leaves_the_image_is_filled_with_black(tmp_path, raw):
     (row,) = [row for row in run(raw, tmp_path / "out") if row["sample_id"] == "2/edge.png"]
     x0, _, x1, _ = row["crop_xyxy_px"]
     assert x1 > 233
@@ -102,7 +102,7 @@ def test_a_second_run_gives_the_same_bytes(tmp_path, raw):
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
 
 
-def test_a_release_that_lost_its_pictures_is_a_user_error(tmp_path):
+def test_a_release_without_its_images_is_a_user_error(tmp_path):
     release = affectnet(tmp_path / "release", ["1/a.jpg,0,0,9,9,,3,-2,-2"], [], {"2/b.jpg": encoded(noise(50, 50))})
     with pytest.raises(UserError, match="nothing in the release can be used"):
         run(bring("affectnet", release, tmp_path / "raw"), tmp_path / "out")
@@ -123,7 +123,7 @@ def pixels(side: int) -> np.ndarray:
     return np.zeros((side, side, 3), np.uint8)
 
 
-def test_a_picture_is_looked_at_again_only_where_the_face_was_missed():
+def test_a_second_pass_runs_only_if_the_first_missed_the_face():
     search, asked = with_passes([(0, 0, 9, 9)], [(0, 0, 8, 8)])
     assert detect.find_face(pixels(50), None, detector=search, passes=[0, 1]) == ((0, 0, 9, 9), 1.0, 0)
     assert asked == [0]
@@ -141,19 +141,19 @@ def test_a_face_beside_the_annotated_one_counts_as_missed():
         detect.find_face(pixels(50), (21, 21, 29, 29), detector=search, passes=[0, 1])
 
 
-def test_equal_scores_are_settled_by_size_then_place():
+def test_ties_of_score_are_broken_by_size_then_position():
     search, _ = with_passes([(5, 0, 14, 9), (0, 5, 9, 14), (0, 0, 9, 9), (0, 0, 3, 3)])
     assert detect.find_face(pixels(50), None, detector=search, passes=[0])[0] == (0, 0, 9, 9)
 
 
-def test_a_picture_that_would_grow_too_large_is_looked_at_once():
+def test_no_pass_enlarges_an_image_beyond_the_limit():
     search, asked = with_passes([], [(0, 0, 8, 8)])
     with pytest.raises(NoFace, match="no face detected"):
         detect.find_face(pixels(2001), None, detector=search, passes=[0, 1])
     assert asked == [0]
 
 
-def test_yields_count_what_each_pass_was_shown_and_found():
+def test_yields_count_images_and_faces_of_each_pass():
     rows = detect.yields({("train", 0): 7, ("train", 1): 2, ("test", 1): 1}, {"train": 1, "val": 4}, [0, 1])
     assert [tuple(row.values()) for row in rows] == [
         ("test", 0, 1, 0), ("test", 1, 1, 1),
@@ -162,13 +162,13 @@ def test_yields_count_what_each_pass_was_shown_and_found():
     ]  # fmt: skip
 
 
-def test_the_yield_of_a_release_stands_beside_its_index(tmp_path, raw):
+def test_the_yield_of_a_release_is_written_beside_its_index(tmp_path, raw):
     run(raw, tmp_path / "out")
     table = tables.read(tmp_path / "out" / "yield.parquet", tables.YIELDS).to_pylist()
     assert [tuple(row.values()) for row in table] == [("test", 0, 1, 1), ("train", 0, 3, 2)]
 
 
-def test_the_index_says_which_detector_found_the_face_and_in_which_pass(tmp_path, raw):
+def test_the_index_names_detector_and_pass(tmp_path, raw):
     run(raw, tmp_path / "out")
     index = tables.read(tmp_path / "out" / "index.parquet")
     assert index.schema.metadata[b"detector"] == b"dlib_hog"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import track_samples
-from face_samples import COUNT, picture, write_faces
+from face_samples import COUNT, face_image, write_faces
 from model_samples import described
 from PIL import Image
 from torch import nn
@@ -61,7 +61,7 @@ def embeddings(path: Path) -> dict[str, np.ndarray]:
 
 
 def embedded(encoder: nn.Module, rgb: np.ndarray) -> np.ndarray:
-    """What the encoder makes of a picture that was stored as JPEG."""
+    """What the encoder makes of an image that was stored as JPEG."""
     stored = media.decode_image(media.encode_jpeg(rgb, 95))
     with torch.no_grad():
         return encoder(crops.resize(torch.from_numpy(stored)[None], SIZE_PX)).flatten().numpy()
@@ -76,7 +76,7 @@ def test_an_embedding_is_that_of_the_stored_crop_in_rgb(tmp_path: Path):
     write_faces(tmp_path / "faces" / "affectnet")
     found = run(tmp_path)
     assert sorted(found) == [str(number) for number in range(COUNT)]
-    assert found["4"] == pytest.approx(embedded(encoder, picture(4)), abs=1e-5)
+    assert found["4"] == pytest.approx(embedded(encoder, face_image(4)), abs=1e-5)
 
 
 def test_the_resize_is_that_of_pil():
@@ -98,7 +98,7 @@ def test_a_truncated_image_becomes_a_reject_and_the_others_stay(tmp_path: Path):
     write_model(tmp_path / "model")
     write_faces(tmp_path / "faces" / "affectnet", broken=(0, 1, 2, 5))
     assert sorted(run(tmp_path)) == ["3", "4", "6"]
-    assert reasons(tmp_path / "out") == dict.fromkeys("0125", "picture is cut short")
+    assert reasons(tmp_path / "out") == dict.fromkeys("0125", "image is cut short")
 
 
 def test_an_embedding_that_is_not_finite_becomes_a_reject(tmp_path: Path):
@@ -144,7 +144,7 @@ def test_every_checkpoint_embeds_the_followed_data_sets_with_its_own_weights(tmp
     run(tmp_path)
     for (place, encoder), steps in zip(encoders.items(), (10, 4, 8), strict=True):
         path = tmp_path / "out" / place / "affectnet.parquet"
-        assert embeddings(path)["2"] == pytest.approx(embedded(encoder, picture(2)), abs=1e-5)
+        assert embeddings(path)["2"] == pytest.approx(embedded(encoder, face_image(2)), abs=1e-5)
         assert tables.read(path).schema.metadata[b"steps"] == str(steps).encode()
 
 

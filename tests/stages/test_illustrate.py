@@ -79,7 +79,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(tmp_path_factory.mktemp("data"))
 
 
-def pictures(out: Path) -> dict[str, bytes]:
+def images(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "images").iterdir())}
 
 
@@ -90,18 +90,18 @@ def rejects(out: Path) -> list[tuple[str, str, str]]:
 
 def test_every_figure_is_a_png_and_a_second_run_gives_the_same_bytes(inputs: Path):
     out = run(inputs)
-    found = pictures(out)
+    found = images(out)
     assert list(found) == ["confidence.png", "neighbours.png", "warp.png"]
     for data in found.values():
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert image is not None
         assert 300 < min(image.shape[:2]) < max(image.shape[:2]) < 1500
     assert rejects(out) == []
-    assert pictures(run(inputs, "again")) == found
+    assert images(run(inputs, "again")) == found
 
 
 def test_another_seed_shows_other_samples(inputs: Path):
-    first, second = pictures(run(inputs)), pictures(run(inputs, "other", seed=2))
+    first, second = images(run(inputs)), images(run(inputs, "other", seed=2))
     assert all(first[name] != second[name] for name in first)
 
 
@@ -117,13 +117,13 @@ def test_another_seed_shows_other_samples(inputs: Path):
 def test_figures_of_methods_that_are_not_configured_are_left_out(inputs: Path, methods: list[str], expected: list[str]):
     run(inputs, "some")
     out = run(inputs, "some", methods=methods)  # figures of the run before are gone
-    assert list(pictures(out)) == expected
+    assert list(images(out)) == expected
     assert rejects(out) == []
 
 
 def test_tracks_too_short_for_a_figure_are_a_reject(tmp_path: Path):
     out = run(write_inputs(tmp_path, frames=2))
-    assert list(pictures(out)) == ["neighbours.png", "warp.png"]
+    assert list(images(out)) == ["neighbours.png", "warp.png"]
     assert rejects(out) == [("voxceleb1", "confidence.png", "too few tracks")]
 
 
@@ -131,7 +131,7 @@ def test_too_few_images_for_neighbours_are_a_reject(tmp_path: Path):
     root = write_inputs(tmp_path)
     write_faces(root, test=2)
     out = run(root)
-    assert list(pictures(out)) == ["confidence.png", "warp.png"]
+    assert list(images(out)) == ["confidence.png", "warp.png"]
     assert rejects(out) == [("affectnet", "neighbours.png", "too few images")]
 
 
@@ -145,7 +145,7 @@ def test_a_damaged_image_is_a_user_error(tmp_path: Path):
     root = write_inputs(tmp_path)
     path = root / "faces" / "affectnet" / "00000.tar"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(UserError, match=r"face \d in 00000\.tar: not a picture"):
+    with pytest.raises(UserError, match=r"face \d in 00000\.tar: not an image"):
         run(root)
 
 
@@ -155,15 +155,15 @@ def retrieved(root: Path, params: IllustrateParams) -> list[figures.Retrieved]:
     return illustrate._neighbours(root / "faces" / "affectnet", splits, folders, params, [])
 
 
-def level(picture: np.ndarray) -> int:
-    return round(float(picture.mean()) * 255 / 20)
+def level(image: np.ndarray) -> int:
+    return round(float(image.mean()) * 255 / 20)
 
 
 def test_nearest_neighbours_on_a_circle_are_adjacent_points(inputs: Path):
     for row in retrieved(inputs, IllustrateParams(seed=1, rows=COUNT, neighbours=2)):
         at = level(row.query)
         for found in row.nearest.values():
-            assert {level(picture) for picture, _ in found} == {(at - 1) % COUNT, (at + 1) % COUNT}
+            assert {level(image) for image, _ in found} == {(at - 1) % COUNT, (at + 1) % COUNT}
             assert [cosine for _, cosine in found] == pytest.approx([np.cos(2 * np.pi / COUNT)] * 2, abs=1e-5)
 
 
@@ -171,8 +171,8 @@ def test_neighbours_are_only_from_the_test_split(tmp_path: Path):
     root = write_inputs(tmp_path)
     write_faces(root, test=4)
     rows = retrieved(root, IllustrateParams(seed=1, rows=4, neighbours=3))
-    assert all({level(picture) for picture, _ in row.nearest["fabnet"]} < {0, 1, 2, 3} for row in rows)
-    assert all(level(row.query) not in {level(picture) for picture, _ in row.nearest["fabnet"]} for row in rows)
+    assert all({level(image) for image, _ in row.nearest["fabnet"]} < {0, 1, 2, 3} for row in rows)
+    assert all(level(row.query) not in {level(image) for image, _ in row.nearest["fabnet"]} for row in rows)
 
 
 def test_cosines_are_relative_to_the_mean():

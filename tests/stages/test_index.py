@@ -50,9 +50,9 @@ def test_landmarks_follow_the_crop_by_algebra(tmp_path):
 def test_a_dot_drawn_on_a_landmark_is_found_at_the_stored_landmark(tmp_path, seed):
     points = face_points(seed, 60, 180).round()
     x, y = points[30].astype(int)
-    picture = np.zeros((260, 240, 3), np.uint8)
-    picture[y - 3 : y + 4, x - 3 : x + 4] = 255
-    put(tmp_path / "release" / "afw" / "a.png", encoded(picture, ".png"))
+    image = np.zeros((260, 240, 3), np.uint8)
+    image[y - 3 : y + 4, x - 3 : x + 4] = 255
+    put(tmp_path / "release" / "afw" / "a.png", encoded(image, ".png"))
     put(tmp_path / "release" / "afw" / "a.pts", points_text(points))
     (row,) = run(tmp_path / "release", tmp_path)
     weight = stored(tmp_path, row)[..., 0].astype(float)
@@ -81,10 +81,10 @@ def test_faces_that_cannot_be_cut_are_rejects(tmp_path):
     assert [row["sample_id"] for row in run(release, tmp_path)] == ["helen/trainset/good"]
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert {row["key"]: row["kind"] for row in rejects} == {
-        "helen/trainset/far": "face box misses the picture",
-        "helen/trainset/giant": "face box far larger than the picture",
-        "helen/trainset/half": "picture is cut short",
-        "ibug/huge": "picture too large",
+        "helen/trainset/far": "face box misses the image",
+        "helen/trainset/giant": "face box far larger than the image",
+        "helen/trainset/half": "image is cut short",
+        "ibug/huge": "image too large",
     }
 
 
@@ -104,7 +104,7 @@ def test_a_second_run_gives_the_same_bytes(tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
 
 
-def test_a_name_that_the_release_holds_twice_is_used_once(tmp_path):
+def test_a_repeated_name_is_used_once(tmp_path):
     release = w300(tmp_path / "release", {"afw/a": face_points(0)})
     w300(tmp_path / "release" / "copy", {"afw/a": face_points(1)})
     assert [row["sample_id"] for row in run(release, tmp_path)] == ["afw/a"]

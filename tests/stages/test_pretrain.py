@@ -234,7 +234,7 @@ def test_the_error_for_an_unknown_method_lists_the_known_ones(tmp_path: Path):
     ("given", "sentence"),
     [
         ({"width": 4}, "method.fabnet.embedding is missing"),
-        ({**METHOD_PARAMS, "widht": 4}, "method.fabnet.widht is no known parameter"),
+        ({**METHOD_PARAMS, "widht": 4}, "method.fabnet.widht is not a known parameter"),
         ({**METHOD_PARAMS, "width": "4"}, "method.fabnet.width should be"),
     ],
 )

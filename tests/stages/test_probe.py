@@ -26,6 +26,22 @@ def run(paths: dict[str, Path], out: Path, **changes: Any) -> None:
     probe.run(**paths, out=out, **(arguments | changes))
 
 
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results for embeddings from which the labels follow."""
+    root = tmp_path_factory.mktemp("good")
+    run(probe_samples.write_tree(root), root / "out")
+    return root / "out"
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results for embeddings that are noise."""
+    root = tmp_path_factory.mktemp("noise")
+    run(probe_samples.write_tree(root, method="noise-0", learnable=False), root / "out")
+    return root / "out"
+
+
 def values(out: Path, split: str = "test") -> dict[tuple[str, str], float]:
     rows = tables.read(out / "metrics.parquet", tables.SCORES).to_pylist()
     return {(row["metric"], row["target"]): row["value"] for row in rows if row["split"] == split}
@@ -41,14 +57,11 @@ def relabel(path: Path, column: str, change: dict[int, Any]) -> None:
     pq.write_table(table.set_column(place, column, pa.array(labels, table.schema.field(column).type)), path)
 
 
-def test_planted_labels_are_predicted_and_noise_is_not(tmp_path: Path):
-    run(probe_samples.write_tree(tmp_path), tmp_path / "good")
-    run(probe_samples.write_tree(tmp_path, method="noise-0", learnable=False), tmp_path / "bad")
-    good, bad = values(tmp_path / "good"), values(tmp_path / "bad")
-    assert good["auc", "mean"] > 0.95
-    assert bad["auc", "mean"] == pytest.approx(0.5, abs=0.15)
-    assert good["interocular_percent", "mean"] < 0.1
-    assert bad["interocular_percent", "mean"] > 3
+def test_planted_labels_are_predicted_and_noise_is_not(good: Path, noise: Path):
+    assert values(good)["auc", "mean"] > 0.95
+    assert values(noise)["auc", "mean"] == pytest.approx(0.5, abs=0.15)
+    assert values(good)["interocular_percent", "mean"] < 0.1
+    assert values(noise)["interocular_percent", "mean"] > 3
 
 
 def test_landmark_error_is_that_of_source_pixels(tmp_path: Path):
@@ -69,21 +82,19 @@ def test_landmark_error_is_that_of_source_pixels(tmp_path: Path):
     assert values(tmp_path / "out")["interocular_percent", "mean"] == pytest.approx(np.mean(errors))
 
 
-def test_scores_agree_with_scikit_learn_on_the_written_predictions(tmp_path: Path):
-    run(probe_samples.write_tree(tmp_path), tmp_path / "out")
-    table = tables.read(tmp_path / "out" / "predictions.parquet", tables.PREDICTIONS)
+def test_scores_agree_with_scikit_learn_on_the_written_predictions(good: Path):
+    table = tables.read(good / "predictions.parquet", tables.PREDICTIONS)
     rows = [row for row in table.to_pylist() if row["task"] == "expression"]
     truth, scores = (np.array([row[name] for row in rows]) for name in ("truth", "prediction"))
-    found = values(tmp_path / "out")
+    found = values(good)
     assert len(rows) == probe_samples.COUNTS["test"]
     for k, name in enumerate(probe_samples.CLASSES):
         assert found["auc", name] == pytest.approx(roc_auc_score(truth[:, k], scores[:, k]))
     assert found["accuracy", "mean"] == pytest.approx((truth.argmax(1) == scores.argmax(1)).mean())
 
 
-def test_the_owners_subsets_and_the_regions_get_rows(tmp_path: Path):
-    run(probe_samples.write_tree(tmp_path), tmp_path / "out")
-    rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
+def test_the_owners_subsets_and_the_regions_get_rows(good: Path):
+    rows = tables.read(good / "metrics.parquet", tables.SCORES).to_pylist()
     landmarks = [row for row in rows if row["task"] == "landmarks"]
     counts = {row["split"]: row["n"] for row in landmarks}
     assert counts == {"test": 60, "test/common": 45, "test/challenging": 15}
@@ -103,9 +114,8 @@ def test_test_labels_change_neither_heads_nor_sweeps(tmp_path: Path):
     assert values(tmp_path / "first") != values(tmp_path / "second")
 
 
-def test_heads_are_written_in_the_layout_of_the_released_ones(tmp_path: Path):
-    run(probe_samples.write_tree(tmp_path), tmp_path / "out")
-    head = load_file(tmp_path / "out" / "heads" / "w300.landmarks.safetensors")
+def test_heads_are_written_in_the_layout_of_the_released_ones(good: Path):
+    head = load_file(good / "heads" / "w300.landmarks.safetensors")
     assert sorted(head) == ["0.bias", "0.running_mean", "0.running_var", "0.weight", "1.weight"]
     assert tuple(head["1.weight"].shape) == (136, probe_samples.DIMS)
 
@@ -180,9 +190,8 @@ def test_the_learning_curve_has_a_point_for_every_checkpoint_and_for_the_final_e
     assert found[300] > found[600] > found[900]
 
 
-def test_a_method_without_checkpoints_has_one_point(tmp_path: Path):
-    run(probe_samples.write_tree(tmp_path), tmp_path / "out")
-    assert list(curve(tmp_path / "out")) == [probe_samples.STEPS]
+def test_a_method_without_checkpoints_has_one_point(good: Path):
+    assert list(curve(good)) == [probe_samples.STEPS]
 
 
 def test_the_learning_curve_does_not_depend_on_test_labels(tmp_path: Path):
@@ -217,33 +226,25 @@ def test_embeddings_without_their_steps_are_a_user_error(tmp_path: Path):
         run(paths, tmp_path / "out")
 
 
-def test_retrieval_finds_planted_classes_and_has_neither_sweep_nor_head(tmp_path: Path):
-    run(probe_samples.write_tree(tmp_path), tmp_path / "good")
-    run(probe_samples.write_tree(tmp_path, method="noise-0", learnable=False), tmp_path / "bad")
-    good, bad = values(tmp_path / "good"), values(tmp_path / "bad")
-    assert good["neighbour_recall", "mean"] > bad["neighbour_recall", "mean"] + 0.1
-    assert bad["neighbour_recall", "mean"] == pytest.approx(1 / 3, abs=0.1)
-    sweeps = tables.read(tmp_path / "good" / "sweeps.parquet", tables.SWEEPS)
+def test_retrieval_finds_planted_classes_and_has_neither_sweep_nor_head(good: Path, noise: Path):
+    at_chance = values(noise)["neighbour_recall", "mean"]
+    assert values(good)["neighbour_recall", "mean"] > at_chance + 0.1
+    assert at_chance == pytest.approx(1 / 3, abs=0.1)
+    sweeps = tables.read(good / "sweeps.parquet", tables.SWEEPS)
     assert set(sweeps["task"].to_pylist()) == {"expression", "landmarks"}
-    assert not (tmp_path / "good" / "heads" / "affectnet.retrieval.safetensors").exists()
+    assert not (good / "heads" / "affectnet.retrieval.safetensors").exists()
 
 
-def test_an_embedding_that_separates_identities_leaks_them(tmp_path: Path):
-    run(probe_samples.write_tree(tmp_path), tmp_path / "good")
-    run(probe_samples.write_tree(tmp_path, method="noise-0", learnable=False), tmp_path / "bad")
-    leaks, noise = (
-        [
-            row
-            for row in tables.read(tmp_path / name / "metrics.parquet", tables.SCORES).to_pylist()
-            if row["task"] == "identity"
-        ]
-        for name in ("good", "bad")
+def test_an_embedding_that_separates_identities_leaks_them(good: Path, noise: Path):
+    leaks, of_noise = (
+        [row for row in tables.read(out / "metrics.parquet", tables.SCORES).to_pylist() if row["task"] == "identity"]
+        for out in (good, noise)
     )
     assert [(row["dataset"], row["split"], row["target"], row["n"]) for row in leaks] == [
         (dataset, "test", "mean", 8) for dataset in probe_samples.TRACKS
     ]
     assert all(row["value"] == row["ci_low"] == row["ci_high"] == 1 for row in leaks)
-    assert all(row["ci_low"] < row["value"] < row["ci_high"] < 0.6 for row in noise)
+    assert all(row["ci_low"] < row["value"] < row["ci_high"] < 0.6 for row in of_noise)
 
 
 @pytest.mark.parametrize("frames", [["a/1/1/0", "b/1/1/0", "b/1/2/0"], ["a/1/1/0", "a/2/1/0"], []])

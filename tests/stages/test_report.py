@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 import struct
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import probe_samples
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from report_samples import parameters, run, write_inputs
+from report_samples import folders, parameters, run, write_inputs
 from ruamel.yaml import YAML
 
+from stages import report
 from stages.evaluation import scores
-from stages.reporting import contents, results
+from stages.reporting import contents, page, results
+from stages.reporting.page import Content, Figures
 from stages.runtime import config, stopwatch, tables
 from stages.runtime.errors import UserError
 
@@ -33,10 +36,10 @@ def written(inputs: Path) -> Path:
     return run(inputs, parameters())
 
 
-def shown(page: Path) -> str:
+def shown(path: Path) -> str:
     """The text of an HTML page, words apart by one space."""
     found = References()
-    found.feed(page.read_text(encoding="utf-8"))
+    found.feed(path.read_text(encoding="utf-8"))
     return " ".join(" ".join(found.text).split())
 
 
@@ -68,19 +71,13 @@ def test_a_pooled_value_is_the_mean_over_seeds(written: Path):
         assert found[None] == pytest.approx((found[0] + found[1]) / 2)
 
 
-def test_the_page_shows_how_far_the_seeds_lie_apart(inputs: Path, written: Path):
+def test_the_page_shows_the_range_of_values_over_seeds_if_there_are_several(content: Content):
     names = ("dataset", "task", "metric", "split", "target", "method")
     wanted = ("w300", "landmarks", "interocular_percent", "test", "mean", "fabnet")
-    rows = [row for row in rows_of(written) if tuple(row[name] for name in names) == wanted]
-    values = sorted(row["value"] for row in rows if row["seed"] is not None)
-    spread = f'"ci">seeds {values[0]:.2f} to {values[1]:.2f}'
-    assert spread in (written / "report.html").read_text(encoding="utf-8")
-    params = parameters(methods=["fabnet"], pretrained=["fabnet"], refined=[], seeds=[0])
-    shutil.copytree(inputs, inputs.with_name("one_seed"))
-    for kind in ("models", "embeddings", "metrics"):
-        for name in ("fabnet-1", "random-0", "random-1"):
-            shutil.rmtree(inputs.with_name("one_seed") / kind / name, ignore_errors=True)
-    assert '"ci">seeds ' not in (run(inputs.with_name("one_seed"), params) / "report.html").read_text(encoding="utf-8")
+    values = sorted(row["value"] for row in content.seed_rows if tuple(row[name] for name in names) == wanted)
+    assert len(values) == 2
+    assert f'"ci">seeds {values[0]:.2f} to {values[1]:.2f}' in page_of(content)
+    assert '"ci">seeds ' not in page_of(content, seeds=[0])
 
 
 def test_intervals_hold_their_value_and_order_the_methods(written: Path):
@@ -90,6 +87,17 @@ def test_intervals_hold_their_value_and_order_the_methods(written: Path):
     }  # fmt: skip
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows_of(written))
     assert pooled["random"]["ci_high"] < pooled["fabnet"]["ci_low"]
+
+
+@pytest.fixture(scope="module")
+def content(inputs: Path) -> Content:
+    return report.collect(**folders(inputs), params=parameters())
+
+
+def page_of(content: Content, **params: object) -> str:
+    """The page without figures, with other parameters."""
+    changed = replace(content, params=content.params.model_copy(update=params))
+    return page.render(changed, Figures(b"", b"", b"", {}))
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +132,10 @@ def test_the_machine_page_shows_the_times_of_the_stages_of_these_parameters(writ
 
 
 def test_every_table_of_the_page_can_be_reached_from_its_contents(written: Path):
-    page = References()
-    page.feed((written / "report.html").read_text(encoding="utf-8"))
-    assert {"#results", "#detail", "#rejects", "#effort", "#settings"} <= set(page.loaded)
-    assert len(set(page.places)) == len(page.places)
+    references = References()
+    references.feed((written / "report.html").read_text(encoding="utf-8"))
+    assert {"#results", "#detail", "#rejects", "#effort", "#settings"} <= set(references.loaded)
+    assert len(set(references.places)) == len(references.places)
 
 
 def test_the_json_nests_the_headlines(written: Path):
@@ -176,14 +184,14 @@ class References(HTMLParser):
 
 def test_the_page_is_self_contained_and_escapes_names(written: Path):
     text = (written / "report.html").read_text(encoding="utf-8")
-    page = References()
-    page.feed(text)
-    assert page.loaded
-    beyond = [value for value in page.loaded if not value.startswith("data:") and value not in page.places]
+    references = References()
+    references.feed(text)
+    assert references.loaded
+    beyond = [value for value in references.loaded if not value.startswith("data:") and value not in references.places]
     assert beyond == ["machine.html"]  # a link
     assert "url(" not in text
     assert "@import" not in text
-    assert "<b>0" in "".join(page.text)  # a key from the data, shown as it is and not taken for a tag
+    assert "<b>0" in "".join(references.text)  # a key from the data, shown as it is and not taken for a tag
 
 
 def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
@@ -224,18 +232,17 @@ def test_scores_of_a_task_that_is_not_configured_are_an_error(inputs: Path):
         run(inputs, parameters(dataset=changed), "refused")
 
 
-def test_only_the_profile_paper_has_published_values(inputs: Path, written: Path):
-    assert all(row["published"] is None for row in rows_of(written))
-    paper = run(inputs, parameters(profile="paper"), "paper")
-    published = [row for row in rows_of(paper) if row["published"] is not None]
+def test_only_the_profile_paper_has_published_values(inputs: Path, content: Content):
+    assert all(row["published"] is None for row in (*content.rows, *content.seed_rows))
+    assert "published, FAb-Net" not in page_of(content)
+    paper = report.collect(**folders(inputs), params=parameters(profile="paper"))
+    published = [row for row in (*paper.rows, *paper.seed_rows) if row["published"] is not None]
     assert {row["published"] for row in published} == {5.71}
     assert {(row["method"], row["task"], row["split"], row["target"]) for row in published} == {
         ("fabnet", "landmarks", "test", "mean")
     }
     ours = next(row for row in published if row["seed"] is None)["value"]
-    text = (paper / "report.html").read_text(encoding="utf-8")
-    assert f'5.71<span class="ci">fabnet {ours - 5.71:+.2f}</span>' in text
-    assert "published, FAb-Net" not in (written / "report.html").read_text(encoding="utf-8")
+    assert f'5.71<span class="ci">fabnet {ours - 5.71:+.2f}</span>' in page_of(paper)
 
 
 def test_differences_to_both_controls_are_in_a_table_and_use_shared_images(written: Path):
@@ -266,11 +273,10 @@ def test_the_page_shows_differences_as_a_table_and_in_sentences(written: Path):
     assert "on affectnet expression." not in text  # where it does
 
 
-def test_a_method_without_weights_has_a_row_that_says_so(inputs: Path, written: Path):
-    assert "weights not supplied" not in (written / "report.html").read_text(encoding="utf-8")
-    params = parameters()
-    method = {**params.method, "vggface": {"weights": "", "weights_sha256": ""}, "other": {"weights": "here.pth"}}
-    text = (run(inputs, params.model_copy(update={"method": method}), "unsupplied") / "report.html").read_text("utf-8")
+def test_a_method_without_weights_has_a_row_that_says_so(content: Content):
+    assert "weights not supplied" not in page_of(content)
+    added = {"vggface": {"weights": "", "weights_sha256": ""}, "other": {"weights": "here.pth"}}
+    text = page_of(content, method=content.params.method | added)
     assert '<th scope="row">vggface</th><td class="soft" colspan="6">weights not supplied</td>' in text
     assert '<th scope="row">other</th>' not in text
 
@@ -336,19 +342,19 @@ def test_the_stage_depends_on_every_parameter():
 
 
 def test_the_page_shows_the_detection_rate_of_every_pass_and_the_published_one(written: Path):
-    page = (written / "report.html").read_text(encoding="utf-8")
-    for text in ("3,960", "99.00 %", "3,900 at x1, 60 at x2", "3,989 of 4,000"):
-        assert text in page
+    text = (written / "report.html").read_text(encoding="utf-8")
+    for number in ("3,960", "99.00 %", "3,900 at x1, 60 at x2", "3,989 of 4,000"):
+        assert number in text
     numbers = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
     assert numbers["detection"] == {"affectnet": {"test": 0.99}}
 
 
 def test_the_page_has_both_contact_sheets_of_every_data_set(written: Path):
-    page = (written / "report.html").read_text(encoding="utf-8")
+    text = (written / "report.html").read_text(encoding="utf-8")
     for dataset in parameters().datasets:
-        assert f"{dataset}: accepted" in page
-        assert f"{dataset}: rejected" in page
-    assert page.count("data:image/jpeg;base64,") == 2 * len(parameters().datasets) + 1  # and a figure
+        assert f"{dataset}: accepted" in text
+        assert f"{dataset}: rejected" in text
+    assert text.count("data:image/jpeg;base64,") == 2 * len(parameters().datasets) + 1  # and a figure
 
 
 def test_a_missing_contact_sheet_is_a_user_error(tmp_path: Path):

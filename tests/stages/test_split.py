@@ -72,11 +72,11 @@ def test_the_owners_test_split_stays_and_validation_comes_from_training():
     assert abs(training.count("val") / 300 - 0.2) < 0.06
 
 
-def ungrouped(pictures: int) -> pa.Table:
-    """Faces of a data set whose owner has no splits, two in every third picture."""
+def ungrouped(images: int) -> pa.Table:
+    """Faces of a data set whose owner has no splits, two in every third image."""
     rows = [
         {"sample_id": f"p{k}/{face}", "group_id": f"p{k}", "owner_split": ""}
-        for k in range(pictures)
+        for k in range(images)
         for face in range(2 if k % 3 == 0 else 1)
     ]
     return pa.Table.from_pylist(rows)

@@ -25,7 +25,7 @@ def params(**changes: Any) -> PretrainParams:
 
 
 def frame_image(track: str, frame: int) -> np.ndarray:
-    """(SIDE_PX, SIDE_PX, 3) RGB: a smooth picture of the track that moves by a pixel per frame."""
+    """(SIDE_PX, SIDE_PX, 3) RGB: a smooth image of the track that moves by a pixel per frame."""
     coarse = np.random.default_rng(sum(track.encode())).integers(0, 256, (6, 6, 3), np.uint8)
     return np.roll(cv2.resize(coarse, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC), frame, axis=1)
 

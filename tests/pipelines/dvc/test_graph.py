@@ -80,13 +80,13 @@ def test_metrics_are_what_dvc_tracks(tiny, tiny_up_to_date):
     assert graph.metrics(tiny_up_to_date) == {"metrics.json": {"landmarks": {"fabnet": 5.5}}}
 
 
-def test_a_broken_graph_is_one_sentence(tiny):
+def test_a_broken_graph_is_a_user_error(tiny):
     (tiny / "dvc.yaml").write_text("stages: {a: {cmd: true, otus: [b]}}")
     for read in (graph.ordered, graph.changed):
         with pytest.raises(UserError, match=r"dvc\.yaml' validation failed: .*otus"):
             read(tiny)
 
 
-def test_a_folder_without_dvc_is_one_sentence(tmp_path):
+def test_a_folder_without_dvc_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="DVC cannot read the pipeline"):
         graph.ordered(tmp_path)

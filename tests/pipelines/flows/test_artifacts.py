@@ -21,6 +21,6 @@ def test_a_figure_is_shown_as_a_small_image_of_itself(tmp_path):
     assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR).shape == (50, 1100, 3)
 
 
-def test_a_damaged_figure_is_one_sentence(tmp_path):
+def test_a_damaged_figure_is_a_user_error(tmp_path):
     (tmp_path / "warp.png").write_bytes(b"cut off")
     assert "is not an image" in artifacts.markdown(tmp_path / "warp.png")

@@ -105,7 +105,7 @@ def test_the_settings_of_an_own_encoder_keep_what_was_not_chosen(params):
         ({"methods": ["fabnet]\ncolour: [red"]}, r"methods\.0 should be String should match pattern"),
     ],
 )
-def test_a_wrong_choice_is_one_sentence_and_leaves_the_file(params, chosen, sentence):
+def test_a_wrong_choice_is_a_user_error_and_leaves_the_file(params, chosen, sentence):
     before = params.read_bytes()
     with pytest.raises(UserError, match=sentence):
         write(params, **chosen)

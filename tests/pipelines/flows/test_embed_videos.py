@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from media_samples import drawn_faces
-from own_samples import FACE, picture
+from own_samples import FACE, image_file
 from prefect.client.schemas.objects import State
 
 from pipelines.flows.embed_videos import embed_videos
@@ -19,20 +19,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    picture(Path("pictures", "a.png"), drawn_faces(320, 240, FACE))
+    image_file(Path("images", "a.png"), drawn_faces(320, 240, FACE))
 
 
 def embedded(model: Path) -> State[str]:
-    return embed_videos(model=str(model), sources=["pictures"], output="faces.parquet", return_state=True)
+    return embed_videos(model=str(model), sources=["images"], output="faces.parquet", return_state=True)
 
 
 def test_the_faces_of_a_folder_become_one_table(model):
     assert embedded(model).message == "faces.parquet is written"
     (row,) = pq.read_table("faces.parquet").to_pylist()
-    assert (row["source"], len(row["embedding"])) == ("pictures/a.png", 6)
+    assert (row["source"], len(row["embedding"])) == ("images/a.png", 6)
 
 
-def test_a_model_that_is_missing_fails_in_one_sentence():
+def test_a_model_that_is_missing_fails_with_one_line():
     state = embedded(Path("nowhere"))
     assert state.is_failed()
     assert state.message.startswith("error: nowhere does not exist: make it with `dvc repro package`")

@@ -1,4 +1,4 @@
-"""Videos and pictures as users have them, and the command line on them."""
+"""Videos and images as users have them, and the command line on them."""
 
 import struct
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def moving(count: int) -> list[np.ndarray]:
 def video(
     path: Path, images: Sequence[np.ndarray], times_s: Sequence[float] | None = None, codec: str = "libx264"
 ) -> Path:
-    """The pictures at 25 frames a second, or at the given times."""
+    """The images at 25 frames a second, or at the given times."""
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=25)
         stream.codec_context.time_base = Fraction(1, 1000)
@@ -61,11 +61,11 @@ def sound(path: Path) -> Path:
 
 
 def talking(path: Path, count: int, first_s: float = 0.0, codec: str = "aac") -> Path:
-    """`moving`, whose pictures begin at `first_s`, with a second of a rising tone from 0."""
+    """`moving`, whose images begin at `first_s`, with a second of a rising tone from 0."""
     tone = np.sin(np.linspace(0, 60, 16_000) ** 2).astype(np.float32)[None]
     with av.open(str(path), "w") as container:
-        pictures = container.add_stream("libx264", rate=25)
-        pictures.height, pictures.width, pictures.pix_fmt = 240, 320, "yuv420p"
+        images = container.add_stream("libx264", rate=25)
+        images.height, images.width, images.pix_fmt = 240, 320, "yuv420p"
         track = container.add_stream(codec, rate=16_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
         frame.sample_rate, frame.pts = 16_000, 0
@@ -75,12 +75,12 @@ def talking(path: Path, count: int, first_s: float = 0.0, codec: str = "aac") ->
         for number, image in enumerate(moving(count)):
             shown = av.VideoFrame.from_ndarray(image, format="rgb24")
             shown.pts, shown.time_base = number + round(25 * first_s), Fraction(1, 25)
-            container.mux(pictures.encode(shown))
-        container.mux(pictures.encode())
+            container.mux(images.encode(shown))
+        container.mux(images.encode())
     return path
 
 
-def picture(path: Path, image: np.ndarray) -> Path:
+def image_file(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image[..., ::-1])
     return path

@@ -3,17 +3,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from media_samples import drawn_faces
-from own_samples import FACE, fabnet, picture
+from own_samples import FACE, fabnet, image_file
 
 import fabnet as library
 from fabnet import boxes
-from pipelines.own import looking
+from pipelines.own import detection
 
 
 @pytest.fixture
 def row(tmp_path, monkeypatch, model):
     monkeypatch.chdir(tmp_path)
-    picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
     assert fabnet("attributes", "face.png", "--model", model) == 0
     return pq.read_table("attributes.parquet").to_pylist()[0]
 
@@ -27,7 +27,7 @@ def test_every_attribute_has_named_columns(row, model):
 
 def test_landmarks_are_pixels_of_the_frame(row, model):
     net = library.load(model, "cpu")
-    (face,) = looking.look(looking.Shot(0, "face.png", 0), looking.Search(net.crop)).faces
+    (face,) = detection.detect(detection.InputFrame(0, "face.png", 0), detection.Search(net.crop)).faces
     points = net.attributes([face.crop])["w300_landmarks"][0]
     there = np.array(row["w300_landmarks"]).reshape(-1, 2)
     assert boxes.follow(there, face.square, 256) == pytest.approx(points, abs=1e-2)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from media_samples import drawn_faces, encoded, mp4, noise
-from own_samples import CLOCKWISE, FACE, TWO, fabnet, moving, picture, sound, turned, video
+from own_samples import CLOCKWISE, FACE, TWO, fabnet, image_file, moving, sound, turned, video
 from safetensors.torch import load_file, save_file
 
 import fabnet as library
@@ -68,7 +68,7 @@ def test_embeddings_of_crops_are_those_of_the_embed_stage(tree, embed):
 
 def test_a_face_is_cut_as_the_detect_stage_cuts_it(model, embed):
     image = drawn_faces(320, 240, FACE)
-    picture(Path("face.png"), image)
+    image_file(Path("face.png"), image)
     search = detection.detector("dlib_hog", "", 0.0)
     box, score, _ = detect.find_face(image, None, detector=search, passes=[0, 1])
     crop = images.resize(images.cut(image, boxes.whole(boxes.square(box))), 256, 256)
@@ -87,20 +87,20 @@ def test_a_video_gives_one_row_for_each_face_with_its_time(embed):
     assert centres[5] - centres[0] == pytest.approx(10, abs=4)
 
 
-def test_the_table_says_what_made_it(model, embed):
-    embed(picture(Path("face.png"), drawn_faces(320, 240, FACE)))
+def test_the_metadata_name_network_detector_and_decoder(model, embed):
+    embed(image_file(Path("face.png"), drawn_faces(320, 240, FACE)))
     schema = pq.read_schema("faces.parquet")
     assert schema.field("embedding").type == pa.list_(pa.float32(), 6)
-    told = {key.decode(): value.decode() for key, value in schema.metadata.items()}
+    metadata = {key.decode(): value.decode() for key, value in schema.metadata.items()}
     described = library.load(model, "cpu").description
-    assert told["config_hash"] == described.config_hash
-    assert told["detector"] == "dlib_hog"
-    assert json.loads(told["crop"])["crop_px"] == described.crop.crop_px
-    assert told["decoder"].startswith("PyAV ")
+    assert metadata["config_hash"] == described.config_hash
+    assert metadata["detector"] == "dlib_hog"
+    assert json.loads(metadata["crop"])["crop_px"] == described.crop.crop_px
+    assert metadata["decoder"].startswith("PyAV ")
 
 
-def test_several_faces_are_numbered_by_their_score_and_the_largest_can_be_had_alone(embed):
-    picture(Path("two.png"), drawn_faces(400, 260, *TWO))
+def test_faces_are_numbered_by_score_and_the_largest_can_be_used_alone(embed):
+    image_file(Path("two.png"), drawn_faces(400, 260, *TWO))
     both = embed("two.png")
     assert [row["face"] for row in both] == [0, 1]
     assert both[0]["score"] >= both[1]["score"]
@@ -125,12 +125,12 @@ def test_an_impossible_frame_rate_is_an_error_before_any_file_is_read(command, f
 
 
 def test_a_score_that_is_not_a_number_is_an_error(model, capsys):
-    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    image_file(Path("face.png"), drawn_faces(320, 240, FACE))
     assert fabnet("embed", "face.png", "--model", model, "--min-score", "nan") == 1
     assert capsys.readouterr().err == "error: --min-score should be a finite number, found nan\n"
 
 
-def test_a_video_that_is_rotated_by_metadata_has_its_boxes_in_the_upright_frame(embed):
+def test_boxes_of_a_rotated_video_are_in_the_upright_frame(embed):
     upright = drawn_faces(240, 320, (130, 140, 130))
     (expected,) = embed(video(Path("upright.mp4"), [upright]))
     lying = np.ascontiguousarray(np.rot90(upright))  # counter-clockwise: the metadata turn it back
@@ -139,20 +139,20 @@ def test_a_video_that_is_rotated_by_metadata_has_its_boxes_in_the_upright_frame(
         assert found[name] == pytest.approx(expected[name], abs=4)
 
 
-def test_what_cannot_be_used_is_a_reject_with_a_reason_and_the_rest_stays(embed, told):
+def test_unusable_files_are_rejects_and_the_rest_is_used(embed, logged):
     video(Path("clip.mp4"), moving(2))
     Path("all").mkdir()
     Path("all", "cut.mp4").write_bytes(mp4(Path(), 40, faststart=True)[:-1000])
     Path("all", "junk.mp4").write_bytes(b"no video")
     Path("all", "half.jpg").write_bytes(encoded(noise(320, 240))[:2000])
-    picture(Path("all", "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    image_file(Path("all", "dot.png"), np.zeros((1, 1, 3), np.uint8))
     sound(Path("all", "song.mp4"))
     Path("list.txt").write_text("gone.mp4\n", encoding="utf-8")
     assert len(embed("all", "clip.mp4", "list.txt")) == 2
     reasons = {
         "all/cut.mp4": "video is cut short: ",
-        "all/dot.png": "picture too small: 1x1 px",
-        "all/half.jpg": "picture is cut short",
+        "all/dot.png": "image too small: 1x1 px",
+        "all/half.jpg": "image is cut short",
         "all/junk.mp4": "unreadable video: ",
         "all/song.mp4": "no video stream",
         "gone.mp4": "unreadable video: No such file",
@@ -161,12 +161,12 @@ def test_what_cannot_be_used_is_a_reject_with_a_reason_and_the_rest_stays(embed,
     assert found.keys() == reasons.keys()
     for source, start in reasons.items():
         assert found[source].startswith(start)
-    assert "1 x no video stream (all/song.mp4)" in told.text
+    assert "1 x no video stream (all/song.mp4)" in logged.text
 
 
 def test_a_video_of_one_pixel_is_a_reject(embed):
     assert embed(video(Path("dot.mkv"), [np.zeros((1, 1, 3), np.uint8)] * 3, codec="ffv1")) == []
-    assert "picture too small" in lost()["dot.mkv"]
+    assert "image too small" in lost()["dot.mkv"]
 
 
 def test_a_cut_video_keeps_the_rows_of_what_can_be_decoded(embed):
@@ -177,16 +177,16 @@ def test_a_cut_video_keeps_the_rows_of_what_can_be_decoded(embed):
     assert lost()["cut.mp4"].startswith("video is cut short: ")
 
 
-def test_a_source_without_faces_gives_no_rows_and_a_sentence(embed, told):
+def test_a_source_without_faces_gives_no_rows_and_a_reject(embed, logged):
     assert embed(video(Path("room.mp4"), [noise(320, 240)] * 3)) == []
     assert lost() == {"room.mp4": "no face found"}
-    assert "1 x no face found (room.mp4)" in told.text
+    assert "1 x no face found (room.mp4)" in logged.text
 
 
-def test_a_stopped_run_goes_on_behind_its_finished_parts_and_writes_the_same_bytes(embed, model, monkeypatch):
-    monkeypatch.setattr(tabulate, "SHOTS_PER_PART", 4)
+def test_a_stopped_run_continues_after_its_finished_parts_and_writes_the_same_bytes(embed, model, monkeypatch):
+    monkeypatch.setattr(tabulate, "FRAMES_PER_PART", 4)
     video(Path("clip.mp4"), moving(10))
-    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    image_file(Path("face.png"), drawn_faces(320, 240, FACE))
     names = ("face.png", "clip.mp4")
     embed(*names, out="whole.parquet")
     write, written = tabulate.parts.write, []
@@ -207,7 +207,7 @@ def test_a_stopped_run_goes_on_behind_its_finished_parts_and_writes_the_same_byt
     assert not Path(".faces.parquet.parts").exists()
 
 
-def test_a_changed_file_is_not_taken_up_from_a_stopped_run(embed, model, monkeypatch):
+def test_a_stopped_run_is_not_continued_after_a_file_changed(embed, model, monkeypatch):
     video(Path("clip.mp4"), moving(3))
     join = tabulate.parts.join
     monkeypatch.setattr(tabulate.parts, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -218,7 +218,7 @@ def test_a_changed_file_is_not_taken_up_from_a_stopped_run(embed, model, monkeyp
 
 
 @pytest.mark.slow
-def test_faces_are_the_same_however_many_processes_look_for_them(embed, monkeypatch):
+def test_faces_do_not_depend_on_the_number_of_processes(embed, monkeypatch):
     video(Path("clip.mp4"), moving(12))
     alone = embed("clip.mp4")
     monkeypatch.setattr(workers, "available", lambda: 2)
@@ -226,38 +226,38 @@ def test_faces_are_the_same_however_many_processes_look_for_them(embed, monkeypa
 
 
 @pytest.mark.usefixtures("sigint_is_heard")
-def test_ctrl_c_is_one_sentence_and_leaves_no_table(model, tmp_path):
+def test_ctrl_c_is_reported_and_leaves_no_table(model, tmp_path):
     os.mkfifo(tmp_path / "slow.jpg")
     command = [sys.executable, "-m", "pipelines.cli", "embed", "slow.jpg", "--model", str(model)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     running = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
     with (tmp_path / "slow.jpg").open("wb"):  # waits until the command reads
         running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=120)
+        _, error = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert told == "stopped; finished parts are kept, the same command goes on from there\n"
+    assert error == "stopped; finished parts are kept, the same command continues from there\n"
     assert not list(tmp_path.glob("faces*"))
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_no_table(model, capsys):
-    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+def test_a_full_disk_is_reported_and_leaves_no_table(model, capsys):
+    image_file(Path("face.png"), drawn_faces(320, 240, FACE))
     Path(".faces.parquet.partial").symlink_to("/dev/full")
     assert fabnet("embed", "face.png", "--model", model) == 1
     assert capsys.readouterr().err.startswith("error: the disk is full; ")
     assert not Path("faces.parquet").exists()
 
 
-def test_a_model_of_another_version_is_one_sentence(model, capsys):
+def test_a_model_of_another_version_is_a_user_error(model, capsys):
     shutil.copytree(model, "other")
     path = Path("other", model_file.NAME)
     described = model_file.read(path)[0].metadata()
     changed = {**json.loads(described[model_file.KEY]), "format": 99}
     save_file(load_file(path), path, {model_file.KEY: json.dumps(changed)})
-    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+    image_file(Path("face.png"), drawn_faces(320, 240, FACE))
     assert fabnet("embed", "face.png", "--model", "other") == 1
-    told = capsys.readouterr().err
-    assert "expected model format 1 or 2, found 99" in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert "expected model format 1 or 2, found 99" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -270,15 +270,15 @@ def test_a_model_of_another_version_is_one_sentence(model, capsys):
         (("face.png", "--model", "nowhere"), "nowhere does not exist: make it with `dvc repro package`"),
     ],
 )
-def test_a_mistake_is_one_sentence(model, capsys, arguments, sentence):
-    picture(Path("face.png"), drawn_faces(320, 240, FACE))
+def test_wrong_arguments_are_user_errors(model, capsys, arguments, sentence):
+    image_file(Path("face.png"), drawn_faces(320, 240, FACE))
     chosen = arguments if "--model" in arguments else (*arguments, "--model", model)
     assert fabnet("embed", *chosen) == 1
-    told = capsys.readouterr().err
-    assert sentence in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
 
 
-def test_a_name_that_is_no_utf8_has_rows_with_escapes(embed, tmp_path):
-    picture(tmp_path / "face.png", drawn_faces(320, 240, FACE)).rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
+def test_a_name_that_is_not_utf8_is_escaped(embed, tmp_path):
+    image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE)).rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
     assert {row["source"] for row in embed(".")} == {"caf\\udce9.png"}

@@ -42,7 +42,7 @@ def digest(path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_the_exported_programs_agree_with_the_network_for_any_number_of_pictures(exported: Path, net: Network):
+def test_the_exported_programs_agree_with_the_network_for_any_number_of_images(exported: Path, net: Network):
     encoder = torch.export.load(exported).module()
     attributes = torch.export.load(exported.with_name("fabnet-attributes.pt2")).module()
     for count in (1, 7):
@@ -72,7 +72,7 @@ def test_the_description_travels_with_the_program(exported: Path, net: Network):
 
 
 @pytest.mark.slow
-def test_onnx_agrees_for_any_number_of_pictures_and_names_its_outputs(model: Path, net: Network, tmp_path: Path):
+def test_onnx_agrees_for_any_number_of_images_and_names_its_outputs(model: Path, net: Network, tmp_path: Path):
     onnxruntime = pytest.importorskip("onnxruntime")
     assert export.export(model, tmp_path / "fabnet.onnx") < 1e-4
     encoder, attributes = (
@@ -82,7 +82,7 @@ def test_onnx_agrees_for_any_number_of_pictures_and_names_its_outputs(model: Pat
     assert encoder.get_modelmeta().custom_metadata_map == net.description.metadata()
     assert [output.name for output in attributes.get_outputs()] == net.attribute_names
     for count in (1, 7):
-        (embedding,) = encoder.run(["embedding"], {"pictures": FACES[:count]})
+        (embedding,) = encoder.run(["embedding"], {"images": FACES[:count]})
         assert embedding == pytest.approx(net.embed(FACES[:count]), abs=1e-5)
         (scores,) = attributes.run(["expression"], {"embedding": embedding})
         assert scores == pytest.approx(net.attributes(FACES[:count])["expression"], abs=1e-4)
@@ -102,7 +102,7 @@ def test_a_program_that_differs_is_not_written(model: Path, tmp_path: Path, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_package_is_told_in_one_sentence(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_package_is_a_user_error(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "pipelines.own.onnx", raising=False)
     monkeypatch.delattr("pipelines.own.onnx", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
@@ -110,6 +110,6 @@ def test_a_missing_package_is_told_in_one_sentence(model: Path, tmp_path: Path, 
         export.export(model, tmp_path / "fabnet.onnx")
 
 
-def test_no_model_file_is_told_in_one_sentence(tmp_path: Path):
+def test_no_model_file_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match="is not a usable model file: there is no such file"):
         export.export(tmp_path, tmp_path / "fabnet.onnx")

@@ -3,7 +3,7 @@ import numpy as np
 import packaged
 import pytest
 from media_samples import drawn_faces, mp4, noise
-from own_samples import FACE, fabnet, moving, picture, video
+from own_samples import FACE, fabnet, image_file, moving, video
 
 from fabnet.pretext import random
 from pipelines.own import videos
@@ -24,14 +24,14 @@ def test_the_overlay_keeps_size_times_and_number_of_frames(tmp_path, model):
     assert found[0].image.shape == (240, 320, 3)
 
 
-def test_a_constant_rate_stays_what_it_is(tmp_path, model):
+def test_a_constant_rate_is_kept(tmp_path, model):
     assert fabnet("overlay", video(tmp_path / "clip.mp4", moving(4)), "--out", "drawn.mp4", "--model", model) == 0
     with av.open("drawn.mp4") as container:
         stream = container.streams.video[0]
         assert (stream.average_rate, stream.frames) == (25, 4)
 
 
-def test_something_is_drawn_on_the_face_and_nothing_beside_it(tmp_path, model):
+def test_attributes_are_drawn_on_the_face_and_nowhere_else(tmp_path, model):
     source = video(tmp_path / "clip.mp4", [drawn_faces(480, 240, FACE)] * 2)
     assert fabnet("overlay", source, "--out", "drawn.mp4", "--model", model) == 0
     before, after = (next(videos.frames(tmp_path / name)).image.astype(int) for name in ("clip.mp4", "drawn.mp4"))
@@ -40,27 +40,27 @@ def test_something_is_drawn_on_the_face_and_nothing_beside_it(tmp_path, model):
     assert change[:, 300:].max() < 25
 
 
-def test_a_video_without_faces_is_written_as_it_is(tmp_path, model, told):
+def test_a_video_without_faces_is_written_unchanged(tmp_path, model, logged):
     assert fabnet("overlay", video(tmp_path / "room.mp4", [noise(320, 240)] * 3), "--model", model) == 0
     assert len(list(videos.frames(tmp_path / "room.overlay.mp4"))) == 3
-    assert "0 faces drawn" in told.text
+    assert "0 faces drawn" in logged.text
 
 
-def test_a_cut_video_is_drawn_as_far_as_it_goes(tmp_path, model, told):
+def test_a_cut_video_is_drawn_up_to_its_last_frame(tmp_path, model, logged):
     (tmp_path / "cut.mp4").write_bytes(mp4(tmp_path, 40, faststart=True)[:-1000])
     assert fabnet("overlay", "cut.mp4", "--model", model) == 0
     assert len(list(videos.frames(tmp_path / "cut.overlay.mp4"))) > 3
-    assert "video is cut short" in told.text
+    assert "video is cut short" in logged.text
 
 
-def test_what_is_no_video_is_one_sentence_and_leaves_nothing(tmp_path, model, capsys):
+def test_a_file_that_is_not_a_video_is_a_user_error_and_writes_nothing(tmp_path, model, capsys):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     assert fabnet("overlay", "a.mp4", "--model", model) == 1
     assert capsys.readouterr().err.startswith("error: a.mp4 should be a video that can be decoded")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_no_video(tmp_path, model, capsys):
+def test_a_full_disk_is_reported_and_leaves_no_video(tmp_path, model, capsys):
     source = video(tmp_path / "clip.mp4", moving(3))
     (tmp_path / ".clip.overlay.mp4.partial").symlink_to("/dev/full")
     assert fabnet("overlay", source, "--model", model) == 1
@@ -69,7 +69,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_video(tmp_path, model, capsys
 
 
 def test_animate_shows_source_driving_face_and_result_side_by_side(tmp_path, model):
-    source = picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    source = image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
     driving = video(tmp_path / "clip.mp4", [noise(320, 240), *moving(3), noise(320, 240)])
     assert fabnet("animate", source, driving, "--model", model) == 0
     found = list(videos.frames(tmp_path / "animated.mp4"))
@@ -78,21 +78,21 @@ def test_animate_shows_source_driving_face_and_result_side_by_side(tmp_path, mod
     assert np.abs(found[0].image[:, :256].astype(int) - found[3].image[:, :256]).mean() < 2
 
 
-def test_animate_without_a_driving_face_is_one_sentence(tmp_path, model, capsys):
-    source = picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+def test_a_driving_video_without_a_face_is_a_user_error(tmp_path, model, capsys):
+    source = image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
     assert fabnet("animate", source, video(tmp_path / "room.mp4", [noise(320, 240)] * 2), "--model", model) == 1
     assert "should show a face, found none" in capsys.readouterr().err
     assert not list(tmp_path.glob("*animated*"))
 
 
-def test_animate_without_a_source_face_is_one_sentence(tmp_path, model, capsys):
-    source = picture(tmp_path / "room.png", noise(320, 240))
+def test_a_source_image_without_a_face_is_a_user_error(tmp_path, model, capsys):
+    source = image_file(tmp_path / "room.png", noise(320, 240))
     assert fabnet("animate", source, video(tmp_path / "clip.mp4", moving(2)), "--model", model) == 1
-    assert "should be a picture of a face: no face found" in capsys.readouterr().err
+    assert "should be an image of a face: no face found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["overlay", "animate"])
-def test_a_second_video_is_an_error_and_not_the_result(tmp_path, model, command):
+def test_a_second_video_is_an_error_and_is_not_overwritten(tmp_path, model, command):
     kept = [video(tmp_path / name, moving(2)) for name in ("a.mp4", "b.mp4", "c.mp4")]
     before = [path.read_bytes() for path in kept]
     with pytest.raises(SystemExit):
@@ -100,7 +100,7 @@ def test_a_second_video_is_an_error_and_not_the_result(tmp_path, model, command)
     assert [path.read_bytes() for path in kept] == before
 
 
-def test_the_video_itself_is_no_result(tmp_path, model, capsys):
+def test_the_input_video_cannot_be_the_result(tmp_path, model, capsys):
     source = video(tmp_path / "a.mp4", moving(2))
     before = source.read_bytes()
     assert fabnet("overlay", "a.mp4", "--out", source, "--model", model) == 1
@@ -116,18 +116,18 @@ def test_the_video_itself_is_no_result(tmp_path, model, capsys):
         ("/dev/null/a.mp4", "/dev/null/a.mp4 cannot be written"),
     ],
 )
-def test_a_name_that_no_result_can_have_is_one_sentence(tmp_path, model, capsys, name, sentence):
+def test_an_impossible_name_of_the_result_is_a_user_error(tmp_path, model, capsys, name, sentence):
     (tmp_path / "folder.mp4").mkdir()
     assert fabnet("overlay", video(tmp_path / "a.mp4", moving(2)), "--out", name, "--model", model) == 1
     assert capsys.readouterr().err.startswith(f"error: {sentence}")
 
 
-def test_a_picture_is_no_video(tmp_path, model, capsys):
-    assert fabnet("overlay", picture(tmp_path / "face.png", drawn_faces(320, 240, FACE)), "--model", model) == 1
-    assert "face.png should be a video, found a picture: `fabnet attributes`" in capsys.readouterr().err
+def test_overlay_of_an_image_is_a_user_error(tmp_path, model, capsys):
+    assert fabnet("overlay", image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE)), "--model", model) == 1
+    assert "face.png should be a video, found an image: `fabnet attributes`" in capsys.readouterr().err
 
 
-def test_a_video_of_one_pixel_is_one_sentence(tmp_path, model, capsys):
+def test_overlay_of_a_video_of_one_pixel_is_a_user_error(tmp_path, model, capsys):
     source = video(tmp_path / "one.avi", [np.zeros((1, 1, 3), np.uint8)] * 2, codec="ffv1")
     assert fabnet("overlay", source, "--model", model) == 1
     assert "should have at least 16 px each way, found 1x1" in capsys.readouterr().err
@@ -139,9 +139,9 @@ def test_names_with_colons_are_files(tmp_path, model):
     assert len(list(videos.frames(tmp_path / "noon:30.mp4"))) == 2
 
 
-def test_animate_without_a_sampler_is_one_sentence(tmp_path, capsys):
+def test_animate_with_a_network_without_a_sampler_is_a_user_error(tmp_path, capsys):
     without = packaged.make(tmp_path / "model", random, {"width": 4, "embedding": 6})
-    source = picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    source = image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
     assert fabnet("animate", source, video(tmp_path / "clip.mp4", moving(2)), "--model", without) == 1
     assert "random has no sampler, so it cannot warp: take fabnet" in capsys.readouterr().err
     assert not list(tmp_path.glob("*animated*"))

@@ -1,7 +1,7 @@
 from pipelines.own import parts
 
 
-def test_parts_behind_a_gap_do_not_count(tmp_path):
+def test_parts_after_a_gap_do_not_count(tmp_path):
     """A stop while finished parts are removed leaves some of them."""
     for number in (0, 1, 3, 4):
         (tmp_path / f"{number:08d}.parquet").touch()

@@ -1,17 +1,17 @@
 import cv2
 import pytest
 from media_samples import drawn_faces
-from own_samples import FACE, fabnet, moving, picture, video
+from own_samples import FACE, fabnet, image_file, moving, video
 
 from stages.reporting import figures
 
 
 @pytest.fixture
 def table(tmp_path, monkeypatch, model):
-    """Rows 0 to 3 of a clip, row 4 of a picture."""
+    """Rows 0 to 3 of a clip, row 4 of an image."""
     monkeypatch.chdir(tmp_path)
     video(tmp_path / "clip.mp4", moving(4))
-    picture(tmp_path / "face.png", drawn_faces(320, 240, (FACE[0], FACE[1], 150)))
+    image_file(tmp_path / "face.png", drawn_faces(320, 240, (FACE[0], FACE[1], 150)))
     assert fabnet("embed", "clip.mp4", "face.png", "--model", model) == 0
     return tmp_path / "faces.parquet"
 
@@ -22,7 +22,7 @@ def printed(capsys) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 
 
-def test_the_face_of_the_table_itself_is_nearest_to_its_picture(table, model, capsys):
+def test_the_nearest_face_to_an_image_is_that_image_s_own_row(table, model, capsys):
     capsys.readouterr()
     assert fabnet("retrieve", table, "face.png", "--count", 2, "--model", model) == 0
     rows = printed(capsys)
@@ -33,7 +33,7 @@ def test_the_face_of_the_table_itself_is_nearest_to_its_picture(table, model, ca
     assert height > figures.TILE
 
 
-def test_a_row_does_not_find_itself_and_may_leave_out_its_source(table, capsys):
+def test_a_row_is_not_its_own_neighbour_and_its_source_can_be_left_out(table, capsys):
     capsys.readouterr()
     assert fabnet("retrieve", table, "--row", 0) == 0
     assert sorted(int(row[1]) for row in printed(capsys)) == [1, 2, 3, 4]
@@ -44,17 +44,17 @@ def test_a_row_does_not_find_itself_and_may_leave_out_its_source(table, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "name either a picture or a row"),
+        ((), "name either an image or a row"),
         (("--row", "5"), "should be one of the 5 rows"),
-        (("gone.png",), "should be a picture of a face: no such file"),
+        (("gone.png",), "should be an image of a face: no such file"),
     ],
 )
-def test_a_mistake_is_one_sentence(table, model, capsys, arguments, sentence):
+def test_wrong_arguments_are_user_errors(table, model, capsys, arguments, sentence):
     assert fabnet("retrieve", table, *arguments, "--model", model) == 1
     assert sentence in capsys.readouterr().err
 
 
-def test_a_table_of_another_model_is_refused(table, tmp_path, model, capsys):
+def test_a_table_of_another_model_is_a_user_error(table, tmp_path, model, capsys):
     (tmp_path / "other.safetensors").write_bytes((model / "model.safetensors").read_bytes())
     assert fabnet("retrieve", table, "face.png", "--model", tmp_path / "other.safetensors") == 0
     data = bytearray((model / "model.safetensors").read_bytes())
@@ -64,7 +64,7 @@ def test_a_table_of_another_model_is_refused(table, tmp_path, model, capsys):
     assert "was made with another model" in capsys.readouterr().err
 
 
-def test_a_source_that_has_gone_is_one_sentence(table, capsys):
+def test_a_missing_source_is_a_user_error(table, capsys):
     (table.parent / "clip.mp4").unlink()
     assert fabnet("retrieve", table, "--row", 4) == 1
     assert "clip.mp4 should be as it was when the table was made" in capsys.readouterr().err

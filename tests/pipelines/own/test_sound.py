@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 from media_samples import drawn_faces
-from own_samples import FACE, fabnet, moving, picture, talking, video
+from own_samples import FACE, fabnet, image_file, moving, talking, video
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_the_overlay_has_the_sound_of_the_video_at_its_time(tmp_path, model, suf
     assert len(heard("drawn.mp4")) >= len(heard(source)) - 1
 
 
-def test_sound_before_the_first_picture_is_left_out_and_the_rest_stays_in_time(tmp_path, model):
+def test_sound_before_the_first_frame_is_left_out_and_the_rest_stays_in_time(tmp_path, model):
     source = talking(tmp_path / "clip.mkv", 10, first_s=0.4)
     assert fabnet("overlay", source, "--out", "drawn.mp4", "--model", model) == 0
     found = heard("drawn.mp4")
@@ -49,18 +49,18 @@ def test_sound_before_the_first_picture_is_left_out_and_the_rest_stays_in_time(t
 
 
 def test_animate_has_the_sound_of_the_driving_video(tmp_path, model):
-    face = picture(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    face = image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
     assert fabnet("animate", face, talking(tmp_path / "clip.mp4", 3), "--model", model) == 0
     assert_same_sound(heard("clip.mp4"), heard("animated.mp4"), 0.0)
 
 
-def test_a_codec_that_mp4_does_not_hold_is_left_out_and_said_so(tmp_path, model, told):
+def test_a_codec_that_mp4_cannot_hold_is_left_out_and_logged(tmp_path, model, logged):
     assert fabnet("overlay", talking(tmp_path / "clip.mkv", 3, codec="pcm_u8"), "--model", model) == 0
     assert tracks("clip.overlay.mp4") == 0
-    assert "sound left out: mp4 does not hold pcm_u8" in told.text
+    assert "sound left out: mp4 does not hold pcm_u8" in logged.text
 
 
-def test_a_video_without_sound_has_none_afterwards(tmp_path, model):
+def test_a_video_without_sound_gets_none(tmp_path, model):
     assert fabnet("overlay", video(tmp_path / "clip.mp4", moving(3)), "--model", model) == 0
     assert tracks("clip.overlay.mp4") == 0
 

@@ -18,7 +18,7 @@ def names(folder, *named):
     return [path.relative_to(folder).as_posix() for path in sources.files([folder / name for name in named])]
 
 
-def test_a_folder_stands_for_its_pictures_and_videos_by_name(folder):
+def test_a_folder_stands_for_its_images_and_videos_by_name(folder):
     assert names(folder, "") == ["a.mp4", "b.JPG", "deep/c.png"]
 
 
@@ -43,14 +43,14 @@ def test_a_csv_names_files_in_the_column_of_its_header_or_in_the_first(folder, t
 @pytest.mark.parametrize(
     ("name", "sentence"), [("gone.mp4", "does not exist"), ("empty", "found none"), ("empty.txt", "found none")]
 )
-def test_what_names_nothing_is_one_sentence(tmp_path, name, sentence):
+def test_missing_and_empty_names_are_user_errors(tmp_path, name, sentence):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.txt").touch()
     with pytest.raises(UserError, match=sentence):
         sources.files([tmp_path / name])
 
 
-def test_no_name_at_all_is_one_sentence():
+def test_no_name_is_a_user_error():
     with pytest.raises(UserError, match="no file is named"):
         sources.files([])
 

@@ -9,8 +9,8 @@ from stages.runtime.errors import Rejected, UserError
 UNEVEN = [0.0, 0.04, 0.5, 0.54, 0.58, 1.5, 1.54]  # s
 
 
-def read(path, fps=None, behind=-1):
-    return list(videos.frames(path, fps, behind=behind))
+def read(path, fps=None, after=-1):
+    return list(videos.frames(path, fps, after=after))
 
 
 def until_rejected(path):
@@ -25,41 +25,41 @@ def until_rejected(path):
 
 
 def grey(count):
-    """Frames that are told apart by their grey, 10 levels each."""
+    """Frames that differ by 10 grey levels each."""
     return [np.full((64, 96, 3), 20 + 10 * k, np.uint8) for k in range(count)]
 
 
-def test_times_are_those_of_the_timestamps(tmp_path):
+def test_times_follow_the_timestamps(tmp_path):
     found = read(video(tmp_path / "vfr.mp4", grey(7), UNEVEN))
     assert [frame.number for frame in found] == list(range(7))
     assert [frame.time_s for frame in found] == pytest.approx(UNEVEN, abs=2e-3)
 
 
-def test_of_every_interval_the_first_frame_by_time_is_taken(tmp_path):
+def test_the_first_frame_of_every_interval_is_used(tmp_path):
     found = read(video(tmp_path / "vfr.mp4", grey(7), UNEVEN), fps=2)
     assert [frame.number for frame in found] == [0, 2, 5]
     assert [round((frame.image.mean() - 20) / 10) for frame in found] == [0, 2, 5]
 
 
-def test_more_frames_a_second_than_there_are_gives_all(tmp_path):
+def test_a_rate_above_that_of_the_video_gives_all_frames(tmp_path):
     assert len(read(video(tmp_path / "vfr.mp4", grey(7), UNEVEN), fps=1000)) == 7
 
 
-def test_frames_that_were_done_are_not_handed_out_again(tmp_path):
+def test_frames_up_to_a_given_one_are_left_out(tmp_path):
     path = video(tmp_path / "a.mp4", grey(9))
-    assert [frame.number for frame in read(path, fps=5, behind=4)] == [5]
+    assert [frame.number for frame in read(path, fps=5, after=4)] == [5]
 
 
-def test_a_frame_is_turned_as_its_metadata_say(tmp_path):
+def test_a_frame_is_turned_by_its_metadata(tmp_path):
     image = np.zeros((64, 96, 3), np.uint8)
     image[:32, 48:] = 255  # top right
     frame = read(turned(video(tmp_path / "phone.mp4", [image] * 3), CLOCKWISE))[0]
     assert frame.image.shape == (96, 64, 3)
     assert frame.image[60:, 40:].mean() > 230  # bottom right
-    assert videos.described(tmp_path / "phone.mp4")[:2] == (64, 96)
+    assert videos.read_format(tmp_path / "phone.mp4")[:2] == (64, 96)
 
 
-def test_a_video_that_is_cut_off_gives_what_can_be_decoded_and_then_says_so(tmp_path):
+def test_a_cut_video_gives_its_frames_and_then_the_error(tmp_path):
     (tmp_path / "cut.mp4").write_bytes(mp4(tmp_path, 40, faststart=True)[:-1000])
     taken, reason = until_rejected(tmp_path / "cut.mp4")
     assert reason.startswith(f"video is cut short: {len(taken)} frames, ")
@@ -67,7 +67,7 @@ def test_a_video_that_is_cut_off_gives_what_can_be_decoded_and_then_says_so(tmp_
     assert all(abs(level(frame.image) - 8 * frame.number) < 6 for frame in taken)
 
 
-def test_a_damaged_stretch_is_passed_over_and_told(tmp_path):
+def test_a_damaged_section_is_skipped_and_reported(tmp_path):
     data = bytearray(mp4(tmp_path, 120, faststart=True))
     start, end = data.index(b"mdat") + 4, len(data)
     data[(start + end) // 2 : (start + end) // 2 + (end - start) // 10] = bytes((end - start) // 10)
@@ -78,20 +78,20 @@ def test_a_damaged_stretch_is_passed_over_and_told(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", bytes(10_000)])
-def test_what_is_no_video_is_rejected(tmp_path, content):
+def test_files_that_are_not_videos_are_rejected(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(Rejected, match="unreadable video"):
         read(tmp_path / "a.mp4")
     with pytest.raises(UserError, match="should be a video"):
-        videos.described(tmp_path / "a.mp4")
+        videos.read_format(tmp_path / "a.mp4")
 
 
-def test_sound_alone_is_rejected(tmp_path):
+def test_a_file_with_sound_alone_is_rejected(tmp_path):
     with pytest.raises(Rejected, match="no video stream"):
         read(sound(tmp_path / "a.mp4"))
 
 
-def test_a_whole_video_in_another_container_is_not_called_short(tmp_path):
+def test_a_whole_video_in_another_container_is_not_rejected(tmp_path):
     assert len(read(video(tmp_path / "a.mkv", moving(30)))) == 30
 
 

@@ -51,7 +51,7 @@ def test_later_run_requests_only_temporary_failures(site, tmp_path):
         "0.jpg": "URL is dead: no such file on the server (HTTP 404)",
         "1.jpg": "URL is dead: no such file on the server (HTTP 410)",
         "2.jpg": "URL does not respond: the server is busy or broken (HTTP 503)",
-        "page.jpg": "URL is dead: not a picture: neither JPEG, PNG, BMP nor TIFF",
+        "page.jpg": "URL is dead: not an image: neither JPEG, PNG, BMP nor TIFF",
     }
     faults.clear()
     site.requests.clear()
@@ -75,10 +75,10 @@ def test_incomplete_journal_line_of_a_killed_run_is_ignored(site, tmp_path):
 
 
 CONTENT = {
-    "empty": (b"", "not a picture"),
-    "a gif": (b"GIF89a" + bytes(20), "not a picture"),
+    "empty": (b"", "not an image"),
+    "a gif": (b"GIF89a" + bytes(20), "not an image"),
     "a login page": (b"<!doctype html><title>login</title>", "an HTML page instead of the file"),
-    "half a header": (JPEG[:20], "picture is cut short"),
+    "half a header": (JPEG[:20], "image is cut short"),
     "too large": (JPEG + bytes(100_000), "too large"),
 }
 

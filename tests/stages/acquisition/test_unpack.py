@@ -79,7 +79,7 @@ def test_second_file_of_the_same_name_is_a_reject(tmp_path):
     rejects = []
     result = unpack.unpack(files, tmp_path / "store", rejects)
     assert result["top/0/0.jpg"].read_bytes() == b"mine"
-    assert [(reject.key, reject.kind) for reject in rejects] == [("top/0/0.jpg", "file is there twice")]
+    assert [(reject.key, reject.kind) for reject in rejects] == [("top/0/0.jpg", "duplicate file")]
 
 
 def zip_link() -> bytes:
@@ -129,8 +129,8 @@ UNSAFE = {
     "tar with a pipe": ("a.tar.gz", tar_with(tarfile.FIFOTYPE), "link or device"),
     "tar.gz bomb": ("a.tar.gz", tar_with(size=20_000_000), "expands more than"),
     "tar.xz bomb": ("a.tar.xz", tar_with(size=20_000_000, mode="w:xz"), "expands more than"),
-    "a name twice": ("a.zip", zip_bytes({"a/x": b"1", "a//x": b"2"}), "is in it twice"),
-    "a file as a folder": ("a.zip", zip_bytes({"a/x": b"1", "a/x/y": b"2"}), "is in it twice"),
+    "a name twice": ("a.zip", zip_bytes({"a/x": b"1", "a//x": b"2"}), "is contained twice"),
+    "a file as a folder": ("a.zip", zip_bytes({"a/x": b"1", "a/x/y": b"2"}), "is contained twice"),
 }
 
 

@@ -72,7 +72,7 @@ def test_discarded_codes_and_invalid_rows_are_rejects(tmp_path):
         "labelled non-face",
         "unknown expression code",
         "unknown expression code",
-        "no such picture",
+        "no such image",
         "unsafe name",
         "unsafe name",
         "row of another length",
@@ -83,7 +83,7 @@ def test_image_in_both_lists_is_a_test_image(tmp_path):
     images = {**IMAGES, "8/copy.jpg": IMAGES["0/p0.jpg"]}
     found = items(tmp_path, [row("8/copy.jpg")], [row("0/p0.jpg")], images)
     assert isinstance(found[0], Face)
-    assert found[1] == Reject("8/copy.jpg", "same picture as another", "0/p0.jpg")
+    assert found[1] == Reject("8/copy.jpg", "same image as another", "0/p0.jpg")
 
 
 def test_lists_with_a_byte_order_mark_crlf_and_bytes_that_are_not_utf8_are_read(tmp_path):
@@ -152,8 +152,8 @@ def test_missing_and_invalid_files_of_the_small_release_are_rejects(tmp_path):
         ("train_set/images/2.jpg", "unknown expression code"),
         ("train_set/images/3.jpg", "unknown expression code"),
         ("train_set/images/4.jpg", "no annotation"),
-        ("train_set/images/7.jpg", "same picture as another"),
-        ("train_set/annotations/5_exp.npy", "no such picture"),
+        ("train_set/images/7.jpg", "same image as another"),
+        ("train_set/annotations/5_exp.npy", "no such image"),
     ]
 
 

@@ -85,7 +85,7 @@ def test_every_version_of_the_manual_list_is_the_test_split(kind, tmp_path):
     }
     assert faces(found)[3][1] == [1 if unit == 12 else None if unit == 25 else 0 for unit in ACTION_UNITS]
     rejects = [item.kind for item in found if isinstance(item, Reject)]
-    assert rejects == ([] if kind == "older csv" else ["no picture name"])
+    assert rejects == ([] if kind == "older csv" else ["no image name"])
 
 
 def test_first_automatic_list_is_the_test_list_without_a_manual_one(tmp_path):
@@ -120,7 +120,7 @@ def test_invalid_rows_are_rejects(tmp_path):
     put(tmp_path / "r" / "dataFile_1001.txt", b"")
     found = items(tmp_path / "r", tmp_path / "raw")
     assert [item.kind for item in found if isinstance(item, Reject)] == [
-        "row of another length", "unknown annotation", "no picture name", "no such picture", "empty list",
+        "row of another length", "unknown annotation", "no image name", "no such image", "empty list",
     ]  # fmt: skip
 
 

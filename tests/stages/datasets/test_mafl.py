@@ -75,7 +75,7 @@ def test_missing_and_damaged_points_and_images_are_rejects(tmp_path):
     testing = "000003.jpg\n000004.jpg\n000005.jpg\n000099.jpg\n../x.jpg"
     found = items(release(tmp_path / "r", lines, "000001.jpg", testing), tmp_path / "raw")
     assert [item.kind for item in found if isinstance(item, Reject)] == [
-        "points are damaged", "points are damaged", "no points", "no such picture", "unsafe name",
+        "points are damaged", "points are damaged", "no points", "no such image", "unsafe name",
     ]  # fmt: skip
 
 
@@ -116,5 +116,5 @@ def test_crops_are_those_of_the_demo_and_an_image_of_another_size_is_a_reject(tm
     eye = np.array(first["landmarks"][:2])
     assert eye == pytest.approx(((69.5 - 35) * 256 / 108 - 0.5, (109.5 - 70) * 256 / 113 - 0.5), abs=1e-4)
     (reject,) = tables.read(tmp_path / "out" / "rejects.parquet").to_pylist()
-    assert reject["kind"] == "picture of another size"
+    assert reject["kind"] == "image of another size"
     assert reject["detail"].startswith("409x687 px")

@@ -29,12 +29,12 @@ def release(count: int) -> Release[Face]:
     return Release(iter(items), len(items))
 
 
-def paint(face: Face) -> Iterator[packing.Picture | Reject]:
+def paint(face: Face) -> Iterator[packing.EncodedImage | Reject]:
     number = int(face.sample_id[1:])
     if number % 5 == 4:
         raise Rejected("odd", "as planned")
     row = {"sample_id": face.sample_id, "owner_split": face.owner_split, "subset": "", "crop_xyxy_px": [0, 0, 8, 8]}
-    yield packing.picture(row, np.full((8, 8, 3), number, np.uint8), 95)
+    yield packing.encode(row, np.full((8, 8, 3), number, np.uint8), 95)
 
 
 @dataclass
@@ -55,7 +55,7 @@ def contents(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_rejects_of_fetch_reader_and_work_come_together(tmp_path):
+def test_rejects_of_fetch_reader_and_worker_are_in_one_table(tmp_path):
     packing.pack(job(tmp_path), release(10), lambda face: face, paint)
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["stage"], row["dataset"]) for row in rejects] == [
@@ -67,7 +67,7 @@ def test_rejects_of_fetch_reader_and_work_come_together(tmp_path):
     assert tables.read(tmp_path / "out" / "index.parquet", SCHEMA).num_rows == 8
 
 
-def test_a_stopped_run_goes_on_without_reading_finished_units_again(tmp_path):
+def test_a_stopped_run_continues_without_reading_finished_units_again(tmp_path):
     whole = tmp_path / "whole"
     packing.pack(job(whole), release(20), lambda face: face, paint)
     with pytest.raises(KeyboardInterrupt):
@@ -80,7 +80,7 @@ def test_a_stopped_run_goes_on_without_reading_finished_units_again(tmp_path):
     assert contents(tmp_path / "out") == contents(whole / "out")
 
 
-def test_a_run_killed_while_it_finishes_ends_with_the_same_bytes(tmp_path, monkeypatch):
+def test_a_run_killed_while_it_finishes_gives_the_same_bytes(tmp_path, monkeypatch):
     whole = tmp_path / "whole"
     packing.pack(job(whole), release(8), lambda face: face, paint)
 

@@ -48,7 +48,7 @@ def test_methods_that_do_not_beat_the_untrained_encoder_are_named_in_sentences()
     ]
 
 
-def test_there_is_one_sentence_if_all_methods_win_and_none_without_the_control():
+def test_there_is_a_user_error_if_all_methods_win_and_none_without_the_control():
     assert comparison.sentences([row("fabnet", -2, -1)]) == [
         "Every other method beats the untrained encoder on every task."
     ]

@@ -66,11 +66,11 @@ def test_a_path_with_a_default_can_be_given(stage):
     ("repeats", "status", "sentence"),
     [
         ("1", 1, "error: the release should hold 3 parts, found 2: copy the missing one\n"),
-        ("2", 130, "stopped; finished parts are kept, the same command goes on from there\n"),
+        ("2", 130, "stopped; finished parts are kept, the same command continues from there\n"),
         ("3", 1, "error: the disk is full; free some space and run the same command again\n"),
     ],
 )
-def test_what_a_user_can_mend_is_one_sentence(stage, repeats, status, sentence):
+def test_user_errors_stops_and_a_full_disk_are_one_line(stage, repeats, status, sentence):
     done = stage("voxceleb2", repeats, "--out", "o")
     assert (done.returncode, done.stderr) == (status, sentence)
 
@@ -89,32 +89,32 @@ def test_a_bug_keeps_its_traceback(stage):
         (("voxceleb2", "0", "--out", "o", "--in", "i"), "--in"),
     ],
 )
-def test_a_wrong_command_line_is_answered_with_the_usage(stage, arguments, named):
+def test_a_wrong_command_line_prints_the_usage(stage, arguments, named):
     done = stage(*arguments)
     assert done.returncode == 2
     assert named in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_name_without_a_section_is_one_sentence(stage):
+def test_a_name_without_a_section_is_a_user_error(stage):
     done = stage("imagenet", "0", "--out", "o")
     assert done.returncode == 1
     assert done.stderr.startswith("error: params.yaml has no section 'dataset.imagenet.crop'")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_wrong_parameter_file_is_one_sentence(stage, tmp_path):
+def test_a_wrong_parameter_file_is_a_user_error(stage, tmp_path):
     (tmp_path / "params.yaml").write_text("seed: seven\n", encoding="utf-8")
     done = stage("voxceleb2", "0", "--out", "o")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
 
 
-def test_help_tells_what_the_stage_does(stage):
+def test_help_describes_the_stage(stage):
     assert "Say what came in." in stage("--help").stdout
 
 
-def test_what_a_stage_of_dvc_took_is_kept_once_it_is_done(stage, tmp_path):
+def test_the_time_of_a_finished_stage_of_dvc_is_kept(stage, tmp_path):
     stage("voxceleb2", "1", "--out", "o", DVC_STAGE="say@voxceleb2")
     stage("voxceleb2", "0", "--out", "o")
     assert not (tmp_path / ".timings").exists()
@@ -122,7 +122,7 @@ def test_what_a_stage_of_dvc_took_is_kept_once_it_is_done(stage, tmp_path):
     assert [path.name for path in (tmp_path / ".timings").iterdir()] == ["say@voxceleb2.json"]
 
 
-def test_a_stage_whose_time_cannot_be_kept_has_run_all_the_same(stage, tmp_path):
+def test_a_stage_succeeds_even_if_its_time_cannot_be_kept(stage, tmp_path):
     (tmp_path / ".timings").write_text("a file where the folder should be")
     done = stage("voxceleb2", "0", "--out", "o", DVC_STAGE="say@voxceleb2")
     assert (done.returncode, done.stderr) == (0, "")

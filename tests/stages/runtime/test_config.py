@@ -17,8 +17,8 @@ SAMPLE = profile.text("study", ROOT / "profiles")  # every method
 FROM_INITIAL = "                    # from initial weights: `pretrain`\n"
 # what is wrong, (text of the sample profile, what takes its place), what the sentence has to name
 WRONG = {
-    "unknown": (("seed: 7 ", "colour: red\nseed: 7 "), "colour is no known parameter"),
-    "misspelt": (("  size_px: 64", "  size_xp: 64"), "pretrain.size_xp is no known parameter"),
+    "unknown": (("seed: 7 ", "colour: red\nseed: 7 "), "colour is not a known parameter"),
+    "misspelt": (("  size_px: 64", "  size_xp: 64"), "pretrain.size_xp is not a known parameter"),
     "string for a number": (("  batch: 32", '  batch: "32"'), "pretrain.batch should be a valid integer, found '32'"),
     "float for a count": (("  batch: 32", "  batch: 32.5"), "pretrain.batch should be a valid integer"),
     "out of range": (("  track_val: 0.15", "  track_val: 1.5"), "split.track_val should be less than 1, found 1.5"),
@@ -38,7 +38,7 @@ WRONG = {
     "a batch smaller than a window": (("patience: 0, batch: 64", "patience: 0, batch: 1"), "batch should be larger"),
     "a misspelt setting of a method": (
         ("  fabnet: {width", "  fabnet: {widht"),
-        "method.fabnet.widht is no known parameter",
+        "method.fabnet.widht is not a known parameter",
     ),
     "a setting of another type": (("  fabnet: {width: 16", "  fabnet: {width: wide"), "method.fabnet.width should be"),
     "a data set of no kind": (
@@ -61,7 +61,7 @@ WRONG = {
     "an unknown metric": (("[angle_error_deg]", "[angle_error]"), "aflw.tasks.pose.metrics"),
     "a misspelt setting of a synthetic release": (
         ("{training: 900", "{trainings: 900"),
-        "dataset.affectnet.synthetic.trainings is no known",
+        "dataset.affectnet.synthetic.trainings is not a known parameter",
     ),
     "broken YAML": (("seeds: [0]", "seeds: [0"), "is not valid YAML"),
     "a key twice": (("seed: 7 ", "seed: 7\nseed: 8 "), "is not valid YAML"),
@@ -102,16 +102,16 @@ def test_a_file_without_sections_is_refused(text, tmp_path):
         config.check(tmp_path / "params.yaml")
 
 
-def test_the_command_says_one_sentence_about_a_misspelt_parameter(tmp_path):
+def test_the_command_reports_a_misspelt_parameter_in_one_line(tmp_path):
     (tmp_path / "params.yaml").write_text(SAMPLE.replace("  lr: ", "  rl: "), encoding="utf-8")
-    assert "pretrain.rl is no known parameter" in one_sentence(check(tmp_path))
+    assert "pretrain.rl is not a known parameter" in one_sentence(check(tmp_path))
 
 
-def test_the_command_says_one_sentence_about_a_missing_file(tmp_path):
+def test_the_command_reports_a_missing_file_in_one_line(tmp_path):
     assert "params.yaml is missing: choose a profile" in one_sentence(check(tmp_path))
 
 
-def test_the_command_says_one_sentence_about_bytes_that_are_no_text(tmp_path):
+def test_the_command_reports_a_file_that_is_not_text_in_one_line(tmp_path):
     (tmp_path / "params.yaml").write_bytes(b"seed: \xff\xfe")
     assert "is not valid YAML" in one_sentence(check(tmp_path))
 

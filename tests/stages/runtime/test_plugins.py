@@ -31,7 +31,7 @@ def test_a_new_file_is_a_new_member(tmp_path, monkeypatch):
     assert plugins.load("some_plugins", "late").__name__ == "some_plugins.late"
 
 
-def test_an_unknown_module_is_answered_with_the_known_ones():
+def test_the_error_for_an_unknown_module_lists_the_known_ones():
     with pytest.raises(UserError, match=r"no module 'lion' in fabnet.pretext: expected one of .*fabnet.*random"):
         plugins.load("fabnet.pretext", "lion")
 
@@ -44,21 +44,21 @@ def test_settings_become_the_plain_class_of_the_module():
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"width": 8, "rate": 0.5, "widht": 9}, "method.x.widht is no known parameter"),
+        ({"width": 8, "rate": 0.5, "widht": 9}, "method.x.widht is not a known parameter"),
         ({"width": 8}, "method.x.rate is missing"),
         ({"width": "8", "rate": 0.5}, "method.x.width should be a valid integer, found '8'"),
         ({"width": 8.5, "rate": 0.5}, "method.x.width should be a valid integer, found 8.5"),
         ({"width": True, "rate": 0.5}, "method.x.width should be a valid integer, found True"),
     ],
 )
-def test_a_wrong_setting_is_named_and_the_known_ones_are_listed(values, expected):
+def test_the_error_for_a_wrong_setting_lists_the_known_ones(values, expected):
     with pytest.raises(UserError) as refused:
         plugins.settings(MODULE, values, "method.x")
     assert expected in str(refused.value)
     assert "keys of method.x: width, rate" in str(refused.value)
 
 
-def test_settings_that_the_module_finds_wrong_are_refused():
+def test_settings_that_the_module_refuses_are_a_user_error():
     module = SimpleNamespace(Params=Params, problem=lambda params: f"width is odd: {params.width}" * (params.width % 2))
     assert plugins.settings(module, {"width": 8, "rate": 0.5}, "method.x").width == 8
     with pytest.raises(UserError, match=r"^params\.yaml: method\.x: width is odd: 7$"):

@@ -28,7 +28,7 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(caplog: pytest.L
     assert starts == ["crop: 10/25", "crop: 20/25", "crop: 25/25"]
 
 
-def test_a_line_tells_rate_and_time_left():
+def test_a_line_shows_rate_and_time_left():
     assert (
         progress.describe(200, 900, 5.0, "detect", "images")
         == "detect: 200/900 images (22 %), 40.0 images/s, 0:18 left"

@@ -12,7 +12,7 @@ TIMING = Timing(wall_s=2.0, cpu_s=3.0, peak_mb=100.0, device="cpu", ended="2026-
 CHILD = "import time; held = bytearray(300_000_000)\nwhile time.process_time() < 0.5: pass"
 
 
-def test_work_of_a_process_that_was_waited_for_counts_in_time_and_memory():
+def test_time_and_memory_include_child_processes():
     watch = Stopwatch()
     subprocess.run([sys.executable, "-c", CHILD], check=True)
     timing = watch.read()
@@ -21,7 +21,7 @@ def test_work_of_a_process_that_was_waited_for_counts_in_time_and_memory():
     assert timing.peak_mb > 290
 
 
-def test_sleep_is_wall_time_and_no_cpu_time():
+def test_sleep_is_wall_time_but_not_cpu_time():
     watch = Stopwatch()
     time.sleep(0.3)
     timing = watch.read()
@@ -29,19 +29,19 @@ def test_sleep_is_wall_time_and_no_cpu_time():
     assert timing.cpu_s < timing.wall_s
 
 
-def test_a_stage_that_used_no_gpu_ran_on_the_cpu():
+def test_the_device_without_a_gpu_is_the_cpu():
     assert Stopwatch().read().device == "cpu"
 
 
 @pytest.mark.gpu
-def test_a_stage_that_used_a_gpu_names_it():
+def test_the_device_is_the_name_of_the_gpu_in_use():
     import torch
 
     torch.zeros(1, device="cuda")
     assert Stopwatch().read().device == torch.cuda.get_device_name()
 
 
-def test_the_last_time_of_a_stage_is_kept_and_damaged_files_count_as_absent(tmp_path):
+def test_the_last_timing_is_kept_and_damaged_files_count_as_absent(tmp_path):
     folder = tmp_path / "timings"
     assert stopwatch.kept(folder) == {}
     stopwatch.keep(TIMING, "crop@voxceleb1", folder)

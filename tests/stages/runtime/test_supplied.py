@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from face_samples import COUNT, picture, write_faces
+from face_samples import COUNT, face_image, write_faces
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from track_samples import params
@@ -95,7 +95,7 @@ def embeddings(root: Path) -> dict[str, list[float]]:
 
 
 def resized(number: int, size_px: int) -> Tensor:
-    stored = media.decode_image(media.encode_jpeg(picture(number), 95))
+    stored = media.decode_image(media.encode_jpeg(face_image(number), 95))
     return crops.resize(torch.from_numpy(stored)[None], size_px)
 
 

@@ -21,7 +21,7 @@ def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path):
     assert len({hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in "abc"}) == 1
 
 
-def test_a_file_carries_the_schema_version_and_what_it_is_given(tmp_path):
+def test_a_file_carries_the_schema_version_and_the_given_metadata(tmp_path):
     tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"], metadata={"profile": "sample"})
     metadata = pq.read_schema(tmp_path / "t").metadata
     assert metadata[b"schema_version"] == tables.SCHEMA_VERSION.encode()
@@ -35,7 +35,7 @@ def test_a_repeated_key_or_a_value_of_another_type_leaves_no_file(rows, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_older_file_survives_a_refused_one(tmp_path):
+def test_an_older_file_survives_a_failed_write(tmp_path):
     tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"])
     with pytest.raises(ValueError, match="should be unique"):
         tables.write(tmp_path / "t", tables.SPLITS, ROWS + ROWS, key=["sample_id"])
@@ -66,19 +66,27 @@ def test_rejects_of_an_earlier_stage_keep_its_name(tmp_path):
     assert [(row["key"], row["stage"]) for row in later.rows] == [("b", "crop"), ("a", "fetch")]
 
 
-def test_a_missing_file_says_what_makes_it(tmp_path):
+def test_a_missing_file_is_a_user_error_that_names_the_command(tmp_path):
     with pytest.raises(UserError, match="is missing: run `dvc repro`"):
         tables.read(tmp_path / "none.parquet", tables.SPLITS)
 
 
-def test_a_file_that_is_no_parquet_is_named(tmp_path):
+def test_a_file_that_is_not_parquet_is_a_user_error(tmp_path):
     (tmp_path / "t").write_text("sample_id,split\n")
     with pytest.raises(UserError, match="is not a readable Parquet file"):
         tables.read(tmp_path / "t", tables.SPLITS)
 
 
+@pytest.mark.parametrize("schema", [None, tables.SPLITS])
+@pytest.mark.parametrize(("metadata", "found"), [({"schema_version": "1"}, "1"), (None, "none")])
+def test_a_table_of_another_schema_version_is_refused(schema, metadata, found, tmp_path):
+    pq.write_table(pa.Table.from_pylist(ROWS, schema=tables.SPLITS.with_metadata(metadata)), tmp_path / "t")
+    with pytest.raises(UserError, match=f"should have schema version {tables.SCHEMA_VERSION}, found {found}: run `dvc"):
+        tables.read(tmp_path / "t", schema)
+
+
 @pytest.mark.parametrize("wanted", [pa.schema([("more", pa.string())]), pa.schema([("split", pa.int32())])])
-def test_a_missing_column_or_another_type_is_named(wanted, tmp_path):
+def test_a_missing_column_or_another_type_is_a_user_error(wanted, tmp_path):
     tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"])
     with pytest.raises(UserError, match=f"should have a column {wanted.names[0]}"):
         tables.read(tmp_path / "t", wanted)

@@ -25,7 +25,7 @@ def test_results_keep_the_order_of_the_input_over_processes():
     assert os.getpid() not in {process for _, process in results}
 
 
-def test_a_single_input_is_worked_on_here():
+def test_a_single_input_needs_no_other_process():
     assert list(workers.in_order(slow_first, [5], 2)) == [(5, os.getpid())]
     assert list(workers.in_order(slow_first, [], 2)) == []
 
@@ -43,7 +43,7 @@ def test_a_process_that_dies_is_a_user_error():
         list(workers.in_order(die, range(4), 2))
 
 
-def test_what_a_library_may_crash_on_is_read_in_another_process():
+def test_a_crash_in_another_process_rejects_the_input():
     results = workers.apart(die, [0, 1])
     assert next(results) == 0
     with pytest.raises(Rejected, match="crashed"):

@@ -5,7 +5,7 @@ import pytest
 from stages.storage import journals
 
 
-def test_the_fingerprint_follows_every_ingredient(tmp_path):
+def test_the_fingerprint_depends_on_every_ingredient(tmp_path):
     base = journals.folder(tmp_path, "crop", "voxceleb1", "a", b"b")
     assert base == journals.folder(tmp_path, "crop", "voxceleb1", "a", "b")
     assert base.parent == tmp_path / "crop" / "voxceleb1"
@@ -29,7 +29,7 @@ def write(out: Path, journal: Path, *, fail: bool = False) -> None:
             raise KeyboardInterrupt
 
 
-def test_the_result_replaces_what_was_there_and_removes_its_journals(tmp_path, out):
+def test_the_result_replaces_an_older_one_and_removes_its_journals(tmp_path, out):
     outdated = tmp_path / "crop" / "w300" / "2"
     outdated.mkdir(parents=True)
     write(out, tmp_path / "crop" / "w300" / "1")

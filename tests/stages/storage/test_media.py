@@ -21,7 +21,7 @@ def test_the_header_gives_width_and_height(extension):
 
 
 @pytest.mark.parametrize("extension", [".png", ".bmp", ".tif"])
-def test_lossless_pictures_come_back_exactly(extension):
+def test_lossless_images_are_decoded_exactly(extension):
     image = noise(50, 40)
     assert np.array_equal(media.decode_image(encoded(image, extension)), image)
 
@@ -56,7 +56,7 @@ def test_sixteen_bits_grey_and_alpha_become_three_channels_of_eight_bits():
     assert np.array_equal(media.decode_image(encoded(alpha, ".png")), colour)
 
 
-def test_exif_orientation_does_not_turn_the_stored_pixels():
+def test_exif_orientation_is_ignored():
     data = encoded(noise(64, 32))
     entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)  # turned by 90 degrees
     exif = b"Exif\0\0" + b"MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
@@ -66,13 +66,13 @@ def test_exif_orientation_does_not_turn_the_stored_pixels():
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
-def test_a_picture_cut_short_is_rejected(extension, share):
+def test_an_image_cut_short_is_rejected(extension, share):
     data = encoded(noise(300, 200), extension)
     with pytest.raises(Rejected, match=r"cut short|damaged"):
         media.decode_image(data[: int(len(data) * share)])
 
 
-def test_a_huge_picture_is_rejected_by_its_header():
+def test_a_huge_image_is_rejected_by_its_header():
     chunk = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     with pytest.raises(Rejected, match="too large: 50000x50000"):
@@ -85,12 +85,12 @@ def test_a_huge_picture_is_rejected_by_its_header():
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"<html>not found</html>", b"\xff\xd8", b"BM", b"II*\0", bytes(5000)])
-def test_what_is_no_picture_is_rejected(data):
+def test_files_that_are_not_images_are_rejected(data):
     with pytest.raises(Rejected):
         media.decode_image(data)
 
 
-def test_a_file_that_is_not_there_or_too_large_is_rejected(tmp_path, monkeypatch):
+def test_missing_and_too_large_files_are_rejected(tmp_path, monkeypatch):
     with pytest.raises(Rejected, match="no such file"):
         media.read_file(tmp_path / "gone.jpg")
     monkeypatch.setattr(media, "MAX_FILE_BYTES", 10)
@@ -103,18 +103,18 @@ def test_a_file_that_is_not_there_or_too_large_is_rejected(tmp_path, monkeypatch
     ("fps", "expected"),
     [(25.0, list(range(20))), (5.0, [0, 5, 10, 15]), (1.0, [0]), (10.0, [0, 3, 5, 8, 10, 13, 15, 18])],
 )
-def test_frames_on_the_grid_are_kept(tmp_path, fps, expected):
+def test_the_first_frame_of_each_interval_is_kept(tmp_path, fps, expected):
     kept = frames_of(mp4(tmp_path, 20), fps)
     assert [number for number, _ in kept] == expected
     assert all(abs(level(image) - 8 * number) < 6 for number, image in kept)
 
 
-def test_frame_numbers_follow_time_not_count(tmp_path):
+def test_frame_numbers_follow_timestamps(tmp_path):
     kept = frames_of(mp4(tmp_path, 30, fps=50), 25.0)
     assert [number for number, _ in kept] == list(range(15))
 
 
-def test_frames_of_a_denser_video_are_not_numbered_twice(tmp_path):
+def test_frame_numbers_of_a_30_fps_video_are_unique(tmp_path):
     numbers = [number for number, _ in frames_of(mp4(tmp_path, 40, fps=30), 25.0)]
     assert numbers == sorted(set(numbers))
 
@@ -127,7 +127,7 @@ def test_a_truncated_clip_is_rejected(tmp_path, faststart, share):
         frames_of(clip[: int(len(clip) * share)], 5.0)
 
 
-def test_what_is_no_video_is_rejected():
+def test_files_that_are_not_videos_are_rejected():
     for junk in (b"", b"not a clip", bytes(10_000), encoded(noise(32, 32))[:40]):
         with pytest.raises(Rejected):
             frames_of(junk, 5.0)

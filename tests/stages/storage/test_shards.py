@@ -23,14 +23,14 @@ def write(folder, groups, limit=4096, mark=None):
     return places
 
 
-def test_every_member_comes_back_with_one_read(tmp_path):
+def test_every_member_is_read_by_shard_offset_and_size(tmp_path):
     groups = [blobs(3, seed) for seed in range(20)]
     places = write(tmp_path, groups)
     with Shards(tmp_path) as shards:
         assert [shards.read(*place) for place in places] == [data for group in groups for data in group]
 
 
-def test_a_plain_tar_tool_finds_the_same_members(tmp_path):
+def test_tarfile_reads_the_same_members(tmp_path):
     groups = [blobs(2, seed) for seed in range(3)]
     write(tmp_path, groups, limit=10**6)
     with tarfile.open(tmp_path / "00000.tar") as tar:
@@ -59,7 +59,7 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
 
 
-def test_writing_goes_on_from_a_mark_and_cuts_off_what_lies_behind_it(tmp_path):
+def test_a_writer_continues_from_a_mark_and_removes_what_follows_it(tmp_path):
     groups = [blobs(2, seed) for seed in range(12)]
     write(tmp_path / "whole", groups)
     writer = ShardWriter(tmp_path / "torn", 4096)
@@ -81,7 +81,7 @@ def test_writing_goes_on_from_a_mark_and_cuts_off_what_lies_behind_it(tmp_path):
         assert (tmp_path / "torn" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_long_and_foreign_names_survive(tmp_path):
+def test_long_and_non_ascii_names_are_kept(tmp_path):
     name = "/".join(["ü" * 40] * 5) + ".jpg"
     writer = ShardWriter(tmp_path, 4096)
     place = writer.add(name, b"pixels")

@@ -85,10 +85,10 @@ def test_the_reader_of_the_data_set_finds_every_item(name: str, releases: Path, 
             "labelled none": 2,
             "labelled uncertain": 2,
             "labelled non-face": 2,
-            "same picture as another": 1,
+            "same image as another": 1,
         },
         "aflw": {"no pose": 1, "pose out of range": 1},
-        "emotionet": {"no annotation": 1, "no picture name": 1, "no such picture": 2},
+        "emotionet": {"no annotation": 1, "no image name": 1, "no such image": 2},
     }
     usable = {"affectnet": 30 + 16 + 2, "emotionet": 8 + 6 - 3, "mafl": 9, "voxceleb1": 6, "voxceleb2": 6, "w300": 16}
     assert rejects == expected.get(name, {})

@@ -37,7 +37,7 @@ def test_rows_of_a_track_are_its_frames_in_order(tmp_path: Path):
                 assert names == [f"{identity}/{video}/00001/{frame:06d}" for frame in (0, 5, 10, 15)], split
 
 
-def test_a_frame_is_the_stored_picture_in_rgb(tmp_path: Path):
+def test_a_frame_is_the_stored_image_in_rgb(tmp_path: Path):
     write_tracks(tmp_path)
     frames = load(tmp_path)
     row = int(frames.tracks["val"]["id4"]["v2"]["voxceleb1/id4/v2/00001"][2])
@@ -100,7 +100,7 @@ def test_a_track_that_is_too_short_becomes_a_reject(tmp_path: Path):
     assert frames.frames["sample_id"][int(rows[0])].as_py() == "id2/v2/00001/000000"
 
 
-def test_a_split_without_a_long_enough_track_is_told_in_one_sentence(tmp_path: Path):
+def test_a_split_without_a_long_enough_track_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match="no track of at least 5 frames in the train split: use a larger release"):
         load(tmp_path, frames=5)
@@ -136,7 +136,7 @@ def test_threads_that_share_a_track_set_get_the_same_frames(tmp_path: Path, monk
     assert sum(image.nbytes for image in shared._cache.values()) == shared._cached_bytes
 
 
-def test_frames_without_a_split_are_told_in_one_sentence(tmp_path: Path):
+def test_frames_without_a_split_raise_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     path = tmp_path / "splits" / "voxceleb1.parquet"
     tables.write(path, tables.SPLITS, tables.read(path).slice(1), key=["sample_id"])
@@ -144,18 +144,18 @@ def test_frames_without_a_split_are_told_in_one_sentence(tmp_path: Path):
         load(tmp_path)
 
 
-def test_a_missing_table_is_told_in_one_sentence(tmp_path: Path):
+def test_a_missing_table_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"voxceleb2/index\.parquet is missing"):
         load(tmp_path, "voxceleb1", "voxceleb2")
 
 
-def test_a_damaged_frame_is_told_in_one_sentence(tmp_path: Path):
+def test_a_damaged_frame_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     frames = load(tmp_path)
     shard, offset = frames.frames["shard"][0].as_py(), frames.frames["offset"][0].as_py()
     with (tmp_path / "tracks" / "voxceleb1" / shard).open("r+b") as file:
         file.seek(offset)
         file.write(b"nothing")
-    with pytest.raises(UserError, match=r"frame id\d/v\d/00001/0000\d\d in .*: not a picture.*force crop"):
+    with pytest.raises(UserError, match=r"frame id\d/v\d/00001/0000\d\d in .*: not an image.*force crop"):
         frames.image(0)
