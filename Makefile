@@ -10,6 +10,9 @@ PYTHON := $(shell for python in python3 python3.12 python3.11; do \
 # Stages are run by `python`, whoever calls DVC: it has to be ours.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# Two test processes; the tests of one file stay together and share what they set up.
+PARALLEL := -n 2 --dist loadfile
+
 .PHONY: help repro flow ui test check lint format doctor constraints clean
 .DELETE_ON_ERROR:
 
@@ -28,10 +31,10 @@ ui: $(STAMP)  ## Prefect's UI on loopback: start, watch and cancel runs in a bro
 	@$(BIN)/python -m pipelines.ui $(if $(PORT),--port $(PORT))
 
 test: $(STAMP)  ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 check: $(STAMP)  ## run the tests that take seconds, then lint
-	@$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network"
 	@$(MAKE) --no-print-directory lint
 
 lint: $(STAMP)  ## formatting, lint, types and import rules
