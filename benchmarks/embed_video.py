@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/embed_video.py data/packages/fabnet-0
 
-A head of the sample's renderer talks for `--minutes` (a few rendered seconds, repeated; kept in the temporary folder).
+A synthetic head talks for `--minutes` (a few rendered seconds, repeated; kept in the temporary folder).
 The two take turns, so that other work on the machine disturbs both; processor time a frame, of all processes, is
 disturbed little. Memory is that of the process and its workers, shared pages counted once.
 """

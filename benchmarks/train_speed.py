@@ -1,6 +1,6 @@
 """How many training steps a second this machine makes: a table by input size, batch and precision.
 
-Needs torch, numpy and OpenCV alone. Data are random pictures, so the losses mean nothing:
+Needs torch, numpy and OpenCV alone. Data are random images, so the losses mean nothing:
 
     PYTHONPATH=. python benchmarks/train_speed.py --sizes 64 256 --batches 32
 
@@ -85,7 +85,7 @@ def steps_per_s(
 
 
 def jpegs() -> list[bytes]:
-    """Smooth random pictures, which compress about as faces do."""
+    """Smooth random images, which compress about as faces do."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (IDENTITIES * FRAMES, 28, 28, 3), np.uint8)
     scaled = (cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC) for image in coarse)

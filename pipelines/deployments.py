@@ -3,6 +3,7 @@
 Needs the URL of a running server in PREFECT_API_URL; `make ui` starts both. Runs are child processes.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -61,4 +62,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m pipelines.deployments", description=__doc__).parse_args()
     sys.exit(command.guarded(main))

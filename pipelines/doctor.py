@@ -85,11 +85,10 @@ def dvc(root: Path) -> Iterator[Finding]:
 
 
 def git(root: Path) -> Finding:
-    """Branch, revision and uncommitted changes; reports name the revision."""
+    """Branch, revision and uncommitted changes; `machine.html` names the revision."""
     if not (root / ".git").exists():
-        return Finding(
-            "git", "no repository", "reports cannot name the code they come from: clone instead of unpacking"
-        )
+        problem = "`fabnet history` has no revisions, machine.html names no commit: clone instead of unpacking"
+        return Finding("git", "no repository", problem)
     revision = _git(root, "rev-parse", "--short", "HEAD") or "no commit yet"
     changes = len(_git(root, "status", "--porcelain").splitlines())
     state = f"{changes} uncommitted changes" if changes else "clean"

@@ -39,7 +39,10 @@ def load(root: Path, path: Path, revision: str) -> Report:
     parquet = parquet.rename_columns([RENAMED.get(name, name) for name in parquet.column_names])
     missing = [name for name in NEEDED if name not in parquet.column_names]
     if missing:
-        raise UserError(f"{path} at {revision} has no column {missing[0]}: another version wrote it, compare others")
+        raise UserError(
+            f"{path} at {revision} has no column {missing[0]}: another version of this project wrote it, "
+            "compare other revisions"
+        )
     return Report(revision, parquet.to_pylist())
 
 

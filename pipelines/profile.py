@@ -99,7 +99,9 @@ def _span(node: Node, dotted: str, name: str) -> tuple[int, int]:
             raise UserError(f"{name}: {dotted} is not among the parameters: copy it from profiles/sample.yaml")
         node = below[key]
     if isinstance(node, CollectionNode) and not node.flow_style:
-        raise UserError(f"{name}: {dotted} should stand in one line, in brackets, to be changed: found several lines")
+        raise UserError(
+            f"{name}: {dotted} should stand in one line, in brackets, so that it can be changed: found several lines"
+        )
     return node.start_mark.index, node.end_mark.index
 
 
@@ -115,7 +117,9 @@ def _flow(value: Any) -> str:
 
 def main(arguments: list[str]) -> None:
     """Command line: `check` or `use NAME`."""
-    if arguments == ["check"]:
+    if arguments in (["-h"], ["--help"]):
+        sys.stdout.write(f"{USAGE}\n\n{__doc__}")
+    elif arguments == ["check"]:
         params = config.check(Path("params.yaml"))
         digest = config.digest(params)
         sys.stdout.write(f"params.yaml is complete: profile {params.profile}, configuration {digest}\n")

@@ -1,7 +1,7 @@
-"""Bring the stages of dvc.yaml up to date as a Prefect flow: the second front door beside `dvc repro`.
+"""Bring the stages of dvc.yaml up to date as a Prefect flow; `dvc repro` does the same without Prefect.
 
 The graph is DVC's own and DVC alone decides what has to run, so both leave the same dvc.lock. Prefect adds
-independent stages in parallel, one log per stage, states and tables in its UI. Full logs are in .logs/<run>/.
+independent stages in parallel, one log per stage, states and tables in its UI. Full logs are in .logs/<time>-<run>/.
 When everything is up to date, the command line says so without starting Prefect.
 """
 
@@ -41,7 +41,7 @@ def reproduce(
         targets: stages with what they need, such as crop or crop@voxceleb1; none: all stages.
         methods: what to compare, in this order; none: as in params.yaml.
         data_sets: what to train and evaluate on; none: as in params.yaml.
-        seeds: one training for each; none: as in params.yaml.
+        seeds: every method is trained once for each; none: as in params.yaml.
         force: run the targets even if they are up to date.
         parallel: stages at a time; trainings get a GPU each.
     """

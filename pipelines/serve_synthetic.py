@@ -21,9 +21,8 @@ from stages.runtime.params import Params
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"params": "*"}
 PORT = 8765
-HOST = "SAMPLE"
+HOST = "SYNTHETIC"
 _CHUNK = 2**18
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
@@ -132,4 +131,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    command.main(run, SECTIONS, __doc__)
+    command.main(run, __doc__)

@@ -2,8 +2,7 @@
 
 Reads: a release folder, the data set's registry, or nothing. Writes: links to the release's files, with archives
 unpacked where the reader asks for it, rejects, and last a manifest with the size and sha256 of every file, so that its
-presence means "complete". Params: sample, the data set's fetch and sample. Environment: download URLs and credentials
-(stages/acquisition/hosts.py).
+presence means "complete". Environment: download URLs and credentials (stages/acquisition/hosts.py).
 
 A file that has not changed since it was hashed is not hashed again.
 """

@@ -32,12 +32,12 @@ def evaluate(
 
     Args:
         weights: path of the file.
-        weights_sha256: its digest, which says that you trust the code in it; if empty, the run fails and gives it.
+        weights_sha256: its digest, which says that you trust the code in it; if empty, the run fails and shows it.
         kind: how the file was saved: by torch.jit.save, by torch.export.save, or weights of a timm model.
-        name: of the timm model; empty for other kinds.
-        size_px: side of the images that it expects.
-        mean: of red, green and blue in 0 to 1, subtracted.
-        std: divisor of the difference.
+        name: the name of the timm model; empty for other kinds.
+        size_px: side of the images that the encoder expects.
+        mean: subtracted from red, green and blue, which lie between 0 and 1.
+        std: red, green and blue are divided by it after that.
         parallel: stages at a time.
     """
     own = {"weights": weights, "weights_sha256": weights_sha256, "kind": kind, "name": name,

@@ -2,7 +2,7 @@
 
 DVC alone decides what has to run, so a flow and `dvc repro` leave the same dvc.lock. Each stage is one task that waits
 for its upstreams. Groups are tags and names, not flows of their own: flows inside the flow would wait for each other,
-and `crop` of one data set could not overlap with `fetch` of another. Full logs are in .logs/<run>/.
+and `crop` of one data set could not overlap with `fetch` of another. Full logs are in .logs/<time>-<run>/.
 """
 
 from collections import Counter

@@ -69,10 +69,11 @@ def guarded(work: Callable[[], int | None], stopped: str = RESUMABLE) -> int:
 
 def _parser(run: Callable[..., None], wanted: Mapping[str, str], doc: str | None) -> argparse.ArgumentParser:
     started = sys.modules["__main__"].__spec__
+    read = (name for section in wanted.values() for name in config.COMPOSED.get(section, (section,)))
     parser = argparse.ArgumentParser(
         prog=f"python -m {started.name}" if started else None,
         description=doc,
-        epilog=f"parameters: {', '.join('all' if name == '*' else name for name in wanted.values())}",
+        epilog=f"parameters: {', '.join('all' if name == '*' else name for name in read)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     hints = get_type_hints(run)
