@@ -112,7 +112,7 @@ def test_another_python_is_refused(version):
     assert f"Python 3.11 or 3.12 is needed, found python{version[0]}.{version[1]}: install" in sentence
 
 
-def test_little_disk_is_told_in_gb():
+def test_too_little_disk_is_reported_in_gb():
     (sentence,) = prerequisites.little_disk(500_000_000)
     assert "found 0.5 GB" in sentence
     assert prerequisites.little_disk(10**12) == []
