@@ -11,7 +11,7 @@ PYTHON := $(shell for python in python3 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Two test processes; the tests of one file stay together and share what they set up.
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help repro flow ui test check lint format doctor constraints clean
 .DELETE_ON_ERROR:

@@ -57,7 +57,7 @@ def run(
         shard_mb=crop.shard_mb,
         settings=[crop.model_dump_json(), geometry.model_dump_json()],
     )
-    pack(job, module.read(raw), load, partial(crop_track, crop=crop, geometry=geometry))
+    pack(job, module.read, load, partial(crop_track, crop=crop, geometry=geometry))
 
 
 def load(track: Track) -> LoadedTrack:

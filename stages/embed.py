@@ -37,7 +37,7 @@ BATCHES_AHEAD = 2  # read and decoded while the network works on another
 BATCHES_PER_UNIT = 16  # embedded, then recorded as done
 
 # One image of a finished unit: its embedding, or why it has none.
-PARTS = pa.schema([*tables.EMBEDDINGS, ("kind", pa.string()), ("detail", pa.string())])
+UNIT_ROWS = pa.schema([*tables.EMBEDDINGS, ("kind", pa.string()), ("detail", pa.string())])
 
 
 @dataclass
@@ -148,13 +148,12 @@ def _embed_all(
     """Write the encoder's table of every source; images without an embedding are added to `rejects`."""
     encoder.net.to(encoder.device)
     for dataset, source in sources.items():
-        parts = _embed_source(encoder, source, work / "units" / encoder.folder / dataset, params.batch)
-        embedded = [
-            row | part for row, part in zip(source.rows.to_pylist(), parts, strict=True) if part["kind"] is None
-        ]
-        lost = [part for part in parts if part["kind"] is not None]
-        for part in lost:
-            rejects.add(dataset, encoder.folder + part["sample_id"], part["kind"], part["detail"])
+        rows = _embed_source(encoder, source, work / "units" / encoder.folder / dataset, params.batch)
+        images = zip(source.rows.to_pylist(), rows, strict=True)
+        embedded = [image | row for image, row in images if row["kind"] is None]
+        lost = [row for row in rows if row["kind"] is not None]
+        for row in lost:
+            rejects.add(dataset, encoder.folder + row["sample_id"], row["kind"], row["detail"])
         path = work / journals.WHOLE / encoder.folder / f"{dataset}.parquet"
         steps = {tables.STEPS: str(encoder.steps)}
         tables.write(path, source.schema, embedded, key=["sample_id"], metadata=steps)
@@ -162,7 +161,7 @@ def _embed_all(
 
 
 def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> list[dict[str, Any]]:
-    """PARTS rows of the source's images in their order; units that lie in `units` already are not done again."""
+    """UNIT_ROWS of the source's images in their order; units that lie in `units` already are not done again."""
     per_unit = batch * BATCHES_PER_UNIT
     paths = [units / f"{start:09d}.parquet" for start in range(0, len(source.rows), per_unit)]
     todo: list[tuple[int, list[dict[str, Any]]]] = []
@@ -174,8 +173,8 @@ def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> 
         batches = progress.track(batches, len(todo), f"embed {encoder.folder}{source.folder.name}", "batches")
         for unit, of_unit in groupby(batches, key=lambda batch: batch.unit):
             rows = [row for batch in of_unit for row in _embed(encoder, batch)]
-            tables.write(paths[unit], PARTS, rows, key=["sample_id"])
-    return [row for path in paths for row in tables.read(path, PARTS).to_pylist()]
+            tables.write(paths[unit], UNIT_ROWS, rows, key=["sample_id"])
+    return [row for path in paths for row in tables.read(path, UNIT_ROWS).to_pylist()]
 
 
 def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shards, size_px: int) -> Iterator[Batch]:
@@ -207,7 +206,7 @@ def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
 
 
 def _embed(encoder: Encoder, batch: Batch) -> Iterator[dict[str, Any]]:
-    """PARTS rows of one batch."""
+    """UNIT_ROWS of one batch."""
     for sample_id, rejected in batch.lost.items():
         yield {"sample_id": sample_id, "kind": rejected.kind, "detail": rejected.detail}
     if not batch.images:

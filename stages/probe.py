@@ -142,8 +142,8 @@ def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, fin
 def _record_predictions(
     tested: Predictions, ids: Sequence[str], subset: Sequence[str], task: TaskName, findings: Findings
 ) -> None:
-    for sample_id, split, truth, prediction in zip(ids, subset, tested.truth, tested.prediction, strict=True):
-        of = {"dataset": task.dataset, "task": task.name, "sample_id": sample_id, "subset": split}
+    for sample_id, subset_name, truth, prediction in zip(ids, subset, tested.truth, tested.prediction, strict=True):
+        of = {"dataset": task.dataset, "task": task.name, "sample_id": sample_id, "subset": subset_name}
         findings.predictions.append({**of, "truth": truth, "prediction": prediction})
 
 
@@ -154,7 +154,8 @@ def _record_score(score: Score, split: str, task: TaskName, findings: Findings) 
         return
     findings.scores.append({"dataset": task.dataset, "task": task.name, "split": split, **asdict(score)})
     if score.target == scores.MEAN:
-        log.info("%s: %s %s %.4g [%.4g, %.4g]", task, split, score.metric, score.value, score.ci_low, score.ci_high)
+        printed = scores.printed(asdict(score))
+        log.info("%s: %s %s %s %s", task, split, score.metric, printed.value, printed.interval)
 
 
 def _write(out: Path, findings: Findings) -> None:

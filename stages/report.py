@@ -52,7 +52,7 @@ def run(
     timings: Path = stopwatch.FOLDER,
     params: Params,
 ) -> None:
-    """Write the report; on an error nothing is written.
+    """Write the report; inputs that do not fit leave the last one as it is.
 
     Raises:
         UserError: the tables do not match the parameters.
@@ -68,9 +68,9 @@ def run(
         figures=figures,
         params=params,
     )
-    files.write(out, content, _draw(content))
     instances = {*params.datasets, *(run.folder for run in results.expected_runs(params))}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
+    files.write(out, content, _draw(content))
     (out / machine.NAME).write_text(text, encoding="utf-8")
     rows, rejects = len(content.seed_rows) + len(content.rows), sum(row["count"] for row in content.rejects)
     log.info("report: %d rows, %d rejects in all stages; open %s", rows, rejects, out / "report.html")

@@ -21,8 +21,6 @@ from stages.runtime.params import FaceSplitParams, SplitParams
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
-
 
 def run(
     *,
@@ -109,7 +107,7 @@ def _index(folder: Path, name: str) -> pa.Table:
 def _check_splits(what: str, assigned: Sequence[pa.Table], shares: str) -> None:
     counts = Counter(split for table in assigned for split in table["split"].to_pylist())
     groups = len({group for table in assigned for group in table["group_id"].to_pylist()})
-    for split in SPLITS:
+    for split in tables.SPLIT_NAMES:
         if not counts[split]:
             raise UserError(
                 f"the {split} split of {what} is empty, with {groups} groups to divide: expected at least one, "
@@ -120,7 +118,7 @@ def _check_splits(what: str, assigned: Sequence[pa.Table], shares: str) -> None:
 def _tell(name: str, table: pa.Table) -> None:
     splits = Counter(table["split"].to_pylist())
     groups = Counter(dict(zip(table["group_id"].to_pylist(), table["split"].to_pylist(), strict=True)).values())
-    counts = ", ".join(f"{split} {splits[split]} ({groups[split]} groups)" for split in SPLITS)
+    counts = ", ".join(f"{split} {splits[split]} ({groups[split]} groups)" for split in tables.SPLIT_NAMES)
     log.info("split %s: %s, 0 rejects", name, counts)
 
 

@@ -117,7 +117,7 @@ def restore(module: ModuleType, description: Description, tensors: Mapping[str, 
         method.load_state_dict({**weights, **shared})
     except ImportError as error:
         raise ValueError(f"{name} needs the package {error.name}, which is not installed here: install it") from None
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError) as error:
         raise ValueError(f"its weights or settings do not fit {name} ({' '.join(str(error).split())})") from None
     return method.eval()
 

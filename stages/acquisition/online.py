@@ -99,7 +99,7 @@ def download_images(
     """
     mirror = hosts.mirror(dataset, environment)
     images = [ListedImage(name, (*([mirror.url(name)] if mirror else []), *urls)) for name, urls in listed]
-    failures = journal / f"{dataset}.addresses.jsonl"
+    failures = journal / f"{dataset}.dead_urls.jsonl"
     results = listed_images.download(images, folder, failures, listed_images.POLICY, listed_images.LIMITS)
     for result in progress.track(results, len(images), f"fetch {dataset}", "images"):
         if result is not None:

@@ -1,7 +1,7 @@
 """Unpack the archives of a release: ZIP (whole or .001, .002, ...), tar (compressed or not), RAR in volumes.
 
-An archive is refused as a whole if it contains a path outside its folder, a link or a device, or expands a
-thousand-fold. It is unpacked once, into a folder whose name is a digest of its files' names, sizes and times.
+An archive is refused as a whole if it contains a path outside its folder, a link or a device, or expands
+more than 200-fold. It is unpacked once, into a folder whose name is a digest of its files' names, sizes and times.
 """
 
 import hashlib

@@ -125,7 +125,7 @@ def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
         UserError: a split is empty.
     """
     counts = Counter(images.split.tolist())
-    missing = [split for split in ("train", "val", "test") if not counts[split]]
+    missing = [split for split in tables.SPLIT_NAMES if not counts[split]]
     if missing:
         raise UserError(f"{task}: no usable image in the split {missing[0]}; see the rejects tables and `split`")
     settings = Settings(params.l2, params.max_iter, params.neighbours)

@@ -91,8 +91,8 @@ def label_accuracy(images: Predictions) -> dict[str, Statistic]:
 def neighbour_recall(images: Predictions) -> dict[str, Statistic]:
     """Share of the nearest neighbours that are of the image's own class: mean over all images, and over each class."""
     share = (images.truth * images.prediction).sum(1)
-    splits = {name: _mean_of(share, images.truth[:, k] > 0.5) for k, name in enumerate(images.classes)}
-    return {**splits, MEAN: _mean_of(share)}
+    of_class = {name: _mean_of(share, images.truth[:, k] > 0.5) for k, name in enumerate(images.classes)}
+    return {**of_class, MEAN: _mean_of(share)}
 
 
 def identity_recall(images: Predictions) -> dict[str, Statistic]:
@@ -258,10 +258,10 @@ def _count(images: Predictions, target: str) -> int:
     return int(np.isfinite(images.truth).any(axis=1).sum())
 
 
-def _with_mean(images: Predictions, splits: dict[str, Statistic]) -> dict[str, Statistic]:
-    """`splits` and their mean over those that are defined on these images."""
-    present = [split for split in splits.values() if np.isfinite(split(_once(images)))[0]]
-    return {**splits, MEAN: _average(present)} if present else splits
+def _with_mean(images: Predictions, of_target: dict[str, Statistic]) -> dict[str, Statistic]:
+    """`of_target` and the mean over the targets that are defined on these images."""
+    present = [statistic for statistic in of_target.values() if np.isfinite(statistic(_once(images)))[0]]
+    return {**of_target, MEAN: _average(present)} if present else of_target
 
 
 def _of_class(measure: Callable[..., Array], images: Predictions, column: int) -> Statistic:
@@ -273,11 +273,11 @@ def _of_class(measure: Callable[..., Array], images: Predictions, column: int) -
 
 def _by_column(images: Predictions, values: Array) -> dict[str, Statistic]:
     """Mean of each column of `values` (N, K) over the images whose truth is known, and the mean over the columns."""
-    splits: dict[str, Statistic] = {}
+    of_column: dict[str, Statistic] = {}
     for column, name in enumerate(images.classes):
         known = images.known(column)
-        splits[name] = _mean_of(values[:, column], known)
-    return _with_mean(images, splits)
+        of_column[name] = _mean_of(values[:, column], known)
+    return _with_mean(images, of_column)
 
 
 def _mean_of(values: Array, known: NDArray[np.bool_] | None = None) -> Statistic:

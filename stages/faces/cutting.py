@@ -70,7 +70,7 @@ def pack_faces(
         finish=finish,
     )
     work = partial(cut_face, raw=place.raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)
-    packing.pack(job, module.read(place.raw), lambda face: face, work)
+    packing.pack(job, module.read, lambda face: face, work)
 
 
 def cut_face(

@@ -97,12 +97,12 @@ def encode(row: Mapping[str, Any], image: media.Image, quality: int) -> EncodedI
     return EncodedImage(row, media.encode_jpeg(image, quality), width, height)
 
 
-def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:
+def pack(job: Job, read: Callable[[Path], Release[Item]], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:
     """Write shards, `index.parquet`, `rejects.parquet` and contact sheets of a release.
 
     Args:
         job: what to pack, and how.
-        release: the items.
+        read: gives the items of the release in a folder; called once the manifest says that it is complete.
         prepare: reads one item, in the main process; it raises Rejected for an item that cannot be used.
         work: yields the encoded images of one item, in a worker process.
 
@@ -110,7 +110,7 @@ def pack(job: Job, release: Release[Item], prepare: Callable[[Item], Ready], wor
         UserError: the release is incomplete, or no item of it can be used.
     """
     with journals.unfinished(job.journal, job.place.out) as shards:
-        _fill(job, shards, release, prepare, work)
+        _fill(job, shards, read(job.place.raw), prepare, work)
 
 
 def _fill(job: Job, shards: Path, release: Release[Item], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:

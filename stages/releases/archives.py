@@ -1,6 +1,6 @@
 """Read archives without unpacking them to disk: multi-part ZIP archives as one file, tar archives as a stream.
 
-Member names are checked before they are used as paths, and an archive that expands a thousand-fold is refused.
+Member names are checked before they are used as paths, and an archive that expands more than 200-fold is refused.
 """
 
 import io

@@ -79,9 +79,7 @@ class Face:
     box_xyxy_px: Box | None = None  # annotated box, continuous edges
     points_px: NDArray[np.float64] | None = None  # (N, 2) at pixel centres, first pixel 0; stored as `landmarks`
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    size_px: tuple[int, int] | None = (
-        None  # width and height of the image that was annotated, where the owner states them
-    )
+    size_px: tuple[int, int] | None = None  # width and height that the owner states for the annotated image
     group_id: str | None = None  # faces of one group stay in one split; None: a group of one face
 
     @property

@@ -14,8 +14,6 @@ from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
 
-SPLITS = ("train", "val", "test")
-
 # Images with a detected face in the paper's supplement, and images in its list: (data set, split).
 PUBLISHED_YIELD = {("affectnet", "test"): (3989, 4000)}
 
@@ -47,7 +45,7 @@ def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[st
     """Images and groups of every data set and split, and the number of images in the paper's supplement."""
     for dataset in sorted(datasets):
         table = tables.read(splits / f"{dataset}.parquet", tables.SPLITS)
-        for split in SPLITS:
+        for split in tables.SPLIT_NAMES:
             of_split = table.filter(pc.field("split") == split)
             groups = len(of_split["group_id"].unique())
             row = {"dataset": dataset, "kind": kind, "split": split, "images": len(of_split), "groups": groups}

@@ -18,7 +18,8 @@ from stages.runtime import tables
 
 
 def write(out: Path, content: page.Content, figures: page.Figures) -> None:
-    """Write all outputs of the stage `report`."""
+    """Write all outputs of the stage `report`, once the page is ready."""
+    report = page.render(content, figures)
     provenance = {
         "profile": content.params.profile,
         "config_hash": content.config_hash,
@@ -39,7 +40,7 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     for name, png in figures.roc_pr.items():
         (folder / f"{name}.png").write_bytes(png)
     _write_curves(out, content.loss_curves, content.learning_curves)
-    (out / "report.html").write_text(page.render(content, figures), encoding="utf-8")
+    (out / "report.html").write_text(report, encoding="utf-8")
 
 
 def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[LearningCurves]) -> None:

@@ -56,7 +56,7 @@ def _data(description: Description, params: Params, splits: Path) -> Iterator[di
         is_synthetic = params.dataset[name].fetch.source == "synthetic"
         owner = plugins.load("stages.datasets", name).OWNER
         origin = "synthetic, made by this project in its owner's format" if is_synthetic else owner
-        counts = {split: f"{images[split]:,}" for split in ("train", "val", "test")}
+        counts = {split: f"{images[split]:,}" for split in tables.SPLIT_NAMES}
         yield {"dataset": name, "use": use, "counts": counts, "origin": origin, "is_synthetic": is_synthetic}
 
 

@@ -58,6 +58,7 @@ def render(content: Content, figures: Figures) -> str:
     params = content.params
     return template("page.html").render(
         profile=params.profile,
+        is_synthetic=all(params.dataset[name].fetch.source == "synthetic" for name in params.datasets),
         config_hash=content.config_hash,
         code_hash=content.code_hash,
         seeds=sorted(params.seeds),

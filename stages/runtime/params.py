@@ -92,7 +92,7 @@ class SplitParams(Section):
     faces: dict[Name, FaceSplitParams]  # by still-image data set
 
     @model_validator(mode="after")
-    def leaves_a_training_part(self) -> Self:
+    def leaves_a_training_split(self) -> Self:
         if self.track_val + self.track_test >= 1:
             raise ValueError("track_val + track_test should be below 1, so that some identities train")
         return self

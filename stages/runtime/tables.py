@@ -14,6 +14,7 @@ from stages.runtime.errors import UserError
 # 2: `split` instead of `part`, `kind` and `detail` instead of `reason`, `code_hash` instead of `code_rev`.
 SCHEMA_VERSION = "2"
 VERSION = "schema_version"
+SPLIT_NAMES = ("train", "val", "test")
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
 
 REJECTS = pa.schema([
@@ -197,7 +198,10 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         raise UserError(f"{path} is not a readable Parquet file: {error}") from None
     version = (table.schema.metadata or {}).get(VERSION.encode(), b"none").decode()
     if version != SCHEMA_VERSION:
-        raise UserError(f"{path} should have schema version {SCHEMA_VERSION}, found {version}: run `dvc repro --force`")
+        raise UserError(
+            f"{path} should have schema version {SCHEMA_VERSION}, found {version}: run `dvc repro --force` for the "
+            "stage that writes it"
+        )
     if schema is None:
         return table
     for field in schema:

@@ -27,7 +27,7 @@ from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
 
-OWN = ("size_px", "batch")  # settings that a method may have itself, instead of the shared ones
+OVERRIDABLE = ("size_px", "batch")  # settings that a method may have itself, instead of the shared ones
 
 
 class Batches:
@@ -104,7 +104,7 @@ def train(
     stage = "pretrain" if start is None else "refine"
     module = plugins.load("fabnet.pretext", method)
     checked = plugins.settings(module, settings, f"method.{method}")
-    params = params.model_copy(update={name: getattr(checked, name) for name in OWN if hasattr(checked, name)})
+    params = params.model_copy(update={name: getattr(checked, name) for name in OVERRIDABLE if hasattr(checked, name)})
     net = models.build(module, checked, seed=seed, size_px=params.size_px)
     before = _start(module, net, start) if start is not None else 0
     label = f"{method}-{seed}"

@@ -56,7 +56,7 @@ def contents(folder) -> dict[str, bytes]:
 
 
 def test_rejects_of_fetch_reader_and_worker_are_in_one_table(tmp_path):
-    packing.pack(job(tmp_path), release(10), lambda face: face, paint)
+    packing.pack(job(tmp_path), lambda _: release(10), lambda face: face, paint)
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [(row["key"], row["stage"], row["dataset"]) for row in rejects] == [
         ("early", "index", "made"),
@@ -69,12 +69,12 @@ def test_rejects_of_fetch_reader_and_worker_are_in_one_table(tmp_path):
 
 def test_a_stopped_run_continues_without_reading_finished_units_again(tmp_path):
     whole = tmp_path / "whole"
-    packing.pack(job(whole), release(20), lambda face: face, paint)
+    packing.pack(job(whole), lambda _: release(20), lambda face: face, paint)
     with pytest.raises(KeyboardInterrupt):
-        packing.pack(job(tmp_path), release(20), StopAt("f15", []), paint)
+        packing.pack(job(tmp_path), lambda _: release(20), StopAt("f15", []), paint)
     assert not (tmp_path / "out").exists()
     second = StopAt("none", [])
-    packing.pack(job(tmp_path), release(20), second, paint)
+    packing.pack(job(tmp_path), lambda _: release(20), second, paint)
     assert "f0" not in second.read
     assert "f19" in second.read
     assert contents(tmp_path / "out") == contents(whole / "out")
@@ -82,7 +82,7 @@ def test_a_stopped_run_continues_without_reading_finished_units_again(tmp_path):
 
 def test_a_run_killed_while_it_finishes_gives_the_same_bytes(tmp_path, monkeypatch):
     whole = tmp_path / "whole"
-    packing.pack(job(whole), release(8), lambda face: face, paint)
+    packing.pack(job(whole), lambda _: release(8), lambda face: face, paint)
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -91,7 +91,7 @@ def test_a_run_killed_while_it_finishes_gives_the_same_bytes(tmp_path, monkeypat
         with monkeypatch.context() as patched:
             patched.setattr(last_step, stop)
             with pytest.raises(KeyboardInterrupt):
-                packing.pack(job(tmp_path), release(8), lambda face: face, paint)
-        packing.pack(job(tmp_path), release(8), lambda face: face, paint)
+                packing.pack(job(tmp_path), lambda _: release(8), lambda face: face, paint)
+        packing.pack(job(tmp_path), lambda _: release(8), lambda face: face, paint)
         assert contents(tmp_path / "out") == contents(whole / "out")
         assert not (tmp_path / "journal" / "index" / "made").exists()
