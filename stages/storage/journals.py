@@ -54,7 +54,7 @@ def _code() -> str:
     """One digest over the source of every project module loaded now."""
     files = {
         Path(file)
-        for name, module in sys.modules.items()
+        for name, module in list(sys.modules.items())  # a lazy module may import others when it is asked
         if (file := getattr(module, "__file__", None)) and (name.split(".")[0] in _PROJECT or _is_stage_script(module))
     }
     return "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files))
