@@ -105,5 +105,5 @@ def test_two_clean_runs_from_raw_releases_to_embeddings_give_the_same_bytes(firs
     second = project(tmp_path)
     run(second, "dvc", "repro", "embed@random-0")
     made, again = outputs(first), outputs(second)
-    assert {"data/raw/w300/manifest.json", "data/splits", "data/embeddings/random-0"} <= set(again)
+    assert {"data/raw/w300/manifest.json", "data/splits/tracks", "data/embeddings/random-0"} <= set(again)
     assert again == {path: made[path] for path in again}
