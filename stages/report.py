@@ -10,6 +10,7 @@ None of these depends on the machine. Times and the commit are in machine.html, 
 import importlib.metadata
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,20 @@ PACKAGES = ("matplotlib", "numpy", "opencv-python", "pyarrow", "scipy", "torch")
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Folders:
+    """Outputs of the stages before: a folder for each data set, or for each method and seed."""
+
+    tracks: Path
+    faces: Path
+    splits: Path
+    models: Path
+    embeddings: Path
+    metrics: Path
+    sheets: Path
+    figures: Path
+
+
 def run(
     *,
     tracks: Path,
@@ -57,17 +72,7 @@ def run(
     Raises:
         UserError: the tables do not match the parameters.
     """
-    content = collect(
-        tracks=tracks,
-        faces=faces,
-        splits=splits,
-        models=models,
-        embeddings=embeddings,
-        metrics=metrics,
-        sheets=sheets,
-        figures=figures,
-        params=params,
-    )
+    content = collect(Folders(tracks, faces, splits, models, embeddings, metrics, sheets, figures), params)
     instances = {*params.datasets, *(run.folder for run in results.expected_runs(params))}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
     files.write(out, content, _draw(content))
@@ -76,53 +81,42 @@ def run(
     log.info("report: %d rows, %d rejects in all stages; open %s", rows, rejects, out / "report.html")
 
 
-def collect(
-    *,
-    tracks: Path,
-    faces: Path,
-    splits: Path,
-    models: Path,
-    embeddings: Path,
-    metrics: Path,
-    sheets: Path,
-    figures: Path,
-    params: Params,
-) -> page.Content:
-    """Everything that the report shows, from the folders of the stages.
+def collect(inputs: Folders, params: Params) -> page.Content:
+    """Everything that the report shows.
 
     Raises:
         UserError: the tables do not match the parameters.
     """
-    results.check(metrics, params)
+    results.check(inputs.metrics, params)
     runs = results.expected_runs(params)
-    tasks = results.tested(metrics, params)
+    tasks = results.tested(inputs.metrics, params)
     hashes = {"config_hash": config.digest(params), "code_hash": revision.code_hash(ROOT)}
     source = {"profile": params.profile, **hashes}
     folders = [
-        *(tracks / dataset for dataset in params.track_sets),
-        *(faces / dataset for dataset in params.face_sets),
-        *(splits / kind for kind in ("tracks", "faces")),
-        *(folder / run.folder for folder in (models, embeddings, metrics) for run in runs),
-        figures,
+        *(inputs.tracks / dataset for dataset in params.track_sets),
+        *(inputs.faces / dataset for dataset in params.face_sets),
+        *(inputs.splits / kind for kind in ("tracks", "faces")),
+        *(folder / run.folder for folder in (inputs.models, inputs.embeddings, inputs.metrics) for run in runs),
+        inputs.figures,
     ]
     return page.Content(
         params=params,
         **hashes,
         rows=[_complete(row, source) for row in results.pooled_rows(tasks, params)],
-        seed_rows=[_complete(row, source) for row in results.seed_rows(metrics, params)],
+        seed_rows=[_complete(row, source) for row in results.seed_rows(inputs.metrics, params)],
         tasks=tasks,
         differences=[{**row, **hashes} for row in results.differences(tasks, params)],
         counts=[
-            *contents.counts(splits / "tracks", "face tracks", params.track_sets),
-            *contents.counts(splits / "faces", "still images", params.face_sets),
+            *contents.counts(inputs.splits / "tracks", "face tracks", params.track_sets),
+            *contents.counts(inputs.splits / "faces", "still images", params.face_sets),
         ],
-        yields=list(contents.yields(faces, params.detected_sets)),
-        sheets=list(contents.sheets(sheets, params.datasets)),
+        yields=list(contents.yields(inputs.faces, params.detected_sets)),
+        sheets=list(contents.sheets(inputs.sheets, params.datasets)),
         rejects=contents.rejects(folders),
-        sweeps=contents.sweeps(metrics, runs),
-        loss_curves=contents.loss_curves(models, runs),
-        learning_curves=contents.learning_curves(metrics, runs),
-        illustrations=contents.illustrations(figures / "images"),
+        sweeps=contents.sweeps(inputs.metrics, runs),
+        loss_curves=contents.loss_curves(inputs.models, runs),
+        learning_curves=contents.learning_curves(inputs.metrics, runs),
+        illustrations=contents.illustrations(inputs.figures / "images"),
         versions=_versions(),
     )
 

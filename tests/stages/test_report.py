@@ -91,7 +91,7 @@ def test_intervals_hold_their_value_and_order_the_methods(written: Path):
 
 @pytest.fixture(scope="module")
 def content(inputs: Path) -> Content:
-    return report.collect(**folders(inputs), params=parameters())
+    return report.collect(report.Folders(**folders(inputs)), parameters())
 
 
 def page_of(content: Content, **params: object) -> str:
@@ -235,7 +235,7 @@ def test_scores_of_a_task_that_is_not_configured_are_an_error(inputs: Path):
 def test_only_the_profile_paper_has_published_values(inputs: Path, content: Content):
     assert all(row["published"] is None for row in (*content.rows, *content.seed_rows))
     assert "published, FAb-Net" not in page_of(content)
-    paper = report.collect(**folders(inputs), params=parameters(profile="paper"))
+    paper = report.collect(report.Folders(**folders(inputs)), parameters(profile="paper"))
     published = [row for row in (*paper.rows, *paper.seed_rows) if row["published"] is not None]
     assert {row["published"] for row in published} == {5.71}
     assert {(row["method"], row["task"], row["split"], row["target"]) for row in published} == {
