@@ -271,3 +271,9 @@ def is_running(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("dataset", ["voxceleb1", "voxceleb2"])
+def test_a_release_without_its_manifest_is_a_user_error(dataset, tmp_path):
+    with pytest.raises(UserError, match=r"manifest\.json is missing: run `dvc repro fetch`"):
+        run(dataset, tmp_path / "raw", tmp_path / "out")

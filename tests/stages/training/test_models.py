@@ -115,6 +115,13 @@ def test_settings_that_do_not_fit_the_weights_are_a_user_error(tmp_path: Path, c
     assert "its weights or settings do not fit fabnet (" in complaint(tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"mean": 5.0}, {"kind": "unknown"}])
+def test_settings_of_an_own_encoder_that_no_network_can_have_are_a_user_error(tmp_path: Path, change: dict[str, Any]):
+    of_own = {"weights": "x.pt", "weights_sha256": "0" * 64, "kind": "torchscript", "name": "", "size_px": 32}
+    write(tmp_path, method="own", settings={**of_own, "mean": [0.5] * 3, "std": [0.5] * 3, **change})
+    assert "its weights or settings do not fit own (" in complaint(tmp_path)
+
+
 def test_the_error_for_an_unknown_method_lists_the_known_ones(tmp_path: Path):
     write(tmp_path, method="mae")
     assert "no module 'mae' in fabnet.pretext: expected one of autoencoder" in complaint(tmp_path)
