@@ -114,8 +114,8 @@ def _section(params: Params, dotted: str) -> Any:
     if dotted in COMPOSED:
         return getattr(params, dotted)
     for key in dotted.split("."):
-        known = dict(value)
-        if known.get(key) is None:
+        known = {name: section for name, section in dict(value).items() if section is not None}
+        if key not in known:
             raise UserError(f"params.yaml has no section {dotted!r}: {key!r} is not among {', '.join(sorted(known))}")
         value = known[key]
     return value
