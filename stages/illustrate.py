@@ -100,10 +100,8 @@ def _rebuild(
     network = cast(FAbNet, method.get_submodule("net"))
     frames = source.load(method.frames, "illustrate", needed=())
     test = frames.tracks.get("test", {})
-    for dataset in source.track_sets:
-        if dataset not in frames.datasets("test"):
-            detail = f"the test split has none of {method.frames} frames or more"
-            rejects.add(dataset, figure, "too few tracks", detail)
+    for dataset in sorted(set(source.track_sets) - frames.datasets("test")):
+        rejects.add(dataset, figure, "too few tracks", f"the test split has none of {method.frames} frames or more")
     if not test:
         return None
     samples = _samples(frames, test, method.frames, description.size_px, params)

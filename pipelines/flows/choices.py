@@ -44,10 +44,10 @@ def write(choice: Choice, params: Path, profiles: Path) -> str:
     before = params.read_text(encoding="utf-8") if params.exists() else ""
     if choice.profile:
         source = profile.text(choice.profile, profiles)
+        current = config.parsed(source, params.name)
     else:
-        config.load(params)
-        source = before
-    text = chosen(choice, config.parsed(source, params.name), source, _all(profiles))
+        source, current = before, config.load(params)
+    text = chosen(choice, current, source, _all(profiles))
     config.check_plugins(config.parsed(text, params.name))
     if text == before:
         return ""

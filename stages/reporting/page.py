@@ -84,7 +84,7 @@ def render(content: Content, figures: Figures) -> str:
 
 
 def template(name: str, folder: Path = HERE) -> Template:
-    """A template of `folder`, which may include the style sheet of this folder; its values are escaped."""
+    """A template of `folder`, which may extend and include those of this folder; its values are escaped."""
     loader = FileSystemLoader([folder, HERE])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(name)
