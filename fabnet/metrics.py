@@ -56,9 +56,8 @@ def best_threshold(is_positive: NDArray[np.bool_], score: Array) -> float:
         return float("nan")
     order = np.argsort(score, kind="stable")
     ranked = score[order]
-    hits = is_positive.sum() - np.concatenate(
-        [[0], np.cumsum(is_positive[order])[:-1]]
-    )  # above a threshold before each
+    hits_below = np.concatenate([[0], np.cumsum(is_positive[order])[:-1]])  # a threshold before each score
+    hits = is_positive.sum() - hits_below
     f1 = 2 * hits / (is_positive.sum() + np.arange(len(score), 0, -1))
     below = np.concatenate([[ranked[0] - 1], ranked[:-1]])
     return float(((below + ranked) / 2)[np.argmax(np.where(below < ranked, f1, -1))])

@@ -11,9 +11,8 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 3.0
-LINE = re.compile(
-    r"(?P<text>[^:]+: (?P<done>\d+)/(?P<total>\d+) \w+ \(.+)"
-)  # as stages/runtime/progress.py writes them
+# A line as stages/runtime/progress.py writes it.
+LINE = re.compile(r"(?P<text>[^:]+: (?P<done>\d+)/(?P<total>\d+) \w+ \(.+)")
 
 
 class StageProgress:
