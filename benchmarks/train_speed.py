@@ -1,6 +1,6 @@
 """How many training steps a second this machine makes: a table by input size, batch and precision.
 
-Needs torch, numpy and OpenCV alone. Data are random images, so the losses mean nothing:
+Needs torch, numpy and Pillow alone. Data are random images, so the losses mean nothing:
 
     PYTHONPATH=. python benchmarks/train_speed.py --sizes 64 256 --batches 32
 
@@ -9,14 +9,15 @@ scaling, as in the stage. `ratio` is relative to the first line of the same size
 """
 
 import argparse
+import io
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice, repeat
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from fabnet.pretext import fabnet
@@ -88,8 +89,13 @@ def jpegs() -> list[bytes]:
     """Smooth random images, which compress about as faces do."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (IDENTITIES * FRAMES, 28, 28, 3), np.uint8)
-    scaled = (cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC) for image in coarse)
-    return [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for image in scaled]
+    return [_jpeg(Image.fromarray(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)) for image in coarse]
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "jpeg", quality=95)
+    return file.getvalue()
 
 
 def decoded(clips: list[bytes], batch: int, size_px: int, device: torch.device) -> Iterator[Tensor]:
@@ -101,8 +107,8 @@ def decoded(clips: list[bytes], batch: int, size_px: int, device: torch.device) 
     rng = np.random.default_rng(0)
 
     def load(row: int) -> NDArray[np.uint8]:
-        image = cv2.imdecode(np.frombuffer(clips[row], np.uint8), cv2.IMREAD_COLOR)
-        return np.ascontiguousarray(image[..., ::-1])
+        with Image.open(io.BytesIO(clips[row])) as image:
+            return np.asarray(image)
 
     while True:
         drawn = pairs.draw(tracks, sizes, jitter_px, frames=2, draws_per_identity=batch, rng=rng)
