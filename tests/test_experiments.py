@@ -19,14 +19,9 @@ HISTORY = "python -m pipelines.history base brief"
 
 SMALL = {
     "datasets": ["voxceleb1", "w300"],
-    "track_sets": ["voxceleb1"],
-    "detected_sets": [],
-    "boxed_sets": ["w300"],
     "methods": ["fabnet", "random"],
-    "refined": [],
     "split": {"track_val": 0.3, "track_test": 0.2},
     "pretrain": copied_project.BRIEF,
-    "embed": {"followed": ["w300"]},
     "probe": {"l2": [0.01, 1.0], "bootstrap": 50},
     "dataset": {
         "voxceleb1": {"synthetic": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
@@ -41,6 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     params = copied_project.merged(copied_project.parameters("sample"), SMALL)
     copied_project.copy(folder, params, more=("pipelines/",))
+    copied_project.check(folder)
     run(folder, "dvc", "repro")
     run(folder, "git", "config", "user.name", "test")
     run(folder, "git", "config", "user.email", "test@localhost")

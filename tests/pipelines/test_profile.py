@@ -32,8 +32,8 @@ def write(folder: Path, **files: str) -> Path:
 def test_a_profile_is_its_base_with_other_values_and_its_own_title(tmp_path):
     base = "# Base.\n# More.\na: 1   # kept\nb: {c: [1, 2], d: x}\n"
     write(tmp_path, base=base, other="# Other.\nbased_on: base\na: 2\nb: {c: [3]}\n")
-    assert profile.text("other", tmp_path) == "# Other.\n# More.\na: 2   # kept\nb: {c: [3], d: x}\n"
-    assert profile.text("base", tmp_path) == base
+    assert profile.written("other", tmp_path) == "# Other.\n# More.\na: 2   # kept\nb: {c: [3], d: x}\n"
+    assert profile.written("base", tmp_path) == base
 
 
 @pytest.mark.parametrize(
@@ -49,5 +49,5 @@ def test_a_profile_is_its_base_with_other_values_and_its_own_title(tmp_path):
 def test_a_wrong_profile_raises_a_one_line_error(text, message, tmp_path):
     write(tmp_path, base="# Base.\na: 1\n", other=text)
     with pytest.raises(UserError, match=message) as caught:
-        profile.text("other", tmp_path)
+        profile.written("other", tmp_path)
     assert "\n" not in str(caught.value)
