@@ -78,7 +78,8 @@ def edits_of(found: str, profiles: Path = Path("profiles")) -> list[str]:
     """How the text of a parameter file differs from the profile that it names, lists aside: lines of a difference."""
     name = _named(found)
     if name not in names(profiles):
-        return [f"it names the profile {name!r}, which is not in {profiles}"] if found else []
+        what = f"the profile {name!r}, which is not in {profiles}" if name else "no profile"
+        return [f"it names {what}"] if found else []
     return edits.difference(written(name, profiles), edits.without_lists(found), f"profile {name}", "params.yaml")
 
 
@@ -108,7 +109,7 @@ def use(
             _say(*_shortened(changes))
             raise UserError(
                 f"{target} was edited, as shown above, and the profile {name!r} would overwrite it: leave PROFILE out "
-                "to run it as it is, or add FORCE=1 (in Python: --force) to replace it; then a copy is kept"
+                "to run it as it is, or add FORCE=1 (`use --force`) to replace it, which keeps a copy"
             )
         _say(f"{target} as it was is kept in {files.keep(target)}")
     replace_text(target, new)

@@ -96,6 +96,7 @@ def evaluate(root: Path, of: Params) -> None:
             journal=root / "journal",
             face_sets=of.face_sets,
             track_sets=[],
+            followed=[],
             embed=of.embed.model_copy(update={"batch": 5, "device": "cpu"}),
         )
         probe.run(

@@ -127,6 +127,16 @@ def test_what_was_edited_by_hand_is_in_the_lists_without_a_choice(params):
     assert config.check(params).lists.refined == []
 
 
+def test_a_profile_over_an_edited_file_keeps_a_copy_and_other_choices_do_not(params):
+    change = choices.write(Choice(methods=["fabnet", "pca"]), params, PROFILES)
+    assert change.difference
+    assert change.kept == ""
+    edited = params.read_bytes()
+    change = choices.write(Choice(profile="study"), params, PROFILES)
+    assert (params.parent / change.kept).read_bytes() == edited
+    assert choices.write(Choice(profile="small"), params, PROFILES).kept == ""
+
+
 def test_without_a_file_the_sentence_says_how_to_get_one(tmp_path):
     with pytest.raises(UserError, match=r"params\.yaml is missing: choose a profile"):
         write(tmp_path / "params.yaml", seeds=[1])
