@@ -31,7 +31,7 @@ from stages.runtime.errors import UserError
 ROOT = Path(__file__).parents[2]
 DETECTORS = Path(__file__).parent / "detectors"
 NAMES = plugins.names("stages.datasets")
-PARAMS = config.load(ROOT / "profiles" / "sample.yaml")
+PARAMS = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
 TINY: dict[str, dict[str, Any]] = {
     "affectnet": {"training": 6, "validation": 4},
     "aflw": {"images": 10},
