@@ -33,7 +33,7 @@ def run(
     dataset: str,
     *,
     out: Path,
-    registries: Path = Path("data/registry"),
+    registries: Path = registry.FOLDER,
     journal: Path = Path(".journal"),
     synthetic: SyntheticParams,
     settings: Mapping[str, Any],

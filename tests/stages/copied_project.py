@@ -13,7 +13,7 @@ from pipelines import profile
 
 ROOT = Path(__file__).parents[2]
 PYTHON_FIRST = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-NEEDED = ("stages/", "fabnet/", "data/registry/", ".dvc", "dvc.yaml", ".gitignore")
+NEEDED = ("stages/", "fabnet/", ".dvc", "dvc.yaml", ".gitignore")
 BRIEF = {"size_px": 32, "batch": 8, "epochs": 2, "checkpoint_epochs": 1, "draws_per_identity": 4, "val_samples": 8}
 SAME = "..."  # in a list of changes: what the list holds already
 
