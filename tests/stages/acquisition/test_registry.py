@@ -99,8 +99,7 @@ def test_committed_registries_are_valid_and_belong_to_a_data_set(path):
 
 def test_voxceleb_registries_list_parts_test_archives_metadata_and_text():
     names = {
-        number: {entry.name for entry in registry.read(registry.FOLDER / f"voxceleb{number}.txt")}
-        for number in (1, 2)
+        number: {entry.name for entry in registry.read(registry.FOLDER / f"voxceleb{number}.txt")} for number in (1, 2)
     }
     assert names[1] == {"dense-face-frames.tar.gz", "vox1_meta.csv", "vox1_dev_txt.zip", "vox1_test_txt.zip"}
     assert names[2] == {
