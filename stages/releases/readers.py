@@ -1,8 +1,9 @@
 """Items that the modules in `stages/datasets` return, and functions for reading the owners' text files.
 
 A data set module defines `EXPECTED` (one clause: the contents of its release folder), `OWNER` (whom to ask for it),
-`LABELS` (column -> Arrow type; empty for face tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, and
-`image_urls(files)` if the release lists images by URL.
+`LABELS` (column -> Arrow type; empty for face tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`,
+`image_urls(files)` if the release lists images by URL, and `located(raw, names)`, which raises a UserError if one of
+`names`, the files of the release, is missing that `read` cannot do without: it is asked before anything runs.
 """
 
 import csv

@@ -44,7 +44,12 @@ def copy(folder: Path, params: dict[str, Any], more: tuple[str, ...] = ()) -> Pa
         if name.startswith((*NEEDED, *more)):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(params, file)
+    write(folder, params)
     run(folder, "git", "init", "--quiet")
     return folder
+
+
+def write(folder: Path, params: dict[str, Any]) -> None:
+    """Make `params` the parameters of the repository."""
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(params, file)
