@@ -25,6 +25,7 @@ help:  ## list these commands
 repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|small|paper first writes params.yaml
 	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),$(USE),check)
 	@$(BIN)/dvc repro
+	@echo 'report: data/reports/report.html'
 
 flow: $(STAMP)  ## the same as a Prefect flow: independent stages in parallel, logs and tables in its UI
 	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),$(USE),check)
@@ -53,7 +54,7 @@ format: $(STAMP)  ## format, and correct what lint can correct
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-doctor: $(STAMP)  ## versions, device, disk, DVC and git, and what is wrong with them
+doctor: $(STAMP)  ## versions, device, disk, DVC and git, what is wrong, and what the next run lacks
 	@$(BIN)/python -m pipelines.doctor
 
 constraints: $(STAMP)  ## pin the newest versions within the bounds of pyproject.toml

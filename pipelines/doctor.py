@@ -1,10 +1,11 @@
 """What this installation runs on, and what is wrong with it: `make doctor`."""
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,13 +15,15 @@ from packaging.requirements import Requirement
 
 from pipelines import prerequisites
 from pipelines.dvc import graph
+from stages.readiness import lacks
 from stages.runtime import command, config
 from stages.runtime.errors import UserError
+from stages.runtime.params import Params
 from stages.training import models
 
 SHOWN = ("torch", "opencv-python", "av", "dvc", "prefect", "fastapi", "pandas", "pyarrow", "numpy", "pydantic")
 DLIB = ("dlib-bin", "dlib")  # prebuilt, built from source: both install the module `dlib`
-LOW_DISK_GB = 5.0
+CUTTING = ("crop", "detect", "index")  # stages of which each data set has one
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield disk(root)
     yield from dvc(root)
     yield git(root)
-    yield from parameters(root)
+    yield from needs(root)
 
 
 def packages(constraints: Path) -> Iterator[Finding]:
@@ -65,9 +68,7 @@ def device() -> Finding:
 
 def disk(root: Path) -> Finding:
     """Room for data, DVC's cache and unfinished work, which all lie below `root` by default."""
-    free_gb = shutil.disk_usage(root).free / 1e9
-    problem = f"less than {LOW_DISK_GB:.0f} GB: make room, or `dvc gc --workspace`" if free_gb < LOW_DISK_GB else ""
-    return Finding("free disk", f"{free_gb:.1f} GB", problem)
+    return Finding("free disk", f"{shutil.disk_usage(root).free / 1e9:.1f} GB")
 
 
 def dvc(root: Path) -> Iterator[Finding]:
@@ -87,26 +88,32 @@ def dvc(root: Path) -> Iterator[Finding]:
 def git(root: Path) -> Finding:
     """Branch, revision and uncommitted changes; `machine.html` names the revision."""
     if not (root / ".git").exists():
-        problem = "`fabnet history` has no revisions, machine.html names no commit: clone instead of unpacking"
-        return Finding("git", "no repository", problem)
+        return Finding("git", "no repository: `fabnet history` has no revisions and machine.html names no commit")
     revision = _git(root, "rev-parse", "--short", "HEAD") or "no commit yet"
     changes = len(_git(root, "status", "--porcelain").splitlines())
     state = f"{changes} uncommitted changes" if changes else "clean"
     return Finding("git", f"{_git(root, 'branch', '--show-current') or 'detached'} at {revision}, {state}")
 
 
-def parameters(root: Path) -> Iterator[Finding]:
-    """The chosen profile, and releases that it wants from a folder which is not there."""
+def needs(root: Path) -> Iterator[Finding]:
+    """The chosen profile, and all that its run needs and lacks, as the stage `check` finds it."""
     try:
         params = config.check(root / "params.yaml")
+        stages = graph.ordered(root)
     except UserError as error:
         yield Finding("parameters", "wrong", str(error))
         return
     yield Finding("parameters", f"profile {params.profile}, configuration {config.digest(params)}")
-    for name in params.datasets:
-        fetch = params.dataset[name].fetch
-        if fetch.source == "folder" and not (root / fetch.folder).is_dir():
-            yield Finding(name, "no release", f"put or link the release into {fetch.folder}")
+    for lack in lacks.find(params, root, _folders(root, params, stages), os.environ):
+        yield Finding(lack.topic, "not ready", lack.sentence)
+
+
+def _folders(root: Path, params: Params, stages: Iterable[graph.Stage]) -> lacks.Folders:
+    """Where the graph has the outputs of each data set."""
+    first = {stage.name: stage.outs[0] for stage in stages}
+    cut = {name.partition("@")[2]: out for name, out in first.items() if name.partition("@")[0] in CUTTING}
+    raw = {name: first[f"fetch@{name}"].parent for name in params.datasets}
+    return lacks.Folders(raw=raw, cut=cut, journal=root / ".journal")
 
 
 def _version(package: str) -> str:
@@ -140,7 +147,7 @@ def main() -> int:
         if finding.problem:
             print(f"{'':<11} wrong: {finding.problem}")
     problems = sum(bool(finding.problem) for finding in findings)
-    print(f"{problems} problems" if problems else "nothing is wrong")
+    print(f"{problems} problem{'' if problems == 1 else 's'}" if problems else "nothing is wrong")
     return 1 if problems else 0
 
 

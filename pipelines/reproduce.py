@@ -6,6 +6,7 @@ When everything is up to date, the command line says so without starting Prefect
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -73,11 +74,20 @@ def _bring_up_to_date(options: argparse.Namespace) -> int:
         profiles.refresh()
     stages = graph.ordered(Path(), options.targets)
     if not options.force and graph.changed(Path()).isdisjoint(stage.name for stage in stages):
-        print(f"{len(stages)} stages: all are up to date")
+        print(f"{len(stages)} stages: all are up to date{_where(stages)}")
         return 0
     state = reproduce(targets=options.targets, parallel=options.parallel, force=options.force, return_state=True)
-    print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
-    return 0 if state.is_completed() else 1
+    if not state.is_completed():
+        print(state.message, file=sys.stderr)
+        return 1
+    print(f"{state.message}{_where(stages)}")
+    return 0
+
+
+def _where(stages: Sequence[graph.Stage]) -> str:
+    """The place of the report, as the end of a sentence; empty if it is not among `stages`."""
+    pages = [out for stage in stages if stage.name == "report" for out in stage.outs if out.suffix == ".html"]
+    return "".join(f"; report: {os.path.relpath(page)}" for page in pages)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ presence means "complete". Environment: download URLs and credentials (stages/ac
 A file that has not changed since it was hashed is not hashed again.
 """
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stages.acquisition import digests, download, links, online, registry, rendered, subset, unpack
+from stages.acquisition import digests, download, links, manifest, online, registry, rendered, subset, unpack
 from stages.acquisition.digests import DigestCache
 from stages.acquisition.listed_images import ListedImage
 from stages.releases.readers import MANIFEST, Reject
@@ -33,7 +32,7 @@ def run(
     dataset: str,
     *,
     out: Path,
-    registries: Path = Path("data/registry"),
+    registries: Path = registry.FOLDER,
     journal: Path = Path(".journal"),
     synthetic: SyntheticParams,
     settings: Mapping[str, Any],
@@ -69,7 +68,7 @@ def run(
     for reject in rejects:
         table.add(dataset, reject.key, reject.kind, reject.detail)
     table.write(out / "rejects.parquet")
-    replace_text(out / MANIFEST, _manifest(dataset, fetch.source, out, hashes))
+    replace_text(out / MANIFEST, manifest.text(dataset, fetch.source, out, hashes))
     log.info("fetch %s: %d files, %d rejects", dataset, len(files), len(rejects))
 
 
@@ -92,11 +91,11 @@ def _download(dataset: str, fetch: FetchParams, committed: Path, work: Path, cac
 def _files(dataset: str, fetch: FetchParams, release: Path, work: Path, rejects: list[Reject]) -> dict[str, Path]:
     """Every file that belongs into data/raw, by name; images that are listed by URL are downloaded first."""
     module = plugins.load("stages.datasets", dataset)
-    todo = f"put or link the {dataset} release there, expected {module.EXPECTED}; available from {module.OWNER}"
-    files = links.files(release, rejects, todo)
+    request = links.request(dataset, module)
+    files = links.files(release, rejects, request)
     if fetch.source == "http" and (images := _listed_images(module, files)):
         rejects += online.download_images(dataset, images, release, os.environ, work)
-        files = links.files(release, [], todo)
+        files = links.files(release, [], request)
     if getattr(module, "UNPACK_ARCHIVES", False):
         files = unpack.unpack(files, work / f"{dataset}.unpacked", rejects)
     return files
@@ -118,11 +117,6 @@ def _check_published(dataset: str, committed: Path, release: Path, cache: Digest
             f"{release / entry.name} is damaged or not the owner's: expected {entry.digest} "
             f"{f'and {entry.size} bytes' if entry.size else ''}, download it again"
         )
-
-
-def _manifest(dataset: str, source: str, out: Path, hashes: Mapping[str, str]) -> str:
-    files = [{"name": name, "size": (out / name).stat().st_size, "sha256": digest} for name, digest in hashes.items()]
-    return json.dumps({"dataset": dataset, "source": source, "files": files}, indent=1) + "\n"
 
 
 if __name__ == "__main__":

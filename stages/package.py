@@ -1,10 +1,10 @@
-"""Add the fitted probe heads and the face crop to the model file of every method, and write its model card.
+"""Add the fitted probe heads and the face crop to the model file of one method and seed, and write its model card.
 
-Reads: models, metrics and probe heads, splits.
-Writes: <method>-<seed>/model.safetensors (see `fabnet.modules.model_file`), <method>-<seed>/README.md, rejects.
+Reads: a model folder, the metrics and probe heads of the same run, splits.
+Writes: model.safetensors (see `fabnet.modules.model_file`), README.md, rejects.
 
 Retrieval probes have no head and are left out. An encoder of the user's own (`own`) is a reject: it may contain
-executable code, which a model file must not bring along.
+executable code, which a model file must not bring along. Then the rejects table is all that is written.
 """
 
 import logging
@@ -33,29 +33,36 @@ log = logging.getLogger(__name__)
 
 
 def run(
-    *, models: Path, metrics: Path, splits: Path, out: Path, journal: Path = Path(".journal"), params: Params
+    method: str,
+    *,
+    model: Path,
+    metrics: Path,
+    splits: Path,
+    out: Path,
+    journal: Path = Path(".journal"),
+    params: Params,
 ) -> None:
-    """Write one folder for every method and seed.
+    """Write the folder `out` of one method and seed.
 
     Raises:
-        UserError: models or metrics do not match the parameters, or cannot be read.
+        UserError: model or metrics do not match the parameters, or cannot be read.
     """
-    results.check(metrics, params)
+    results.check_run(metrics, params)
     work = journals.folder(journal, "package", out.name)
     shutil.rmtree(work, ignore_errors=True)
     rejects = tables.Rejects("package")
-    runs = results.expected_runs(params)
     with journals.unfinished(work, out) as whole:
-        for trained in runs:
-            if trained.method == EXECUTABLE:
-                detail = "it is used from its own file"
-                rejects.add("", trained.folder, "an encoder of your own may contain executable code", detail)
-                continue
-            description = _pack(models / trained.folder, metrics / trained.folder, whole / trained.folder, params)
-            card = model_card.render(description, params, splits=splits, metrics=metrics / trained.folder)
-            (whole / trained.folder / "README.md").write_text(card, encoding="utf-8")
+        whole.mkdir(parents=True)
+        if method == EXECUTABLE:
+            kind, detail = "an encoder of your own may contain executable code", "it is used from its own file"
+            rejects.add("", out.name, kind, detail)
+            log.info("package %s: not packed, since %s", out.name, kind)
+        else:
+            description = _pack(model, metrics, whole, params)
+            card = model_card.render(description, params, splits=splits, metrics=metrics)
+            (whole / "README.md").write_text(card, encoding="utf-8")
+            log.info("package %s: %d heads", out.name, len(description.heads))
         rejects.write(whole / "rejects.parquet")
-    log.info("package: %d models, %d rejects", len(runs) - len(rejects), len(rejects))
 
 
 def _pack(model: Path, metrics: Path, out: Path, params: Params) -> Description:
@@ -63,7 +70,6 @@ def _pack(model: Path, metrics: Path, out: Path, params: Params) -> Description:
     method, description = models.load(model)
     heads = dict(_heads(metrics, params))
     packed = replace(description, crop=_crop(params.detect), heads=tuple(heads), config_hash=config.digest(params))
-    out.mkdir(parents=True)
     model_file.write(out / model_file.NAME, packed, method, {head.name: state for head, state in heads.items()})
     return packed
 

@@ -45,7 +45,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packaged.make(folder / "tree", single, {"width": 4, "embedding": 6}).rename(root / "packed")
     (folder / "tree" / "metrics" / "fabnet-3" / "metrics.parquet").rename(root / "metrics.parquet")
     declared = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
-    stage = {"cmd": PACK, "outs": ["data/packages", "data/reports/metrics.parquet"]}
+    stage = {"cmd": PACK, "outs": ["data/packages/fabnet-0", "data/reports/metrics.parquet"]}
     with (root / "dvc.yaml").open("w", encoding="utf-8") as file:
         YAML().dump({"stages": {"package": stage}, "artifacts": declared}, file)
     (root / "params.yaml").write_text(json.dumps({"seeds": [0, 1]}), encoding="utf-8")

@@ -22,6 +22,10 @@ EXEMPT = "stages.runtime"
 # These cost hours on the real releases: an edit that does not concern one must not run it again.
 COSTLY = ("crop", "detect", "index", "pretrain", "refine", "embed", "probe")
 
+# `check` looks at what earlier runs have made: as its deps, these would have to be made before it.
+# `fetch` does not read what `check` writes: the dep only lets it wait.
+APART = {"check": {"data/raw", "data/tracks", "data/faces"}, "fetch": {"data/ready.txt"}}
+
 IMPORTS = grimp.build_graph("stages", "fabnet")
 
 
@@ -178,7 +182,7 @@ def test_the_rooms_of_a_costly_stage_hold_only_what_it_runs(name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_data_paths_of_a_command_are_its_deps_and_outs(name):
-    assert unmatched_paths(STAGES[name]) == set()
+    assert unmatched_paths(STAGES[name]) == APART.get(name.split("@")[0], set())
 
 
 def test_a_forgotten_module_a_surplus_one_and_a_stray_path_are_found():

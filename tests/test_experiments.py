@@ -68,9 +68,52 @@ def test_the_page_shows_the_columns_that_are_printed(outputs, command, first):
 
 def test_an_experiment_runs_only_the_stages_that_its_setting_reaches(project, outputs):
     ran = re.findall(r"Running stage '(.*?)'", outputs[EXPERIMENT])
-    assert set(ran) == {"probe@fabnet-0", "probe@random-0", "package", "report"}
+    probed = {f"{stage}@{method}-0" for stage in ("probe", "package") for method in ("fabnet", "random")}
+    assert set(ran) == {"check", "report", *probed}
     shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
     assert [each["name"] for row in shown for each in row.get("experiments") or []] == ["brief"]
+
+
+def repro(folder: Path) -> set[str]:
+    """Kinds of the stages that ran, or came from DVC's cache, in `dvc repro`."""
+    said = run(folder, "dvc", "repro")
+    return set(re.findall(r"(?:Running stage|Stage) '(\w+)[@\w-]*'(?:: *$| is cached)", said, re.MULTILINE))
+
+
+def report_of(folder: Path) -> dict[str, bytes]:
+    reports = folder / "data" / "reports"
+    return {
+        str(path.relative_to(reports)): path.read_bytes() for path in reports.rglob("*.*") if path.suffix != ".html"
+    }
+
+
+@pytest.fixture(scope="module")
+def copy(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with its first parameters, up to date; each test leaves it so."""
+    folder = shutil.copytree(project, tmp_path_factory.mktemp("copy") / "project")
+    copied_project.write(folder, copied_project.merged(copied_project.parameters("sample"), SMALL))
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def test_fewer_methods_and_back_train_nothing_and_lose_nothing(copy: Path):
+    before = report_of(copy)
+    packed = (copy / "data" / "packages" / "fabnet-0" / "model.safetensors").read_bytes()
+    fewer = {**SMALL, "methods": ["random"], "pretrained": ["random"], "refine": {"start": "random"}}
+    copied_project.write(copy, copied_project.merged(copied_project.parameters("sample"), fewer))
+    assert repro(copy) == {"check", "package", "illustrate", "report"}
+    assert "fabnet" not in json.loads((copy / "data" / "reports" / "metrics.json").read_text())
+    assert (copy / "data" / "packages" / "fabnet-0" / "model.safetensors").read_bytes() == packed
+    copied_project.write(copy, copied_project.merged(copied_project.parameters("sample"), SMALL))
+    assert repro(copy) == {"check", "package", "illustrate", "report"}
+    assert report_of(copy) == before
+
+
+def test_the_folder_of_data_can_be_removed(copy: Path):
+    before = report_of(copy)
+    shutil.rmtree(copy / "data")
+    assert not {"pretrain", "embed"} & set(re.findall(r"Running stage '(\w+)", run(copy, "dvc", "repro")))
+    assert report_of(copy) == before
 
 
 def test_every_stage_has_a_timing_and_no_timing_is_tracked(project, outputs):

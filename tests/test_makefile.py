@@ -130,6 +130,11 @@ def test_repro_checks_the_parameters_before_dvc_starts():
     assert commands.index("pipelines.profile check") < commands.index("dvc repro")
 
 
+def test_repro_ends_with_the_place_of_the_report():
+    (path,) = re.findall(r"^echo 'report: (.*)'$", make("--dry-run", "repro").stdout, re.MULTILINE)
+    assert f"      - {path}\n" in (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+
+
 def test_a_profile_is_chosen_before_dvc_starts():
     commands = make("--dry-run", "repro", "PROFILE=small").stdout
     assert commands.index("pipelines.profile use small") < commands.index("dvc repro")

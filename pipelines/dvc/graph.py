@@ -23,6 +23,8 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 # DVC's output if the stage's process was killed from outside, or if another DVC process uses the same files.
 LOST = re.compile(r"exited with (-\d+|137|143)$|is busy, it is being blocked by|Unable to acquire lock")
 
+ERROR = "error: "  # in front of every line of a stage's own error
+
 NO_DEVICE: Mapping[str, str] = MappingProxyType({})
 
 Outcome = Literal["ran", "restored", "unchanged"]  # restored: from DVC's cache, in place of other outputs
@@ -138,7 +140,8 @@ class _Output:
     def __init__(self, stage: str) -> None:
         self._running = f"Running stage '{stage}':"
         self._restored = f"Stage '{stage}' is cached - skipping run"
-        self._last = ""  # line; the stage's own error replaces all later ones
+        self._last = ""  # line, as long as there is no error of the stage's own
+        self._errors: list[str] = []  # the lines of that error, which is what a person needs to read
         self._is_lost = False
         self.outcome: Outcome = "unchanged"
 
@@ -147,13 +150,15 @@ class _Output:
             self.outcome = "ran"
         elif line.startswith(self._restored):
             self.outcome = "restored"
-        if line and not self._last.startswith("error: "):
-            self._last = line
+        if line.startswith(ERROR):
+            self._errors.append(line.removeprefix(ERROR) if self._errors else line)
+        self._last = line or self._last
         self._is_lost = self._is_lost or bool(LOST.search(line))
 
     def error(self, status: int) -> StageError:
         kind = LostError if self._is_lost or status < 0 else StageError
-        return kind(self._last if self._last and status > 0 else f"ended with status {status}")
+        said = "; ".join(self._errors) or self._last
+        return kind(said if said and status > 0 else f"ended with status {status}")
 
 
 def metrics(root: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 GROUPS = {
-    "acquire": ("fetch",),
+    "acquire": ("check", "fetch"),
     "prepare": ("crop", "detect", "index", "split"),
     "train": ("pretrain", "refine"),
     "evaluate": ("embed", "probe", "illustrate"),

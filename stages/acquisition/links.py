@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 from stages.releases.readers import MANIFEST, Reject, printable
 from stages.runtime.errors import UserError
@@ -22,16 +23,21 @@ def check_apart(release: Path, out: Path) -> None:
         raise UserError(f"{out} should be a folder of its own, apart from the release in {release}: move one of them")
 
 
-def files(release: Path, rejects: list[Reject], todo: str) -> dict[str, Path]:
+def request(dataset: str, module: ModuleType) -> str:
+    """What to do about a release that is not there; `module` is the data set's reader."""
+    return f"put or link the {dataset} release there, expected {module.EXPECTED}; available from {module.OWNER}"
+
+
+def files(release: Path, rejects: list[Reject], request: str) -> dict[str, Path]:
     """Name within the release -> path of the file; what cannot be read is added to `rejects`.
 
     Raises:
-        UserError: no such folder, or no file in it; `todo` says what to put there.
+        UserError: no such folder, or no file in it; `request` says what to put there.
     """
     if not release.is_dir():
-        raise UserError(f"{release} is not a folder: {todo}")
+        raise UserError(f"{release} is not a folder: {request}")
     paths: dict[str, Path] = {}
-    for path in _walk(release, set()):
+    for path in walk(release, set()):
         name = path.relative_to(release).as_posix()
         if name in NOT_RELEASED:
             continue
@@ -42,7 +48,7 @@ def files(release: Path, rejects: list[Reject], todo: str) -> dict[str, Path]:
         else:
             paths[name] = path.resolve()
     if not paths:
-        raise UserError(f"{release} is empty: {todo}")
+        raise UserError(f"{release} is empty: {request}")
     return paths
 
 
@@ -65,7 +71,7 @@ def link(files: Mapping[str, Path], out: Path) -> None:
             _link(source, target)
 
 
-def _walk(folder: Path, parents: set[Path]) -> Iterator[Path]:
+def walk(folder: Path, parents: set[Path]) -> Iterator[Path]:
     """Everything in `folder` except folders and hidden names; links to folders are followed, loops are not."""
     resolved = folder.resolve()
     if resolved in parents:
@@ -74,7 +80,7 @@ def _walk(folder: Path, parents: set[Path]) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _walk(path, parents | {resolved})
+            yield from walk(path, parents | {resolved})
         else:
             yield path
 

@@ -1,4 +1,4 @@
-"""The files of a release: `data/registry/<dataset>.txt`, one per line, and how many of them are present.
+"""The files of a release: `registries/<dataset>.txt`, one per line, and how many of them are present.
 
 A line has four words: name, size in bytes, digest as `<algorithm>:<hex>`, and the host that the file is downloaded from
 (see stages/acquisition/hosts.py). `-` is a size or digest that the owner does not publish: it is recorded when the file
@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 from stages.releases.readers import printable, safe_path
 from stages.runtime.errors import Rejected, UserError
 
+FOLDER = Path(__file__).with_name("registries")
 UNKNOWN = "-"
 _HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
 _HOST = re.compile(r"[A-Z][A-Z0-9_]*")

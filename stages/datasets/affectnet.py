@@ -11,7 +11,7 @@ are present, the full one is read.
 The owners' validation list is the test split; their test set was never released.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from tokenize import TokenError
@@ -66,14 +66,28 @@ def read(raw: Path) -> Release[Face]:
         UserError: a list, an image folder or the manifest is missing, or a list has no lines.
     """
     digests = sha256_by_name(raw)
-    if nearest(digests, IMAGES) is None and any(nearest(digests, f"{name}/") for name in SMALL.values()):
+    full = located(raw, digests)
+    if full is None:
         faces = chain.from_iterable(_small(raw, digests, split) for split in SMALL)
         return Release(_first_of_each(faces, digests), None)
-    images = required(raw, digests, IMAGES, EXPECTED)
-    lists = [(split, raw / required(raw, digests, name, EXPECTED)) for split, name in LISTS.items()]
-    lines = [(split, line) for split, path in lists for line in _list(path)]
+    images, lists = full
+    lines = [(split, line) for split, name in lists.items() for line in _list(raw / name)]
     faces = (_face(line, split, images) for split, line in lines)
     return Release(_first_of_each(faces, digests), len(lines))
+
+
+def located(raw: Path, names: Collection[str]) -> tuple[str, dict[str, str]] | None:
+    """Image folder, and list of each split; None if only the small release is there.
+
+    Raises:
+        UserError: a list or an image folder is missing.
+    """
+    if nearest(names, IMAGES) is None and any(nearest(names, f"{name}/") for name in SMALL.values()):
+        for name in SMALL.values():
+            required(raw, names, f"{name}/images/", EXPECTED)
+        return None
+    lists = {split: required(raw, names, name, EXPECTED) for split, name in LISTS.items()}
+    return required(raw, names, IMAGES, EXPECTED), lists
 
 
 def _list(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ lists faces that have a near duplicate, but not which one: all images with a lis
 import logging
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,21 @@ def read(raw: Path) -> Release[Face]:
         UserError: database, images or manifest are missing, or the database cannot be read.
     """
     names = sha256_by_name(raw)
-    database = required(raw, names, DATABASE, EXPECTED)
-    images = required(raw, names, IMAGES, EXPECTED)
+    database, images = located(raw, names)
     annotations = _annotations(raw / database)
     if not annotations.rows["Faces"]:
         raise UserError(f"{raw / database} should list faces in its table Faces, found none: download it again")
     items = _items(annotations, images, names)
     return Release(items, len(annotations.rows["Faces"]) + len(annotations.repeated))
+
+
+def located(raw: Path, names: Collection[str]) -> tuple[str, str]:
+    """Database and image folder.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    return required(raw, names, DATABASE, EXPECTED), required(raw, names, IMAGES, EXPECTED)
 
 
 def _annotations(path: Path) -> Annotations:

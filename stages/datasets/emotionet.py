@@ -14,7 +14,7 @@ import hashlib
 import logging
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
@@ -74,16 +74,25 @@ def read(raw: Path) -> Release[Face]:
         UserError: no list, no images, no manifest, or a manual list that cannot be read.
     """
     names = sha256_by_name(raw)
-    images = required(raw, names, IMAGES, EXPECTED)
-    lists = lists_of(names)
-    if not lists:
-        raise incomplete(raw, EXPECTED, "list")
+    images, lists = located(raw, names)
     if len({split for _, split in lists}) < 2:
         log.info("emotionet: found only %s, the training or the test split is empty", lists[0][0])
     return Release(_items(raw, lists, images, names), None)
 
 
-def lists_of(names: Sequence[str] | dict[str, str]) -> list[tuple[str, str]]:
+def located(raw: Path, names: Collection[str]) -> tuple[str, list[tuple[str, str]]]:
+    """Image folder, and the lists with their split.
+
+    Raises:
+        UserError: there are no images, or no list.
+    """
+    images, lists = required(raw, names, IMAGES, EXPECTED), lists_of(names)
+    if not lists:
+        raise incomplete(raw, EXPECTED, "list")
+    return images, lists
+
+
+def lists_of(names: Collection[str]) -> list[tuple[str, str]]:
     """Lists of a release and their split, test first. Of several manual lists the longest name, csv before xlsx."""
     automatic = sorted(name for name in names if _AUTOMATIC.fullmatch(name))
     manual = sorted((name for name in names if _MANUAL.fullmatch(name)), key=_rank)

@@ -8,7 +8,7 @@ The face box is that of the FAb-Net demo: the image without its top 35 rows, the
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -56,8 +56,8 @@ def read(raw: Path) -> Release[Face]:
         UserError: a list, the image folder or the manifest is missing, or a list has no lines.
     """
     names = sha256_by_name(raw)
-    images = required(raw, names, IMAGES, EXPECTED)
-    lines = text_lines(raw / required(raw, names, LANDMARKS, EXPECTED))
+    images, landmarks, lists = located(raw, names)
+    lines = text_lines(raw / landmarks)
     if not lines or number(lines[0]) is None:
         raise UserError(f"{raw / LANDMARKS} should begin with a line with the number of its rows: download it again")
     points: dict[str, NDArray[np.float64] | None] = {}
@@ -67,8 +67,8 @@ def read(raw: Path) -> Release[Face]:
             repeated.append(Reject(printable(name), "repeated", f"{LANDMARKS} has another row with that name"))
         points.setdefault(name, face_points)
     listed: list[tuple[str, str]] = []
-    for split, name in LISTS.items():
-        list_lines = text_lines(raw / required(raw, names, name, EXPECTED))
+    for split, name in lists.items():
+        list_lines = text_lines(raw / name)
         if not list_lines:
             raise UserError(f"{raw / name} should list images, one per line, found none: download it again")
         listed += [(split, line.strip()) for line in list_lines]
@@ -76,6 +76,16 @@ def read(raw: Path) -> Release[Face]:
         _check_partition(raw / partition, {name for _, name in listed})
     faces = (_face(split, name, images, names, points) for split, name in listed)
     return Release(chain(repeated, faces), len(repeated) + len(listed))
+
+
+def located(raw: Path, names: Collection[str]) -> tuple[str, str, dict[str, str]]:
+    """Image folder, file of landmarks, and list of each split.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    lists = {split: required(raw, names, name, EXPECTED) for split, name in LISTS.items()}
+    return required(raw, names, IMAGES, EXPECTED), required(raw, names, LANDMARKS, EXPECTED), lists
 
 
 def _check_partition(path: Path, listed: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ separated csv, which maps it to the VoxCeleb1 ID.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -50,9 +50,7 @@ def read(raw: Path) -> Release[Track]:
     Raises:
         UserError: archive or csv missing, csv without its header. While items are read: archive damaged.
     """
-    present = [name for name in ARCHIVES if (raw / name).is_file()]
-    if not present:
-        raise incomplete(raw, EXPECTED, "archive")
+    present = located(raw, [path.name for path in raw.iterdir()])
     if len(present) > 1:
         log.info("voxceleb1: reading %s, ignoring %s", present[0], ", ".join(present[1:]))
     identities: dict[str, str] = {}
@@ -63,6 +61,18 @@ def read(raw: Path) -> Release[Track]:
         elif identities.setdefault(row["VGGFace1 ID"], row["VoxCeleb1 ID"]) != row["VoxCeleb1 ID"]:
             rejects.append(Reject(row["VoxCeleb1 ID"], "repeated", f"{META} lists this person with another ID"))
     return Release(_items(raw / present[0], identities, rejects), None)
+
+
+def located(raw: Path, names: Collection[str]) -> list[str]:
+    """The archives; the first one is read.
+
+    Raises:
+        UserError: there is no archive, or no csv.
+    """
+    present = [name for name in ARCHIVES if name in names]
+    if not present or META not in names:
+        raise incomplete(raw, EXPECTED, META if present else "archive")
+    return present
 
 
 def _items(archive: Path, identities: dict[str, str], rejects: list[Reject]) -> Iterator[Track | Reject]:

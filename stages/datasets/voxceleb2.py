@@ -9,12 +9,13 @@ A clip is [dev/]mp4/<identity>/<video>/<utterance>.mp4 and is one track. In the 
 import logging
 import re
 import zipfile
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
-from stages.releases.archives import open_zip, zip_member, zip_sources
+from stages.releases.archives import ZipSource, open_zip, zip_member, zip_sources
 from stages.releases.readers import Clip, Reject, Release, Track, incomplete, printable, records, safe_path
 from stages.runtime.errors import Rejected
 
@@ -36,9 +37,7 @@ def read(raw: Path) -> Release[Track]:
     Raises:
         UserError: no archive, a part of one missing or cut short, csv missing or without its header.
     """
-    sources = zip_sources(raw, skip=WITHOUT_CLIPS)
-    if not sources:
-        raise incomplete(raw, EXPECTED, "archive")
+    sources = located(raw, [path.name for path in raw.iterdir()])
     rows = list(records(raw / META, ",", ["VoxCeleb2 ID"]))
     listed = {row["VoxCeleb2 ID"] for row in rows if not isinstance(row, Reject)}
     rejects = [row for row in rows if isinstance(row, Reject)]
@@ -54,6 +53,18 @@ def read(raw: Path) -> Release[Track]:
     if unlisted := sorted(present - listed):
         log.info("voxceleb2: %d identities are not in %s, such as %s", len(unlisted), META, unlisted[0])
     return Release(iter(items), len(items))
+
+
+def located(raw: Path, names: Collection[str]) -> list[ZipSource]:
+    """The archives of clips.
+
+    Raises:
+        UserError: there is none, a part of one is missing, or there is no csv.
+    """
+    sources = zip_sources(raw, skip=WITHOUT_CLIPS)
+    if not sources or META not in names:
+        raise incomplete(raw, EXPECTED, META if sources else "archive")
+    return sources
 
 
 def _track(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Track | Reject:

@@ -7,7 +7,7 @@ The box of a face without an annotated one is the bounding box of its points.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -52,11 +52,21 @@ def read(raw: Path) -> Release[Face]:
         UserError: no such folders, no manifest, or a box file that cannot be read.
     """
     names = sorted(sha256_by_name(raw))
+    members = located(raw, names)
+    stems = sorted({(folder, str(PurePosixPath(name).with_suffix(""))) for folder, name in members if _is_used(name)})
+    return Release(_items(raw, stems, set(names), _boxes(raw, names)), len(stems))
+
+
+def located(raw: Path, names: Collection[str]) -> list[tuple[str, str]]:
+    """Folder and name of every file in one of FOLDERS.
+
+    Raises:
+        UserError: there is none.
+    """
     members = [(match["folder"], name) for name in names if (match := _FILE.fullmatch(name))]
     if not members:
         raise incomplete(raw, EXPECTED, "such folder")
-    stems = sorted({(folder, str(PurePosixPath(name).with_suffix(""))) for folder, name in members if _is_used(name)})
-    return Release(_items(raw, stems, set(names), _boxes(raw, names)), len(stems))
+    return members
 
 
 def parse_points(data: bytes) -> NDArray[np.float64]:

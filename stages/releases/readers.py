@@ -2,8 +2,9 @@
 
 A data set module defines `KIND` ("track", "detected" or "boxed": see `stages.runtime.lists`), `EXPECTED` (one clause:
 the contents of its release folder), `OWNER` (whom to ask for it), `LABELS` (column -> Arrow type; empty for face
-tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, and `image_urls(files)` if the release lists images
-by URL.
+tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, `image_urls(files)` if the release lists images by
+URL, and `located(raw, names)`, which raises a UserError if one of `names`, the files of the release, is missing that
+`read` cannot do without: it is asked before anything runs.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Probe results of all configured runs; missing or stale ones are an error."""
+"""Probe results of all configured runs; missing or stale ones are an error, those of other runs are not read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,25 +72,27 @@ def identity_tasks(params: Params) -> list[tuple[str, str]]:
 
 
 def check(metrics: Path, params: Params) -> None:
-    """Make sure that `metrics` holds the runs of the parameters and no others.
+    """Make sure that `metrics` holds the runs of the parameters; results of other methods and seeds may lie beside.
 
     Raises:
         UserError: a table is missing or stale, or lacks a task.
     """
-    expected = {run.folder for run in expected_runs(params)}
-    present = {path.name for path in metrics.iterdir()} if metrics.is_dir() else set[str]()
-    for name in sorted(expected - present):
-        raise UserError(f"{metrics / name} is missing: run `dvc repro` to make it")
-    if present - expected:
-        stale = " ".join(str(metrics / name) for name in sorted(present - expected))
-        raise UserError(f"there are results of other methods or seeds: `rm -r {stale}`, then run again")
+    for run in expected_runs(params):
+        check_run(metrics / run.folder, params)
+
+
+def check_run(metrics: Path, params: Params) -> None:
+    """Make sure that the folder `metrics` of one run holds the tasks of the parameters and no others.
+
+    Raises:
+        UserError: its table is missing or stale, or lacks a task.
+    """
     tasks = {(dataset, task) for dataset in params.face_sets for task in params.dataset[dataset].tasks}
-    for name in sorted(expected):
-        table = tables.read(metrics / name / "metrics.parquet", tables.SCORES)
-        in_table = set(zip(table["dataset"].to_pylist(), table["task"].to_pylist(), strict=True))
-        for dataset, task in sorted(tasks ^ (in_table - set(identity_tasks(params)))):
-            state = "has no rows" if (dataset, task) in tasks else "has rows of a task that is not configured"
-            raise UserError(f"{metrics / name} {state}: {dataset} {task}; run `dvc repro --force probe`")
+    table = tables.read(metrics / "metrics.parquet", tables.SCORES)
+    in_table = set(zip(table["dataset"].to_pylist(), table["task"].to_pylist(), strict=True))
+    for dataset, task in sorted(tasks ^ (in_table - set(identity_tasks(params)))):
+        state = "has no rows" if (dataset, task) in tasks else "has rows of a task that is not configured"
+        raise UserError(f"{metrics} {state}: {dataset} {task}; run `dvc repro --force probe`")
 
 
 def seed_rows(metrics: Path, params: Params) -> Iterator[dict[str, Any]]:

@@ -57,11 +57,11 @@ def sections(run: Callable[..., None], renamed: Mapping[str, str]) -> dict[str, 
 
 
 def guarded(work: Callable[[], int | None], stopped: str = RESUMABLE) -> int:
-    """Exit status of `work`: its own, 1 for a user error, printed as one line, 130 if the user stops it."""
+    """Exit status of `work`: its own, 1 for a user error, a line for each thing that is wrong, 130 if stopped."""
     try:
         return work() or 0
     except UserError as error:
-        return _say(f"error: {error}", 1)
+        return _say("\n".join(f"error: {line}" for line in str(error).splitlines()), 1)
     except KeyboardInterrupt:
         return _say(stopped, 130)
     except OSError as error:

@@ -1,7 +1,9 @@
+import shutil
 from importlib import metadata
 
 import pytest
 import tiny_repository
+from releases import bring, voxceleb1
 
 from pipelines import doctor, profile
 
@@ -51,10 +53,11 @@ def test_a_copying_cache_is_a_problem(tiny):
     assert "twice" in next(iter(doctor.dvc(tiny))).problem
 
 
-def test_a_folder_without_dvc_or_git_is_a_problem(tmp_path):
+def test_a_folder_without_dvc_is_a_problem_and_one_without_git_is_none(tmp_path):
     (finding,) = doctor.dvc(tmp_path)
     assert finding.problem.startswith("DVC cannot read the pipeline")
-    assert doctor.git(tmp_path).problem
+    finding = doctor.git(tmp_path)
+    assert (finding.value.partition(":")[0], finding.problem) == ("no repository", "")
 
 
 def test_uncommitted_changes_are_counted(tiny):
@@ -62,18 +65,43 @@ def test_uncommitted_changes_are_counted(tiny):
     assert "uncommitted" in doctor.git(tiny).value
 
 
-def test_a_release_that_is_not_there_is_a_problem(tmp_path):
+@pytest.fixture
+def unpacked(tmp_path):
+    """The graph of the project without git, as in an unpacked archive."""
+    tiny_repository.dvc(tmp_path, "init", "--quiet", "--no-scm")
+    for name in (".dvc/config", "dvc.yaml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    tiny_repository.dvc(tmp_path, "config", "--local", "core.no_scm", "true")
     profile.use("small", ROOT / "profiles", tmp_path / "params.yaml")
-    (tmp_path / "data" / "releases" / "voxceleb1").mkdir(parents=True)
-    problems = {finding.topic: finding.problem for finding in doctor.parameters(tmp_path) if finding.problem}
+    return tmp_path
+
+
+def test_every_release_that_is_not_there_is_a_problem(unpacked):
+    voxceleb1(unpacked / "data" / "releases" / "voxceleb1", {"a": b"b"}, ["Ann"])
+    problems = {finding.topic: finding.problem for finding in doctor.needs(unpacked) if finding.problem}
     assert set(problems) == {"aflw", "affectnet", "emotionet", "voxceleb2", "w300"}
-    assert problems["w300"] == "put or link the release into data/releases/300w"
+    assert "data/releases/300w is not a folder: put or link the w300 release there" in problems["w300"]
+
+
+def test_a_release_that_was_fetched_is_no_problem(unpacked):
+    source = voxceleb1(unpacked / "voxceleb1", {"a": b"b"}, ["Ann"])
+    bring("voxceleb1", source, unpacked / "data" / "raw" / "voxceleb1")
+    assert "voxceleb1" not in {finding.topic for finding in doctor.needs(unpacked)}
 
 
 def test_a_wrong_parameter_is_a_problem(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: seven\n")
-    (finding,) = doctor.parameters(tmp_path)
+    (finding,) = doctor.needs(tmp_path)
     assert "params.yaml" in finding.problem
+
+
+@pytest.mark.parametrize(("cache", "last"), [("hardlink", "nothing is wrong"), ("copy", "1 problem")])
+def test_problems_are_counted_and_a_folder_without_git_has_none(unpacked, monkeypatch, capsys, cache, last):
+    profile.use("sample", ROOT / "profiles", unpacked / "params.yaml")
+    tiny_repository.dvc(unpacked, "config", "cache.type", cache)
+    monkeypatch.chdir(unpacked)
+    assert doctor.main() == (cache == "copy")
+    assert capsys.readouterr().out.splitlines()[-1] == last
 
 
 @pytest.mark.slow

@@ -146,7 +146,8 @@ def test_the_command_line_needs_no_server_when_everything_is_up_to_date(
     monkeypatch.chdir(tiny_up_to_date)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # where nothing listens
         assert reproduce.main(targets) == 0
-    assert capsys.readouterr().out == f"{count} stages: all are up to date\n"
+    where = "" if targets else "; report: report.html"
+    assert capsys.readouterr().out == f"{count} stages: all are up to date{where}\n"
 
 
 @pytest.mark.parametrize("arguments", [["fragile", "--force"], ["tail"]])

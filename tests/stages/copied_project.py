@@ -13,7 +13,7 @@ from pipelines import profile
 
 ROOT = Path(__file__).parents[2]
 PYTHON_FIRST = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-NEEDED = ("stages/", "fabnet/", "data/registry/", ".dvc", "dvc.yaml", ".gitignore")
+NEEDED = ("stages/", "fabnet/", ".dvc", "dvc.yaml", ".gitignore")
 BRIEF = {"size_px": 32, "batch": 8, "epochs": 2, "checkpoint_epochs": 1, "draws_per_identity": 4, "val_samples": 8}
 SAME = "..."  # in a list of changes: what the list holds already
 
@@ -44,8 +44,7 @@ def copy(folder: Path, params: dict[str, Any], more: tuple[str, ...] = ()) -> Pa
         if name.startswith((*NEEDED, *more)):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(params, file)
+    write(folder, params)
     run(folder, "git", "init", "--quiet")
     return folder
 
@@ -53,3 +52,9 @@ def copy(folder: Path, params: dict[str, Any], more: tuple[str, ...] = ()) -> Pa
 def check(folder: Path) -> str:
     """What the check of the parameters says; the lists that follow from them are brought up to date first."""
     return run(folder, "python", "-m", "pipelines.profile", "check")
+
+
+def write(folder: Path, params: dict[str, Any]) -> None:
+    """Make `params` the parameters of the repository."""
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(params, file)

@@ -114,16 +114,19 @@ def evaluate(root: Path, of: Params) -> None:
 
 
 def pack(root: Path, of: Params, out: str = "packages") -> Path:
-    """The folder that `package` writes."""
+    """The folder that `package` writes for the only run of `of`."""
+    (method,), (seed,) = of.methods, of.seeds
+    name = f"{method}-{seed}"
     package.run(
-        models=root / "models",
-        metrics=root / "metrics",
+        method,
+        model=root / "models" / name,
+        metrics=root / "metrics" / name,
         splits=root / "splits",
-        out=root / out,
+        out=root / out / name,
         journal=root / "journal",
         params=of,
     )
-    return root / out
+    return root / out / name
 
 
 def make(root: Path, module: ModuleType, settings: dict[str, Any]) -> Path:
@@ -132,7 +135,7 @@ def make(root: Path, module: ModuleType, settings: dict[str, Any]) -> Path:
     write_inputs(root)
     write_model(root, module, settings)
     evaluate(root, of)
-    return pack(root, of) / f"{of.methods[0]}-3"
+    return pack(root, of)
 
 
 def _write_faces(folder: Path, kinds: dict[str, pa.DataType], of_label: list[Any]) -> None:

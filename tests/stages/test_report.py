@@ -213,15 +213,20 @@ def test_figures_are_png_of_a_readable_size(written: Path):
         assert 300 < min(height, width) < max(height, width) < 3000
 
 
-def test_a_stale_table_is_an_error_that_names_it(inputs: Path):
-    sentence = r"there are results of other methods or seeds: `rm -r \S+fabnet-1 \S+random-1`, then run again"
-    with pytest.raises(UserError, match=sentence):
-        run(inputs, parameters(seeds=[0]), "refused")
-    assert not (inputs / "refused").exists()
+def test_results_of_other_methods_and_seeds_do_not_change_a_byte(inputs: Path, tmp_path: Path):
+    fewer = parameters(methods=["fabnet"], seeds=[0])
+    others = shutil.ignore_patterns("random-*", "*-1")
+    alone = run(Path(shutil.copytree(inputs, tmp_path / "alone", ignore=others)), fewer)
+    beside = run(Path(shutil.copytree(inputs, tmp_path / "beside")), fewer)
+    assert not (tmp_path / "alone" / "metrics" / "random-0").exists()
+    assert (tmp_path / "beside" / "metrics" / "random-0").exists()
+    names = sorted(path.relative_to(alone) for path in alone.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(beside) for path in beside.rglob("*") if path.is_file())
+    assert [name for name in names if (alone / name).read_bytes() != (beside / name).read_bytes()] == []
 
 
 def test_a_missing_table_is_an_error_that_names_it(inputs: Path):
-    with pytest.raises(UserError, match=r"fabnet-2 is missing: run `dvc repro`"):
+    with pytest.raises(UserError, match=r"fabnet-2/metrics.parquet is missing: run `dvc repro`"):
         run(inputs, parameters(seeds=[0, 1, 2]), "refused")
 
 

@@ -75,6 +75,13 @@ def test_the_error_of_a_failing_stage_is_its_own_sentence(tiny):
         run(tiny, "fragile")
 
 
+def test_an_error_of_several_lines_is_kept_whole(tiny):
+    run(tiny, "fetch@x")
+    (tiny / "fragile.sh").write_text("echo 'error: w300: no release' >&2; echo 'error: disk: full' >&2; exit 1")
+    with pytest.raises(graph.StageError, match=r"^error: w300: no release; disk: full$"):
+        run(tiny, "fragile")
+
+
 def test_metrics_are_what_dvc_tracks(tiny, tiny_up_to_date):
     assert graph.metrics(tiny) == {}
     assert graph.metrics(tiny_up_to_date) == {"metrics.json": {"landmarks": {"fabnet": 5.5}}}

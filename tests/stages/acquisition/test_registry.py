@@ -91,7 +91,7 @@ def test_only_unpublished_sizes_and_digests_come_from_the_record():
     assert registry.fill_in(published, recorded) == published
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "data" / "registry").glob("*")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(registry.FOLDER.glob("*")), ids=lambda path: path.stem)
 def test_committed_registries_are_valid_and_belong_to_a_data_set(path):
     registry.read(path)
     assert path.stem in plugins.names("stages.datasets")
@@ -99,8 +99,7 @@ def test_committed_registries_are_valid_and_belong_to_a_data_set(path):
 
 def test_voxceleb_registries_list_parts_test_archives_metadata_and_text():
     names = {
-        number: {entry.name for entry in registry.read(ROOT / "data" / "registry" / f"voxceleb{number}.txt")}
-        for number in (1, 2)
+        number: {entry.name for entry in registry.read(registry.FOLDER / f"voxceleb{number}.txt")} for number in (1, 2)
     }
     assert names[1] == {"dense-face-frames.tar.gz", "vox1_meta.csv", "vox1_dev_txt.zip", "vox1_test_txt.zip"}
     assert names[2] == {

@@ -70,7 +70,7 @@ def test_release_without_archive_or_csv_raises_an_error(tmp_path):
     with pytest.raises(UserError, match=r"dense-face-frames\.tar\.gz"):
         one.read(tmp_path)
     tar_gz(tmp_path / "zippedFaces.tar.gz", {})
-    with pytest.raises(UserError, match=r"vox1_meta\.csv is missing"):
+    with pytest.raises(UserError, match=r"found no vox1_meta\.csv"):
         one.read(tmp_path)
     with pytest.raises(UserError, match="vox2_dev_mp4_partaa"):
         two.read(tmp_path)
