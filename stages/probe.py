@@ -135,7 +135,7 @@ def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, fin
         task.reject(findings.rejects, "test", "too few identities", detail)
         return
     _record_predictions(shares, names, [""] * len(names), task, findings)
-    for score in scores.score(scores.IDENTITY_METRIC, [shares], bootstrap):
+    for score in scores.score(scores.IDENTITY, [shares], bootstrap):
         _record_score(score, "test", task, findings)
 
 

@@ -13,7 +13,7 @@ from stages.runtime.errors import UserError
 Array = NDArray[np.float64]
 
 MEAN = "mean"  # the target that stands for the whole task
-IDENTITY, IDENTITY_METRIC = "identity", "identity_recall"  # the task of every track data set; it needs no labels
+IDENTITY = "identity_leakage"  # the task of every track data set, which needs no labels, and its one metric
 CELLS_PER_BLOCK = 2**22  # weights held at a time while resampling, 32 MiB
 
 # Weights (B, N), how often each resample holds each image -> the statistic of each resample, (B,).
@@ -95,7 +95,7 @@ def neighbour_recall(images: Predictions) -> dict[str, Statistic]:
     return {**of_class, MEAN: _mean_of(share)}
 
 
-def identity_recall(images: Predictions) -> dict[str, Statistic]:
+def identity_leakage(images: Predictions) -> dict[str, Statistic]:
     """Share of frames whose nearest neighbour in another video shows the same identity; a row is one identity.
 
     Identities have equal weight and are what is resampled: frames of one identity are not independent draws.
@@ -140,7 +140,7 @@ METRICS = {
     "f1": Metric(f1, "F1", True, 3, None),
     "label_accuracy": Metric(label_accuracy, "accuracy per label", True, 3, None),
     "neighbour_recall": Metric(neighbour_recall, "share of neighbours of the same class", True, 3, None),
-    IDENTITY_METRIC: Metric(identity_recall, "identity leakage, share of nearest frames", False, 3, None),
+    IDENTITY: Metric(identity_leakage, "identity leakage, share of nearest frames", False, 3, None),
     "angle_error_deg": Metric(angle_error_deg, "mean absolute error, degrees", False, 2, None),
     "interocular_percent": Metric(interocular_percent, "error, % of inter-ocular distance", False, 2, None),
 }

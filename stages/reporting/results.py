@@ -113,7 +113,7 @@ def tested(metrics: Path, params: Params) -> list[Tested]:
             if joined is None:
                 raise UserError(f"{dataset} {task}: no test image was embedded by every method; see the rejects tables")
             of_faces.append(joined)
-    of_tracks = [_joined(of_run, *task, [scores.IDENTITY_METRIC], []) for task in identity_tasks(params)]
+    of_tracks = [_joined(of_run, *task, [scores.IDENTITY], []) for task in identity_tasks(params)]
     return of_faces + [task for task in of_tracks if task is not None]
 
 

@@ -77,8 +77,8 @@ EMBEDDINGS = pa.schema([("sample_id", pa.string()), ("embedding", pa.list_(pa.fl
 # Embeddings of frames of tracks.
 TRACK_EMBEDDINGS = pa.schema([*EMBEDDINGS, ("identity_id", pa.string()), ("video_id", pa.string())])
 
-# One test image of one task, or one identity of the task `identity`: what is true and what the probe said, in the
-# units of the report.
+# One test image of one task, or one identity of the task `identity_leakage`: what is true and what the probe said,
+# in the units of the report.
 PREDICTIONS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),

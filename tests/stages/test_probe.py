@@ -237,7 +237,11 @@ def test_retrieval_finds_planted_classes_and_has_neither_sweep_nor_head(good: Pa
 
 def test_an_embedding_that_separates_identities_leaks_them(good: Path, noise: Path):
     leaks, of_noise = (
-        [row for row in tables.read(out / "metrics.parquet", tables.SCORES).to_pylist() if row["task"] == "identity"]
+        [
+            row
+            for row in tables.read(out / "metrics.parquet", tables.SCORES).to_pylist()
+            if row["task"] == "identity_leakage"
+        ]
         for out in (good, noise)
     )
     assert [(row["dataset"], row["split"], row["target"], row["n"]) for row in leaks] == [
@@ -254,9 +258,9 @@ def test_tracks_without_two_identities_and_two_videos_become_a_reject(frames: li
     probe_samples.write_track_embeddings(paths["embeddings"] / "voxceleb2.parquet", frames, vectors, steps=900)
     run(paths, tmp_path / "out")
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "identity/test")]
+    assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "identity_leakage/test")]
     rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
-    assert {row["dataset"] for row in rows if row["task"] == "identity"} == {"voxceleb1"}
+    assert {row["dataset"] for row in rows if row["task"] == "identity_leakage"} == {"voxceleb1"}
 
 
 def test_a_task_without_validation_images_is_a_user_error(tmp_path: Path):

@@ -251,7 +251,7 @@ def test_differences_to_both_controls_are_in_a_table_and_use_shared_images(writt
     assert set(found) == {
         (*pair, task)
         for pair in (("fabnet", "random"), ("random", "fabnet"))
-        for task in ("expression", "landmarks", "retrieval", "identity")
+        for task in ("expression", "landmarks", "retrieval", "identity_leakage")
     }
     assert found["fabnet", "random", "expression"]["ci_low"] > 0
     assert found["fabnet", "random", "landmarks"]["ci_high"] < 0
@@ -269,7 +269,7 @@ def test_the_page_shows_differences_as_a_table_and_in_sentences(written: Path):
     text = (written / "report.html").read_text(encoding="utf-8")
     assert "minus <code>random</code>, the untrained encoder" in text
     assert "minus <code>fabnet</code>" in text
-    assert "On voxceleb1 identity the untrained encoder is better than fabnet." in text
+    assert "On voxceleb1 identity leakage the untrained encoder is better than fabnet." in text
     assert "on affectnet expression." not in text  # where it does
 
 
@@ -323,7 +323,7 @@ def test_the_page_shows_figures_and_their_rejects(written: Path):
 
 
 def test_identity_tasks_are_shown_and_optional(inputs: Path, written: Path, tmp_path: Path):
-    assert "voxceleb1 · identity" in (written / "report.html").read_text(encoding="utf-8")
+    assert "voxceleb1 · identity_leakage" in (written / "report.html").read_text(encoding="utf-8")
     params = parameters()
     shutil.copytree(inputs / "metrics", tmp_path / "metrics")
     for path in tmp_path.glob("metrics/*/*.parquet"):
@@ -331,7 +331,7 @@ def test_identity_tasks_are_shown_and_optional(inputs: Path, written: Path, tmp_
             table = pq.read_table(path)
             pq.write_table(table.filter(pc.field("dataset") != "voxceleb2"), path)
     results.check(tmp_path / "metrics", params)
-    tracks = [task.dataset for task in results.tested(tmp_path / "metrics", params) if task.task == "identity"]
+    tracks = [task.dataset for task in results.tested(tmp_path / "metrics", params) if task.task == scores.IDENTITY]
     assert tracks == ["voxceleb1"]
 
 

@@ -24,8 +24,8 @@ def by_target(metric: str, *runs: Predictions, bootstrap: Bootstrap = BOOTSTRAP)
     return {score.target: score for score in scores.score(metric, runs, bootstrap)}
 
 
-def test_every_metric_but_identity_recall_can_be_configured():
-    assert sorted(scores.METRICS) == sorted([*get_args(Metric), scores.IDENTITY_METRIC])
+def test_every_metric_but_identity_leakage_can_be_configured():
+    assert sorted(scores.METRICS) == sorted([*get_args(Metric), scores.IDENTITY])
 
 
 def test_classes_agree_with_scikit_learn():
@@ -188,12 +188,12 @@ def test_neighbour_recall_is_the_share_of_the_same_class():
     )
 
 
-def test_identity_recall_is_the_mean_over_identities_and_lower_is_better():
-    found = by_target("identity_recall", Predictions(np.ones((3, 1)), np.array([[1.0], [0], [0.5]]), ()))
+def test_identity_leakage_is_the_mean_over_identities_and_lower_is_better():
+    found = by_target("identity_leakage", Predictions(np.ones((3, 1)), np.array([[1.0], [0], [0.5]]), ()))
     assert found["mean"].value == pytest.approx(0.5)
     assert 0 <= found["mean"].ci_low < 0.5 < found["mean"].ci_high <= 1
     assert found["mean"].n == 3
-    assert not scores.METRICS["identity_recall"].higher_is_better
+    assert not scores.METRICS["identity_leakage"].higher_is_better
 
 
 @pytest.mark.parametrize("metric", ["auc", "accuracy", "neighbour_recall"])
