@@ -142,7 +142,7 @@ def pooled_rows(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
                     for score in scores.score(metric, [run[members] for run in runs], bootstrap(params)):
                         if not np.isnan(score.value):
                             of = {"dataset": task.dataset, "task": task.task, "split": split}
-                            yield {"method": method, "seed": None, **of, **vars(score)}
+                            yield {"method": method, "seed": None, **of, **score.row}
 
 
 def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, Any]]:
@@ -154,7 +154,7 @@ def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
                 score = scores.compare(task.metrics[0], runs, controls, bootstrap(params))
                 if score is not None:
                     of = {"method": method, "control": control, "dataset": task.dataset, "task": task.task}
-                    yield {**of, **{name: value for name, value in vars(score).items() if name != "target"}}
+                    yield {**of, **score.row}
 
 
 def class_curves(task: Tested, methods: Sequence[str]) -> list[ClassCurves]:

@@ -149,6 +149,18 @@ def test_the_json_nests_the_headlines(written: Path):
     assert found["fabnet"]["affectnet"]["expression"]["auc"] == pytest.approx(row["value"], abs=1e-6)
 
 
+def test_positives_of_a_class_are_told_from_what_its_values_are_over(written: Path):
+    rows = [row for row in rows_of(written) if row["dataset"] == "affectnet" and row["target"] in probe_samples.CLASSES]
+    of_class = {(row["metric"], row["target"]): (row["n"], row["positives"]) for row in rows}
+    for name in probe_samples.CLASSES:
+        images = of_class["neighbour_recall", name][0]
+        assert of_class["auc", name] == (60, images)
+        assert (
+            f'<td class="n">60<span class="ci">{images} positive</span></td>' in (written / "report.html").read_text()
+        )
+    assert sum(of_class["neighbour_recall", name][0] for name in probe_samples.CLASSES) == 60
+
+
 def test_the_training_curve_is_the_mean_over_seeds(written: Path):
     with (written / "loss_curves" / "fabnet.csv").open() as file:
         rows = list(csv.DictReader(file))
