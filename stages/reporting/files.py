@@ -13,7 +13,6 @@ import numpy as np
 from stages.evaluation import scores
 from stages.reporting import page, results
 from stages.reporting.contents import LearningCurves, LossCurve
-from stages.reporting.page import Row
 from stages.runtime import tables
 
 
@@ -32,8 +31,9 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     key = ["dataset", "task", "metric", "control", "method"]
     path = out / "differences.parquet"
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
-    headlines = _headlines(content.rows) | ({"detection": _yields(content.yields)} if content.yields else {})
-    (out / "metrics.json").write_text(json.dumps(headlines, indent=2) + "\n", encoding="utf-8")
+    folder = _empty(out / "metrics")
+    for method, values in _headlines(content).items():
+        (folder / f"{method}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     for name in ("summary", "loss_curves", "learning_curves"):
         (out / f"{name}.png").write_bytes(getattr(figures, name))
     folder = _empty(out / "roc_pr")
@@ -67,21 +67,14 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _headlines(rows: Sequence[Row]) -> dict[str, Any]:
-    """Values by method -> data set -> task -> metric, on the whole test split, mean over seeds."""
-    nested: dict[str, Any] = {}
-    for row in rows:
-        if row["split"] == "test" and row["target"] == scores.MEAN:
-            of_task = nested.setdefault(row["method"], {}).setdefault(row["dataset"], {}).setdefault(row["task"], {})
-            of_task[row["metric"]] = round(row["value"], 6)
-    return nested
-
-
-def _yields(rows: Sequence[Row]) -> dict[str, Any]:
-    """Share of images whose face was detected, by data set -> split; `all` if the owner has no splits."""
-    nested: dict[str, Any] = {}
-    for row in rows:
-        nested.setdefault(row["dataset"], {})[row["owner_split"] or "all"] = round(row["share"], 6)
+def _headlines(content: page.Content) -> dict[str, dict[str, dict[str, float]]]:
+    """Headline by method -> data set -> task, on the whole test split, mean over targets and seeds."""
+    keys = {(task.dataset, task.task, task.metrics[0], "test", scores.MEAN) for task in content.tasks}
+    nested: dict[str, dict[str, dict[str, float]]] = {}
+    for row in content.rows:
+        if tuple(row[name] for name in ("dataset", "task", "metric", "split", "target")) in keys:
+            of_dataset = nested.setdefault(row["method"], {}).setdefault(row["dataset"], {})
+            of_dataset[row["task"]] = round(row["value"], 6)
     return nested
 
 
