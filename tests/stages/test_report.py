@@ -43,6 +43,11 @@ def shown(path: Path) -> str:
     return " ".join(" ".join(found.text).split())
 
 
+def table_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def rows_of(out: Path) -> list[dict[str, object]]:
     return tables.read(out / "metrics.parquet", tables.METRICS).to_pylist()
 
@@ -116,9 +121,9 @@ def test_all_files_but_the_machine_page_have_the_same_bytes_in_another_folder_an
 ):
     names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert names == [
-        "differences.parquet", "learning_curves.png", "learning_curves/affectnet-expression-fabnet.csv",
-        "loss_curves.png", "loss_curves/fabnet.csv", "machine.html", "metrics.parquet", "metrics/fabnet.json",
-        "metrics/random.json", "report.html", "roc_pr/affectnet-expression.png", "summary.png",
+        "differences.parquet", "learning_curves.png", "learning_curves/affectnet-expression.csv", "loss_curves.csv",
+        "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json", "metrics/random.json",
+        "report.html", "roc_pr/affectnet-expression.png", "summary.png",
     ]  # fmt: skip
     differ = [name for name in names if (written / name).read_bytes() != (elsewhere / name).read_bytes()]
     assert differ == ["machine.html"]
@@ -168,11 +173,10 @@ def test_positives_of_a_class_are_told_from_what_its_values_are_over(written: Pa
     assert sum(of_class["neighbour_recall", name][0] for name in probe_samples.CLASSES) == 60
 
 
-def test_the_training_curve_is_the_mean_over_seeds(written: Path):
-    with (written / "loss_curves" / "fabnet.csv").open() as file:
-        rows = list(csv.DictReader(file))
+def test_the_loss_curve_is_the_mean_over_seeds_of_every_trained_method(written: Path):
+    rows = table_of(written / "loss_curves.csv")
     assert [float(row["val_loss"]) for row in rows] == pytest.approx([1.5 / epoch for epoch in range(1, 6)])
-    assert not (written / "loss_curves" / "random.csv").exists()
+    assert {row["method"] for row in rows} == {"fabnet"}
 
 
 def test_the_metadata_has_schema_configuration_and_versions(written: Path):
@@ -301,14 +305,13 @@ def test_a_method_without_weights_has_a_row_that_says_so(content: Content):
 
 
 def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(written: Path):
-    with (written / "learning_curves" / "affectnet-expression-fabnet.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [(int(row["step"]), float(row["value"])) for row in rows] == [
-        (10, pytest.approx(0.65)),
-        (20, pytest.approx(0.7)),
-        (50, pytest.approx(0.85)),
+    rows = table_of(written / "learning_curves" / "affectnet-expression.csv")
+    assert [(row["method"], row["metric"], int(row["step"]), float(row["value"])) for row in rows] == [
+        ("fabnet", "auc", 10, pytest.approx(0.65)),
+        ("fabnet", "auc", 20, pytest.approx(0.7)),
+        ("fabnet", "auc", 50, pytest.approx(0.85)),
+        ("random", "auc", 0, 0.5),
     ]
-    assert {float(row["untrained"]) for row in rows} == {0.5}
 
 
 def test_a_missing_table_of_learning_curves_is_a_user_error(tmp_path: Path):
