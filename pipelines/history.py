@@ -5,7 +5,7 @@ Every revision is compared with the first one. Reports are read from DVC's cache
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from pipelines.changes.rows import CHANGES, ESTIMATE, KEY, compared, rows
 from pipelines.changes.view import Report, html, table, view
 from pipelines.dvc import revisions
+from stages.evaluation import scores
 from stages.runtime import command, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
@@ -23,6 +24,7 @@ from stages.runtime.files import replace_text
 REPORT = Path("data/reports/metrics.parquet")
 NEEDED = (*KEY, *ESTIMATE, "profile", "config_hash", "code_hash")
 RENAMED = {"part": "split", "code_rev": "code_hash"}  # columns of schema version 1
+FORMER = {"task": {"identity": scores.IDENTITY}, "metric": {"identity_recall": scores.IDENTITY}}  # column -> values
 PIPE_WIDTH = 160  # width of the table if the output is not a terminal
 
 
@@ -43,7 +45,11 @@ def load(root: Path, path: Path, revision: str) -> Report:
             f"{path} at {revision} has no column {missing[0]}: another version of this project wrote it, "
             "compare other revisions"
         )
-    return Report(revision, parquet.to_pylist())
+    return Report(revision, [_with_new_names(row) for row in parquet.to_pylist()])
+
+
+def _with_new_names(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, **{name: new.get(row[name], row[name]) for name, new in FORMER.items()}}
 
 
 def main(arguments: Sequence[str], root: Path = Path()) -> None:

@@ -10,7 +10,7 @@ Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, le
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,12 @@ def _record_validation(probe: Probe, images: Images, task: Task, steps: int, fin
     """One point of the learning curve: the headline on the validation split after `steps` steps."""
     metric = task.settings.metrics[0]
     validated = labelled.predict(probe, images, "val", task)
-    value = scores.mean(metric, validated)
+    value, n = scores.mean(metric, validated)
     if np.isnan(value):
         task.reject(findings.rejects, f"val/{steps:08d}", f"{metric} is undefined", "on the validation split")
         return
     row = {"dataset": task.dataset, "task": task.name, "metric": metric, "step": steps, "value": value}
-    findings.learning_curves.append({**row, "n": len(validated.truth)})
+    findings.learning_curves.append({**row, "n": n})
     log.info("%s: after %d steps val %s %.4g", task, steps, metric, value)
 
 
@@ -133,7 +133,7 @@ def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, fin
         task.reject(findings.rejects, "test", "too few identities", detail)
         return
     _record_predictions(shares, names, [""] * len(names), task, findings)
-    for score in scores.score(scores.IDENTITY_METRIC, [shares], bootstrap):
+    for score in scores.score(scores.IDENTITY, [shares], bootstrap):
         _record_score(score, "test", task, findings)
 
 
@@ -150,9 +150,9 @@ def _record_score(score: Score, split: str, task: TaskName, findings: Findings) 
         detail = "the images of the split are all of this class, or none is"
         task.reject(findings.rejects, f"{split}/{score.target}", f"{score.metric} is undefined", detail)
         return
-    findings.scores.append({"dataset": task.dataset, "task": task.name, "split": split, **asdict(score)})
+    findings.scores.append({"dataset": task.dataset, "task": task.name, "split": split, **score.row})
     if score.target == scores.MEAN:
-        printed = scores.printed(asdict(score))
+        printed = scores.printed(score.row)
         log.info("%s: %s %s %s %s", task, split, score.metric, printed.value, printed.interval)
 
 

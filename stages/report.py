@@ -1,9 +1,9 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
 Reads: probe results, histories, splits, detection rates, contact sheets, figures, rejects of every stage.
-Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics.json, report.html,
-    summary.png, loss_curves.png, learning_curves.png, roc_pr/<dataset>-<task>.png, loss_curves/<method>.csv per trained
-    method and learning_curves/<dataset>-<task>-<method>.csv.
+Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics/<method>.json, report.html,
+    summary.png, loss_curves.png, loss_curves.csv, learning_curves.png, learning_curves/<dataset>-<task>.csv and
+    roc_pr/<dataset>-<task>.png.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 

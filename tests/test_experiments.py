@@ -57,10 +57,10 @@ def outputs(project: Path) -> dict[str, str]:
     return {line: run(project, "sh", "-c", line) for block in BLOCKS for line in block if line not in REMOVAL}
 
 
-@pytest.mark.parametrize(("command", "first"), [(DIFFERENCES, "Path"), (HISTORY, "task")])
+@pytest.mark.parametrize(("command", "first"), [(DIFFERENCES, ["Path", "Metric"]), (HISTORY, ["task"])])
 def test_the_page_shows_the_columns_that_are_printed(outputs, command, first):
     printed, shown = (
-        next(line.split() for line in text.splitlines() if line.split()[:1] == [first])
+        next(line.split() for line in text.splitlines() if line.split()[: len(first)] == first)
         for text in (outputs[command], PAGE.read_text(encoding="utf-8"))
     )
     assert printed == shown
@@ -120,7 +120,8 @@ def test_every_stage_has_a_timing_and_no_timing_is_tracked(project, outputs):
     kept = {path.stem for path in (project / ".timings").glob("*.json")}
     assert kept == set(run(project, "dvc", "stage", "list", "--name-only").split())
     changed = {line.split()[-1] for line in run(project, "git", "status", "--porcelain").splitlines()}
-    assert changed <= {"params.yaml", "dvc.lock", "data/reports/metrics.json", "changes.parquet", "changes.html"}
+    metrics = {f"data/reports/metrics/{method}.json" for method in SMALL["methods"]}
+    assert changed <= {"params.yaml", "dvc.lock", *metrics, "changes.parquet", "changes.html"}
     page = (project / "data" / "reports" / "machine.html").read_text(encoding="utf-8")
     assert '<th scope="row">embed@fabnet-0</th>' in page
     assert "up to date" in run(project, "dvc", "repro")
@@ -134,10 +135,16 @@ def test_a_clone_in_another_folder_reproduces_the_committed_results_and_stays_cl
     assert run(clone, "git", "status", "--porcelain") == ""
 
 
+def test_metrics_show_is_a_table_of_methods_and_tasks(project):
+    header, *rows = (line.split() for line in run(project, "dvc", "metrics", "show").splitlines())
+    assert header == ["Path", "voxceleb1.identity_leakage", "w300.landmarks"]
+    assert [row[0] for row in rows] == [f"data/reports/metrics/{method}.json" for method in SMALL["methods"]]
+    assert all(float(value) >= 0 for row in rows for value in row[1:])
+
+
 def test_metrics_diff_gives_the_difference_of_every_number(project, outputs):
     found = json.loads(run(project, "dvc", "metrics", "diff", "base", "brief", "--json"))
-    numbers = found["data/reports/metrics.json"]
-    landmarks = numbers["fabnet.w300.landmarks.interocular_percent"]
+    landmarks = found["data/reports/metrics/fabnet.json"]["w300.landmarks"]
     assert landmarks["diff"] == pytest.approx(landmarks["new"] - landmarks["old"])
     assert landmarks["diff"] != 0
 
@@ -153,8 +160,7 @@ def test_plots_show_draws_every_image_and_every_curve(project, outputs, tmp_path
     drawn = set(found["data"])
     assert {f"data/reports/{name}.png" for name in ("summary", "loss_curves", "learning_curves")} <= drawn
     assert {"data/figures/images/warp.png", "data/sheets/w300/accepted.png"} <= drawn
-    assert any("loss_curves/fabnet.csv" in name for name in drawn)
-    assert any("learning_curves/w300-landmarks-fabnet.csv" in name for name in drawn)
+    assert {"data/reports/loss_curves.csv", "data/reports/learning_curves/w300-landmarks.csv"} <= drawn
 
 
 def test_plots_diff_has_the_images_and_curves_of_both(project, outputs, tmp_path):

@@ -39,7 +39,7 @@ TASKS = {
     ("aflw", "pose_retrieval"),
     ("emotionet", "action_units"),
     ("mafl", "landmarks"),
-    ("voxceleb1", "identity"),  # the identities of voxceleb2 have one track each
+    ("voxceleb1", "identity_leakage"),  # the identities of voxceleb2 have one track each
     ("w300", "landmarks"),
 }
 

@@ -15,7 +15,7 @@ Verdict = Literal["same", "open", "better", "worse", "apart", "added", "removed"
 
 KEY = ("dataset", "task", "metric", "method", "seed", "split", "target")
 ESTIMATE = ("value", "ci_low", "ci_high", "n")
-SAME = 1e-6  # metrics.json rounds to this; smaller differences are numerical noise between machines
+SAME = 1e-6  # metrics/<method>.json rounds to this; smaller differences are numerical noise between machines
 
 # One row of METRICS at two revisions. Null: not there at this one.
 CHANGES = pa.schema([

@@ -22,7 +22,7 @@ def publish(root: Path, stages: Sequence[graph.Stage]) -> None:
     has_report = any(groups.group_of(stage.name) == "report" for stage in stages)
     metrics = graph.metrics(root) if has_report else {}
     tables = {
-        "metrics": (summary.metric_rows(metrics), "Metrics of the report, as DVC tracks them"),
+        "metrics": (summary.metric_rows(metrics), "Headline metrics by task and method, as DVC tracks them"),
         "rejects": (summary.reject_rows(out for stage in stages for out in stage.outs), "Items that stages left out"),
     }
     for key, (rows, description) in tables.items():

@@ -9,8 +9,10 @@ from stages.runtime import tables
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per number in the nested mappings of metric files, in their order."""
-    return [{"metric": name, "value": value} for content in metrics.values() for name, value in _leaves(content, "")]
+    """One row per name in the nested mappings of metric files, one column per file, all in their order."""
+    of_file = {Path(path).stem: dict(_leaves(content, "")) for path, content in metrics.items()}
+    names = dict.fromkeys(name for values in of_file.values() for name in values)
+    return [{"metric": name, **{file: values.get(name) for file, values in of_file.items()}} for name in names]
 
 
 def reject_rows(outs: Iterable[Path]) -> list[dict[str, Any]]:

@@ -13,11 +13,23 @@ from stages.runtime.errors import UserError
 Array = NDArray[np.float64]
 
 MEAN = "mean"  # the target that stands for the whole task
-IDENTITY, IDENTITY_METRIC = "identity", "identity_recall"  # the task of every track data set; it needs no labels
+IDENTITY = "identity_leakage"  # the task of every track data set, which needs no labels, and its one metric
 CELLS_PER_BLOCK = 2**22  # weights held at a time while resampling, 32 MiB
 
-# Weights (B, N), how often each resample holds each image -> the statistic of each resample, (B,).
-Statistic = Callable[[Array], Array]
+Draw = Callable[[Array], Array]  # weights (B, N), how often each resample holds each image -> its value, (B,)
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A value of N test images, and those that it is over."""
+
+    of: Draw  # NaN under weights that leave it undefined
+    images: NDArray[np.bool_]  # (N,)
+    positives: int | None = None  # of a class that is told from the rest of the images
+
+    @property
+    def n(self) -> int:
+        return int(self.images.sum())
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,13 @@ class Score:
     value: float  # NaN: undefined on these images
     ci_low: float
     ci_high: float
-    n: int  # images whose truth is known
+    n: int  # images that the value is over, or identities
+    positives: int | None  # as in Statistic
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Columns of tables.SCORES but for data set, task and split."""
+        return {**vars(self), "better": "higher" if METRICS[self.metric].higher_is_better else "lower"}
 
 
 @dataclass(frozen=True)
@@ -63,23 +81,18 @@ class Printed:
 
 def auc(images: Predictions) -> dict[str, Statistic]:
     """Area under the ROC curve of every class against the rest, and its mean over the classes that occur."""
-    return _with_mean(
-        images, {name: _of_class(metrics.weighted_auc, images, k) for k, name in enumerate(images.classes)}
-    )
+    return _of_classes(metrics.weighted_auc, images)
 
 
 def accuracy(images: Predictions) -> dict[str, Statistic]:
     """Share of images whose highest score is that of the true class."""
     is_right = (images.truth.argmax(1) == images.prediction.argmax(1)).astype(np.float64)
-    return {MEAN: lambda weights: metrics.weighted_mean(is_right, weights)}
+    return {MEAN: _mean_of(is_right, np.isfinite(images.truth.sum(axis=1)))}
 
 
 def f1(images: Predictions) -> dict[str, Statistic]:
     """F1 of every label at the probe's threshold, a score of 0.5, and its mean over the labels that occur."""
-    decided = replace(images, prediction=images.prediction > 0.5)
-    return _with_mean(
-        images, {name: _of_class(metrics.weighted_f1, decided, k) for k, name in enumerate(images.classes)}
-    )
+    return _of_classes(metrics.weighted_f1, replace(images, prediction=images.prediction > 0.5))
 
 
 def label_accuracy(images: Predictions) -> dict[str, Statistic]:
@@ -95,7 +108,7 @@ def neighbour_recall(images: Predictions) -> dict[str, Statistic]:
     return {**of_class, MEAN: _mean_of(share)}
 
 
-def identity_recall(images: Predictions) -> dict[str, Statistic]:
+def identity_leakage(images: Predictions) -> dict[str, Statistic]:
     """Share of frames whose nearest neighbour in another video shows the same identity; a row is one identity.
 
     Identities have equal weight and are what is resampled: frames of one identity are not independent draws.
@@ -140,7 +153,7 @@ METRICS = {
     "f1": Metric(f1, "F1", True, 3, None),
     "label_accuracy": Metric(label_accuracy, "accuracy per label", True, 3, None),
     "neighbour_recall": Metric(neighbour_recall, "share of neighbours of the same class", True, 3, None),
-    IDENTITY_METRIC: Metric(identity_recall, "identity leakage, share of nearest frames", False, 3, None),
+    IDENTITY: Metric(identity_leakage, "identity leakage, share of nearest frames", False, 3, None),
     "angle_error_deg": Metric(angle_error_deg, "mean absolute error, degrees", False, 2, None),
     "interocular_percent": Metric(interocular_percent, "error, % of inter-ocular distance", False, 2, None),
 }
@@ -176,20 +189,19 @@ def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Ite
     Resamples in which a statistic is undefined (a class without images) are left out of its interval.
     """
     pooled = _pooled(metric, runs)
-    once, images = _once(runs[0]), runs[0]
     drawn: dict[str, list[Array]] = {target: [] for target in pooled}
-    for weights in _resamples(len(images.truth), bootstrap):
+    for weights in _resamples(len(runs[0].truth), bootstrap):
         for target, statistic in pooled.items():
-            drawn[target].append(statistic(weights))
+            drawn[target].append(statistic.of(weights))
     for target, statistic in pooled.items():
         low, high = interval(np.concatenate(drawn[target]), bootstrap.confidence)
-        yield Score(target, metric, float(statistic(once)[0]), low, high, _count(images, target))
+        yield Score(target, metric, _value(statistic), low, high, statistic.n, statistic.positives)
 
 
-def mean(metric: str, images: Predictions) -> float:
-    """The metric's value for the whole task; NaN where it is undefined."""
+def mean(metric: str, images: Predictions) -> tuple[float, int]:
+    """The metric's value for the whole task, NaN where it is undefined, and how many images it is over."""
     statistic = METRICS[metric].of(images).get(MEAN)
-    return float("nan") if statistic is None else float(statistic(_once(images))[0])
+    return (float("nan"), 0) if statistic is None else (_value(statistic), statistic.n)
 
 
 def compare(
@@ -202,10 +214,9 @@ def compare(
     ours, theirs = (_pooled(metric, predictions).get(MEAN) for predictions in (runs, controls))
     if ours is None or theirs is None:
         return None
-    drawn = [ours(weights) - theirs(weights) for weights in _resamples(len(runs[0].truth), bootstrap)]
+    drawn = [ours.of(weights) - theirs.of(weights) for weights in _resamples(len(runs[0].truth), bootstrap)]
     low, high = interval(np.concatenate(drawn), bootstrap.confidence)
-    once = _once(runs[0])
-    return Score(MEAN, metric, float((ours(once) - theirs(once))[0]), low, high, _count(runs[0], MEAN))
+    return Score(MEAN, metric, _value(ours) - _value(theirs), low, high, ours.n, None)
 
 
 def splits(subset: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -239,49 +250,51 @@ def _resamples(n: int, bootstrap: Bootstrap) -> Iterator[Array]:
 
 def _pooled(metric: str, runs: Sequence[Predictions]) -> dict[str, Statistic]:
     """The metric's statistics, each averaged over `runs`."""
-    of_runs = [METRICS[metric].of(run) for run in runs]
-    return {target: _average([of_run[target] for of_run in of_runs]) for target in of_runs[0]}
+    first, *others = (METRICS[metric].of(run) for run in runs)
+    return {
+        target: _average([of_first, *(of_run[target] for of_run in others)], of_first.positives)
+        for target, of_first in first.items()
+    }
 
 
-def _average(statistics: Sequence[Statistic]) -> Statistic:
-    return lambda weights: np.mean([statistic(weights) for statistic in statistics], axis=0)
+def _average(statistics: Sequence[Statistic], positives: int | None = None) -> Statistic:
+    """Their mean; it is over every image that one of them is over."""
+    return Statistic(
+        lambda weights: np.mean([statistic.of(weights) for statistic in statistics], axis=0),
+        np.logical_or.reduce([statistic.images for statistic in statistics]),
+        positives,
+    )
 
 
-def _once(images: Predictions) -> Array:
-    return np.ones((1, len(images.truth)))
+def _value(statistic: Statistic) -> float:
+    """On all images once."""
+    return float(statistic.of(np.ones((1, len(statistic.images))))[0])
 
 
-def _count(images: Predictions, target: str) -> int:
-    """Images with a known truth: in the target's own column, or in any column where the target is not one."""
-    if target in images.classes:
-        return int(images.known(images.classes.index(target)).sum())
-    return int(np.isfinite(images.truth).any(axis=1).sum())
-
-
-def _with_mean(images: Predictions, of_target: dict[str, Statistic]) -> dict[str, Statistic]:
+def _with_mean(of_target: dict[str, Statistic]) -> dict[str, Statistic]:
     """`of_target` and the mean over the targets that are defined on these images."""
-    present = [statistic for statistic in of_target.values() if np.isfinite(statistic(_once(images)))[0]]
+    present = [statistic for statistic in of_target.values() if np.isfinite(_value(statistic))]
     return {**of_target, MEAN: _average(present)} if present else of_target
+
+
+def _of_classes(measure: Callable[..., Array], images: Predictions) -> dict[str, Statistic]:
+    """`measure` of every class against the rest, and the mean over the classes that are defined."""
+    return _with_mean({name: _of_class(measure, images, k) for k, name in enumerate(images.classes)})
 
 
 def _of_class(measure: Callable[..., Array], images: Predictions, column: int) -> Statistic:
     """`measure` of the images whose truth in this column is known."""
     known = images.known(column)
     positive, predicted = images.truth[known, column] > 0.5, images.prediction[known, column]
-    return lambda weights: measure(positive, predicted, weights[:, known])
+    return Statistic(lambda weights: measure(positive, predicted, weights[:, known]), known, int(positive.sum()))
 
 
 def _by_column(images: Predictions, values: Array) -> dict[str, Statistic]:
     """Mean of each column of `values` (N, K) over the images whose truth is known, and the mean over the columns."""
-    of_column: dict[str, Statistic] = {}
-    for column, name in enumerate(images.classes):
-        known = images.known(column)
-        of_column[name] = _mean_of(values[:, column], known)
-    return _with_mean(images, of_column)
+    return _with_mean({name: _mean_of(values[:, k], images.known(k)) for k, name in enumerate(images.classes)})
 
 
-def _mean_of(values: Array, known: NDArray[np.bool_] | None = None) -> Statistic:
-    """Mean of `values` (N,) over the known images; NaN under weights that hold none of them."""
-    if known is None:
-        return lambda weights: metrics.weighted_mean(values, weights)
-    return lambda weights: metrics.weighted_mean(values[known], weights[:, known])
+def _mean_of(values: Array, images: NDArray[np.bool_] | None = None) -> Statistic:
+    """Mean of `values` (N,) over these images, or over all; NaN under weights that hold none of them."""
+    over = np.ones(len(values), np.bool_) if images is None else images
+    return Statistic(lambda weights: metrics.weighted_mean(values[over], weights[:, over]), over)

@@ -4,16 +4,15 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.evaluation import scores
-from stages.reporting import page, results
+from stages.reporting import page
 from stages.reporting.contents import LearningCurves, LossCurve
-from stages.reporting.page import Row
 from stages.runtime import tables
 
 
@@ -32,8 +31,9 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     key = ["dataset", "task", "metric", "control", "method"]
     path = out / "differences.parquet"
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
-    headlines = _headlines(content.rows) | ({"detection": _yields(content.yields)} if content.yields else {})
-    (out / "metrics.json").write_text(json.dumps(headlines, indent=2) + "\n", encoding="utf-8")
+    folder = _empty(out / "metrics")
+    for method, values in _headlines(content).items():
+        (folder / f"{method}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     for name in ("summary", "loss_curves", "learning_curves"):
         (out / f"{name}.png").write_bytes(getattr(figures, name))
     folder = _empty(out / "roc_pr")
@@ -44,20 +44,19 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
 
 
 def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[LearningCurves]) -> None:
-    """One CSV file per line of a figure, for DVC's plots."""
-    folder = _empty(out / "loss_curves")
-    for method in sorted({curve.method for curve in losses}):
-        text = _loss_csv([curve for curve in losses if curve.method == method])
-        (folder / f"{method}.csv").write_text(text, encoding="utf-8")
+    """One CSV file per plot of DVC, with the lines of all methods."""
+    lines = [line for method in dict.fromkeys(curve.method for curve in losses) for line in _losses(losses, method)]
+    text = _csv([["method", "epoch", "train_loss", "val_loss"], *lines])
+    (out / "loss_curves.csv").write_text(text, encoding="utf-8")
     folder = _empty(out / "learning_curves")
-    for panel in learning:
-        untrained = panel.points.get(results.CONTROL, [(0, float("nan"))])[-1][1]
-        for method, points in sorted(panel.points.items()):
-            if points[-1][0] == 0:
-                continue
-            lines = [[step, f"{value:.8g}", f"{untrained:.8g}"] for step, value in points]
-            text = _csv([["step", "value", "untrained"], *lines])
-            (folder / f"{panel.dataset}-{panel.task}-{method}.csv").write_text(text, encoding="utf-8")
+    for task in learning:
+        lines = [
+            [method, task.metric, step, f"{value:.8g}"]
+            for method, points in task.points.items()
+            for step, value in points
+        ]
+        text = _csv([["method", "metric", "step", "value"], *lines])
+        (folder / f"{task.dataset}-{task.task}.csv").write_text(text, encoding="utf-8")
 
 
 def _empty(folder: Path) -> Path:
@@ -67,32 +66,24 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _headlines(rows: Sequence[Row]) -> dict[str, Any]:
-    """Values by method -> data set -> task -> metric, on the whole test split, mean over seeds."""
-    nested: dict[str, Any] = {}
-    for row in rows:
-        if row["split"] == "test" and row["target"] == scores.MEAN:
-            of_task = nested.setdefault(row["method"], {}).setdefault(row["dataset"], {}).setdefault(row["task"], {})
-            of_task[row["metric"]] = round(row["value"], 6)
+def _headlines(content: page.Content) -> dict[str, dict[str, dict[str, float]]]:
+    """Headline by method -> data set -> task, on the whole test split, mean over targets and seeds."""
+    keys = {(task.dataset, task.task, task.metrics[0], "test", scores.MEAN) for task in content.tasks}
+    nested: dict[str, dict[str, dict[str, float]]] = {}
+    for row in content.rows:
+        if tuple(row[name] for name in ("dataset", "task", "metric", "split", "target")) in keys:
+            of_dataset = nested.setdefault(row["method"], {}).setdefault(row["dataset"], {})
+            of_dataset[row["task"]] = round(row["value"], 6)
     return nested
 
 
-def _yields(rows: Sequence[Row]) -> dict[str, Any]:
-    """Share of images whose face was detected, by data set -> split; `all` if the owner has no splits."""
-    nested: dict[str, Any] = {}
-    for row in rows:
-        nested.setdefault(row["dataset"], {})[row["owner_split"] or "all"] = round(row["share"], 6)
-    return nested
-
-
-def _loss_csv(losses: Sequence[LossCurve]) -> str:
-    """epoch, train_loss, val_loss; losses are means over the seeds that reached the epoch."""
-    lines: list[list[Any]] = [["epoch", "train_loss", "val_loss"]]
-    for epoch in sorted({epoch for curve in losses for epoch in curve.epochs}):
-        reached = [(curve, list(curve.epochs).index(epoch)) for curve in losses if epoch in curve.epochs]
+def _losses(curves: Sequence[LossCurve], method: str) -> Iterator[list[Any]]:
+    """Method, epoch, training and validation loss; losses are means over the seeds that reached the epoch."""
+    of_method = [curve for curve in curves if curve.method == method]
+    for epoch in sorted({epoch for curve in of_method for epoch in curve.epochs}):
+        reached = [(curve, list(curve.epochs).index(epoch)) for curve in of_method if epoch in curve.epochs]
         means = [np.mean([curve.losses[split][index] for curve, index in reached]) for split in ("train", "val")]
-        lines.append([epoch, *(f"{mean:.8g}" for mean in means)])
-    return _csv(lines)
+        yield [method, epoch, *(f"{mean:.8g}" for mean in means)]
 
 
 def _csv(lines: Sequence[Sequence[Any]]) -> str:

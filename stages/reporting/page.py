@@ -147,7 +147,7 @@ def _best(rows: Mapping[str, Row], higher_is_better: bool) -> str | None:
 def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
     """Every target on the whole test split, and the mean on the owner's subsets; one column per method."""
     lines = {
-        (row["split"], row["target"]): row["n"]
+        (row["split"], row["target"]): {"n": row["n"], "positives": row["positives"]}
         for row in content.rows
         if (row["dataset"], row["task"], row["metric"]) == (task.dataset, task.task, metric)
         and (row["split"] == "test" or row["target"] == scores.MEAN)
@@ -157,7 +157,7 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
     for split, target in sorted(lines, key=lambda line: (line[0], _rank(order, line[1]), line[1])):
         of_method = _by_method(content, task, metric, split, target)
         cells = [_cell(of_method.get(method)) for method in content.params.methods]
-        rows.append({"split": split, "target": target, "n": lines[split, target], "cells": cells})
+        rows.append({"split": split, "target": target, **lines[split, target], "cells": cells})
     name = f"detail-{task.dataset}-{task.task}-{metric}"
     return {"id": name, "title": title(task), "axis": axis(metric), "rows": rows}
 

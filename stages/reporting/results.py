@@ -115,7 +115,7 @@ def tested(metrics: Path, params: Params) -> list[Tested]:
             if joined is None:
                 raise UserError(f"{dataset} {task}: no test image was embedded by every method; see the rejects tables")
             of_faces.append(joined)
-    of_tracks = [_joined(of_run, *task, [scores.IDENTITY_METRIC], []) for task in identity_tasks(params)]
+    of_tracks = [_joined(of_run, *task, [scores.IDENTITY], []) for task in identity_tasks(params)]
     return of_faces + [task for task in of_tracks if task is not None]
 
 
@@ -144,7 +144,7 @@ def pooled_rows(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
                     for score in scores.score(metric, [run[members] for run in runs], bootstrap(params)):
                         if not np.isnan(score.value):
                             of = {"dataset": task.dataset, "task": task.task, "split": split}
-                            yield {"method": method, "seed": None, **of, **vars(score)}
+                            yield {"method": method, "seed": None, **of, **score.row}
 
 
 def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, Any]]:
@@ -156,7 +156,7 @@ def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
                 score = scores.compare(task.metrics[0], runs, controls, bootstrap(params))
                 if score is not None:
                     of = {"method": method, "control": control, "dataset": task.dataset, "task": task.task}
-                    yield {**of, **{name: value for name, value in vars(score).items() if name != "target"}}
+                    yield {**of, **score.row}
 
 
 def class_curves(task: Tested, methods: Sequence[str]) -> list[ClassCurves]:

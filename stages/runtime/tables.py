@@ -77,8 +77,8 @@ EMBEDDINGS = pa.schema([("sample_id", pa.string()), ("embedding", pa.list_(pa.fl
 # Embeddings of frames of tracks.
 TRACK_EMBEDDINGS = pa.schema([*EMBEDDINGS, ("identity_id", pa.string()), ("video_id", pa.string())])
 
-# One test image of one task, or one identity of the task `identity`: what is true and what the probe said, in the
-# units of the report.
+# One test image of one task, or one identity of the task `identity_leakage`: what is true and what the probe said,
+# in the units of the report.
 PREDICTIONS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
@@ -105,21 +105,29 @@ LEARNING_CURVES = pa.schema([
     ("metric", pa.string()),
     ("step", pa.int64()),
     ("value", pa.float64()),
-    ("n", pa.int64()),  # validation images
+    ("n", pa.int64()),  # validation images that the value is over
 ])  # fmt: skip
 
-# Scores of one method and seed; `report` adds where they come from and makes METRICS of them.
-SCORES = pa.schema([
-    ("dataset", pa.string()),
-    ("task", pa.string()),
-    ("split", pa.string()),  # test, or test/<subset>
-    ("target", pa.string()),
+# A value of one metric.
+_ESTIMATE = [
     ("metric", pa.string()),
+    ("better", pa.string()),  # higher or lower
     ("value", pa.float64()),
     ("ci_low", pa.float64()),
     ("ci_high", pa.float64()),
-    ("n", pa.int64()),
-])  # fmt: skip
+    ("n", pa.int64()),  # images that the value is over; identities of the task `identity_leakage`
+]
+
+# Where it was measured on the test split, and the estimate.
+_MEASURED = [
+    ("split", pa.string()),  # test, or test/<subset>
+    ("target", pa.string()),  # a class, an angle, a region, or mean
+    *_ESTIMATE,
+    ("positives", pa.int64()),  # of the n images, those of the class; null but for AUC and F1 of a class
+]
+
+# Scores of one method and seed; `report` adds where they come from and makes METRICS of them.
+SCORES = pa.schema([("dataset", pa.string()), ("task", pa.string()), *_MEASURED])
 
 METRICS = pa.schema([
     ("profile", pa.string()),
@@ -127,29 +135,20 @@ METRICS = pa.schema([
     ("task", pa.string()),
     ("method", pa.string()),
     ("seed", pa.int32()),  # null: pooled over all seeds
-    ("split", pa.string()),
-    ("target", pa.string()),
-    ("metric", pa.string()),
-    ("value", pa.float64()),
-    ("ci_low", pa.float64()),
-    ("ci_high", pa.float64()),
-    ("n", pa.int64()),
+    *_MEASURED,
     ("published", pa.float64()),
     ("config_hash", pa.string()),
     ("code_hash", pa.string()),
 ])  # fmt: skip
 
-# A method's headline metric of one task minus that of a control, on the same test images, pooled over seeds.
+# A method's headline metric of one task minus that of a control, on the same test images, pooled over seeds;
+# the interval is that of the paired bootstrap.
 DIFFERENCES = pa.schema([
     ("method", pa.string()),
     ("control", pa.string()),
     ("dataset", pa.string()),
     ("task", pa.string()),
-    ("metric", pa.string()),
-    ("value", pa.float64()),
-    ("ci_low", pa.float64()),  # of the paired bootstrap
-    ("ci_high", pa.float64()),
-    ("n", pa.int64()),
+    *_ESTIMATE,  # `better`: of the metric; with `lower`, a difference below 0 is better
     ("config_hash", pa.string()),
     ("code_hash", pa.string()),
 ])  # fmt: skip
@@ -206,7 +205,10 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         return table
     for field in schema:
         if field.name not in table.column_names or table.schema.field(field.name).type != field.type:
-            raise UserError(f"{path} should have a column {field.name} of type {field.type}: run `dvc repro --force`")
+            raise UserError(
+                f"{path} should have a column {field.name} of type {field.type}: run `dvc repro --force` for the stage "
+                "that writes it"
+            )
     return table.select(schema.names)
 
 

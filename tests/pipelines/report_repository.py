@@ -32,7 +32,7 @@ def write_report(root: Path) -> None:
     for line in (root / "scores.txt").read_text(encoding="utf-8").splitlines():
         method, metric, value, half, n = line.split()
         value, half = float(value) + shift, float(half)
-        estimate = {"value": value, "ci_low": value - half, "ci_high": value + half, "n": int(n), "published": None}
+        estimate = {"better": "higher", "value": value, "ci_low": value - half, "ci_high": value + half, "n": int(n)}
         of = {"profile": "sample", "dataset": "w300", "task": "landmarks", "method": method, "metric": metric}
         for seed, target in ((None, "mean"), (0, "mean"), (None, "nose")):
             where = {"seed": seed, "target": target, "split": "test"}

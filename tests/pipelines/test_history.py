@@ -10,7 +10,8 @@ from report_repository import REPORT, dvc
 
 from pipelines import history
 from pipelines.changes.rows import CHANGES
-from stages.runtime import command
+from stages.evaluation import scores
+from stages.runtime import command, tables
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,19 @@ def test_a_report_of_schema_version_1_is_compared_by_its_old_column_names(in_git
     pq.write_table(table.rename_columns([old.get(name, name) for name in table.column_names]), root / REPORT)
     assert run(["second"], root) == 0
     assert lines(capsys)[-1] == "Nothing differs between second and workspace in 3 rows."
+
+
+def test_a_report_without_later_columns_and_names_is_compared(in_git, tmp_path, capsys):
+    root = Path(shutil.copytree(in_git, tmp_path / "copy"))
+    rows = tables.read(root / REPORT, tables.METRICS).to_pylist()
+    former = {"task": "identity", "metric": "identity_recall"}
+    for names, lacks in ((former, ["better", "positives"]), (dict.fromkeys(former, scores.IDENTITY), [])):
+        renamed = [row | names for row in rows if row["metric"] == "auc"]
+        tables.write(root / REPORT, tables.METRICS, renamed, key=["method", "metric", "seed", "target"])
+        pq.write_table(pq.read_table(root / REPORT).drop_columns(lacks), root / REPORT)
+        report_repository.git(root, "commit", "--quiet", "--all", "--message", names["task"])
+    assert run(["HEAD~1", "HEAD"], root) == 0
+    assert lines(capsys)[-1] == "Nothing differs between HEAD~1 and HEAD in 3 rows."
 
 
 def test_a_name_that_is_not_a_revision_is_a_user_error(in_git, capsys):

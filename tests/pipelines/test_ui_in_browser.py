@@ -32,7 +32,7 @@ def test_a_run_is_started_from_the_form_watched_and_its_artifacts_opened(tiny):
         page.locator("img[alt=summary]").wait_for()
         assert page.evaluate("document.querySelector('img[alt=summary]').naturalWidth") == 60
         page.goto(f"{ui.url}/artifacts/artifact/{artifacts['metrics']['id']}")
-        page.get_by_text("landmarks.fabnet").first.wait_for()
+        page.get_by_text("w300.landmarks").first.wait_for()
         page.goto(f"{ui.url}/artifacts/artifact/{artifacts['report']['id']}")
         report = page.get_by_role("link", name="report.html").first.get_attribute("href")
         assert page.goto(report).text() == (tiny / "report.html").read_text()

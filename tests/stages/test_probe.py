@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from stages import probe
+from stages.evaluation import scores
 from stages.runtime import tables
 from stages.runtime.errors import UserError, reason
 
@@ -169,7 +170,18 @@ def test_images_without_embedding_are_left_out(tmp_path: Path):
     probe_samples.write_embeddings(path, table["sample_id"].to_pylist(), vectors, steps=900)
     run(paths, tmp_path / "out")
     rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
-    assert {row["n"] for row in rows if row["dataset"] == "affectnet"} == {40}
+    found = {(row["metric"], row["target"]): row["n"] for row in rows if row["dataset"] == "affectnet"}
+    assert {n for (metric, _), n in found.items() if metric != "neighbour_recall"} == {40}
+    assert (
+        found["neighbour_recall", "mean"]
+        == 40
+        == sum(found["neighbour_recall", name] for name in probe_samples.CLASSES)
+    )
+    positives = {row["target"]: row["positives"] for row in rows if row["metric"] == "auc"}
+    assert positives == {"mean": None, **{name: found["neighbour_recall", name] for name in probe_samples.CLASSES}}
+    assert all(
+        row["better"] == ("lower" if row["task"] in ("landmarks", scores.IDENTITY) else "higher") for row in rows
+    )
 
 
 def curve(out: Path) -> dict[int, float]:
@@ -237,7 +249,11 @@ def test_retrieval_finds_planted_classes_and_has_neither_sweep_nor_head(good: Pa
 
 def test_an_embedding_that_separates_identities_leaks_them(good: Path, noise: Path):
     leaks, of_noise = (
-        [row for row in tables.read(out / "metrics.parquet", tables.SCORES).to_pylist() if row["task"] == "identity"]
+        [
+            row
+            for row in tables.read(out / "metrics.parquet", tables.SCORES).to_pylist()
+            if row["task"] == scores.IDENTITY
+        ]
         for out in (good, noise)
     )
     assert [(row["dataset"], row["split"], row["target"], row["n"]) for row in leaks] == [
@@ -254,9 +270,9 @@ def test_tracks_without_two_identities_and_two_videos_become_a_reject(frames: li
     probe_samples.write_track_embeddings(paths["embeddings"] / "voxceleb2.parquet", frames, vectors, steps=900)
     run(paths, tmp_path / "out")
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
-    assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", "identity/test")]
+    assert [(row["dataset"], row["key"]) for row in rejects] == [("voxceleb2", f"{scores.IDENTITY}/test")]
     rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
-    assert {row["dataset"] for row in rows if row["task"] == "identity"} == {"voxceleb1"}
+    assert {row["dataset"] for row in rows if row["task"] == scores.IDENTITY} == {"voxceleb1"}
 
 
 def test_a_task_without_validation_images_is_a_user_error(tmp_path: Path):

@@ -1,4 +1,5 @@
 import pytest
+from tiny_repository import SCORES, dvc
 
 from pipelines.dvc import graph
 from pipelines.running.processes import Processes
@@ -84,7 +85,15 @@ def test_an_error_of_several_lines_is_kept_whole(tiny):
 
 def test_metrics_are_what_dvc_tracks(tiny, tiny_up_to_date):
     assert graph.metrics(tiny) == {}
-    assert graph.metrics(tiny_up_to_date) == {"metrics.json": {"landmarks": {"fabnet": 5.5}}}
+    assert graph.metrics(tiny_up_to_date) == {f"metrics/{method}.json": values for method, values in SCORES.items()}
+
+
+def test_dvc_shows_metrics_as_a_table_of_methods_and_tasks(tiny_up_to_date):
+    assert [line.split() for line in dvc(tiny_up_to_date, "metrics", "show").splitlines()] == [
+        ["Path", "mafl.landmarks", "w300.landmarks"],
+        ["metrics/fabnet.json", "3.5", "5.5"],
+        ["metrics/random.json", "8.25", "9.0"],
+    ]
 
 
 def test_a_broken_graph_is_a_user_error(tiny):

@@ -2,12 +2,11 @@ from pipelines.flows import summary
 from stages.runtime import tables
 
 
-def test_every_number_is_a_row_named_by_its_path():
-    metrics = {"metrics.json": {"w300": {"fabnet": 5.7, "random": 9.1}, "n": 3}}
-    assert summary.metric_rows(metrics) == [
-        {"metric": "w300.fabnet", "value": 5.7},
-        {"metric": "w300.random", "value": 9.1},
-        {"metric": "n", "value": 3},
+def test_every_task_is_a_row_with_the_values_of_all_methods():
+    fabnet, random = {"w300": {"landmarks": 5.7}, "mafl": {"landmarks": 3.4}}, {"w300": {"landmarks": 9.1}}
+    assert summary.metric_rows({"metrics/fabnet.json": fabnet, "metrics/random.json": random}) == [
+        {"metric": "w300.landmarks", "fabnet": 5.7, "random": 9.1},
+        {"metric": "mafl.landmarks", "fabnet": 3.4, "random": None},
     ]
 
 

@@ -24,8 +24,8 @@ def by_target(metric: str, *runs: Predictions, bootstrap: Bootstrap = BOOTSTRAP)
     return {score.target: score for score in scores.score(metric, runs, bootstrap)}
 
 
-def test_every_metric_but_identity_recall_can_be_configured():
-    assert sorted(scores.METRICS) == sorted([*get_args(Metric), scores.IDENTITY_METRIC])
+def test_every_metric_but_identity_leakage_can_be_configured():
+    assert sorted(scores.METRICS) == sorted([*get_args(Metric), scores.IDENTITY])
 
 
 def test_classes_agree_with_scikit_learn():
@@ -120,6 +120,52 @@ def test_a_difference_counts_the_images_with_a_known_truth():
     assert found.n == 60 == by_target("auc", some)["mean"].n
 
 
+# Ten images of two classes, three of which are `rare`; the truth of image 9 is unknown in the second column.
+COMMON = np.array([0.0, 0, 0, 1, 1, 1, 1, 1, 1, 1])
+TWO = Predictions(np.stack([1 - COMMON, COMMON], axis=1), np.linspace(0.1, 0.9, 20).reshape(10, 2), ("rare", "common"))
+PARTLY = replace(TWO, truth=np.where([[False, row == 9] for row in range(10)], np.nan, TWO.truth))
+POINTS = Predictions(np.arange(40.0).reshape(4, 10), np.zeros((4, 10)), ())
+
+
+@pytest.mark.parametrize(
+    ("metric", "images", "counts"),
+    [
+        ("auc", TWO, {"rare": (10, 3), "common": (10, 7), "mean": (10, None)}),
+        ("auc", PARTLY, {"rare": (10, 3), "common": (9, 6), "mean": (10, None)}),
+        ("f1", PARTLY, {"rare": (10, 3), "common": (9, 6), "mean": (10, None)}),
+        ("accuracy", TWO, {"mean": (10, None)}),
+        ("accuracy", PARTLY, {"mean": (9, None)}),
+        ("label_accuracy", PARTLY, {"rare": (10, None), "common": (9, None), "mean": (10, None)}),
+        ("angle_error_deg", PARTLY, {"rare": (10, None), "common": (9, None), "mean": (10, None)}),
+        ("neighbour_recall", TWO, {"rare": (3, None), "common": (7, None), "mean": (10, None)}),
+        ("interocular_percent", POINTS, dict.fromkeys(("eyes", "nose", "mouth", "mean"), (4, None))),
+        ("identity_leakage", Predictions(np.ones((6, 1)), np.ones((6, 1)), ()), {"mean": (6, None)}),
+    ],
+)
+def test_n_counts_what_a_value_is_over_and_positives_those_of_a_class(metric, images, counts):
+    for runs in ([images], [images, images]):
+        assert {target: (score.n, score.positives) for target, score in by_target(metric, *runs).items()} == counts
+    assert scores.mean(metric, images)[1] == counts["mean"][0]
+
+
+@pytest.mark.parametrize("metric", ["auc", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg"])
+def test_images_that_n_does_not_count_do_not_change_the_value(metric):
+    """Each class is scored once more on the counted images alone."""
+    images = classified(40, skill=1.0) if metric == "neighbour_recall" else units(40)
+    found = by_target(metric, images)
+    for k, name in enumerate(images.classes):
+        counted = images.truth[:, k] > 0.5 if metric == "neighbour_recall" else images.known(k)
+        assert found[name].n == counted.sum() < 40
+        assert found[name].value == pytest.approx(by_target(metric, images[counted])[name].value)
+
+
+def test_a_class_that_is_undefined_is_not_counted_in_the_mean():
+    truth = np.array([[1.0, np.nan], [0, np.nan], [1, np.nan], [np.nan, 0], [np.nan, 0]])
+    found = by_target("auc", Predictions(truth, np.zeros((5, 2)), ("au1", "au2")))
+    assert (found["au2"].n, found["au2"].positives) == (2, 0)
+    assert found["mean"].n == 3
+
+
 def units(count: int, seed: int = 1) -> Predictions:
     """Three labels, of which a quarter is unknown."""
     rng = np.random.default_rng(seed)
@@ -188,22 +234,22 @@ def test_neighbour_recall_is_the_share_of_the_same_class():
     )
 
 
-def test_identity_recall_is_the_mean_over_identities_and_lower_is_better():
-    found = by_target("identity_recall", Predictions(np.ones((3, 1)), np.array([[1.0], [0], [0.5]]), ()))
+def test_identity_leakage_is_the_mean_over_identities_and_lower_is_better():
+    found = by_target("identity_leakage", Predictions(np.ones((3, 1)), np.array([[1.0], [0], [0.5]]), ()))
     assert found["mean"].value == pytest.approx(0.5)
     assert 0 <= found["mean"].ci_low < 0.5 < found["mean"].ci_high <= 1
     assert found["mean"].n == 3
-    assert not scores.METRICS["identity_recall"].higher_is_better
+    assert found["mean"].row["better"] == "lower"
 
 
 @pytest.mark.parametrize("metric", ["auc", "accuracy", "neighbour_recall"])
 def test_the_value_of_a_task_is_that_of_its_mean_target(metric):
     images = classified(50, skill=1.0)
-    assert scores.mean(metric, images) == pytest.approx(by_target(metric, images)["mean"].value)
+    assert scores.mean(metric, images)[0] == pytest.approx(by_target(metric, images)["mean"].value)
 
 
 def test_the_value_of_a_task_without_a_defined_class_is_undefined():
-    assert np.isnan(scores.mean("auc", Predictions(np.ones((4, 1)), np.ones((4, 1)), ("au1",))))
+    assert np.isnan(scores.mean("auc", Predictions(np.ones((4, 1)), np.ones((4, 1)), ("au1",)))[0])
 
 
 NAN = float("nan")
