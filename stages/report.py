@@ -92,6 +92,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
     tasks = results.tested(inputs.metrics, params)
     hashes = {"config_hash": config.digest(params), "code_hash": revision.code_hash(ROOT)}
     source = {"profile": params.profile, **hashes}
+    pooled = list(results.pooled_rows(tasks, params))
     folders = [
         *(inputs.tracks / dataset for dataset in params.track_sets),
         *(inputs.faces / dataset for dataset in params.face_sets),
@@ -102,10 +103,11 @@ def collect(inputs: Folders, params: Params) -> page.Content:
     return page.Content(
         params=params,
         **hashes,
-        rows=[_complete(row, source) for row in results.pooled_rows(tasks, params)],
+        rows=[_complete(row, source) for row in pooled],
         seed_rows=[_complete(row, source) for row in results.seed_rows(inputs.metrics, params)],
         tasks=tasks,
         differences=[{**row, **hashes} for row in results.differences(tasks, params)],
+        leads=list(results.leads(tasks, pooled, params)),
         counts=[
             *contents.counts(inputs.splits / "tracks", "face tracks", params.track_sets),
             *contents.counts(inputs.splits / "faces", "still images", params.face_sets),

@@ -48,6 +48,7 @@ UNPACK_ARCHIVES = True
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 DISCARDED = {8: "none", 9: "uncertain", 10: "non-face"}
 LABELS: dict[str, pa.DataType] = {"expression": pa.int8()}  # 0..7, the order of EXPRESSIONS
+NAMES = {"expression": EXPRESSIONS}
 
 LISTS = {"test": "validation.csv", "train": "training.csv"}
 IMAGES = "Manually_Annotated_Images/"

@@ -31,6 +31,7 @@ EXPECTED = "aflw.sqlite and the images in aflw/data/flickr/{0,2,3}/"
 UNPACK_ARCHIVES = True
 ANGLES = ("roll", "pitch", "yaw")
 LABELS: dict[str, pa.DataType] = {"pose_rad": pa.list_(pa.float32(), len(ANGLES))}  # ANGLES, each in (-pi, pi]
+NAMES = {"pose_rad": ANGLES}
 
 DATABASE = "aflw.sqlite"
 IMAGES = "flickr/"

@@ -45,6 +45,7 @@ OWNER = "the CBCSL, Ohio State University: form at https://cbcsl.ece.ohio-state.
 EXPECTED = "dataFile_*.txt, EmotioNet_FACS*.xlsx (or .csv) and the images in images/"
 ACTION_UNITS = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)  # of the 2017 challenge, track 1
 LABELS: dict[str, pa.DataType] = {"action_units": pa.list_(pa.int8(), len(ACTION_UNITS))}  # 0, 1 or null: unknown
+NAMES = {"action_units": tuple(f"au{unit}" for unit in ACTION_UNITS)}
 
 IMAGES = "images/"
 DEFAULT_TEST_LIST = "dataFile_1000.txt"  # if there is no manual list

@@ -67,6 +67,7 @@ def pack_faces(
         shard_mb=params.shard_mb,
         settings=[section.model_dump_json() for section in (params, *more)] + [json.dumps(metadata, sort_keys=True)],
         metadata=metadata or {},
+        names=getattr(module, "NAMES", {}),
         finish=finish,
     )
     work = partial(cut_face, raw=place.raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)

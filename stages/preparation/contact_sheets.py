@@ -4,6 +4,7 @@ Equal input gives equal bytes. The sheets are for people; no program reads them.
 """
 
 import io
+import math
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -27,12 +28,14 @@ ACCEPTED, REJECTED = "accepted.png", "rejected.png"
 
 SEED = 2018  # of the random choice; not a parameter, since another choice is not a reason to run a stage again
 COLUMNS, ROWS = 8, 5
-TILE_PX, GAP_PX, MARGIN_PX, LINE_PX, LINES = 120, 12, 16, 14, 3
+TILE_PX, GAP_PX, MARGIN_PX, LINE_PX = 120, 12, 16, 14
+REASON_LINES, LABEL_LINES = 2, 3  # at most, below a rejected image and an accepted one
 HEAD_PX, LINE_CHARACTERS, HEAD_CHARACTERS, HEAD_LINES = 28, 21, 150, 3
 DPI = 100
 PAPER, EMPTY = 255, 236  # grey levels
 MARK = (60, 200, 60)  # RGB, of points and boxes
 INK, SOFT = "#222222", "#666666"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,30 @@ class Tile:
     lines: Sequence[str]
 
 
-def write(folder: Path, index: pa.Table, rejects: Sequence[Reject], *, dataset: str, raw: Path, out: Path) -> None:
-    """Write both sheets of one data set into `out`, from packed crops in `folder` and the release in `raw`."""
+def write(
+    folder: Path,
+    index: pa.Table,
+    rejects: Sequence[Reject],
+    *,
+    dataset: str,
+    raw: Path,
+    out: Path,
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Write both sheets of one data set into `out`.
+
+    Args:
+        folder: of the packed crops.
+        index: their rows.
+        rejects: of this stage.
+        dataset: its name.
+        raw: folder of the release.
+        out: folder of the sheets.
+        names: of the classes or of the values of a label column, as in NAMES of the data set's reader.
+    """
     rows = index.take(_sample(len(index), COLUMNS * ROWS)).to_pylist()
     with Shards(folder) as shards:
-        accepted = [_accepted_tile(row, shards) for row in rows]
+        accepted = [_accepted_tile(row, shards, names or {}) for row in rows]
     out.mkdir(parents=True, exist_ok=True)
     title = f"{dataset}: {len(accepted)} of {len(index)} accepted crops"
     (out / ACCEPTED).write_bytes(sheet(title, [], accepted))
@@ -60,15 +82,17 @@ def sheet(title: str, notes: Sequence[str], tiles: Sequence[Tile]) -> bytes:
     """A PNG with the title, notes below it, and the tiles in rows."""
     top = MARGIN_PX + HEAD_PX + LINE_PX * len(notes) + (GAP_PX if notes else 0)
     rows = -(-len(tiles) // COLUMNS)
-    step_x, step_y = TILE_PX + GAP_PX, TILE_PX + LINES * LINE_PX + GAP_PX
+    deepest = max((len(tile.lines) for tile in tiles), default=0)
+    step_x, step_y = TILE_PX + GAP_PX, TILE_PX + deepest * LINE_PX + GAP_PX
     canvas = np.full((top + rows * step_y + MARGIN_PX, 2 * MARGIN_PX + COLUMNS * step_x - GAP_PX, 3), PAPER, np.uint8)
     texts = [(MARGIN_PX, MARGIN_PX, title, 15.0, INK)]
     texts += [(MARGIN_PX, MARGIN_PX + HEAD_PX + k * LINE_PX, note, 10.5, SOFT) for k, note in enumerate(notes)]
     for number, tile in enumerate(tiles):
         x, y = MARGIN_PX + number % COLUMNS * step_x, top + number // COLUMNS * step_y
         canvas[y : y + TILE_PX, x : x + TILE_PX] = EMPTY if tile.image is None else _fit(tile.image)
-        lines = tile.lines[:LINES]
-        texts += [(x, y + TILE_PX + 3 + k * LINE_PX, line, 9.5, SOFT if k else INK) for k, line in enumerate(lines)]
+        texts += [
+            (x, y + TILE_PX + 3 + k * LINE_PX, line, 9.5, SOFT if k else INK) for k, line in enumerate(tile.lines)
+        ]
     return _png(canvas, texts)
 
 
@@ -99,8 +123,8 @@ def _counts(rejects: Sequence[Reject]) -> list[str]:
     return textwrap.wrap("; ".join(texts), HEAD_CHARACTERS, max_lines=HEAD_LINES, placeholder=" ...")
 
 
-def _accepted_tile(row: Mapping[str, Any], shards: Shards) -> Tile:
-    """A packed crop with its landmarks; below it identity and frame, or split and labels."""
+def _accepted_tile(row: Mapping[str, Any], shards: Shards, names: Mapping[str, Sequence[str]]) -> Tile:
+    """A packed crop with its landmarks; below it identity and frame, or labels, split and detection."""
     image = _fit(media.decode_image(shards.read(row["shard"], row["offset"], row["size"])))
     points = np.array(row.get("landmarks") or [], float).reshape(-1, 2)
     scale = TILE_PX / max(row["width_px"], row["height_px"])
@@ -109,14 +133,40 @@ def _accepted_tile(row: Mapping[str, Any], shards: Shards) -> Tile:
     if "track_id" in row:
         return Tile(image, [_end(row["identity_id"]), _end(row["video_id"]), f"frame {row['frame']}"])
     split = ", ".join(name for name in (row["owner_split"], row["subset"]) if name)
-    labels = [f"{name} {value}" for name, value in row.items() if name in ("expression",) and value is not None]
-    score = [f"score {row['detector_score']:.2f}, x{2 ** row['upsample']}"] if "detector_score" in row else []
-    return Tile(image, [_end(row["sample_id"]), ", ".join([split, *labels]), *score])
+    found = [f"score {row['detector_score']:.2f}, x{2 ** row['upsample']}"] if "detector_score" in row else []
+    labels = [word for name, of_label in names.items() for word in label_words(name, row[name], of_label)]
+    return Tile(image, [_end(row["sample_id"]), *_lines(labels), *([split] if split else []), *found])
+
+
+def label_words(label: str, value: Any, names: Sequence[str]) -> list[str]:
+    """What a label column says about one image: `happy`; `au1`, `au12`, those that are there; `yaw -12.3°`.
+
+    Args:
+        label: name of the column; angles in radians end in `_rad`.
+        value: the code of a class, or a list of one value for each name: 1 where something is there, or a number.
+        names: of the classes, or of the values.
+    """
+    if value is None:
+        return []
+    if isinstance(value, int):
+        return [names[value] if value in range(len(names)) else str(value)]
+    known = [(name, number) for name, number in zip(names, value, strict=True) if number is not None]
+    if all(isinstance(number, int) for _, number in known):
+        return [name for name, is_there in known if is_there] or ["none"] * bool(known)
+    if label.endswith("_rad"):
+        return [f"{name} {math.degrees(number):.1f}°" for name, number in known]
+    return [f"{name} {number:.1f}" for name, number in known]
+
+
+def _lines(words: Sequence[str]) -> list[str]:
+    """Words side by side as far as a line holds them; a word is not broken."""
+    text = "  ".join(word.replace(" ", NO_BREAK) for word in words)
+    return textwrap.wrap(text, LINE_CHARACTERS, break_on_hyphens=False, max_lines=LABEL_LINES, placeholder="  ...")
 
 
 def _rejected_tile(reject: Reject, raw: Path) -> Tile:
     """The image of the release with its annotated box, and the reason below; grey if it cannot be read."""
-    lines = textwrap.wrap(reject.reason, LINE_CHARACTERS, max_lines=LINES - 1, placeholder=" ...")
+    lines = textwrap.wrap(reject.reason, LINE_CHARACTERS, max_lines=REASON_LINES, placeholder=" ...")
     try:
         image = media.decode_image(media.read_file(raw / reject.image))
     except Rejected:

@@ -56,6 +56,9 @@ class Job:
     shard_mb: int
     settings: Sequence[str] = ()  # everything besides the release that the result depends on
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])  # of the index
+    names: Mapping[str, Sequence[str]] = field(
+        default_factory=dict[str, Sequence[str]]
+    )  # of label values, for the sheets
     finish: Finish | None = None  # before the result moves into `place.out`
 
     @property
@@ -235,7 +238,9 @@ def _finish(job: Job, shards: Path, units: list[Path]) -> None:
     for reject in rejects:
         table.add(place.dataset, reject.key, reject.kind, reject.detail)
     table.write(shards / "rejects.parquet")
-    contact_sheets.write(shards, index, rejects, dataset=place.dataset, raw=place.raw, out=place.sheets)
+    contact_sheets.write(
+        shards, index, rejects, dataset=place.dataset, raw=place.raw, out=place.sheets, names=job.names
+    )
     if job.finish:
         job.finish(shards, index, rejects)
 

@@ -2,9 +2,10 @@
 
 A data set module defines `KIND` ("track", "detected" or "boxed": see `stages.runtime.lists`), `EXPECTED` (one clause:
 the contents of its release folder), `OWNER` (whom to ask for it), `LABELS` (column -> Arrow type; empty for face
-tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, `image_urls(files)` if the release lists images by
-URL, and `located(raw, names)`, which raises a UserError if one of `names`, the files of the release, is missing that
-`read` cannot do without: it is asked before anything runs.
+tracks) and `read(raw) -> Release`. It may define `NAMES` (column -> names of its classes or of its values, for the
+contact sheets), `UNPACK_ARCHIVES`, `image_urls(files)` if the release lists images by URL, and `located(raw, names)`,
+which raises a UserError if one of `names`, the files of the release, is missing that `read` cannot do without: it is
+asked before anything runs.
 """
 
 import csv

@@ -1,14 +1,86 @@
-"""Paired differences for the report: a table per control, a sentence per method that does not beat it."""
+"""Paired differences for the report: how the methods stand to each other in a task, and a table per control."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from stages.evaluation import scores
 from stages.evaluation.scores import METRICS, axis, printed
-from stages.reporting.results import CONTROL
+from stages.reporting.results import CONTROL, Tested
 
-Row = Mapping[str, Any]  # of DIFFERENCES
+Row = Mapping[str, Any]  # of METRICS, of DIFFERENCES
 
+FEW = 30  # below so many test images (or identities) a task decides nothing
 BETTER, WORSE, OPEN = "better", "worse", "open"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the methods stand to each other in one metric of one task, on the whole test split."""
+
+    dataset: str
+    task: str
+    metric: str
+    rows: Mapping[str, Row]  # of METRICS, by method; a method whose value is undefined is missing
+    leads: Mapping[str, Row]  # of DIFFERENCES: the best minus each other method, the next best first
+    against_control: Sequence[Row]  # of DIFFERENCES: methods minus the untrained encoder; empty: not compared
+
+    @property
+    def best(self) -> str | None:
+        """The method with the best value, the first one if several have it."""
+        return next((row["method"] for row in self.leads.values()), next(iter(self.rows), None))
+
+    @property
+    def tied(self) -> list[str]:
+        """The best method, and every other one that the paired bootstrap does not tell from it."""
+        others = [method for method, row in self.leads.items() if verdict(row) == OPEN]
+        return [self.best, *others] if self.best is not None else []
+
+    @property
+    def n(self) -> int:
+        """Test images, or identities; 0 where no method has a value."""
+        return next((row["n"] for row in self.rows.values()), 0)
+
+    @property
+    def is_small(self) -> bool:
+        return self.n < FEW
+
+    @property
+    def all_tie(self) -> bool:
+        return len(self.rows) > 1 and len(self.tied) == len(self.rows)
+
+    @property
+    def all_like_control(self) -> bool:
+        """No method really differs from the untrained encoder."""
+        return bool(self.against_control) and all(verdict(row) == OPEN for row in self.against_control)
+
+    @property
+    def is_decided(self) -> bool:
+        return not (self.is_small or self.all_tie or self.all_like_control)
+
+
+def standings(
+    tasks: Iterable[Tested], rows: Sequence[Row], leads: Sequence[Row], differences: Sequence[Row]
+) -> list[Standing]:
+    """One for every metric of every task."""
+    return [
+        _standing((task.dataset, task.task, metric), rows, leads, differences)
+        for task in tasks
+        for metric in task.metrics
+    ]
+
+
+def _standing(
+    key: tuple[str, str, str], rows: Sequence[Row], leads: Sequence[Row], differences: Sequence[Row]
+) -> Standing:
+    whole = [row for row in rows if (row["split"], row["target"]) == ("test", scores.MEAN) and _key(row) == key]
+    ahead = sorted((row for row in leads if _key(row) == key), key=lambda row: abs(row["value"]))
+    against = [row for row in differences if row["control"] == CONTROL and _key(row) == key]
+    return Standing(*key, {row["method"]: row for row in whole}, {row["control"]: row for row in ahead}, against)
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row["dataset"], row["task"], row["metric"]
 
 
 def verdict(row: Row) -> str:
@@ -19,48 +91,27 @@ def verdict(row: Row) -> str:
 
 
 def table(rows: Sequence[Row], control: str) -> dict[str, Any] | None:
-    """A row per method, a column per task; None if there are no differences to this control."""
-    cells = {(row["method"], row["dataset"], row["task"]): row for row in rows if row["control"] == control}
-    tasks = list(dict.fromkeys((row["dataset"], row["task"], row["metric"]) for row in cells.values()))
-    methods = list(dict.fromkeys(method for method, _, _ in cells))
+    """A row per task, a column per method; None if there are no differences to this control."""
+    cells = {(row["method"], _key(row)): row for row in rows if row["control"] == control}
+    methods = list(dict.fromkeys(method for method, _ in cells))
     if not cells:
         return None
     return {
         "control": control,
         "is_untrained": control == CONTROL,
-        "columns": [{"title": f"{dataset} · {task}", "axis": axis(metric)} for dataset, task, metric in tasks],
+        "columns": methods,
         "rows": [
-            {"method": method, "cells": [_cell(cells.get((method, *task[:2]))) for task in tasks]} for method in methods
+            {
+                "title": f"{key[0]} · {key[1]}",
+                "note": axis(key[2]),
+                "n": n,
+                "is_few": n < FEW,
+                "cells": [_cell(cells.get((method, key))) for method in methods],
+            }
+            for key, n in {_key(row): row["n"] for row in cells.values()}.items()
         ],
     }
 
 
-def sentences(rows: Sequence[Row]) -> list[str]:
-    """Per task, the methods that do not beat the untrained encoder; one sentence if all beat it on all tasks."""
-    against = [row for row in rows if row["control"] == CONTROL]
-    claims: list[str] = []
-    for task in dict.fromkeys(_task(row) for row in against):
-        for kind, claim in (
-            (OPEN, "No evidence that {methods} {beat} the untrained encoder on {task}."),
-            (WORSE, "On {task} the untrained encoder is better than {methods}."),
-        ):
-            methods = [row["method"] for row in against if _task(row) == task and verdict(row) == kind]
-            if methods:
-                beat = "beats" if len(methods) == 1 else "beat"
-                claims.append(claim.format(methods=_listed(methods), beat=beat, task=task))
-    if against and not claims:
-        claims.append("Every other method beats the untrained encoder on every task.")
-    return claims
-
-
-def _task(row: Row) -> str:
-    return f"{row['dataset']} {row['task'].replace('_', ' ')}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _cell(row: Row | None) -> dict[str, Any] | None:
-    return None if row is None else {**vars(printed(row, signed=True)), "verdict": verdict(row)}
+    return None if row is None else {**vars(printed(row, signed=True)), "mark": verdict(row)}

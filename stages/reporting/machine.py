@@ -31,6 +31,8 @@ def render(timings: Mapping[str, Timing], instances: Collection[str], packages: 
     }
     return page.template("machine.html").render(
         commit=revision.commit(root),
+        code_hash=revision.code_hash(root),
+        uncommitted=revision.uncommitted(root),
         system=f"{platform.system()} {platform.machine()}",
         versions={"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}},
         effort=effort(current),

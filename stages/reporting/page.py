@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
-from stages.evaluation.scores import METRICS, axis, number, printed
-from stages.reporting import comparison
+from stages.evaluation.scores import axis, number, printed
+from stages.reporting import answers, comparison
+from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
-from stages.reporting.results import CONTROLS, Tested
+from stages.reporting.results import CONTROL, CONTROLS, Tested
 from stages.runtime.params import Params
 
 Row = Mapping[str, Any]  # of METRICS
 
 HERE = Path(__file__).parent
+
+# Width of the page below which the tables with a column per method become cards: what they need beside the methods, and
+# for each method.
+CARDS_REM, COLUMN_REM = 16, 5.75
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Content:
     seed_rows: Sequence[Row]  # of every seed by itself
     tasks: Sequence[Tested]
     differences: Sequence[Row]  # of DIFFERENCES
+    leads: Sequence[Row]  # of DIFFERENCES: the best method of each task and metric minus every other one
     counts: Sequence[Row]
     yields: Sequence[Row]
     sheets: Sequence[Row]
@@ -56,6 +62,8 @@ class Figures:
 def render(content: Content, figures: Figures) -> str:
     """The page; names from the data are escaped."""
     params = content.params
+    standings = comparison.standings(content.tasks, content.rows, content.leads, content.differences)
+    headlines = {(task.dataset, task.task, task.metrics[0]) for task in content.tasks}
     return template("page.html").render(
         profile=params.profile,
         is_synthetic=all(params.dataset[name].fetch.source == "synthetic" for name in params.datasets),
@@ -64,15 +72,21 @@ def render(content: Content, figures: Figures) -> str:
         seeds=sorted(params.seeds),
         methods=params.methods,
         confidence_percent=f"{100 * params.probe.confidence:g}",
-        headline=_headline(content),
+        has_control=CONTROL in params.methods,
+        few=FEW,
+        cards_below_rem=CARDS_REM + COLUMN_REM * len(params.methods),
+        answers=answers.paragraphs(
+            standing for standing in standings if (standing.dataset, standing.task, standing.metric) in headlines
+        ),
+        edges=answers.edges(content.sweeps),
+        headline=_headline(content, standings),
         differences=[comparison.table(content.differences, control) for control in CONTROLS],
-        sentences=comparison.sentences(content.differences),
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
         counts=content.counts,
         yields=content.yields,
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
-        sweeps=content.sweeps,
+        sweeps=_sweeps(content),
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
         summary_png=_base64(figures.summary),
@@ -99,28 +113,60 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _headline(content: Content) -> dict[str, Any]:
-    """One line per method, one column per task and metric: the mean target on the whole test split."""
-    keys = [(task, metric) for task in content.tasks for metric in task.metrics]
-    rows_of = [_by_method(content, task, metric, "test", scores.MEAN) for task, metric in keys]
-    columns: list[dict[str, Any]] = []
-    for (task, metric), rows in zip(keys, rows_of, strict=True):
-        columns.append({"title": title(task), "axis": axis(metric), "published": _published(rows.values(), metric)})
-    best = [_best(rows, METRICS[metric].higher_is_better) for (_, metric), rows in zip(keys, rows_of, strict=True)]
+def _headline(content: Content, standings: Sequence[Standing]) -> dict[str, Any]:
+    """One row per task and metric, one column per method: the mean target on the whole test split."""
+    published = [_published(standing.rows.values(), standing.metric) for standing in standings]
     return {
-        "columns": columns,
-        "has_published": any(column["published"] is not None for column in columns),
+        "has_published": any(published),
         "rows": [
             {
-                "method": method,
-                "cells": [
-                    _with_spread(_cell(rows.get(method), is_best=method == top), content, rows.get(method))
-                    for rows, top in zip(rows_of, best, strict=True)
-                ],
+                "title": f"{standing.dataset} · {standing.task}",
+                "note": axis(standing.metric),
+                "n": standing.n,
+                "is_few": standing.is_small,
+                "cells": [_headline_cell(standing, method, content) for method in content.params.methods],
+                "published": of_task,
             }
-            for method in content.params.methods
+            for standing, of_task in zip(standings, published, strict=True)
         ],
         "without_weights": _without_weights(content.params),
+    }
+
+
+def _headline_cell(standing: Standing, method: str, content: Content) -> dict[str, Any] | None:
+    """The best of a task that decides something is marked, with all that tie with it."""
+    row = standing.rows.get(method)
+    is_best = standing.is_decided and len(standing.rows) > 1 and method in standing.tied
+    return _with_spread(_cell(row, mark="best" if is_best else ""), content, row)
+
+
+def _sweeps(content: Content) -> dict[str, Any]:
+    """The chosen L2: a row per task, a column per method, one value per seed."""
+    chosen: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in content.sweeps:
+        chosen.setdefault((row["dataset"], row["task"]), {}).setdefault(row["method"], []).append(row)
+    return {
+        "rows": [
+            {
+                "title": f"{dataset} · {task}",
+                "note": "",
+                "n": None,
+                "is_few": False,
+                "cells": [_l2(of_task.get(method, [])) for method in content.params.methods],
+            }
+            for (dataset, task), of_task in chosen.items()
+        ]
+    }
+
+
+def _l2(chosen: Sequence[Row]) -> dict[str, str] | None:
+    if not chosen:
+        return None
+    edges = dict.fromkeys(row["edge"] for row in chosen if row["edge"])
+    return {
+        "value": ", ".join(f"{row['l2']:g}" for row in chosen),
+        "interval": f"the {' and the '.join(edges)}" if edges else "",
+        "mark": "edge" if edges else "",
     }
 
 
@@ -139,11 +185,6 @@ def _without_weights(params: Params) -> list[str]:
     return sorted(set(empty) - set(params.methods))
 
 
-def _best(rows: Mapping[str, Row], higher_is_better: bool) -> str | None:
-    choose: Callable[..., str] = max if higher_is_better else min
-    return choose(rows, key=lambda method: rows[method]["value"]) if len(rows) > 1 else None
-
-
 def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
     """Every target on the whole test split, and the mean on the owner's subsets; one column per method."""
     lines = {
@@ -157,7 +198,9 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
     for split, target in sorted(lines, key=lambda line: (line[0], _rank(order, line[1]), line[1])):
         of_method = _by_method(content, task, metric, split, target)
         cells = [_cell(of_method.get(method)) for method in content.params.methods]
-        rows.append({"split": split, "target": target, **lines[split, target], "cells": cells})
+        of_line = lines[split, target]
+        note = split if split != "test" else ""
+        rows.append({"title": target, "note": note, **of_line, "is_few": of_line["n"] < FEW, "cells": cells})
     name = f"detail-{task.dataset}-{task.task}-{metric}"
     return {"id": name, "title": title(task), "axis": axis(metric), "rows": rows}
 
@@ -182,5 +225,5 @@ def _with_spread(cell: dict[str, Any] | None, content: Content, row: Row | None)
     return {**cell, "seeds": f"{low} to {high}"}
 
 
-def _cell(row: Row | None, *, is_best: bool = False) -> dict[str, Any] | None:
-    return None if row is None else {**vars(printed(row)), "is_best": is_best}
+def _cell(row: Row | None, *, mark: str = "") -> dict[str, Any] | None:
+    return None if row is None else {**vars(printed(row)), "mark": mark}

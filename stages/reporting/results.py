@@ -152,11 +152,35 @@ def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
     for control in (name for name in CONTROLS if name in params.methods):
         for method in (name for name in params.methods if name != control):
             for task in tasks:
-                runs, controls = task.of_method(method), task.of_method(control)
-                score = scores.compare(task.metrics[0], runs, controls, bootstrap(params))
-                if score is not None:
-                    of = {"method": method, "control": control, "dataset": task.dataset, "task": task.task}
-                    yield {**of, **score.row}
+                yield from _difference(task, task.metrics[0], method, control, params)
+
+
+def leads(tasks: Sequence[Tested], pooled: Sequence[Mapping[str, Any]], params: Params) -> Iterator[dict[str, Any]]:
+    """The best method minus every other one, for every metric of every task.
+
+    Args:
+        tasks: the predictions.
+        pooled: the rows of `pooled_rows`, which say which method is best.
+        params: the parameters.
+    """
+    for task in tasks:
+        for metric in task.metrics:
+            key = (task.dataset, task.task, metric, "test", scores.MEAN)
+            names = ("dataset", "task", "metric", "split", "target")
+            value_of = {row["method"]: row["value"] for row in pooled if tuple(row[name] for name in names) == key}
+            choose = max if scores.METRICS[metric].higher_is_better else min
+            best = choose(value_of, key=lambda method: value_of[method], default="")
+            for other in value_of:
+                if other != best:
+                    yield from _difference(task, metric, best, other, params)
+
+
+def _difference(task: Tested, metric: str, method: str, control: str, params: Params) -> Iterator[dict[str, Any]]:
+    """The difference as a row; none where it is undefined."""
+    score = scores.compare(metric, task.of_method(method), task.of_method(control), bootstrap(params))
+    if score is not None:
+        of = {"method": method, "control": control, "dataset": task.dataset, "task": task.task}
+        yield {**of, **score.row}
 
 
 def class_curves(task: Tested, methods: Sequence[str]) -> list[ClassCurves]:

@@ -18,14 +18,15 @@ def code_hash(root: Path) -> str:
 
 
 def commit(root: Path) -> str:
-    """12 hex digits of the commit that is checked out, `+changes` if the code differs from it.
+    """12 hex digits of the commit that is checked out; `unknown` outside of a git checkout, or without git."""
+    return _git(root, "rev-parse", "HEAD")[:12] or "unknown"
 
-    `unknown` where `root` is not a git checkout, or git is not installed.
-    """
-    head = _git(root, "rev-parse", "HEAD")
-    if not head:
-        return "unknown"
-    return head[:12] + ("+changes" if _git(root, "status", "--porcelain", "--", *FOLDERS) else "")
+
+def uncommitted(root: Path) -> list[str]:
+    """Files of the code that differ from the commit, sorted: changed, new or deleted ones."""
+    changed = _git(root, "diff", "--name-only", "HEAD", "--", *FOLDERS)
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "--", *FOLDERS)
+    return sorted(name for name in (*changed.splitlines(), *new.splitlines()) if Path(name).suffix in SUFFIXES)
 
 
 def _git(root: Path, *arguments: str) -> str:

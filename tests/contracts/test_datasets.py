@@ -55,6 +55,16 @@ def test_every_data_set_names_its_files_its_owner_and_its_labels(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_names_on_contact_sheets_are_those_of_the_tasks(name):
+    module = plugins.load("stages.datasets", name)
+    for label, names in getattr(module, "NAMES", {}).items():
+        kind = module.LABELS[label]
+        assert not pa.types.is_fixed_size_list(kind) or kind.list_size == len(names)
+        classes = [task.classes for task in PARAMS.dataset[name].tasks.values() if task.label == label]
+        assert list(names) in classes
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_an_empty_release_is_a_user_error(name, tmp_path):
     (tmp_path / "manifest.json").write_text('{"dataset": "x", "source": "folder", "files": []}')
     with pytest.raises(UserError, match="should hold"):

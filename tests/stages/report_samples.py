@@ -1,13 +1,21 @@
-"""Everything that `report` reads, for a few methods on small tasks."""
+"""Everything that `report` reads, for a few methods on small tasks; and its content for many on all data sets."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import probe_samples
 from media_samples import encoded, noise
 from releases import put
 
 from pipelines import profile
 from stages import probe, report
+from stages.evaluation import scores
+from stages.evaluation.scores import Predictions
+from stages.reporting import results
+from stages.reporting.page import Content
+from stages.reporting.results import Tested
 from stages.runtime import config, tables
 from stages.runtime.params import Params
 
@@ -97,3 +105,79 @@ def folders(root: Path) -> dict[str, Path]:
 def run(root: Path, params: Params, out: str = "reports") -> Path:
     report.run(**folders(root), out=root / out, timings=root / ".timings", params=params)
     return root / out
+
+
+def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
+    """The content of a report on all methods and data sets; earlier methods are better, and identities are few."""
+    params = config.parsed(profile.text(profile_name, ROOT / "profiles"), profile_name)
+    probed = params.probe.model_copy(update={"bootstrap": 60})
+    params = params.model_copy(update={"probe": probed, "seeds": list(range(seeds))})
+    tasks = list(_tested(params))
+    pooled = list(results.pooled_rows(tasks, params))
+    source = {"profile": params.profile, "config_hash": "0" * 12, "code_hash": "1" * 12, "published": None}
+    sweep = {"dataset": "w300", "task": "landmarks", "l2": 1.0, "val_loss": 0.5, "is_chosen": True, "edge": "largest"}
+    return Content(
+        params=params,
+        config_hash="0" * 12,
+        code_hash="1" * 12,
+        rows=[{**row, **source} for row in pooled],
+        seed_rows=[{**row, **source} for row in _seed_rows(tasks, params)],
+        tasks=tasks,
+        differences=list(results.differences(tasks, params)),
+        leads=list(results.leads(tasks, pooled, params)),
+        counts=[],
+        yields=[],
+        sheets=[],
+        rejects=[],
+        sweeps=[{"method": run.method, "seed": run.seed, **sweep} for run in results.expected_runs(params)],
+        loss_curves=[],
+        learning_curves=[],
+        illustrations={},
+        versions={},
+    )
+
+
+def _tested(params: Params) -> Iterator[Tested]:
+    """Predictions for 120 images of every task and for 4 identities; the noise grows from method to method."""
+    rng = np.random.default_rng(3)
+    noise = {"angle_error_deg": 3.0, "interocular_percent": 2.0}
+    tasks = [
+        (dataset, name, task.metrics, task.classes)
+        for dataset in params.face_sets
+        for name, task in sorted(params.dataset[dataset].tasks.items())
+    ]
+    for dataset, name, metrics, classes in [
+        *tasks,
+        *((*task, [scores.IDENTITY_METRIC], []) for task in results.identity_tasks(params)),
+    ]:
+        truth, size = _truth(metrics, classes, rng), noise.get(metrics[0], 0.4)
+        of_run = {
+            run: truth + size * (1 + params.methods.index(run.method) / 5) * rng.normal(size=truth.shape)
+            for run in results.expected_runs(params)
+        }
+        predictions = {run: Predictions(truth, said, tuple(classes)) for run, said in of_run.items()}
+        yield Tested(dataset, name, metrics, classes, np.full(len(truth), ""), predictions)
+
+
+def _truth(metrics: Sequence[str], classes: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+    if metrics[0] == scores.IDENTITY_METRIC:
+        return rng.uniform(0, 1, (4, 1))
+    if not classes:
+        return np.tile(probe_samples.mean_face(), (120, 1))
+    if "angle_error_deg" in metrics:
+        return rng.uniform(-40, 40, (120, len(classes)))
+    if "f1" in metrics:
+        return (rng.random((120, len(classes))) < 0.4).astype(float)
+    return np.eye(len(classes))[rng.integers(len(classes), size=120)]
+
+
+def _seed_rows(tasks: list[Tested], params: Params) -> Iterator[dict[str, Any]]:
+    for seed in params.seeds:
+        of_seed = [
+            Tested(
+                task.dataset, task.task, task.metrics, task.classes, task.subset,
+                {run: of_run for run, of_run in task.of_run.items() if run.seed == seed},
+            )
+            for task in tasks
+        ]  # fmt: skip
+        yield from ({**row, "seed": seed} for row in results.pooled_rows(of_seed, params))

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 import struct
 from dataclasses import replace
@@ -81,8 +82,8 @@ def test_the_page_shows_the_range_of_values_over_seeds_if_there_are_several(cont
     wanted = ("w300", "landmarks", "interocular_percent", "test", "mean", "fabnet")
     values = sorted(row["value"] for row in content.seed_rows if tuple(row[name] for name in names) == wanted)
     assert len(values) == 2
-    assert f'"ci">seeds {values[0]:.2f} to {values[1]:.2f}' in page_of(content)
-    assert '"ci">seeds ' not in page_of(content, seeds=[0])
+    assert f"<span>seeds</span> <span>{values[0]:.2f} to {values[1]:.2f}</span>" in page_of(content)
+    assert "<span>seeds</span>" not in page_of(content, seeds=[0])
 
 
 def test_intervals_hold_their_value_and_order_the_methods(written: Path):
@@ -139,7 +140,7 @@ def test_the_machine_page_shows_the_times_of_the_stages_of_these_parameters(writ
 def test_every_table_of_the_page_can_be_reached_from_its_contents(written: Path):
     references = References()
     references.feed((written / "report.html").read_text(encoding="utf-8"))
-    assert {"#results", "#detail", "#rejects", "#effort", "#settings"} <= set(references.loaded)
+    assert {"#answers", "#results", "#detail", "#rejects", "#effort", "#settings"} <= set(references.loaded)
     assert len(set(references.places)) == len(references.places)
 
 
@@ -167,9 +168,8 @@ def test_positives_of_a_class_are_told_from_what_its_values_are_over(written: Pa
     for name in probe_samples.CLASSES:
         images = of_class["neighbour_recall", name][0]
         assert of_class["auc", name] == (60, images)
-        assert (
-            f'<td class="n">60<span class="ci">{images} positive</span></td>' in (written / "report.html").read_text()
-        )
+        cell = f'data-label="n">60<span class="ci">{images} positive</span></td>'
+        assert cell in (written / "report.html").read_text(encoding="utf-8")
     assert sum(of_class["neighbour_recall", name][0] for name in probe_samples.CLASSES) == 60
 
 
@@ -293,20 +293,72 @@ def test_differences_to_both_controls_are_in_a_table_and_use_shared_images(writt
         assert there["value"] == pytest.approx(pooled["fabnet"] - pooled["random"])
 
 
-def test_the_page_shows_differences_as_a_table_and_in_sentences(written: Path):
+def test_the_leads_are_those_of_the_best_method_over_every_other_one(content: Content):
+    keys = {(row["dataset"], row["task"], row["metric"]): row for row in content.leads}
+    assert len(keys) == len(content.leads) == 6  # metrics of every task; two methods
+    for key, lead in keys.items():
+        values = {
+            row["method"]: row["value"]
+            for row in content.rows
+            if (row["dataset"], row["task"], row["metric"], row["target"], row["split"]) == (*key, "mean", "test")
+        }
+        best = (max if scores.METRICS[key[2]].higher_is_better else min)(values, key=lambda method: values[method])
+        assert lead["method"] == best
+        assert lead["value"] == pytest.approx(values[best] - values[lead["control"]])
+
+
+def test_the_page_shows_differences_to_both_controls(written: Path):
     text = (written / "report.html").read_text(encoding="utf-8")
     assert "minus <code>random</code>, the untrained encoder" in text
     assert "minus <code>fabnet</code>" in text
-    assert "On voxceleb1 identity leakage the untrained encoder is better than fabnet." in text
-    assert "on affectnet expression." not in text  # where it does
 
 
-def test_a_method_without_weights_has_a_row_that_says_so(content: Content):
-    assert "weights not supplied" not in page_of(content)
-    added = {"vggface": {"weights": "", "weights_sha256": ""}, "other": {"weights": "here.pth"}}
+def test_the_page_says_first_which_method_wins_on_landmarks_and_whether_it_is_real(written: Path, content: Content):
+    text = shown(written / "report.html")
+    rows = {row["method"]: row for row in content.rows if (row["task"], row["target"]) == ("landmarks", "mean")}
+    value = f"{rows['fabnet']['value']:.2f} % of inter-ocular distance"
+    said = re.search(
+        r"w300 On landmarks fabnet is best, error (.*?) \[.*?\] on (.*?); its lead is real: (.*?)\.(?!\d)", text
+    )
+    assert said is not None
+    assert said.group(1, 2) == (value, "60 images")
+    lead = next(row for row in content.leads if row["task"] == "landmarks")
+    assert said.group(3).strip() == f"{-lead['value']:.2f} [{-lead['ci_high']:.2f}, {-lead['ci_low']:.2f}] over random"
+    assert text.index("On landmarks fabnet is best") < text.index("Test results")
+
+
+def test_methods_without_weights_are_one_line_below_the_table(content: Content):
+    assert "no weight file is named" not in page_of(content)
+    added = {"vggface": {"weights": "", "weights_sha256": ""}, "other": {"weights": "here.pth"}, "own": {"weights": ""}}
     text = page_of(content, method=content.params.method | added)
-    assert '<th scope="row">vggface</th><td class="soft" colspan="6">weights not supplied</td>' in text
-    assert '<th scope="row">other</th>' not in text
+    assert "weights</code>): <code>own</code>, <code>vggface</code>.</p>" in text
+    assert "<code>other</code>" not in text
+
+
+def test_every_row_of_the_results_has_its_n_and_few_are_marked(content: Content):
+    rows = {
+        (title, note): (n, mark)
+        for title, note, n, mark in re.findall(
+            r'<tr><th scope="row">(\S+ · \S+?)<span class="ci">(.*?)</span></th>'
+            r'<td class="n count" data-label="n">(\d+)(<abbr title="fewer than 30.*?">†</abbr>)?</td>',
+            page_of(content).replace("<wbr>", ""),
+        )
+    }
+    assert len(rows) == 4 + 2  # metrics of still images, and both track sets
+    assert rows["w300 · landmarks", "error, % of inter-ocular distance ↓"] == ("60", "")
+    count, mark = next(value for (title, _), value in rows.items() if title.startswith("voxceleb1"))
+    assert int(count) < 30
+    assert mark
+
+
+def test_a_regularisation_at_the_edge_of_its_sweep_is_told(content: Content):
+    text = " ".join(page_of(content, seeds=[0]).split())
+    edges = [row for row in content.sweeps if row["edge"]]
+    assert bool(edges) == ("at the edge of the sweep" in text)
+    at_edge = [{**row, "l2": 1.0, "edge": "largest"} for row in content.sweeps[:1]]
+    text = page_of(replace(content, sweeps=[*at_edge, *({**row, "edge": ""} for row in content.sweeps[1:])]))
+    assert f"of 1 of {len(content.sweeps)} probes is at the edge of the sweep (the largest, 1, in 1)" in text
+    assert text.count('class="n edge"') == 1
 
 
 def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(written: Path):

@@ -1,13 +1,15 @@
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pyarrow as pa
+import pytest
 from media_samples import encoded, noise
 from releases import put
 
 from stages.preparation import contact_sheets
-from stages.preparation.contact_sheets import EMPTY, MARK, TILE_PX
+from stages.preparation.contact_sheets import EMPTY, MARK, TILE_PX, label_words
 from stages.releases.readers import Reject
 from stages.runtime import tables
 from stages.storage.shards import Mark, ShardWriter
@@ -89,3 +91,47 @@ def test_the_sheet_of_rejects_has_a_title_if_there_are_none(tmp_path):
     sheets = written(tmp_path, "s", packed(tmp_path / "packed", 1), [])
     image = cv2.imdecode(np.frombuffer(sheets["rejected.png"], np.uint8), cv2.IMREAD_COLOR)
     assert image.min() < 100
+
+
+UNITS = ("au1", "au4", "au12")
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "names", "expected"),
+    [
+        ("expression", 1, ("neutral", "happy"), ["happy"]),
+        ("expression", 7, ("neutral", "happy"), ["7"]),
+        ("expression", None, ("neutral", "happy"), []),
+        ("action_units", [1, 0, 1], UNITS, ["au1", "au12"]),
+        ("action_units", [0, None, 0], UNITS, ["none"]),
+        ("action_units", [None, None, None], UNITS, []),
+        ("pose_rad", [math.pi / 2, 0.0, -0.1234], ("roll", "pitch", "yaw"), ["roll 90.0°", "pitch 0.0°", "yaw -7.1°"]),
+        ("age", [33.0], ("years",), ["years 33.0"]),
+    ],
+)
+def test_labels_are_written_as_class_names_present_units_and_angles_in_degrees(label, value, names, expected):
+    assert label_words(label, value, names) == expected
+
+
+def test_words_of_a_label_stay_whole_and_further_ones_are_left_out():
+    lines = contact_sheets._lines(["roll -12.3°", "pitch -4.5°", "yaw 101.2°"])
+    assert [line.replace(contact_sheets.NO_BREAK, " ") for line in lines] == [
+        "roll -12.3°",
+        "pitch -4.5°",
+        "yaw 101.2°",
+    ]
+    assert contact_sheets._lines(["au1", "au12", "au25"]) == ["au1  au12  au25"]
+    assert contact_sheets._lines([f"au{n}" for n in range(10, 30)])[-1].endswith("...")
+    assert len(contact_sheets._lines([f"au{n}" for n in range(10, 30)])) == contact_sheets.LABEL_LINES
+
+
+def test_the_accepted_sheet_is_taller_by_the_lines_of_its_labels(tmp_path):
+    index = packed(tmp_path / "packed", 3)
+    index = index.append_column("pose_rad", pa.array([[0.1, 0.2, 0.3]] * 3, pa.list_(pa.float32(), 3)))
+    folders = {"raw": tmp_path / "raw", "out": tmp_path / "out"}
+    heights: list[int] = []
+    for names in ({}, {"pose_rad": ("roll", "pitch", "yaw")}):
+        contact_sheets.write(tmp_path / "packed", index, [], dataset="x", **folders, names=names)
+        sheet = cv2.imread(str(tmp_path / "out" / "accepted.png"))
+        heights.append(sheet.shape[0])
+    assert heights[1] == heights[0] + 3 * contact_sheets.LINE_PX

@@ -1,6 +1,9 @@
+import subprocess
 from pathlib import Path
 
-from stages.reporting import machine
+from markupsafe import Markup
+
+from stages.reporting import machine, revision
 from stages.runtime.stopwatch import Timing
 
 ROOT = Path(__file__).parents[3]
@@ -29,3 +32,22 @@ def test_times_of_the_report_and_of_other_data_sets_and_runs_are_left_out():
 
 def test_without_times_the_page_says_why():
     assert "No stage was timed: the results came from a cache" in machine.render({}, [], [], ROOT)
+
+
+def test_the_page_names_the_code_its_commit_and_what_is_not_committed(tmp_path: Path):
+    def shown() -> str:
+        return Markup(machine.render({}, [], [], tmp_path)).striptags()
+
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "a.py").write_text("a = 1\n")
+    code = revision.code_hash(tmp_path)
+    assert f"Made by code {code}, whose commit is unknown, since this is no git checkout." in shown()
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+    for arguments in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "Add code")):
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
+    commit = revision.commit(tmp_path)
+    assert f"Made by code {code}, which is that of commit {commit}." in shown()
+    (tmp_path / "stages" / "a.py").write_text("a = 2\n")
+    assert f"not that of commit {commit}: 1 file under fabnet/ and stages/ is uncommitted, stages/a.py." in shown()
+    (tmp_path / "stages" / "b.py").write_text("b = 2\n")
+    assert "2 files under fabnet/ and stages/ are uncommitted, stages/a.py, stages/b.py." in shown()

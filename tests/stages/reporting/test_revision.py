@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.reporting.revision import code_hash, commit
+from stages.reporting.revision import code_hash, commit, uncommitted
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -49,13 +49,15 @@ def test_other_code_has_another_hash(change: str, checkout: Path):
     assert code_hash(checkout) != first
 
 
-def test_a_commit_is_named_and_changed_code_is_marked(checkout: Path):
+def test_a_commit_is_named_with_the_files_of_the_code_that_differ_from_it(checkout: Path):
     head = git(checkout, "rev-parse", "HEAD")[:12]
     (checkout / "README.md").write_text("two\n")
-    assert commit(checkout) == head
+    assert (commit(checkout), uncommitted(checkout)) == (head, [])
     (checkout / "fabnet" / "a.py").write_text("a = 2\n")
-    assert commit(checkout) == f"{head}+changes"
+    (checkout / "stages" / "b.html").write_text("<p>\n")
+    (checkout / "stages" / "b.pyc").write_text("compiled\n")
+    assert (commit(checkout), uncommitted(checkout)) == (head, ["fabnet/a.py", "stages/b.html"])
 
 
 def test_the_commit_of_a_folder_outside_git_is_unknown(tmp_path: Path):
-    assert commit(tmp_path) == "unknown"
+    assert (commit(tmp_path), uncommitted(tmp_path)) == ("unknown", [])
