@@ -256,7 +256,7 @@ def test_a_model_of_another_version_is_a_user_error(model, capsys):
     image_file(Path("face.png"), drawn_faces(320, 240, FACE))
     assert fabnet("embed", "face.png", "--model", "other") == 1
     error = capsys.readouterr().err
-    assert "expected model format 1 or 2, found 99" in error
+    assert "expected model format 2 or 3, found 99" in error
     assert error.count("\n") == 1
 
 
