@@ -12,7 +12,7 @@ from pipelines.own.attributes import measured
 from pipelines.own.detection import FrameFaces, InputFrame
 from pipelines.own.drawing import draw
 from pipelines.own.film import Write, film
-from pipelines.own.options import Options, network, search
+from pipelines.own.options import Options, ready
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 
@@ -37,8 +37,7 @@ def overlay(video: Path, *, out: Path | None = None, options: Options | None = N
     options, out = options or Options(), out or Path(f"{video.stem}.overlay.mp4")
     outputs.check(out, [".mp4"], [video])
     form = _format(video)
-    net = network(options)
-    faces_search, _ = search(net, options)
+    net, faces_search, _ = ready(options)
     waiting: deque[InputFrame] = deque()
     faces = 0
     frames = _remembered(detection.input_frames([video]), waiting)

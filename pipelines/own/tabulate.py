@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipelines.own import detection, outputs, parts, sources, videos
 from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
-from pipelines.own.options import Options, check_fps, network, network_metadata, search
+from pipelines.own.options import Options, check_fps, ready
 from pipelines.own.parts import Mark, Reject
 from stages.releases.readers import printable
 from stages.runtime import progress, tables
@@ -93,9 +93,8 @@ def tabulate(
     check_fps(fps)
     paths = sources.files(named)
     outputs.check(out, [".parquet"], paths)
-    net = network(options)
-    faces_search, provenance = search(net, options)
-    metadata = {tables.VERSION: tables.SCHEMA_VERSION, **network_metadata(net, options.model), **provenance}
+    net, faces_search, named_in = ready(options)
+    metadata = {tables.VERSION: tables.SCHEMA_VERSION, **named_in}
     metadata |= {"search": json.dumps(asdict(faces_search)), "decoder": videos.decoder()}
     schema = pa.schema([*FACES, *columns(net)], metadata=metadata)
     _run(Job(command, paths, out, fps, net, faces_search, schema, describe))

@@ -235,7 +235,7 @@ def test_ctrl_c_is_reported_and_leaves_no_table(model, tmp_path):
         running.send_signal(signal.SIGINT)
         _, error = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert error == "stopped; finished parts are kept, the same command continues from there\n"
+    assert error.splitlines()[1:] == ["stopped; finished parts are kept, the same command continues from there"]
     assert not list(tmp_path.glob("faces*"))
 
 
@@ -243,7 +243,7 @@ def test_a_full_disk_is_reported_and_leaves_no_table(model, capsys):
     image_file(Path("face.png"), drawn_faces(320, 240, FACE))
     Path(".faces.parquet.partial").symlink_to("/dev/full")
     assert fabnet("embed", "face.png", "--model", model) == 1
-    assert capsys.readouterr().err.startswith("error: the disk is full; ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: the disk is full; ")
     assert not Path("faces.parquet").exists()
 
 
@@ -267,7 +267,7 @@ def test_a_model_of_another_version_is_a_user_error(model, capsys):
         (("face.png", "--out", "faces.csv"), "the result should be named *.parquet"),
         (("face.png", "--detector", "yunet"), "--weights should be the path of"),
         (("face.png", "--detector", "viola"), "expected one of dlib_cnn"),
-        (("face.png", "--model", "nowhere"), "nowhere does not exist: make it with `dvc repro package`"),
+        (("face.png", "--model", "nowhere"), "nowhere does not exist: name a model file or its folder"),
     ],
 )
 def test_wrong_arguments_are_user_errors(model, capsys, arguments, sentence):
