@@ -51,10 +51,11 @@ OWN = {
         """,
     ),
     "overlay": (
-        "Draw landmarks, pose and expression onto a video, as mp4.",
+        "Draw landmarks, pose and expression onto a video or an image.",
         """
         fabnet overlay clip.mp4
         fabnet overlay clip.mp4 --out drawn.mp4 --largest
+        fabnet overlay face.jpg
         """,
     ),
 }

@@ -49,7 +49,7 @@ def animate(source: Path, driving: Path, *, out: Path = Path("animated.mp4"), op
                 written += 1
             if not written:
                 raise UserError(f"{driving} should show a face, found none in any frame")
-    log.info("animate: %d frames, see %s", written, out)
+    log.info("animate: %s, see %s", outputs.counted(written, "frame"), out)
 
 
 def _frames(net: "Network", source: Face, detected: Iterable[FrameFaces]) -> Iterator[tuple[Image, float]]:

@@ -1,4 +1,4 @@
-"""The name of a result, checked before any work is done."""
+"""The name of a result, checked before any work is done, and how many things it holds."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -25,3 +25,8 @@ def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:
         raise UserError(f"{out} cannot be written ({error.strerror}): name another folder") from None
     if not os.access(out.parent, os.W_OK):
         raise UserError(f"{out} cannot be written (no permission): name another folder")
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 face`, `2 faces`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -176,7 +176,8 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     table.write(job.out.with_suffix(".rejects.parquet"))
     parts.join(done, job.out, job.schema)
     shutil.rmtree(job.unfinished)
-    log.info("%s: %d faces found, %d files read, see %s", job.command, faces.total(), len(job.paths), job.out)
+    found, read = outputs.counted(faces.total(), "face"), outputs.counted(len(job.paths), "file")
+    log.info("%s: %s found, %s read, see %s", job.command, found, read, job.out)
     _log_rejects(rejects)
 
 

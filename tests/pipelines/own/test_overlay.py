@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import av
 import numpy as np
 import packaged
@@ -6,7 +8,7 @@ from media_samples import drawn_faces, mp4, noise
 from own_samples import FACE, fabnet, image_file, moving, video
 
 from fabnet.pretext import random
-from pipelines.own import videos
+from pipelines.own import sources, videos
 
 UNEVEN = [0.0, 0.04, 0.5, 0.54, 1.5]  # s
 
@@ -122,9 +124,43 @@ def test_an_impossible_name_of_the_result_is_a_user_error(tmp_path, model, capsy
     assert capsys.readouterr().err.startswith(f"error: {sentence}")
 
 
-def test_overlay_of_an_image_is_a_user_error(tmp_path, model, capsys):
-    assert fabnet("overlay", image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE)), "--model", model) == 1
-    assert "face.png should be a video, found an image: `fabnet attributes`" in capsys.readouterr().err
+@pytest.mark.parametrize(("name", "result"), [("a.png", "a.overlay.png"), ("a.JPG", "a.overlay.jpg"),
+                                              ("a.bmp", "a.overlay.png")])  # fmt: skip
+def test_an_image_is_drawn_on_the_face_and_nowhere_else(tmp_path, model, name, result, logged):
+    image = drawn_faces(480, 240, FACE)
+    assert fabnet("overlay", image_file(tmp_path / name, image), "--model", model) == 0
+    change = np.abs(sources.read_image(tmp_path / result).astype(int) - image).max(axis=2)
+    assert change[60:200, 100:220].max() > 100
+    assert change[:, 300:].max() < 25
+    assert f"1 face drawn, see {result}" in logged.text
+
+
+def test_an_image_gets_the_name_that_is_given(tmp_path, model):
+    source = image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    assert fabnet("overlay", source, "--out", "drawn.jpeg", "--model", model) == 0
+    assert (tmp_path / "drawn.jpeg").read_bytes()[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "sentence"),
+    [
+        (drawn_faces(320, 240, FACE), ("--out", "drawn.mp4"), "the result should be named *.jpg or *.jpeg or *.png"),
+        (drawn_faces(320, 240, FACE), ("--out", "a.png"), "a.png is read by this command"),
+        (noise(320, 240), (), "a.png should show a face, found none: nothing was written"),
+        (noise(8, 8), (), "a.png should show a face, found none: image too small: 8x8 px"),
+        (b"no image", (), "a.png should be an image that can be read, found otherwise: not an image"),
+        (None, (), "a.png does not exist"),
+    ],
+)
+def test_an_image_that_cannot_be_drawn_on_is_a_user_error(model, capsys, content, arguments, sentence):
+    if isinstance(content, bytes):
+        Path("a.png").write_bytes(content)
+    elif content is not None:
+        image_file(Path("a.png"), content)
+    before = sorted(Path().iterdir())
+    assert fabnet("overlay", "a.png", *arguments, "--model", model) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {sentence}")
+    assert sorted(Path().iterdir()) == before
 
 
 def test_overlay_of_a_video_of_one_pixel_is_a_user_error(tmp_path, model, capsys):
