@@ -33,7 +33,7 @@ OWN = {
     "attributes": (
         "Write a table with landmarks, pose, expression and action units of all faces.",
         """
-        fabnet attributes clip.mp4
+        fabnet attributes clip.mp4 --out attributes.csv
         fabnet attributes images/ --out attributes.parquet --detector yunet --weights yunet.onnx --min-score 0.6
         """,
     ),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from stages.runtime.errors import UserError
 
+TABLE = (".parquet", ".csv")
+
 
 def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:
     """Check that a result can be written under its name and replaces no input.
@@ -25,6 +27,11 @@ def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:
         raise UserError(f"{out} cannot be written ({error.strerror}): name another folder") from None
     if not os.access(out.parent, os.W_OK):
         raise UserError(f"{out} cannot be written (no permission): name another folder")
+
+
+def is_csv(out: Path) -> bool:
+    """Whether a table of this name is to be CSV."""
+    return out.suffix.lower() == ".csv"
 
 
 def counted(count: int, noun: str) -> str:

@@ -56,6 +56,9 @@ def retrieve(
         options: How the network runs and faces are detected.
     """
     outputs.check(out, [".jpg", ".jpeg"], [table, *([query] if query else [])])
+    if outputs.is_csv(table):
+        raise UserError(f"{table} should be a Parquet table, since CSV does not name the network: write one with "
+                        f"`fabnet embed --out {table.with_suffix('.parquet').name}`")  # fmt: skip
     faces = tables.read(table)
     vectors = _vectors(table, faces)
     if query is not None and row is None:
