@@ -146,7 +146,9 @@ def _called(arguments: Sequence[str]) -> int | None:
 
 def main() -> None:
     """Run the command that the terminal names."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)  # other packages: their warnings alone
+    for package in ("pipelines", "stages", "fabnet"):
+        logging.getLogger(package).setLevel(logging.INFO)
     sys.exit(run(sys.argv[1:]))
 
 
