@@ -38,8 +38,9 @@ def overlay(file: Path, *, out: Path | None = None, options: Options | None = No
             written.
     """
     options = options or Options()
-    if not sources.is_there(file):
-        raise UserError(f"{file} does not exist: name a video or an image")
+    if not sources.is_there(file) or file.is_dir():
+        found = "a folder" if sources.is_there(file) else "no such file"
+        raise UserError(f"{file} should be a video or an image, found {found}")
     if sources.is_image(file):
         _onto_image(file, out or Path(f"{file.stem}.overlay{_suffix(file)}"), options)
     else:

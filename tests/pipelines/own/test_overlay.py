@@ -93,6 +93,11 @@ def test_a_source_image_without_a_face_is_a_user_error(tmp_path, model, capsys):
     assert "should be an image of a face: no face found" in capsys.readouterr().err
 
 
+def test_overlay_of_a_folder_is_a_user_error(tmp_path, model, capsys):
+    assert fabnet("overlay", tmp_path, "--model", model) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path} should be a video or an image, found a folder\n"
+
+
 @pytest.mark.parametrize("command", ["overlay", "animate"])
 def test_a_second_video_is_an_error_and_is_not_overwritten(tmp_path, model, command):
     kept = [video(tmp_path / name, moving(2)) for name in ("a.mp4", "b.mp4", "c.mp4")]
@@ -149,7 +154,7 @@ def test_an_image_gets_the_name_that_is_given(tmp_path, model):
         (noise(320, 240), (), "a.png should show a face, found none: nothing was written"),
         (noise(8, 8), (), "a.png should show a face, found none: image too small: 8x8 px"),
         (b"no image", (), "a.png should be an image that can be read, found otherwise: not an image"),
-        (None, (), "a.png does not exist"),
+        (None, (), "a.png should be a video or an image, found no such file"),
     ],
 )
 def test_an_image_that_cannot_be_drawn_on_is_a_user_error(model, capsys, content, arguments, sentence):
