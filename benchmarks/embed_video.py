@@ -42,7 +42,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     chosen = Options(model=wanted.model, device="cpu")
     path, frames = video(wanted.minutes)
-    search, _ = options.search(options.network(chosen), chosen)
+    search = options.ready(chosen).search
     ways: dict[str, Callable[[], object]] = {
         "decode and detect": lambda: consume(detection.detect_all(detection.input_frames([path]), search)),
         "embed": lambda: embed(path, out=path.with_suffix(".parquet"), options=chosen),

@@ -7,6 +7,7 @@ which import this module, wait for PyTorch.
 import logging
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ OWN = {
     "attributes": (
         "Write a table with landmarks, pose, expression and action units of all faces.",
         """
-        fabnet attributes clip.mp4
+        fabnet attributes clip.mp4 --out attributes.csv
         fabnet attributes images/ --out attributes.parquet --detector yunet --weights yunet.onnx --min-score 0.6
         """,
     ),
@@ -50,10 +51,11 @@ OWN = {
         """,
     ),
     "overlay": (
-        "Draw landmarks, pose and expression onto a video, as mp4.",
+        "Draw landmarks, pose and expression onto a video or an image.",
         """
         fabnet overlay clip.mp4
         fabnet overlay clip.mp4 --out drawn.mp4 --largest
+        fabnet overlay face.jpg
         """,
     ),
 }
@@ -65,11 +67,24 @@ def _shown(examples: str) -> str:
     return f"Examples:\n\n```\n{lines}\n```"
 
 
+def _version() -> str:
+    """Versions of this project and of PyTorch, which is not imported for that."""
+    return ", ".join(f"{name} {_installed(name)}" for name in ("fabnet-pipelines", "torch"))
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
 app = App(
     name="fabnet",
     help="Run a trained FAb-Net on your own faces; `fabnet COMMAND --help` shows examples.",
     help_format="markdown",
-    version_flags=[],
+    version=_version,
+    version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
 for _name, (_help, _examples) in OWN.items():
@@ -81,12 +96,13 @@ app.register_install_completion_command()
     fabnet export fabnet.onnx
     fabnet export fabnet.pt2 --model data/packages/fabnet_sources-0
 """))  # fmt: skip
-def export(out: Path, *, model: Path = Path("data/packages/fabnet-0")) -> None:
+def export(out: Path, *, model: Path | None = None) -> None:
     """Write encoder and probes as ONNX or torch.export, and check that their outputs agree.
 
     Args:
         out: The file: *.onnx, or *.pt2 for torch.export.
-        model: Model file that the stage `package` wrote, or its folder.
+        model: Model file, or its folder. If left out: what FABNET_MODEL names, else data/packages/fabnet-0 of the
+            project.
     """
     from pipelines.own import export as exporting  # noqa: PLC0415
 
@@ -130,7 +146,9 @@ def _called(arguments: Sequence[str]) -> int | None:
 
 def main() -> None:
     """Run the command that the terminal names."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)  # other packages: their warnings alone
+    for package in ("pipelines", "stages", "fabnet"):
+        logging.getLogger(package).setLevel(logging.INFO)
     sys.exit(run(sys.argv[1:]))
 
 

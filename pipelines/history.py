@@ -17,7 +17,7 @@ from pipelines.changes.rows import CHANGES, ESTIMATE, KEY, compared, rows
 from pipelines.changes.view import Report, html, table, view
 from pipelines.dvc import revisions
 from stages.evaluation import scores
-from stages.runtime import command, tables
+from stages.runtime import command, csv_tables, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 
@@ -63,8 +63,12 @@ def main(arguments: Sequence[str], root: Path = Path()) -> None:
     reports = [load(root, options.report, name) for name in names]
     shown = view(reports, is_detailed=options.detail, is_complete=options.all)
     _print(shown)
+    changed = _changed(reports, is_complete=options.all)
     if options.parquet:
-        _write_parquet(options.parquet, reports, is_complete=options.all)
+        tables.write(options.parquet, CHANGES, changed, key=["new_revision", *KEY])
+    if options.csv:
+        order = [(name, "ascending") for name in ("new_revision", *KEY)]
+        csv_tables.write(options.csv, [pa.Table.from_pylist(changed, CHANGES).sort_by(order)], CHANGES)
     if options.html:
         replace_text(options.html, html(shown))
 
@@ -80,15 +84,14 @@ def _print(shown: dict[str, Any]) -> None:
         console.print(shown["note"], markup=False, style="dim")
 
 
-def _write_parquet(path: Path, reports: Sequence[Report], *, is_complete: bool) -> None:
+def _changed(reports: Sequence[Report], *, is_complete: bool) -> list[dict[str, Any]]:
     first, *others = reports
-    changed = [
+    return [
         row
         for other in others
         for row in rows(compared(first.rows, other.rows), first.revision, other.revision)
         if is_complete or row["verdict"] != "same"
     ]
-    tables.write(path, CHANGES, changed, key=["new_revision", *KEY])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "--detail", action="store_true", help="also show every class, action unit, angle, subset and seed"
     )
     parser.add_argument("--parquet", type=Path, metavar="FILE", help="write all rows that differ as a table")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="the same as CSV")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the shown table as one self-contained page")
     parser.add_argument("--report", type=Path, default=REPORT, metavar="PATH", help=f"default: {REPORT}")
     return parser

@@ -70,6 +70,8 @@ def _pack(model: Path, metrics: Path, out: Path, params: Params) -> Description:
     method, description = models.load(model)
     heads = dict(_heads(metrics, params))
     packed = replace(description, crop=_crop(params.detect), heads=tuple(heads), config_hash=config.digest(params))
+    rendered = [name for name in packed.datasets if params.dataset[name].fetch.source == "synthetic"]
+    packed = replace(packed, synthetic=tuple(rendered))
     model_file.write(out / model_file.NAME, packed, method, {head.name: state for head, state in heads.items()})
     return packed
 

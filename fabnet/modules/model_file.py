@@ -23,8 +23,8 @@ from fabnet.modules.method import Method
 
 # Raised by a change that readers of the format before would misunderstand or refuse: a field of the description that
 # is added, removed or read in another way, or other names of tensors. A reader reads the format before its own as well.
-# 1: always with a crop and a configuration. 2: both may be missing.
-FORMAT = 2
+# 1: always with a crop and a configuration. 2: both may be missing. 3: with `synthetic`.
+FORMAT = 3
 NAME = "model.safetensors"
 KEY = "fabnet"  # of the description in the metadata
 
@@ -55,11 +55,17 @@ class Description:
     crop: Crop | None = None  # None until it is packaged
     heads: tuple[HeadDescription, ...] = ()
     config_hash: str = ""  # of all parameters behind it, as in the reports; empty until it is packaged
+    synthetic: tuple[str, ...] | None = None  # data sets behind it that were rendered; None until it is packaged
     format: int = FORMAT
 
     def metadata(self) -> dict[str, str]:
         """For the file; the same description gives the same bytes."""
         return {KEY: json.dumps(asdict(self), sort_keys=True)}
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Data sets that its encoder or one of its heads was fitted to, sorted."""
+        return tuple(sorted({*self.trained_on, *(head.dataset for head in self.heads)}))
 
 
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
@@ -91,7 +97,9 @@ def _description(text: str) -> Description:
                              "make it with this version")  # fmt: skip
         crop = None if fields["crop"] is None else Crop(**_with_tuples(fields["crop"], "upsample"))
         heads = [HeadDescription(**_with_tuples(head, "columns")) for head in fields["heads"]]
-        described = {**fields, "crop": crop, "heads": heads, "format": FORMAT}
+        rendered = fields.get("synthetic")
+        synthetic = None if rendered is None else tuple(rendered)
+        described = {**fields, "crop": crop, "heads": heads, "synthetic": synthetic, "format": FORMAT}
         return Description(**_with_tuples(described, "heads", "trained_on"))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"its description makes no sense ({error})") from None

@@ -17,12 +17,12 @@ from pipelines.running.processes import Processes
 
 @flow(name="embed videos")
 def embed_videos(*, model: str, sources: Sequence[str], output: str) -> State[str]:
-    """Embeddings of every face in videos and images, one row each in a Parquet file.
+    """Embeddings of every face in videos and images, one row each in a table.
 
     Args:
         model: model file or folder that this project wrote.
         sources: videos, images, or folders of them.
-        output: the Parquet file to write.
+        output: the table to write, *.parquet or *.csv.
     """
     command = [sys.executable, "-m", "pipelines.cli", "embed", "--model", model, "--out", output, "--", *sources]
     log = Path(".logs") / f"embed-{flow_run.get_name()}.log"

@@ -13,7 +13,7 @@ from fabnet.images import resize
 from pipelines.own import detection, outputs, videos
 from pipelines.own.detection import Face, FrameFaces
 from pipelines.own.film import film
-from pipelines.own.options import Options, network, search
+from pipelines.own.options import Options, ready
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.storage.media import Image
@@ -37,8 +37,7 @@ def animate(source: Path, driving: Path, *, out: Path = Path("animated.mp4"), op
     """
     outputs.check(out, [".mp4"], [source, driving])
     options = replace(options or Options(), largest=True)
-    net = network(options)
-    faces_search, _ = search(net, options)
+    net, faces_search, _ = ready(options)
     face = detection.largest_face(source, faces_search)
     form = videos.read_format(driving)
     written = 0
@@ -50,7 +49,7 @@ def animate(source: Path, driving: Path, *, out: Path = Path("animated.mp4"), op
                 written += 1
             if not written:
                 raise UserError(f"{driving} should show a face, found none in any frame")
-    log.info("animate: %d frames, see %s", written, out)
+    log.info("animate: %s, see %s", outputs.counted(written, "frame"), out)
 
 
 def _frames(net: "Network", source: Face, detected: Iterable[FrameFaces]) -> Iterator[tuple[Image, float]]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipelines.own.detection import Face
 from pipelines.own.options import Options
 from pipelines.own.tabulate import tabulate
+from stages.runtime import csv_tables
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def attributes(
 
     Args:
         files: Videos, images, folders of them, or lists (.txt, .csv) that name one file a line.
-        out: The table. What cannot be used is listed in NAME.rejects.parquet beside it.
+        out: The table: *.parquet, or *.csv. What cannot be used is listed in NAME.rejects.* beside it.
         fps: Frames of a video per second to use, above 0 and at most 1000; all, if not given.
         options: How the network runs and faces are detected.
     """
@@ -45,7 +46,8 @@ def columns(net: "Network") -> list[pa.Field]:
     fields: list[pa.Field] = []
     for name, values in one.items():
         if values.ndim == 3:
-            fields.append(pa.field(name, pa.list_(pa.float32(), values.size)))
+            columns_of = {csv_tables.COLUMNS: " ".join(net.columns[name])}
+            fields.append(pa.field(name, pa.list_(pa.float32(), values.size), metadata=columns_of))
         else:
             fields += [pa.field(f"{name}_{column}", pa.float32()) for column in net.columns[name]]
     return fields

@@ -22,7 +22,7 @@ def embed(
 
     Args:
         files: Videos, images, folders of them, or lists (.txt, .csv) that name one file a line.
-        out: The table. What cannot be used is listed in NAME.rejects.parquet beside it.
+        out: The table: *.parquet, or *.csv. What cannot be used is listed in NAME.rejects.* beside it.
         fps: Frames of a video per second to use, above 0 and at most 1000; all, if not given.
         options: How the network runs and faces are detected.
     """

@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-import fabnet
 from fabnet.inference.network import Network
-from pipelines.own import outputs
+from pipelines.own import networks, outputs
 from pipelines.own.programs import BATCHES, Pack, Program, Running, Start, example
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_bytes
@@ -42,8 +41,10 @@ class Attributes(nn.Module):
         return [link(head(x)).float() for head, link in zip(self.heads, self.links, strict=True)]
 
 
-def export(model: Path, out: Path) -> float:
+def export(model: Path | None, out: Path) -> float:
     """Write the programs of a model file; returns the largest difference of an output from the network's own.
+
+    Without `model` it is found as `networks.locate` does it.
 
     The name of `out` says what it is to be: *.onnx, or *.pt2 for torch.export.
 
@@ -52,11 +53,9 @@ def export(model: Path, out: Path) -> float:
     Raises:
         UserError: no usable model file, a package that is missing, a network that cannot be exported or would differ.
     """
-    outputs.check(out, [".onnx", ".pt2"], [model])
-    try:
-        net = fabnet.load(model, device="cpu")
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    path = networks.locate(model)
+    outputs.check(out, [".onnx", ".pt2"], [path])
+    net = networks.load(path, "cpu")
     pack, start = _onnx() if out.suffix.lower() == ".onnx" else (_pack_torch, _start_torch)
     differences: list[float] = []
     files: dict[Path, bytes] = {}
@@ -67,11 +66,12 @@ def export(model: Path, out: Path) -> float:
         files[out.with_name(f"{out.stem}{program.name}{out.suffix}")] = data
     if not all(difference <= TOLERANCE for difference in differences):  # NaN is not agreement
         raise UserError(
-            f"{model}: the exported program differs from the network by {max(differences):.2g}, above {TOLERANCE:g}: "
+            f"{path}: the exported program differs from the network by {max(differences):.2g}, above {TOLERANCE:g}: "
             "nothing was written"
         )
-    for path, data in files.items():
-        replace_bytes(path, data)
+    networks.say_limits(net.description, path)
+    for file, data in files.items():
+        replace_bytes(file, data)
     return max(differences)
 
 

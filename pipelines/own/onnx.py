@@ -13,7 +13,10 @@ import torch
 from pipelines.own.programs import Program, Running, example
 
 importlib.import_module("onnxscript")  # torch.onnx asks for it
-logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, whose operators nobody here needs
+# It misses torchvision, whose operators nobody here needs.
+logging.getLogger("torch.onnx._internal.exporter._registration").addFilter(
+    lambda record: not record.getMessage().startswith("torchvision is not installed")
+)
 
 
 def pack(program: Program, metadata: Mapping[str, str]) -> bytes:

@@ -1,15 +1,15 @@
 """Options of all commands on one's own faces: the trained network, and how faces are detected."""
 
-import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from fabnet.modules.face_crop import Crop
+from pipelines.own import networks
 from pipelines.own.detection import Search
 from stages.faces import detection
 from stages.runtime.errors import UserError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
 MAX_FPS = 1000
-MODEL = Path("data/packages/fabnet-0")  # of the first seed, as the stage `package` writes it
 
 Device = Literal["auto", "cpu", "cuda"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -31,8 +30,8 @@ Count = Annotated[int, Parameter(validator=Number(gt=0))]
 class Options:
     """How the network runs and faces are detected."""
 
-    model: Path = MODEL
-    "Model file that the stage `package` wrote, or its folder."
+    model: Path | None = None
+    "Model file, or its folder. If left out: what FABNET_MODEL names, else data/packages/fabnet-0 of the project."
     device: Device = "auto"
     "Where the network runs; `auto` takes the accelerator if there is one."
     detector: str | None = None
@@ -47,6 +46,14 @@ class Options:
     "The images are face crops already: detect no faces."
 
 
+class Ready(NamedTuple):
+    """What a command on one's own faces works with."""
+
+    net: "Network"
+    search: Search
+    metadata: dict[str, str]  # of a table, that name network and detector
+
+
 def check_fps(fps: float | None) -> None:
     """Check the frames of a video per second; None: all.
 
@@ -57,37 +64,20 @@ def check_fps(fps: float | None) -> None:
         raise UserError(f"--fps should be above 0 and at most {MAX_FPS} frames a second, found {fps:g}")
 
 
-def network(options: Options) -> "Network":
-    """The trained network.
+def ready(options: Options) -> Ready:
+    """The trained network and how faces are detected; says on stderr if it knows only rendered heads.
 
     Raises:
-        UserError: no model file, one that this version cannot use, or one that does not say how faces are cut.
+        UserError: no model file, one that this version cannot use, one that does not say how faces are cut, or no
+            such detector.
     """
-    import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that detect faces do not need it
-
-    if not options.model.exists():
-        raise UserError(f"{options.model} does not exist: make it with `dvc repro package`, or name one with --model")
-    try:
-        net = fabnet.load(options.model, options.device)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    path = networks.locate(options.model)
+    net = networks.load(path, options.device)
     if net.crop is None:
-        raise UserError(f"{options.model} does not say how faces are cut: run `dvc repro package` and take its file")
-    return net
-
-
-def network_metadata(net: "Network", model: Path) -> dict[str, str]:
-    """Metadata of a table that name the network."""
-    from fabnet.modules import model_file  # noqa: PLC0415  as above
-
-    description = net.description
-    path = model / model_file.NAME if model.is_dir() else model
-    return {
-        "model": f"{description.method}, seed {description.seed}, {description.steps} steps, {description.size_px} px",
-        "model_sha256": file_digest(path),
-        "config_hash": description.config_hash,
-        "crop": json.dumps(asdict(net.crop)),
-    }
+        raise UserError(f"{path} does not say how faces are cut: run `dvc repro package` and take its file")
+    faces_search, provenance = search(net, options)
+    networks.say_limits(net.description, path)
+    return Ready(net, faces_search, {**networks.metadata(net, path), **provenance})
 
 
 def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:

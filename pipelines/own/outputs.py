@@ -1,10 +1,12 @@
-"""The name of a result, checked before any work is done."""
+"""The name of a result, checked before any work is done, and how many things it holds."""
 
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stages.runtime.errors import UserError
+
+TABLE = (".parquet", ".csv")
 
 
 def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:
@@ -25,3 +27,13 @@ def check(out: Path, suffixes: Sequence[str], inputs: Iterable[Path]) -> None:
         raise UserError(f"{out} cannot be written ({error.strerror}): name another folder") from None
     if not os.access(out.parent, os.W_OK):
         raise UserError(f"{out} cannot be written (no permission): name another folder")
+
+
+def is_csv(out: Path) -> bool:
+    """Whether a table of this name is to be CSV."""
+    return out.suffix.lower() == ".csv"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 face`, `2 faces`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

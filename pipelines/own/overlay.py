@@ -1,4 +1,4 @@
-"""A video with the attributes of its faces drawn onto it."""
+"""A video or an image with the attributes of its faces drawn onto it."""
 
 import logging
 from collections import deque
@@ -7,14 +7,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+
 from pipelines.own import detection, outputs, sources, videos
 from pipelines.own.attributes import measured
 from pipelines.own.detection import FrameFaces, InputFrame
 from pipelines.own.drawing import draw
 from pipelines.own.film import Write, film
-from pipelines.own.options import Options, network, search
-from stages.runtime import progress
-from stages.runtime.errors import UserError
+from pipelines.own.options import Options, ready
+from stages.runtime import files, progress
+from stages.runtime.errors import Rejected, UserError
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
@@ -22,23 +24,53 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def overlay(video: Path, *, out: Path | None = None, options: Options | None = None) -> None:
-    """Draw box, landmarks, pose and the likeliest expression of every face onto a video.
+def overlay(file: Path, *, out: Path | None = None, options: Options | None = None) -> None:
+    """Draw box, landmarks, pose and the likeliest expression of every face onto a video or an image.
 
     Args:
-        video: Any video that FFmpeg reads; its sound is copied.
-        out: The mp4, of the same size and with the same times; an odd side loses a line of pixels.
-            NAME.overlay.mp4 here, if not given.
+        file: Any video that FFmpeg reads, whose sound is copied; or an image.
+        out: NAME.overlay.mp4 here, if not given, of the same size and with the same times; an odd side loses a line of
+            pixels. For an image NAME.overlay.png or .jpg.
         options: How the network runs and faces are detected.
 
     Raises:
-        UserError: not a video that can be decoded, or a result that cannot be written.
+        UserError: not a video or image that can be decoded, an image without a face, or a result that cannot be
+            written.
     """
-    options, out = options or Options(), out or Path(f"{video.stem}.overlay.mp4")
+    options = options or Options()
+    if not sources.is_there(file) or file.is_dir():
+        found = "a folder" if sources.is_there(file) else "no such file"
+        raise UserError(f"{file} should be a video or an image, found {found}")
+    if sources.is_image(file):
+        _onto_image(file, out or Path(f"{file.stem}.overlay{_suffix(file)}"), options)
+    else:
+        _onto_video(file, out or Path(f"{file.stem}.overlay.mp4"), options)
+
+
+def _onto_image(path: Path, out: Path, options: Options) -> None:
+    outputs.check(out, [".jpg", ".jpeg", ".png"], [path])
+    try:
+        image = sources.read_image(path)
+    except Rejected as error:
+        raise UserError(f"{path} should be an image that can be read, found otherwise: {error}") from None
+    net, faces_search, _ = ready(options)
+    detected = detection.detect(InputFrame(0, str(path), 0, image=image), faces_search)
+    if not detected.faces:
+        raise UserError(f"{path} should show a face, found none: {detected.error or 'nothing was written'}")
+    drawn = draw(image, detected.faces, measured(net, detected.faces), net)
+    files.replace_bytes(out, cv2.imencode(out.suffix.lower(), drawn[..., ::-1])[1].tobytes())
+    log.info("overlay: %s drawn, see %s", outputs.counted(len(detected.faces), "face"), out)
+
+
+def _suffix(path: Path) -> str:
+    """Of the drawn image: JPEG stays JPEG, and nothing is lost of another one."""
+    return ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+
+
+def _onto_video(video: Path, out: Path, options: Options) -> None:
     outputs.check(out, [".mp4"], [video])
     form = _format(video)
-    net = network(options)
-    faces_search, _ = search(net, options)
+    net, faces_search, _ = ready(options)
     waiting: deque[InputFrame] = deque()
     faces = 0
     frames = _remembered(detection.input_frames([video]), waiting)
@@ -46,12 +78,10 @@ def overlay(video: Path, *, out: Path | None = None, options: Options | None = N
         for batch in detection.batches(progress.track(detected, form.frames, "overlay", "frames")):
             _write(net, batch, [waiting.popleft() for _ in batch], write)
             faces += sum(len(of.faces) for of in batch)
-    log.info("overlay: %d faces drawn, see %s", faces, out)
+    log.info("overlay: %s drawn, see %s", outputs.counted(faces, "face"), out)
 
 
 def _format(video: Path) -> videos.Format:
-    if sources.is_image(video):
-        raise UserError(f"{video} should be a video, found an image: `fabnet attributes` reads images")
     form = videos.read_format(video)
     if min(form.width_px, form.height_px) < detection.MIN_SIDE_PX:
         raise UserError(f"{video} should have at least {detection.MIN_SIDE_PX} px each way, found "

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.runtime import files, tables
+from pipelines.own import outputs
+from stages.runtime import csv_tables, files, tables
 
 SOURCE_NUMBER = ("source_number", pa.int32())  # rows are sorted by it; the joined table does not have it
 
@@ -53,10 +54,13 @@ def rejects(paths: Iterable[Path]) -> list[Reject]:
 
 
 def join(paths: Iterable[Path], out: Path, schema: pa.Schema) -> None:
-    """Write the table whole or not at all; each part that has rows becomes a row group."""
+    """Write the table whole or not at all, as CSV or as Parquet, where each part that has rows becomes a row group."""
+    tables_of_parts = (pq.read_table(path, columns=schema.names) for path in paths)
+    if outputs.is_csv(out):
+        csv_tables.write(out, tables_of_parts, schema)
+        return
     with files.whole(out) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-        for path in paths:
-            table = pq.read_table(path, columns=schema.names)
+        for table in tables_of_parts:
             if table.num_rows:
                 writer.write_table(table.replace_schema_metadata(schema.metadata))
 

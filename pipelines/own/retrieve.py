@@ -13,8 +13,8 @@ from rich.table import Table
 
 from fabnet.boxes import crop_box
 from fabnet.images import face_crop
-from pipelines.own import detection, outputs, sources, videos
-from pipelines.own.options import Count, Flag, Options, network, network_metadata, search
+from pipelines.own import detection, networks, outputs, sources, videos
+from pipelines.own.options import Count, Flag, Options, ready
 from stages.reporting import figures
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError
@@ -56,6 +56,9 @@ def retrieve(
         options: How the network runs and faces are detected.
     """
     outputs.check(out, [".jpg", ".jpeg"], [table, *([query] if query else [])])
+    if outputs.is_csv(table):
+        raise UserError(f"{table} should be a Parquet table, since CSV does not name the network: write one with "
+                        f"`fabnet embed --out {table.with_suffix('.parquet').name}`")  # fmt: skip
     faces = tables.read(table)
     vectors = _vectors(table, faces)
     if query is not None and row is None:
@@ -90,11 +93,11 @@ def _query(query: Path, path: Path, faces: pa.Table, options: Options) -> tuple[
     if not sha256:
         raise UserError(f"{path} does not name its model, since pandas drops the metadata of a table: filter it with "
                         "pyarrow, or use --row")  # fmt: skip
-    net = network(options)
-    if network_metadata(net, options.model)["model_sha256"] != sha256:
-        raise UserError(f"{path} was made with another model than {options.model}: name that one with --model, or run "
-                        "`fabnet embed` again")  # fmt: skip
-    face = detection.largest_face(query, search(net, options)[0])
+    net, faces_search, metadata = ready(options)
+    if metadata["model_sha256"] != sha256:
+        raise UserError(f"{path} was made with another model than {networks.locate(options.model)}: name that one with "
+                        "--model, or run `fabnet embed` again")  # fmt: skip
+    face = detection.largest_face(query, faces_search)
     return net.embed([face.crop])[0], face.crop
 
 
@@ -112,7 +115,7 @@ def _nearest(
     vector: NDArray[np.float32], vectors: Vectors, is_excluded: NDArray[np.bool_], count: int
 ) -> list[tuple[int, float]]:
     """Row and cosine similarity of the nearest, highest first; ties by row."""
-    import torch  # noqa: PLC0415  see `options.network`
+    import torch  # noqa: PLC0415  see `networks.load`
 
     from fabnet import retrieval  # noqa: PLC0415
 

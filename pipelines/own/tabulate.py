@@ -1,4 +1,4 @@
-"""A Parquet table with one row for each face of the user's files, written in parts and joined at the end.
+"""A table with one row for each face of the user's files, written in parts and joined at the end.
 
 Unfinished parts lie beside the result in `.<name>.parts/`, under a fingerprint of everything that the rows depend
 on; the same command continues after the last finished part. The table appears whole under its name or not at all.
@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from pipelines.own import detection, outputs, parts, sources, videos
 from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
-from pipelines.own.options import Options, check_fps, network, network_metadata, search
+from pipelines.own.options import Options, check_fps, ready
 from pipelines.own.parts import Mark, Reject
 from stages.releases.readers import printable
-from stages.runtime import progress, tables
+from stages.runtime import csv_tables, progress, tables
 from stages.runtime.errors import UserError, reason
 from stages.runtime.files import file_identity
 from stages.storage import journals
@@ -82,7 +82,7 @@ def tabulate(
     columns: Columns,
     describe: Describe,
 ) -> None:
-    """Write `out`, and `<name>.rejects.parquet` beside it, for the files that `named` stands for.
+    """Write `out`, Parquet or CSV by its name, and `<name>.rejects` beside it, for the files that `named` stands for.
 
     `fps`: frames of a video per second to use; None: all.
 
@@ -92,10 +92,9 @@ def tabulate(
     """
     check_fps(fps)
     paths = sources.files(named)
-    outputs.check(out, [".parquet"], paths)
-    net = network(options)
-    faces_search, provenance = search(net, options)
-    metadata = {tables.VERSION: tables.SCHEMA_VERSION, **network_metadata(net, options.model), **provenance}
+    outputs.check(out, outputs.TABLE, [*named, *paths])
+    net, faces_search, named_in = ready(options)
+    metadata = {tables.VERSION: tables.SCHEMA_VERSION, **named_in}
     metadata |= {"search": json.dumps(asdict(faces_search)), "decoder": videos.decoder()}
     schema = pa.schema([*FACES, *columns(net)], metadata=metadata)
     _run(Job(command, paths, out, fps, net, faces_search, schema, describe))
@@ -171,14 +170,23 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
         faces.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
     without_face = {printable(str(path)) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
     rejects += [Reject(source, "no face found") for source in sorted(without_face)]
+    _write_rejects(job, rejects)
+    parts.join(done, job.out, job.schema)
+    shutil.rmtree(job.unfinished)
+    found, read = outputs.counted(faces.total(), "face"), outputs.counted(len(job.paths), "file")
+    log.info("%s: %s found, %s read, see %s", job.command, found, read, job.out)
+    _log_rejects(rejects)
+
+
+def _write_rejects(job: Job, rejects: Sequence[Reject]) -> None:
     table = tables.Rejects(job.command)
     for reject in rejects:
         table.add("own", *reject)
-    table.write(job.out.with_suffix(".rejects.parquet"))
-    parts.join(done, job.out, job.schema)
-    shutil.rmtree(job.unfinished)
-    log.info("%s: %d faces found, %d files read, see %s", job.command, faces.total(), len(job.paths), job.out)
-    _log_rejects(rejects)
+    out = job.out.with_suffix(f".rejects{job.out.suffix}")
+    if outputs.is_csv(out):
+        csv_tables.write(out, [pa.Table.from_pylist(table.rows, tables.REJECTS)], tables.REJECTS)
+    else:
+        table.write(out)
 
 
 def _log_rejects(rejects: Sequence[Reject]) -> None:

@@ -53,7 +53,7 @@ def _data(description: Description, params: Params, splits: Path) -> Iterator[di
     uses |= dict.fromkeys(sorted({head.dataset for head in description.heads}), ("probes", splits / "faces"))
     for name, (use, folder) in uses.items():
         images = Counter(tables.read(folder / f"{name}.parquet", tables.SPLITS)["split"].to_pylist())
-        is_synthetic = params.dataset[name].fetch.source == "synthetic"
+        is_synthetic = name in (description.synthetic or ())
         owner = plugins.load("stages.datasets", name).OWNER
         origin = "synthetic, made by this project in its owner's format" if is_synthetic else owner
         counts = {split: f"{images[split]:,}" for split in tables.SPLIT_NAMES}

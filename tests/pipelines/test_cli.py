@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 import tiny_repository
@@ -24,6 +25,12 @@ def test_help_lists_every_command(capsys):
 def test_the_help_of_a_command_shows_examples(name, capsys):
     text = help_of(name, capsys=capsys)
     assert f"fabnet {name} " in text.split("Examples:")[1]
+
+
+def test_the_version_is_that_of_the_project_and_of_pytorch(capsys):
+    cli.app(["--version"], result_action="return_value")
+    versions = f"fabnet-pipelines {metadata.version('fabnet-pipelines')}, torch {metadata.version('torch')}\n"
+    assert capsys.readouterr().out == versions
 
 
 def test_a_shell_completes_commands_and_options():

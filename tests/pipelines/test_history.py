@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import report_repository
+from pyarrow import csv
 from report_repository import REPORT, dvc
 
 from pipelines import history
@@ -93,6 +94,14 @@ def test_the_table_holds_all_rows_that_differ_and_is_the_same_every_time(in_git,
     assert table.schema.equals(CHANGES)
     assert table.num_rows == 2 * 3 * 3
     assert set(table["verdict"].to_pylist()) == {"added", "better", "open"}
+
+
+def test_a_csv_holds_the_rows_of_the_table(in_git, tmp_path):
+    files = [f"--{kind}={tmp_path / f'changes.{kind}'}" for kind in ("parquet", "csv")]
+    assert run(["first", "second", "shifted", *files], in_git) == 0
+    options = csv.ConvertOptions(column_types=CHANGES, strings_can_be_null=True)
+    found = csv.read_csv(tmp_path / "changes.csv", convert_options=options)
+    assert found.to_pylist() == pq.read_table(tmp_path / "changes.parquet").to_pylist()
 
 
 def test_the_page_needs_nothing_but_itself(in_git, tmp_path):

@@ -117,6 +117,7 @@ def test_the_file_holds_every_weight_once_and_their_origin(trained: Path):
     assert description.trained_on == ("voxceleb1", "voxceleb2")
     assert (description.crop.detector, description.crop.upsample, description.crop.crop_px) == ("dlib_hog", (0, 1), 256)
     assert {head.l2 for head in description.heads} <= {1e-2, 1.0}
+    assert description.synthetic == description.datasets
 
 
 def test_a_second_run_writes_the_same_bytes(trained: Path):
@@ -147,6 +148,8 @@ def test_the_card_of_a_real_release_names_its_owner(trained: Path):
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "the Institute of Computer Graphics and Vision, TU Graz" in card
     assert "inherits the terms of the data" in card
+    description, _ = model_file.read(out / "fabnet-3" / model_file.NAME)
+    assert set(description.datasets) - set(description.synthetic) == {"aflw"}
 
 
 def test_an_encoder_of_the_users_own_becomes_a_reject(tmp_path: Path):

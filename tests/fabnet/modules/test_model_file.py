@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ SETTINGS = {"width": 4, "embedding": 6}
 TRAINED = Description("fabnet", SETTINGS, 32, 6, 3, 7, ("voxceleb1",))
 CROP = Crop("dlib_hog", "", (0, 1), 0.0, 0.0, 256, "square", "bilinear")
 HEAD = HeadDescription("pose", "aflw", "pose", "pose", ("roll", "pitch", "yaw"), 0.1)
-PACKAGED = Description("fabnet", SETTINGS, 32, 6, 3, 7, ("voxceleb1",), CROP, (HEAD,), "abc")
+PACKAGED = Description("fabnet", SETTINGS, 32, 6, 3, 7, ("voxceleb1",), CROP, (HEAD,), "abc", ("voxceleb1",))
 
 
 def method(module: Any = fabnet) -> Any:
@@ -80,15 +81,21 @@ def test_the_layout_of_weights_in_memory_does_not_change_the_file(tmp_path: Path
 
 def test_a_file_of_the_format_before_is_read(tmp_path: Path):
     write(tmp_path / "a.safetensors", PACKAGED)
-    rewrite(tmp_path / "a.safetensors", fields(PACKAGED, format=1))
-    assert model_file.read(tmp_path / "a.safetensors")[0] == PACKAGED
+    before = json.loads(fields(PACKAGED, format=2))
+    del before["synthetic"]
+    rewrite(tmp_path / "a.safetensors", json.dumps(before))
+    assert model_file.read(tmp_path / "a.safetensors")[0] == replace(PACKAGED, synthetic=None)
 
 
-@pytest.mark.parametrize("value", [0, 3, "1", None])
+def test_the_data_sets_behind_a_network_are_those_of_its_encoder_and_heads():
+    assert PACKAGED.datasets == ("aflw", "voxceleb1")
+
+
+@pytest.mark.parametrize("value", [1, 4, "2", None])
 def test_the_error_for_another_format_names_it(tmp_path: Path, value: Any):
     write(tmp_path / "a.safetensors")
     rewrite(tmp_path / "a.safetensors", fields(TRAINED, format=value))
-    expected = f"expected model format 1 or 2, found {value!r}: make it with this version"
+    expected = f"expected model format 2 or 3, found {value!r}: make it with this version"
     assert complaint(tmp_path / "a.safetensors") == expected
 
 

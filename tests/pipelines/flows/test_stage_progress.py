@@ -12,7 +12,9 @@ from stages.runtime import progress
 
 
 def line(done: int, total: int | None) -> str:
-    return progress.describe(done, total, 10.0, "embed aflw", "batches")
+    if done == total:
+        return progress.describe_end(done, total, "embed aflw", "batches", elapsed_s=10.0)
+    return progress.describe(done, total, "embed aflw", "batches", elapsed_s=10.0, rate=done / 10.0)
 
 
 def test_the_share_of_a_loop_is_read_from_its_line():

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from media_samples import drawn_faces
 from own_samples import FACE, fabnet, image_file
+from pyarrow import csv
 
 import fabnet as library
 from fabnet import boxes
@@ -23,6 +24,14 @@ def test_every_attribute_has_named_columns(row, model):
     assert schema.field("w300_landmarks").type == pa.list_(pa.float32(), 136)
     assert {"pose_roll", "pose_pitch", "pose_yaw", "expression_happy", "action_units_au12"} <= set(schema.names)
     assert all(0 <= row[name] <= 1 for name in schema.names if name.startswith(("expression_", "action_units_")))
+
+
+def test_a_csv_has_a_named_column_for_every_number(row, model):
+    assert fabnet("attributes", "face.png", "--model", model, "--out", "attributes.csv") == 0
+    (found,) = csv.read_csv("attributes.csv").to_pylist()
+    x, y = found["w300_landmarks_x67"], found["w300_landmarks_y67"]
+    assert [x, y] == pytest.approx(row["w300_landmarks"][-2:], rel=1e-6)
+    assert found["pose_yaw"] == pytest.approx(row["pose_yaw"], rel=1e-6)
 
 
 def test_landmarks_are_pixels_of_the_frame(row, model):

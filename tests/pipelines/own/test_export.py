@@ -1,5 +1,8 @@
 import hashlib
 import json
+import os
+import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -113,3 +116,17 @@ def test_a_missing_package_is_a_user_error(model: Path, tmp_path: Path, monkeypa
 def test_no_model_file_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match="is not a usable model file: there is no such file"):
         export.export(tmp_path, tmp_path / "fabnet.onnx")
+
+
+@pytest.mark.slow
+def test_an_export_to_onnx_prints_one_line_and_keeps_the_warnings_of_others(model: Path, tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    warn = "import logging; logging.getLogger('torch.onnx._internal').warning('this operator is slow')"
+    code = f"from pipelines import cli; from pipelines.own import onnx; {warn}; cli.main()"
+    command = [sys.executable, "-c", code, "export", "fabnet.onnx", "--model", str(model)]
+    env = {**os.environ, "PYTHONPATH": str(packaged.ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"fabnet.onnx: outputs differ by at most \S+\n", done.stdout)
+    warning, note = done.stderr.splitlines()
+    assert warning.endswith("this operator is slow")
+    assert note.startswith("note: ")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import av
 import numpy as np
 import packaged
@@ -6,7 +8,7 @@ from media_samples import drawn_faces, mp4, noise
 from own_samples import FACE, fabnet, image_file, moving, video
 
 from fabnet.pretext import random
-from pipelines.own import videos
+from pipelines.own import sources, videos
 
 UNEVEN = [0.0, 0.04, 0.5, 0.54, 1.5]  # s
 
@@ -64,7 +66,7 @@ def test_a_full_disk_is_reported_and_leaves_no_video(tmp_path, model, capsys):
     source = video(tmp_path / "clip.mp4", moving(3))
     (tmp_path / ".clip.overlay.mp4.partial").symlink_to("/dev/full")
     assert fabnet("overlay", source, "--model", model) == 1
-    assert capsys.readouterr().err.startswith("error: the disk is full; ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: the disk is full; ")
     assert not (tmp_path / "clip.overlay.mp4").exists()
 
 
@@ -89,6 +91,11 @@ def test_a_source_image_without_a_face_is_a_user_error(tmp_path, model, capsys):
     source = image_file(tmp_path / "room.png", noise(320, 240))
     assert fabnet("animate", source, video(tmp_path / "clip.mp4", moving(2)), "--model", model) == 1
     assert "should be an image of a face: no face found" in capsys.readouterr().err
+
+
+def test_overlay_of_a_folder_is_a_user_error(tmp_path, model, capsys):
+    assert fabnet("overlay", tmp_path, "--model", model) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path} should be a video or an image, found a folder\n"
 
 
 @pytest.mark.parametrize("command", ["overlay", "animate"])
@@ -122,9 +129,43 @@ def test_an_impossible_name_of_the_result_is_a_user_error(tmp_path, model, capsy
     assert capsys.readouterr().err.startswith(f"error: {sentence}")
 
 
-def test_overlay_of_an_image_is_a_user_error(tmp_path, model, capsys):
-    assert fabnet("overlay", image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE)), "--model", model) == 1
-    assert "face.png should be a video, found an image: `fabnet attributes`" in capsys.readouterr().err
+@pytest.mark.parametrize(("name", "result"), [("a.png", "a.overlay.png"), ("a.JPG", "a.overlay.jpg"),
+                                              ("a.bmp", "a.overlay.png")])  # fmt: skip
+def test_an_image_is_drawn_on_the_face_and_nowhere_else(tmp_path, model, name, result, logged):
+    image = drawn_faces(480, 240, FACE)
+    assert fabnet("overlay", image_file(tmp_path / name, image), "--model", model) == 0
+    change = np.abs(sources.read_image(tmp_path / result).astype(int) - image).max(axis=2)
+    assert change[60:200, 100:220].max() > 100
+    assert change[:, 300:].max() < 25
+    assert f"1 face drawn, see {result}" in logged.text
+
+
+def test_an_image_gets_the_name_that_is_given(tmp_path, model):
+    source = image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    assert fabnet("overlay", source, "--out", "drawn.jpeg", "--model", model) == 0
+    assert (tmp_path / "drawn.jpeg").read_bytes()[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "sentence"),
+    [
+        (drawn_faces(320, 240, FACE), ("--out", "drawn.mp4"), "the result should be named *.jpg or *.jpeg or *.png"),
+        (drawn_faces(320, 240, FACE), ("--out", "a.png"), "a.png is read by this command"),
+        (noise(320, 240), (), "a.png should show a face, found none: nothing was written"),
+        (noise(8, 8), (), "a.png should show a face, found none: image too small: 8x8 px"),
+        (b"no image", (), "a.png should be an image that can be read, found otherwise: not an image"),
+        (None, (), "a.png should be a video or an image, found no such file"),
+    ],
+)
+def test_an_image_that_cannot_be_drawn_on_is_a_user_error(model, capsys, content, arguments, sentence):
+    if isinstance(content, bytes):
+        Path("a.png").write_bytes(content)
+    elif content is not None:
+        image_file(Path("a.png"), content)
+    before = sorted(Path().iterdir())
+    assert fabnet("overlay", "a.png", *arguments, "--model", model) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {sentence}")
+    assert sorted(Path().iterdir()) == before
 
 
 def test_overlay_of_a_video_of_one_pixel_is_a_user_error(tmp_path, model, capsys):

@@ -54,6 +54,15 @@ def test_wrong_arguments_are_user_errors(table, model, capsys, arguments, senten
     assert sentence in capsys.readouterr().err
 
 
+def test_a_csv_is_a_user_error_that_says_what_is_read(tmp_path, capsys):
+    (tmp_path / "faces.csv").write_text("source\n", encoding="utf-8")
+    assert fabnet("retrieve", "faces.csv", "--row", 0) == 1
+    assert capsys.readouterr().err == (
+        "error: faces.csv should be a Parquet table, since CSV does not name the network: write one with "
+        "`fabnet embed --out faces.parquet`\n"
+    )
+
+
 def test_a_table_of_another_model_is_a_user_error(table, tmp_path, model, capsys):
     (tmp_path / "other.safetensors").write_bytes((model / "model.safetensors").read_bytes())
     assert fabnet("retrieve", table, "face.png", "--model", tmp_path / "other.safetensors") == 0

@@ -1,0 +1,95 @@
+"""The trained network that a command uses: where its file is found, and what it has never seen."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.runtime.errors import UserError
+from stages.runtime.files import file_digest
+
+if TYPE_CHECKING:
+    from fabnet.inference.network import Network
+    from fabnet.modules.model_file import Description
+
+VARIABLE = "FABNET_MODEL"
+PACKAGES = Path("data/packages")
+SEED = re.compile(r"fabnet-(\d+)")  # folder of a packaged network
+CHECKOUT = Path(__file__).resolve().parents[2]  # the project, if it is installed as `make` does it
+
+
+def locate(named: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The model file or its folder: the named one, that of FABNET_MODEL, or the project's `fabnet` of the first seed.
+
+    The project is the one around the current folder, else the one that this command is installed from.
+
+    Raises:
+        UserError: the named one does not exist, or there is none.
+    """
+    if named is not None:
+        return _existing(named, f"{named} does not exist: name a model file or its folder, or leave out --model")
+    if chosen := environment.get(VARIABLE):
+        return _existing(Path(chosen), f"{VARIABLE} should name a model file or its folder, found {chosen}, which "
+                                       "does not exist: correct or unset it")  # fmt: skip
+    for project in (Path(), *Path.cwd().parents, CHECKOUT):
+        if found := _first_seed(project / PACKAGES):
+            return found
+    raise UserError(f"no trained network is here: expected {PACKAGES}/fabnet-0 in this folder, one above it or "
+                    f"{CHECKOUT}: run `make repro` there, or name a model file with --model or {VARIABLE}")  # fmt: skip
+
+
+def _existing(path: Path, otherwise: str) -> Path:
+    if not path.exists():
+        raise UserError(otherwise)
+    return path
+
+
+def _first_seed(packages: Path) -> Path | None:
+    """The packaged `fabnet` with the lowest seed."""
+    seeds = {int(match[1]): path for path in packages.glob("fabnet-*") if (match := SEED.fullmatch(path.name))}
+    return seeds[min(seeds)] if seeds else None
+
+
+def load(path: Path, device: str) -> "Network":
+    """The network of a model file.
+
+    Raises:
+        UserError: a file that this version cannot use, or no such device.
+    """
+    import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that detect faces do not need it
+
+    try:
+        return fabnet.load(path, device)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def metadata(net: "Network", path: Path) -> dict[str, str]:
+    """Metadata of a table that name the network."""
+    from fabnet.modules import model_file  # noqa: PLC0415  as above
+
+    description = net.description
+    return {
+        "model": f"{description.method}, seed {description.seed}, {description.steps} steps, {description.size_px} px",
+        "model_sha256": file_digest(path / model_file.NAME if path.is_dir() else path),
+        "config_hash": description.config_hash,
+        "crop": json.dumps(asdict(net.crop)),
+    }
+
+
+def say_limits(description: "Description", path: Path) -> None:
+    """Print one line if the network, or what reads attributes from it, knows only rendered heads."""
+    if limits := _limits(description):
+        print(f"note: {path} {limits}: do not trust it on real faces", file=sys.stderr)
+
+
+def _limits(description: "Description") -> str:
+    rendered = set(description.synthetic or ())
+    if description.trained_on and rendered.issuperset(description.trained_on):
+        return "was trained on the synthetic release and knows only rendered heads"
+    heads = sorted(head.name for head in description.heads if head.dataset in rendered)
+    return f"learnt {', '.join(heads)} from rendered heads alone" if heads else ""
