@@ -148,7 +148,7 @@ def _tested(params: Params) -> Iterator[Tested]:
     ]
     for dataset, name, metrics, classes in [
         *tasks,
-        *((*task, [scores.IDENTITY_METRIC], []) for task in results.identity_tasks(params)),
+        *((*task, [scores.IDENTITY], []) for task in results.identity_tasks(params)),
     ]:
         truth, size = _truth(metrics, classes, rng), noise.get(metrics[0], 0.4)
         of_run = {
@@ -160,7 +160,7 @@ def _tested(params: Params) -> Iterator[Tested]:
 
 
 def _truth(metrics: Sequence[str], classes: Sequence[str], rng: np.random.Generator) -> np.ndarray:
-    if metrics[0] == scores.IDENTITY_METRIC:
+    if metrics[0] == scores.IDENTITY:
         return rng.uniform(0, 1, (4, 1))
     if not classes:
         return np.tile(probe_samples.mean_face(), (120, 1))
