@@ -148,7 +148,7 @@ def test_the_card_of_a_real_release_names_its_owner(trained: Path):
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "the Institute of Computer Graphics and Vision, TU Graz" in card
     assert "inherits the terms of the data" in card
-    description, _ = model_file.read(out / "fabnet-3" / model_file.NAME)
+    description, _ = model_file.read(out / model_file.NAME)
     assert set(description.datasets) - set(description.synthetic) == {"aflw"}
 
 

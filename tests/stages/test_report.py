@@ -168,7 +168,7 @@ def test_positives_of_a_class_are_told_from_what_its_values_are_over(written: Pa
     for name in probe_samples.CLASSES:
         images = of_class["neighbour_recall", name][0]
         assert of_class["auc", name] == (60, images)
-        cell = f'data-label="n">60<span class="ci">{images} positive</span></td>'
+        cell = f'<td class="n count" data-label="n">60<span class="ci">{images} positive</span></td>'
         assert cell in (written / "report.html").read_text(encoding="utf-8")
     assert sum(of_class["neighbour_recall", name][0] for name in probe_samples.CLASSES) == 60
 
