@@ -1,5 +1,7 @@
 """Random square crops and resizing, batched on the training device."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 
 def draw_squares(
-    sizes: NDArray[np.int64], jitter_px: NDArray[np.int64], rng: np.random.Generator
+    sizes: NDArray[np.integer[Any]], jitter_px: NDArray[np.integer[Any]], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Random squares that lie inside their images.
 

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from stages.runtime import files
 from stages.runtime.errors import UserError
@@ -227,6 +229,13 @@ def _check(path: Path, found: pa.Schema, schema: pa.Schema | None) -> None:
     for field in schema or ():
         if field.name not in found.names or found.field(field.name).type != field.type:
             raise UserError(f"{path} should have a column {field.name} of type {field.type}: run `dvc repro --force`")
+
+
+def runs(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First row and length of every run of equal values; `group_by` gives groups in no certain order."""
+    changes = pc.call_function("not_equal", [column[1:], column[:-1]])
+    first = np.flatnonzero(np.append(len(column) > 0, changes))
+    return first, np.diff(first, append=len(column))
 
 
 class Rejects:

@@ -48,6 +48,12 @@ def test_only_the_wanted_columns_are_read(tmp_path):
     assert tables.read(tmp_path / "t", tables.columns(tables.SPLITS, ["split", "sample_id"])).equals(table)
 
 
+def test_runs_of_equal_values_are_found_across_chunks():
+    column = pa.chunked_array([["a", "a"], ["a", "b"], [], ["c", "a"]])
+    assert [part.tolist() for part in tables.runs(column)] == [[0, 3, 4, 5], [3, 1, 1, 1]]
+    assert [part.tolist() for part in tables.runs(pa.chunked_array([[]], pa.string()))] == [[], []]
+
+
 def test_a_file_carries_the_schema_version_and_the_given_metadata(tmp_path):
     tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"], metadata={"profile": "sample"})
     metadata = pq.read_schema(tmp_path / "t").metadata
