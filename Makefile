@@ -16,7 +16,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test check lint format remote doctor constraints clean
+.PHONY: help repro flow profile ui test check lint format remote bench doctor constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -56,6 +56,9 @@ format: $(STAMP)  ## format, and correct what lint can correct
 
 remote: $(STAMP)  ## a folder through which clones share results by dvc push and dvc pull; FOLDER=../<project>-remote
 	@$(BIN)/python -m pipelines.remote $(if $(FOLDER),'$(FOLDER)')
+
+bench: $(STAMP)  ## speed and memory against named comparisons, kept in benchmarks/results; FRAMES=9000000
+	@$(BIN)/python -m benchmarks.run $(if $(FRAMES),--frames $(FRAMES))
 
 doctor: $(STAMP)  ## versions, device, disk, DVC and git, what is wrong, and what the next run lacks
 	@$(BIN)/python -m pipelines.doctor

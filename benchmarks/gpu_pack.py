@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fabnet.training.pairs import Tracks
 from pipelines import profile
 from stages.runtime import command, config
 from stages.runtime.errors import UserError
@@ -24,61 +25,67 @@ PER_TRACK = 2  # frames of a track that stay at least: a sample needs so many
 MIB = 2**20
 
 Rows = NDArray[np.int64]
-# split, identity, video and track of some rows of the frame table
-Group = tuple[str, str, str, str, Rows]
 
 
-def groups(frames: TrackSet, every: int) -> list[Group]:
-    """The tracks of training and validation, each with every `every`-th of its frames."""
-    return [
-        (split, identity, video, track, thinned(rows, every))
-        for split in SPLITS
-        for identity, videos in frames.tracks[split].items()
-        for video, tracks in videos.items()
-        for track, rows in tracks.items()
-    ]
+def thinned(length: int, every: int) -> Rows:
+    """Every `every`-th of the frames of a track, but at least PER_TRACK of them."""
+    kept = np.arange(0, length, every)
+    return kept if len(kept) >= PER_TRACK else np.arange(0, length, max(1, (length - 1) // (PER_TRACK - 1)))[:PER_TRACK]
 
 
-def thinned(rows: Rows, every: int) -> Rows:
-    """Every `every`-th row, but at least PER_TRACK of them."""
-    kept = rows[::every]
-    return kept if len(kept) >= PER_TRACK else rows[:: max(1, (len(rows) - 1) // (PER_TRACK - 1))][:PER_TRACK]
+def chosen(tracks: Tracks, every: int) -> list[Rows]:
+    """Row numbers of the frames of each track that stay."""
+    places = zip(tracks.first, tracks.lengths.tolist(), strict=True)
+    return [first + thinned(length, every) for first, length in places]
 
 
-def fitting(frames: TrackSet, limit_bytes: int) -> list[Group]:
-    """The densest selection of frames that is not larger than the limit.
+def fitting(frames: TrackSet, limit_bytes: int) -> dict[str, list[Rows]]:
+    """The densest selection of frames, by split and track, that is not larger than the limit.
 
     Raises:
         UserError: even PER_TRACK frames of each track are larger.
     """
     size = frames.frames["size"].to_numpy()
-    longest = max(len(rows) for *_, rows in groups(frames, 1))
+    longest = max(int(frames.tracks[split].lengths.max()) for split in SPLITS)
     for every in range(1, longest + 1):
-        chosen = groups(frames, every)
-        if sum(size[rows].sum() for *_, rows in chosen) <= limit_bytes:
-            return chosen
+        rows = {split: chosen(frames.tracks[split], every) for split in SPLITS}
+        if sum(size[some].sum() for of_tracks in rows.values() for some in of_tracks) <= limit_bytes:
+            return rows
     raise UserError(f"even two frames of each track take more than {limit_bytes / MIB:.0f} MiB: raise --mib")
 
 
+def renumbered(tracks: Tracks, lengths: Rows, start: int) -> dict[str, Rows]:
+    """The columns of `tracks` for packed frames, the first of which is row `start`."""
+    first = start + np.cumsum(lengths) - lengths
+    return {"first": first, "lengths": lengths, "videos": tracks.videos, "identities": tracks.identities}
+
+
 def pack(frames: TrackSet, params: Params, limit_bytes: int, out: Path) -> None:
-    """Write tracks.npz (JPEG bytes, where each ends, and whose they are) and training.json (how to train)."""
-    chosen = fitting(frames, limit_bytes)
-    rows = np.concatenate([rows for *_, rows in chosen])
+    """Write tracks.npz (JPEG bytes, where each ends, and the tracks) and training.json (how to train)."""
+    of_split = fitting(frames, limit_bytes)
+    rows = np.concatenate([some for of_tracks in of_split.values() for some in of_tracks])
     columns = [frames.frames[name].take(rows).to_pylist() for name in ("dataset", "shard", "offset", "size")]
     files = [frames.shards[dataset].read(*place) for dataset, *place in zip(*columns, strict=True)]
-    names = np.repeat(np.array([names for *names, _ in chosen]), [len(rows) for *_, rows in chosen], axis=0)
+    packed: dict[str, Rows] = {}
+    start = 0
+    for split, of_tracks in of_split.items():
+        lengths = np.array([len(some) for some in of_tracks])
+        of_frames = renumbered(frames.tracks[split], lengths, start)
+        packed |= {f"{split}_{name}": column for name, column in of_frames.items()}
+        start += int(lengths.sum())
     out.mkdir(parents=True, exist_ok=True)
     np.savez(
         out / "tracks.npz",
         jpeg=np.frombuffer(b"".join(files), np.uint8),
         ends=np.cumsum([len(file) for file in files]),
-        names=names,
         sizes=frames.sizes[rows],
         jitter_px=frames.jitter_px[rows],
+        **packed,
     )
     training = {"pretrain": params.pretrain.model_dump(), "method": params.method, "track_sets": params.track_sets}
     (out / "training.json").write_text(json.dumps(training, indent=1, sort_keys=True), encoding="utf-8")
-    print(f"{len(files)} frames of {len(chosen)} tracks, {(out / 'tracks.npz').stat().st_size / MIB:.1f} MiB: {out}")
+    size = (out / "tracks.npz").stat().st_size / MIB
+    print(f"{len(files)} frames of {sum(map(len, of_split.values()))} tracks, {size:.1f} MiB: {out}")
 
 
 def main(arguments: list[str]) -> None:

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Packed:
     """Decoded frames and whose they are."""
 
     images: list[NDArray[np.uint8]]  # RGB (H, W, 3)
-    tracks: dict[str, Any]  # split -> see fabnet.training.pairs
+    tracks: dict[str, pairs.Tracks]  # by split
     sizes: NDArray[np.int64]
     jitter_px: NDArray[np.int64]
 
@@ -60,15 +60,12 @@ class Packed:
 def unpack(path: Path) -> Packed:
     """Read and decode everything; it stays in memory."""
     with np.load(path) as packed:
-        jpeg, ends, names = (packed[name] for name in ("jpeg", "ends", "names"))
-        sizes, jitter_px = packed["sizes"], packed["jitter_px"]
+        jpeg, ends, sizes, jitter_px = (packed[name] for name in ("jpeg", "ends", "sizes", "jitter_px"))
+        columns = [field.name for field in fields(pairs.Tracks)]
+        tracks = {split: pairs.Tracks(*(packed[f"{split}_{name}"] for name in columns)) for split in ("train", "val")}
     starts = [0, *ends[:-1].tolist()]
     with ThreadPoolExecutor(THREADS) as pool:
         images = list(pool.map(lambda place: _decode(jpeg[place[0] : place[1]]), zip(starts, ends, strict=True)))
-    tracks: dict[str, Any] = {}
-    for row, (split, identity, video, track) in enumerate(names.tolist()):
-        videos = tracks.setdefault(split, {}).setdefault(identity, {})
-        videos.setdefault(video, {}).setdefault(track, []).append(row)
     return Packed(images, tracks, sizes, jitter_px)
 
 

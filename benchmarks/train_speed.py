@@ -100,8 +100,8 @@ def _jpeg(image: Image.Image) -> bytes:
 
 def decoded(clips: list[bytes], batch: int, size_px: int, device: torch.device) -> Iterator[Tensor]:
     """Endless batches of pairs, drawn and cropped as in training."""
-    rows = np.arange(len(clips)).reshape(IDENTITIES, FRAMES)
-    tracks = {f"{number:03}": {"video": {"track": frames}} for number, frames in enumerate(rows)}
+    identities = np.arange(IDENTITIES)
+    tracks = pairs.Tracks.of(identities, identities, FRAMES * identities, np.full(IDENTITIES, FRAMES))
     sizes = np.full((len(clips), 2), SIDE_PX)
     jitter_px = np.tile([170, 190], (len(clips), 1))
     rng = np.random.default_rng(0)

@@ -125,11 +125,9 @@ def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
     frames = index.filter(pc.field("sample_id").isin(tested["sample_id"].combine_chunks()))
     frames = frames.sort_by([("track_id", "ascending"), ("frame", "ascending")])
     picked: list[int] = []
-    start = 0
-    for count in frames.group_by("track_id", use_threads=False).aggregate([([], "count_all")])["count_all"].to_pylist():
+    for start, count in zip(*(column.tolist() for column in tables.runs(frames["track_id"])), strict=True):
         kept = min(per_track, count)
         picked += [start + (2 * index + 1) * count // (2 * kept) for index in range(kept)]
-        start += count
     return _source(folder, frames.take(pa.array(picked, pa.int64())), tables.TRACK_EMBEDDINGS)
 
 

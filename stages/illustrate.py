@@ -99,10 +99,10 @@ def _rebuild(
     method, description = models.load(model)
     network = cast(FAbNet, method.get_submodule("net"))
     frames = source.load(method.frames, "illustrate", needed=())
-    test = frames.tracks.get("test", {})
+    test = frames.tracks.get("test")
     for dataset in sorted(set(source.track_sets) - frames.datasets("test")):
         rejects.add(dataset, figure, "too few tracks", f"the test split has none of {method.frames} frames or more")
-    if not test:
+    if test is None:
         return None
     samples = _samples(frames, test, method.frames, description.size_px, params)
     with torch.inference_mode():
@@ -125,7 +125,7 @@ def _samples(frames: TrackSet, tracks: pairs.Tracks, count: int, size_px: int, p
     return crops.crop_and_resize(images, torch.from_numpy(boxes), size_px).unflatten(0, (-1, count))
 
 
-def _central_squares(sizes: NDArray[np.int64], jitter_px: NDArray[np.int64]) -> NDArray[np.float32]:
+def _central_squares(sizes: NDArray[np.integer[Any]], jitter_px: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     """The box (N, 4) in the middle of each frame (N, 2), with the mean side of the crops of training."""
     side = np.minimum(jitter_px.sum(axis=1) // 2, sizes.min(axis=1))
     corner = (sizes - side[:, None]) // 2

@@ -9,9 +9,9 @@ expectation: a small data set can leave a split empty, which is an error that sa
 
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +20,9 @@ from stages.runtime.errors import UserError
 from stages.runtime.params import FaceSplitParams, SplitParams
 
 log = logging.getLogger(__name__)
+
+FRAMES = tables.columns(tables.TRACK_FRAMES, ["sample_id", "identity_id"])
+FACES = tables.columns(tables.FACES, ["sample_id", "group_id", "owner_split"])
 
 
 def run(
@@ -38,23 +41,27 @@ def run(
     Raises:
         UserError: an index is missing, or a split would be empty.
     """
-    of_tracks = {name: split_tracks(_index(tracks, name), split, seed=seed) for name in sorted(track_sets)}
-    of_faces = {name: split_faces(_index(faces, name), split.faces[name], seed=seed) for name in sorted(face_sets)}
-    _check_splits("the face tracks", list(of_tracks.values()), "split.track_val, split.track_test")
-    for name, table in of_faces.items():
-        _check_splits(name, [table], f"split.faces.{name}")
+    of_tracks = {name: split_tracks(_index(tracks, name, FRAMES), split, seed=seed) for name in sorted(track_sets)}
+    of_faces = {
+        name: split_faces(_index(faces, name, FACES), split.faces[name], seed=seed) for name in sorted(face_sets)
+    }
+    groups = {name: _groups(table) for name, table in (of_tracks | of_faces).items()}
+    _check_splits("the face tracks", [groups[name] for name in of_tracks], "split.track_val, split.track_test")
+    for name in of_faces:
+        _check_splits(name, [groups[name]], f"split.faces.{name}")
     for folder, splits in ((track_splits, of_tracks), (face_splits, of_faces)):
         for name, table in splits.items():
             tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
-            _tell(name, table)
+            _tell(name, groups[name])
         tables.Rejects("split").write(folder / "rejects.parquet")
 
 
 def split_tracks(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:
     """SPLITS of a TRACK_FRAMES index: whole identities, which are the groups."""
-    identities = index["identity_id"].to_pylist()
-    split_of = {name: _track_split(position(seed, name), split) for name in set(identities)}
-    return _splits(index["sample_id"].to_pylist(), identities, [split_of[name] for name in identities])
+    identities = index["identity_id"].combine_chunks().dictionary_encode()
+    split_of = [_track_split(position(seed, name), split) for name in identities.dictionary.to_pylist()]
+    splits = pa.array(split_of, pa.string()).take(identities.indices)
+    return _splits(index["sample_id"], index["identity_id"], splits)
 
 
 def split_faces(index: pa.Table, shares: FaceSplitParams, *, seed: int) -> pa.Table:
@@ -73,7 +80,7 @@ def split_faces(index: pa.Table, shares: FaceSplitParams, *, seed: int) -> pa.Ta
         )
     groups = index["group_id"].to_pylist()
     assigned = [_face_split(split, position(seed, group), shares) for split, group in zip(splits, groups, strict=True)]
-    return _splits(index["sample_id"].to_pylist(), groups, assigned)
+    return _splits(index["sample_id"], groups, assigned)
 
 
 def position(seed: int, name: str) -> float:
@@ -96,30 +103,37 @@ def _face_split(split: str, at: float, shares: FaceSplitParams) -> str:
     return "val" if at < shares.test + shares.val * (1 - shares.test) else "train"
 
 
-def _splits(names: Sequence[str], groups: Sequence[str], splits: Sequence[str]) -> pa.Table:
+def _splits(names: Any, groups: Any, splits: Any) -> pa.Table:
     return pa.table({"sample_id": names, "group_id": groups, "split": splits}, schema=tables.SPLITS)
 
 
-def _index(folder: Path, name: str) -> pa.Table:
-    return tables.read(folder / name / "index.parquet")
+def _index(folder: Path, name: str, columns: pa.Schema) -> pa.Table:
+    return tables.read(folder / name / "index.parquet", columns)
 
 
-def _check_splits(what: str, assigned: Sequence[pa.Table], shares: str) -> None:
-    counts = Counter(split for table in assigned for split in table["split"].to_pylist())
-    groups = len({group for table in assigned for group in table["group_id"].to_pylist()})
+def _groups(table: pa.Table) -> pa.Table:
+    """Every group with its split and its number of rows."""
+    return table.group_by(["group_id", "split"]).aggregate([([], "count_all")])
+
+
+def _check_splits(what: str, groups: Sequence[pa.Table], shares: str) -> None:
+    counted = pa.concat_tables(groups)
     for split in tables.SPLIT_NAMES:
-        if not counts[split]:
+        if split not in counted["split"].unique().to_pylist():
             raise UserError(
-                f"the {split} split of {what} is empty, with {groups} groups to divide: expected at least one, "
-                f"use a larger release, raise {shares} or choose another seed in params.yaml"
+                f"the {split} split of {what} is empty, with {len(counted['group_id'].unique())} groups to divide: "
+                f"expected at least one, use a larger release, raise {shares} or choose another seed in params.yaml"
             )
 
 
-def _tell(name: str, table: pa.Table) -> None:
-    splits = Counter(table["split"].to_pylist())
-    groups = Counter(dict(zip(table["group_id"].to_pylist(), table["split"].to_pylist(), strict=True)).values())
-    counts = ", ".join(f"{split} {splits[split]} ({groups[split]} groups)" for split in tables.SPLIT_NAMES)
-    log.info("split %s: %s, 0 rejects", name, counts)
+def _tell(name: str, groups: pa.Table) -> None:
+    of_split = groups.group_by("split").aggregate([("count_all", "sum"), ([], "count_all")]).to_pylist()
+    counts = {row["split"]: f"{row['count_all_sum']} ({row['count_all']} groups)" for row in of_split}
+    log.info(
+        "split %s: %s, 0 rejects",
+        name,
+        ", ".join(f"{split} {counts.get(split, '0 (0 groups)')}" for split in tables.SPLIT_NAMES),
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Random square crops and resizing, batched on the training device."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 
 def draw_squares(
-    sizes: NDArray[np.int64], jitter_px: NDArray[np.int64], rng: np.random.Generator
+    sizes: NDArray[np.integer[Any]], jitter_px: NDArray[np.integer[Any]], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Random squares that lie inside their images.
 
@@ -29,7 +31,7 @@ def draw_squares(
 
 
 def crop_and_resize(images: Tensor, boxes_xyxy_px: Tensor, size_px: int) -> Tensor:
-    """Cut one box out of each image and scale it to `size_px`, all in one operation.
+    """Cut one box out of each image and scale it to `size_px`.
 
     Args:
         images: (N, H, W, 3) uint8; images smaller than (H, W) lie at the top left.
@@ -39,8 +41,16 @@ def crop_and_resize(images: Tensor, boxes_xyxy_px: Tensor, size_px: int) -> Tens
     Returns:
         (N, 3, size_px, size_px) float32 in [0, 1]: the same as `resize` of each crop.
 
-    Scaling is separable, so it is two products with matrices of weights per image.
+    On a CPU it is `resize`, image by image; elsewhere all images at once.
     """
+    if images.device.type != "cpu":
+        return _crop_by_weights(images, boxes_xyxy_px, size_px)
+    crops = zip(images, boxes_xyxy_px.int().tolist(), strict=True)
+    return torch.cat([resize(image[None, y0:y1, x0:x1], size_px) for image, (x0, y0, x1, y1) in crops])
+
+
+def _crop_by_weights(images: Tensor, boxes_xyxy_px: Tensor, size_px: int) -> Tensor:
+    """Scaling is separable, so it is two products with matrices of weights per image."""
     count, height, width = images.shape[:3]
     low, high = boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:]
     across = _triangle_weights(low[:, 0], high[:, 0], width, size_px)  # (N, size_px, W)
@@ -73,4 +83,5 @@ def resize(images: Tensor, size_px: int) -> Tensor:
     pixels = images.permute(0, 3, 1, 2).float() / 255
     if pixels.shape[-2:] == (size_px, size_px):
         return pixels
-    return F.interpolate(pixels, (size_px, size_px), mode="bilinear", align_corners=False, antialias=True)
+    shrinks = max(pixels.shape[-2:]) > size_px  # growing, both filters are the same, and this one is faster
+    return F.interpolate(pixels, (size_px, size_px), mode="bilinear", align_corners=False, antialias=shrinks)

@@ -1,9 +1,10 @@
 """Samples of source and target frames of one face track, drawn per identity."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,43 @@ from torch import Tensor
 
 from fabnet.modules.crops import crop_and_resize, draw_squares
 
-# identity -> video -> track -> frames; a frame is a row number of the frame table
-Tracks = Mapping[str, Mapping[str, Mapping[str, NDArray[np.int64]]]]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Face tracks by identity and video, in columns; the frames of a track are consecutive rows of the frame table.
+
+    Video v has the tracks `videos[v]` to `videos[v + 1]`, identity i the videos `identities[i]` to `identities[i + 1]`.
+    """
+
+    first: Ints  # (T,) row number of a track's first frame
+    lengths: Ints  # (T,) frames
+    videos: Ints  # (V + 1,) see above
+    identities: Ints  # (I + 1,)
+
+    @classmethod
+    def of(cls, identities: NDArray[Any], videos: NDArray[Any], first: Ints, lengths: Ints) -> "Tracks":
+        """Tracks (T,) in any order; `identities` and `videos` are names or numbers by which they are told apart."""
+        order = np.lexsort((first, videos, identities))
+        identities, videos = identities[order], videos[order]
+        new_identity = _changes(identities)
+        starts = np.flatnonzero(new_identity | _changes(videos))
+        return cls(
+            first[order],
+            lengths[order],
+            np.append(starts, len(order)),
+            np.append(np.flatnonzero(new_identity[starts]), len(starts)),
+        )
+
+    def __len__(self) -> int:
+        """Number of identities."""
+        return len(self.identities) - 1
+
+
+def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """(T,) whether a value differs from the one before."""
+    return np.append(np.ones(min(1, len(values)), bool), values[1:] != values[:-1])
 
 
 @dataclass(frozen=True)
@@ -26,8 +62,8 @@ class Draw:
 
 def draw(
     tracks: Tracks,
-    sizes: NDArray[np.int64],
-    jitter_px: NDArray[np.int64],
+    sizes: NDArray[np.integer[Any]],
+    jitter_px: NDArray[np.integer[Any]],
     *,
     frames: int,
     draws_per_identity: int,
@@ -36,7 +72,7 @@ def draw(
     """One epoch: for every identity `draws_per_identity` random tracks of random videos, with distinct frames of each.
 
     Args:
-        tracks: see `Tracks`; every track must have at least `frames` frames.
+        tracks: every track must have at least `frames` frames.
         sizes: (rows, 2) width and height of every frame, px.
         jitter_px: (rows, 2) range of the crop side of every frame, px.
         frames: frames per sample.
@@ -46,17 +82,23 @@ def draw(
     Departures from the original: frames are never drawn with replacement (tracks that are too short are rejected
     before), and the last identity is not left out.
     """
-    identities = sorted(tracks)
-    order = rng.permutation(np.repeat(np.arange(len(identities)), draws_per_identity))
-    rows = np.stack([_draw_from(tracks[identities[i]], frames, rng) for i in order])  # (N, F)
+    identity = rng.permutation(np.repeat(np.arange(len(tracks)), draws_per_identity))  # (N,)
+    video = rng.integers(tracks.identities[identity], tracks.identities[identity + 1])
+    track = rng.integers(tracks.videos[video], tracks.videos[video + 1])
+    rows = tracks.first[track, None] + _distinct(tracks.lengths[track], frames, rng)  # (N, F)
     boxes = draw_squares(sizes[rows.ravel()], jitter_px[rows.ravel()], rng)
     return Draw(rows, boxes.reshape(*rows.shape, 4))
 
 
-def _draw_from(videos: Mapping[str, Mapping[str, NDArray[np.int64]]], frames: int, rng: np.random.Generator):
-    video = videos[sorted(videos)[rng.integers(len(videos))]]
-    track = video[sorted(video)[rng.integers(len(video))]]
-    return rng.choice(track, size=frames, replace=False)
+def _distinct(counts: Ints, picks: int, rng: np.random.Generator) -> Ints:
+    """(N, picks) numbers below each of `counts` (N,), distinct in a row; every choice in every order equally likely."""
+    chosen = np.empty((len(counts), 0), np.int64)
+    for taken in range(picks):
+        number = rng.integers(0, counts - taken)  # the how manyth of those that are left
+        for before in np.sort(chosen, axis=1).T:
+            number += number >= before
+        chosen = np.column_stack([chosen, number])
+    return chosen
 
 
 def batches(

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from stages.runtime import files
 from stages.runtime.errors import UserError
@@ -159,6 +162,11 @@ def faces_schema(labels: Mapping[str, pa.DataType], more: Iterable[pa.Field] = (
     return pa.schema([*FACES, *(pa.field(name, kind) for name, kind in sorted(labels.items())), *more])
 
 
+def columns(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    """Some columns of a schema, so that `read` leaves the others on the disk."""
+    return pa.schema([schema.field(name) for name in names])
+
+
 def write(
     path: Path,
     schema: pa.Schema,
@@ -175,41 +183,61 @@ def write(
     table: Any = (
         rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     )
-    table = table.select(schema.names).cast(schema).sort_by([(name, "ascending") for name in key])
-    if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
-        raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
-    table = table.replace_schema_metadata({VERSION: SCHEMA_VERSION, **(metadata or {})})
+    table = table.select(schema.names).cast(schema)
+    if not _is_ascending(table, key):
+        table = table.sort_by([(name, "ascending") for name in key])
+        if table.group_by(list(key)).aggregate([]).num_rows != table.num_rows:
+            raise ValueError(f"{path.name}: {', '.join(key)} should be unique, found repeated keys")
+    # One chunk a column: where chunks end shows in the bytes of the file.
+    table = table.combine_chunks().replace_schema_metadata({VERSION: SCHEMA_VERSION, **(metadata or {})})
     with files.whole(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 
+def _is_ascending(table: Any, key: Sequence[str]) -> bool:
+    """Whether a table with a key of one column is sorted by it without repetitions, which spares millions of rows."""
+    if len(key) != 1:
+        return False
+    column = table[key[0]]
+    ascends = pc.call_function("less", [column[:-1], column[1:]])
+    return column.null_count == 0 and False not in ascends.unique().to_pylist()
+
+
 def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
-    """The table at `path`; with a schema, its columns must be there with those types.
+    """The table at `path`; with a schema, its columns, which must be there with those types, and no others are read.
 
     Raises:
         UserError: no such file, not Parquet, another schema version, or other columns than expected.
     """
     try:
-        table = pq.read_table(path)
+        _check(path, pq.read_schema(path), schema)
+        return pq.read_table(path, columns=schema.names if schema else None)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is not a readable Parquet file: {error}") from None
-    version = (table.schema.metadata or {}).get(VERSION.encode(), b"none").decode()
+
+
+def _check(path: Path, found: pa.Schema, schema: pa.Schema | None) -> None:
+    version = (found.metadata or {}).get(VERSION.encode(), b"none").decode()
     if version != SCHEMA_VERSION:
         raise UserError(
             f"{path} should have schema version {SCHEMA_VERSION}, found {version}: run `dvc repro --force` for the "
             "stage that writes it"
         )
-    if schema is None:
-        return table
-    for field in schema:
-        if field.name not in table.column_names or table.schema.field(field.name).type != field.type:
+    for field in schema or ():
+        if field.name not in found.names or found.field(field.name).type != field.type:
             raise UserError(
                 f"{path} should have a column {field.name} of type {field.type}: run `dvc repro --force` for the stage "
                 "that writes it"
             )
-    return table.select(schema.names)
+
+
+def runs(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First row and length of every run of equal values; `group_by` gives groups in no certain order."""
+    changes = pc.call_function("not_equal", [column[1:], column[:-1]])
+    first = np.flatnonzero(np.append(len(column) > 0, changes))
+    return first, np.diff(first, append=len(column))
 
 
 class Rejects:

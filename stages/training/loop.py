@@ -109,7 +109,7 @@ def train(
     before = _start(module, net, start) if start is not None else 0
     label = f"{method}-{seed}"
     start_bytes = [(start / model_file.NAME).read_bytes()] if start is not None else []
-    ingredients = [*source.track_sets, *source.table_bytes(), *start_bytes]
+    ingredients = [*source.track_sets, *source.table_digests(), *start_bytes]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
     history: list[dict[str, Any]] = []
     rejects = tables.Rejects(stage)

@@ -1,4 +1,4 @@
-"""Frames of all track data sets as one table in memory, by split, identity, video and track; pixels on demand."""
+"""Frames of all track data sets in columns, by split, identity, video and track; pixels on demand."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -9,27 +9,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fabnet.training.pairs import Tracks
-from stages.runtime import tables
+from stages.runtime import files, tables
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
 from stages.storage.shards import Shards
 
 CACHE_BYTES = 2**30  # decoded frames that are kept
-TRACK = ("split", "identity_id", "video_id", "dataset", "track_id")  # columns that tell tracks apart
 
 
 @dataclass
 class TrackSet:
     """Row numbers point into `frames`, `sizes` and `jitter_px`."""
 
-    tracks: dict[str, Tracks]  # split -> see fabnet.training.pairs
-    frames: pa.Table  # where every frame lies: dataset, shard, offset, size, sample_id
+    tracks: dict[str, Tracks]  # by split
+    frames: pa.Table  # where every frame lies: dataset, shard, offset, size; by data set and name
     shards: Mapping[str, Shards]  # by data set
-    sizes: NDArray[np.int64]  # (rows, 2) width and height, px
-    jitter_px: NDArray[np.int64]  # (rows, 2) range of the random crop's side
+    sizes: NDArray[np.int32]  # (rows, 2) width and height, px
+    jitter_px: NDArray[np.int32]  # (rows, 2) range of the random crop's side
     rejects: tables.Rejects
     _cache: OrderedDict[int, NDArray[np.uint8]] = field(default_factory=OrderedDict[int, NDArray[np.uint8]])
     _cached_bytes: int = 0
@@ -45,20 +45,20 @@ class TrackSet:
             if row in self._cache:
                 self._cache.move_to_end(row)
                 return self._cache[row]
-        dataset, shard, offset, size, sample_id = (column[row].as_py() for column in self.frames.columns)
+        dataset, shard, offset, size = (column[row].as_py() for column in self.frames.columns)
         try:
             image = media.decode_image(self.shards[dataset].read(shard, offset, size))
         except Rejected as error:
-            raise UserError(f"frame {sample_id} in {shard}: {error}; run `dvc repro --force crop`") from None
+            raise UserError(f"{dataset}, frame at {offset} in {shard}: {error}; run `dvc repro --force crop`") from None
         with self._lock:
             self._keep(row, image)
         return image
 
     def datasets(self, split: str) -> set[str]:
         """Data sets that have a track in the split."""
-        videos = [video for identity in self.tracks.get(split, {}).values() for video in identity.values()]
-        first = [int(frames[0]) for tracks in videos for frames in tracks.values()]
-        return set(self.frames["dataset"].take(pa.array(first, pa.int64())).to_pylist())
+        if split not in self.tracks:
+            return set()
+        return set(self.frames["dataset"].take(pa.array(self.tracks[split].first)).unique().to_pylist())
 
     def _keep(self, row: int, image: NDArray[np.uint8]) -> None:
         if row not in self._cache:
@@ -83,50 +83,80 @@ class TrackSource:
         Raises:
             UserError: a table is missing, or one of the `needed` splits has no track.
         """
-        rows = pa.concat_tables([_rows(self.tracks, self.splits, name) for name in sorted(self.track_sets)])
-        rows = rows.sort_by([(name, "ascending") for name in (*TRACK, "frame")]).combine_chunks()
-        tracks, rejects = _group(rows, frames, stage)
+        names = sorted(self.track_sets)
+        places = [_places(self.tracks / name / "index.parquet", name) for name in names]
+        starts = np.cumsum([0, *(len(rows) for rows in places)])
+        runs = pa.concat_tables([self._runs(name, int(start)) for name, start in zip(names, starts, strict=False)])
+        tracks, rejects = _group(runs, frames, stage)
         for split in needed:
-            if not tracks.get(split):
+            if split not in tracks:
                 raise UserError(f"no track of at least {frames} frames in the {split} split: use a larger release")
+        rows = pa.concat_tables(places).unify_dictionaries()
         return TrackSet(
             tracks,
-            rows.select(["dataset", "shard", "offset", "size", "sample_id"]),
-            {name: Shards(self.tracks / name) for name in self.track_sets},
-            np.stack([rows["width_px"].to_numpy(), rows["height_px"].to_numpy()], axis=1).astype(np.int64),
-            np.array([self.jitter_px[name] for name in rows["dataset"].to_pylist()], np.int64),
+            rows.select(["dataset", "shard", "offset", "size"]),
+            {name: Shards(self.tracks / name) for name in names},
+            np.stack([rows["width_px"].to_numpy(), rows["height_px"].to_numpy()], axis=1),
+            np.repeat(np.array([self.jitter_px[name] for name in names], np.int32), np.diff(starts), axis=0),
             rejects,
         )
 
-    def table_bytes(self) -> list[bytes]:
-        """The tables that are there; they name every frame by its digest, so they stand for the shards too."""
-        tables_of = [
-            (self.tracks / name / "index.parquet", self.splits / f"{name}.parquet") for name in self.track_sets
+    def _runs(self, dataset: str, start: int) -> pa.Table:
+        """Tracks of one data set in the order of their frames, the first of which is row `start`.
+
+        TRACK_FRAMES is sorted by names of frames, which begin with the track's. One column is in memory at a time.
+        """
+        index, splits = self.tracks / dataset / "index.parquet", self.splits / f"{dataset}.parquet"
+        if not _column(index, tables.TRACK_FRAMES, "sample_id").equals(_column(splits, tables.SPLITS, "sample_id")):
+            raise UserError(f"{splits} does not cover every frame of {dataset}: run `dvc repro split`")
+        names = _column(index, tables.TRACK_FRAMES, "track_id")
+        first, length = tables.runs(names)
+        of_tracks: dict[str, Any] = {"track_id": names.take(first), "first": start + first, "length": length}
+        del names
+        for column in ("identity_id", "video_id"):
+            of_tracks[column] = _column(index, tables.TRACK_FRAMES, column).take(first)
+        of_tracks["split"] = _column(splits, tables.SPLITS, "split").take(first)
+        return pa.table({"dataset": pa.array([dataset] * len(first), pa.string()), **of_tracks})
+
+    def table_digests(self) -> list[str]:
+        """Of the tables that are there; they name every frame by its digest, so they stand for the shards too."""
+        paths = [
+            path
+            for name in self.track_sets
+            for path in (self.tracks / name / "index.parquet", self.splits / f"{name}.parquet")
         ]
-        return [path.read_bytes() for pair in tables_of for path in pair if path.exists()]
+        return [files.file_digest(path) for path in paths if path.exists()]
 
 
-def _rows(folder: Path, splits: Path, dataset: str) -> pa.Table:
-    """TRACK_FRAMES of one data set with the columns `split` and `dataset`."""
-    index = tables.read(folder / dataset / "index.parquet", tables.TRACK_FRAMES)
-    split_of = tables.read(splits / f"{dataset}.parquet", tables.SPLITS).select(["sample_id", "split"])
-    rows = index.drop_columns("sha256").join(split_of, "sample_id", join_type="inner")
-    if rows.num_rows != index.num_rows:
-        raise UserError(f"{splits / dataset}.parquet does not cover every frame of {dataset}: run `dvc repro split`")
-    return rows.append_column("dataset", pa.array([dataset] * rows.num_rows, pa.string()))
+def _column(path: Path, schema: pa.Schema, name: str) -> pa.ChunkedArray:
+    return tables.read(path, tables.columns(schema, [name]))[name]
 
 
-def _group(rows: pa.Table, frames: int, stage: str) -> tuple[dict[str, Tracks], tables.Rejects]:
-    """Row numbers by split, identity, video and track, and the tracks that are too short; `rows` sorted by TRACK."""
-    runs = rows.group_by(list(TRACK), use_threads=False).aggregate([([], "count_all")])  # in order of appearance
-    tracks: dict[str, Any] = {}
+def _places(index: Path, dataset: str) -> pa.Table:
+    """What TRACK_FRAMES says of the place and the size of every frame; names are stored once."""
+    rows = tables.read(index, tables.columns(tables.TRACK_FRAMES, ["shard", "offset", "size", "width_px", "height_px"]))
+    names = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), [dataset])
+    rows = rows.set_column(0, "shard", rows["shard"].dictionary_encode())
+    return rows.append_column("dataset", names)
+
+
+def _group(runs: pa.Table, frames: int, stage: str) -> tuple[dict[str, Tracks], tables.Rejects]:
+    """Tracks by split, and those that are too short."""
     rejects = tables.Rejects(stage)
-    start = 0
-    for split, identity, video, dataset, track, count in zip(*runs.to_pydict().values(), strict=True):
-        if count < frames:
-            rejects.add(dataset, track, "too few frames", f"a sample needs {frames}, found {count}")
-        else:
-            videos = tracks.setdefault(split, {}).setdefault(identity, {})
-            videos.setdefault(video, {})[f"{dataset}/{track}"] = np.arange(start, start + count)
-        start += count
-    return tracks, rejects
+    is_long = pc.field("length") >= frames
+    for row in runs.filter(~is_long).to_pylist():
+        detail = f"a sample needs {frames}, found {row['length']}"
+        rejects.add(row["dataset"], row["track_id"], "too few frames", detail)
+    long = runs.filter(is_long)
+    names = long["split"].unique().to_pylist()
+    return {name: _tracks(long.filter(pc.field("split") == name)) for name in names}, rejects
+
+
+def _tracks(runs: pa.Table) -> Tracks:
+    identities, videos = (_numbered(runs[name]) for name in ("identity_id", "video_id"))
+    return Tracks.of(identities, videos, runs["first"].to_numpy(), runs["length"].to_numpy())
+
+
+def _numbered(names: pa.ChunkedArray) -> NDArray[np.int32]:
+    """A number for every name, the same for the same name."""
+    return names.combine_chunks().dictionary_encode().indices.to_numpy()

@@ -166,6 +166,15 @@ def test_evenly_spread_frames_of_the_test_tracks_are_embedded(tmp_path: Path):
     assert found["id6/v2/00001/000020"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_among_thousands_of_tracks_each_gives_its_middle_frame(tmp_path: Path):
+    track_samples.write_many_tracks(tmp_path)
+    splits = tmp_path / "splits" / "voxceleb1.parquet"
+    rows = embed._test_frames(tmp_path / "tracks" / "voxceleb1", splits, 1).rows
+    assert sorted(rows["sample_id"].to_pylist()) == sorted(
+        f"id6/v{number}/00001/{(2 + number % 7) // 2:06d}" for number in range(5, 3000, 6)
+    )
+
+
 def test_a_track_data_set_without_a_test_split_gives_an_empty_table(tmp_path: Path):
     write_model(tmp_path / "model")
     write_faces(tmp_path / "faces" / "affectnet")

@@ -1,4 +1,5 @@
 import random
+import re
 
 import pyarrow as pa
 import pytest
@@ -102,13 +103,21 @@ def test_a_position_is_the_same_on_every_machine():
     assert split.position(7, "id00012") == pytest.approx(0.5699002, abs=1e-6)
 
 
+def index_tracks(folder, name: str, identities: list[str]) -> None:
+    full = [dict.fromkeys(tables.TRACK_FRAMES.names) | row for row in frames(identities)]
+    tables.write(folder / "tracks" / name / "index.parquet", tables.TRACK_FRAMES, full, key=["sample_id"])
+
+
 def run(tmp_path, identities: list[str], still: list[dict]) -> None:
-    for name, some in (("one", identities[: len(identities) // 2 + 1]), ("two", identities[len(identities) // 2 :])):
-        full = [dict.fromkeys(tables.TRACK_FRAMES.names) | row for row in frames(some)]
-        tables.write(tmp_path / "tracks" / name / "index.parquet", tables.TRACK_FRAMES, full, key=["sample_id"])
+    index_tracks(tmp_path, "one", identities[: len(identities) // 2 + 1])
+    index_tracks(tmp_path, "two", identities[len(identities) // 2 :])
     schema = tables.faces_schema({})
     full = [dict.fromkeys(schema.names) | row for row in still]
     tables.write(tmp_path / "faces" / "still" / "index.parquet", schema, full, key=["sample_id"])
+    divide(tmp_path)
+
+
+def divide(tmp_path) -> None:
     split.run(
         tracks=tmp_path / "tracks",
         faces=tmp_path / "faces",
@@ -138,6 +147,29 @@ def test_the_tables_are_the_same_bytes_on_a_second_run(tmp_path):
     assert all(path.read_bytes() == data for path, data in first.items())
 
 
+def test_what_every_split_got_is_told(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        run(tmp_path, IDENTITIES, faces(100, 10))
+    one, two, still = (record.getMessage() for record in caplog.records)
+    assert re.fullmatch(
+        r"split one: train \d+ \(\d+ groups\), val \d+ \(\d+ groups\), test \d+ \(\d+ groups\), 0 rejects", one
+    )
+    numbers = [int(number) for number in re.findall(r" (\d+) \((\d+)", two) for number in number]
+    assert sum(numbers[1::2]) == 200
+    assert numbers[::2] == [3 * groups for groups in numbers[1::2]]
+    assert still.endswith("test 10 (10 groups), 0 rejects")
+
+
+def test_a_data_set_may_lack_a_split_that_another_one_has(tmp_path, caplog):
+    run(tmp_path, IDENTITIES, faces(100, 10))
+    index_tracks(tmp_path, "two", IDENTITIES[:1])
+    with caplog.at_level("INFO"):
+        divide(tmp_path)
+    (told,) = [record.getMessage() for record in caplog.records if "split two" in record.getMessage()]
+    assert told.count(" 3 (1 groups)") == 1
+    assert told.count(" 0 (0 groups)") == 2
+
+
 def test_an_empty_split_is_a_user_error_that_says_what_to_do(tmp_path):
     with pytest.raises(UserError, match=r"split of the face tracks is empty, with 2 groups .* another seed"):
         run(tmp_path, IDENTITIES[:2], faces(100, 10))
@@ -147,4 +179,4 @@ def test_an_empty_split_is_a_user_error_that_says_what_to_do(tmp_path):
 
 def test_a_missing_index_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"index\.parquet is missing"):
-        split._index(tmp_path, "one")
+        split._index(tmp_path, "one", split.FRAMES)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fabnet.modules.crops import crop_and_resize, draw_squares, resize
+from fabnet.modules.crops import _crop_by_weights, crop_and_resize, draw_squares, resize
 from fabnet.training.pairs import stack
 
 
@@ -31,6 +31,14 @@ def test_cropping_agrees_with_pil(side: int, size_px: int):
     x0, y0 = 224 - side, 210 - side  # down to the lower right corner
     expected = by_pil(image[y0:, x0:], size_px)
     assert cropped(image, (x0, y0, x0 + side, y0 + side), size_px) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("size_px", [32, 64, 180, 256])
+def test_cropping_all_images_at_once_agrees_with_one_by_one(size_px: int):
+    images = stack([noise(210, 200, 1), noise(224, 224, 2), noise(190, 190, 3)])
+    boxes = torch.tensor([(20, 10, 200, 190), (0, 0, 224, 224), (3, 4, 51, 52)], dtype=torch.float32)
+    at_once, one_by_one = _crop_by_weights(images, boxes, size_px), crop_and_resize(images, boxes, size_px)
+    assert at_once.numpy() == pytest.approx(one_by_one.numpy(), abs=1e-5)
 
 
 def test_a_crop_at_its_own_size_is_the_pixels():

@@ -1,5 +1,6 @@
 import time
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,15 +9,23 @@ import torch
 from fabnet.modules.crops import crop_and_resize
 from fabnet.training import pairs
 
-TRACKS = {
-    "b": {"v2": {"t3": np.arange(6, 9)}, "v1": {"t1": np.arange(3), "t2": np.arange(3, 6)}},
-    "a": {"v3": {"t4": np.arange(9, 16)}},
-    "c": {"v4": {"t5": np.arange(16, 19)}},
+# track, its identity and video, its first row and its number of frames
+ROWS_OF = {
+    "t3": ("b", "v2", 6, 3),
+    "t1": ("b", "v1", 0, 3),
+    "t2": ("b", "v1", 3, 3),
+    "t4": ("a", "v3", 9, 7),
+    "t5": ("c", "v4", 16, 3),
 }
-TRACK_OF = {
-    int(row): track for videos in TRACKS.values() for v in videos.values() for track, r in v.items() for row in r
-}
-IDENTITY_OF = {track: identity for identity, videos in TRACKS.items() for video in videos.values() for track in video}
+
+
+def tracks(*names: str) -> pairs.Tracks:
+    return pairs.Tracks.of(*map(np.array, zip(*[ROWS_OF[name] for name in names], strict=True)))
+
+
+TRACKS = tracks(*ROWS_OF)
+TRACK_OF = {row: track for track, (*_, first, length) in ROWS_OF.items() for row in range(first, first + length)}
+IDENTITY_OF = {track: identity for track, (identity, *_) in ROWS_OF.items()}
 ROWS = 19
 SIZES = np.tile([40, 36], (ROWS, 1))
 JITTER = np.tile([20, 30], (ROWS, 1))
@@ -36,7 +45,26 @@ def loaded(draw: pairs.Draw, *, batch: int = 8, workers: int = 2, load=image) ->
     return list(pairs.batches(draw, load, batch=batch, size_px=32, device=CPU, workers=workers))
 
 
-@pytest.mark.parametrize("frames", [2, 3])
+def test_tracks_are_grouped_by_identity_and_video():
+    assert len(TRACKS) == 3
+    assert TRACKS.identities.tolist() == [0, 1, 3, 4]  # a: v3, b: v1 and v2, c: v4
+    assert TRACKS.videos.tolist() == [0, 1, 3, 4, 5]
+    assert [TRACK_OF[row] for row in TRACKS.first] == ["t4", "t1", "t2", "t3", "t5"]
+    assert TRACKS.lengths.tolist() == [7, 3, 3, 3, 3]
+
+
+def test_videos_of_two_identities_with_one_name_stay_apart():
+    zero = np.zeros(2, np.int64)
+    shared = pairs.Tracks.of(np.array([1, 2]), zero, np.array([0, 5]), np.array([5, 5]))
+    assert shared.videos.tolist() == shared.identities.tolist() == [0, 1, 2]
+
+
+def test_no_tracks_are_no_identities():
+    empty = np.zeros(0, np.int64)
+    assert len(pairs.Tracks.of(empty, empty, empty, empty)) == 0
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
 def test_a_sample_is_distinct_frames_of_one_track(frames: int):
     for sample in drawn(frames=frames).frames:
         assert len(set(sample)) == frames
@@ -53,17 +81,39 @@ def test_every_frame_can_be_the_target_and_the_source():
     assert set(rows[:, 0]) == set(rows[:, 1]) == set(range(ROWS))
 
 
-def test_every_video_is_equally_likely_whatever_its_number_of_tracks():
-    seen = Counter(TRACK_OF[int(row)] for row in drawn(draws=2000).frames[:, 0])
-    assert seen["t3"] / 2000 == pytest.approx(0.5, abs=0.05)
+def test_every_video_is_equally_likely_and_every_track_of_a_video():
+    seen = Counter(TRACK_OF[int(row)] for row in drawn(draws=4000).frames[:, 0])
+    assert [seen[track] / 4000 for track in ("t3", "t1", "t2")] == pytest.approx([0.5, 0.25, 0.25], abs=0.03)
+    assert seen["t4"] == seen["t5"] == 4000
+
+
+@pytest.mark.parametrize(("frames", "choices"), [(1, 7), (2, 42), (3, 210)])
+def test_all_choices_of_frames_in_every_order_are_equally_likely(frames: int, choices: int):
+    draws = 400 * choices
+    seen = Counter(map(tuple, drawn(tracks=tracks("t4"), frames=frames, draws=draws).frames.tolist()))
+    assert len(seen) == choices
+    distance = sum((count - 400) ** 2 / 400 for count in seen.values())  # chi squared: mean and half its variance are
+    assert distance < choices - 1 + 5 * np.sqrt(2 * (choices - 1))  # choices - 1
+
+
+def test_a_sample_can_take_all_frames_of_a_track():
+    assert all(sorted(sample) == [*range(9, 16)] for sample in drawn(tracks=tracks("t4"), frames=7).frames.tolist())
+
+
+def test_a_track_with_fewer_frames_than_a_sample_is_refused():
+    with pytest.raises(ValueError, match="high <= 0"):
+        drawn(frames=4)
+
+
+def test_identities_follow_in_random_order():
+    order = [IDENTITY_OF[TRACK_OF[int(row)]] for row in drawn(draws=200).frames[:, 0]]
+    pairs_of = Counter(pairwise(order))
+    assert len(pairs_of) == 9
+    assert min(pairs_of.values()) > 40  # of 599, 67 each in the mean
 
 
 def test_equal_seeds_give_equal_draws_in_any_order_of_the_tracks():
-    backwards = {
-        name: {video: dict(reversed(tracks.items())) for video, tracks in reversed(videos.items())}
-        for name, videos in reversed(TRACKS.items())
-    }
-    one, other = drawn(), drawn(tracks=backwards)
+    one, other = drawn(), drawn(tracks=tracks(*reversed(ROWS_OF)))
     assert np.array_equal(one.frames, other.frames)
     assert np.array_equal(one.boxes_xyxy_px, other.boxes_xyxy_px)
     assert not np.array_equal(drawn(1).frames, one.frames)

@@ -21,6 +21,39 @@ def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path):
     assert len({hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in "abc"}) == 1
 
 
+def test_where_the_chunks_of_a_table_end_does_not_show_in_the_bytes(tmp_path):
+    rows = [{"sample_id": f"s{k:05}", "group_id": f"g{k % 99}", "split": "train"} for k in range(5000)]
+    whole = pa.Table.from_pylist(rows, tables.SPLITS)
+    chunked = pa.concat_tables([whole[start : start + 7] for start in range(0, 5000, 7)])
+    for name, table in (("a", whole), ("b", chunked), ("c", chunked[::-1])):
+        tables.write(tmp_path / name, tables.SPLITS, table, key=["sample_id"])
+    assert len({(tmp_path / name).read_bytes() for name in "abc"}) == 1
+
+
+def test_rows_without_a_key_come_last(tmp_path):
+    table = pa.Table.from_pylist([ROWS[0] | {"sample_id": None}, *ROWS[:2]], tables.SPLITS)
+    tables.write(tmp_path / "t", tables.SPLITS, table, key=["sample_id"])
+    assert tables.read(tmp_path / "t")["sample_id"].to_pylist() == ["s0", "s1", None]
+
+
+def test_only_the_wanted_columns_are_read(tmp_path):
+    tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"], metadata={"profile": "sample"})
+    table = tables.read(tmp_path / "t", tables.columns(tables.SPLITS, ["split", "sample_id"]))
+    assert table.column_names == ["split", "sample_id"]
+    assert table.schema.metadata[b"profile"] == b"sample"
+    data = bytearray((tmp_path / "t").read_bytes())
+    place = pq.read_metadata(tmp_path / "t").row_group(0).column(1).dictionary_page_offset
+    data[place : place + 20] = bytes(20)  # a column that cannot be read
+    (tmp_path / "t").write_bytes(data)
+    assert tables.read(tmp_path / "t", tables.columns(tables.SPLITS, ["split", "sample_id"])).equals(table)
+
+
+def test_runs_of_equal_values_are_found_across_chunks():
+    column = pa.chunked_array([["a", "a"], ["a", "b"], [], ["c", "a"]])
+    assert [part.tolist() for part in tables.runs(column)] == [[0, 3, 4, 5], [3, 1, 1, 1]]
+    assert [part.tolist() for part in tables.runs(pa.chunked_array([[]], pa.string()))] == [[], []]
+
+
 def test_a_file_carries_the_schema_version_and_the_given_metadata(tmp_path):
     tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"], metadata={"profile": "sample"})
     metadata = pq.read_schema(tmp_path / "t").metadata

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from track_samples import SIDE_PX, SPLITS, frame_image, write_tracks
+from track_samples import SIDE_PX, SPLITS, frame_image, write_many_tracks, write_tracks
 
 from stages.runtime import tables
 from stages.runtime.errors import UserError
@@ -18,29 +18,72 @@ def load(root: Path, *datasets: str, frames: int = 2) -> TrackSet:
     return TrackSource(root / "tracks", root / "splits", names, JITTER).load(frames, "pretrain")
 
 
+def indexed(root: Path, *datasets: str) -> list[dict]:
+    """Rows of the indexes, in the order of the rows of a track set."""
+    folders = [(name, root / "tracks" / name / "index.parquet") for name in sorted(datasets or ["voxceleb1"])]
+    return [{"dataset": name, **row} for name, path in folders for row in tables.read(path).to_pylist()]
+
+
+def filed(frames: TrackSet, rows: list[dict]) -> dict[tuple[str, ...], list[int]]:
+    """Split, identity, video, data set and track -> row numbers; what is grouped wrongly fails."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for split, tracks in frames.tracks.items():
+        for i in range(len(tracks)):
+            videos = range(tracks.identities[i], tracks.identities[i + 1])
+            of_identity = set()
+            for v in videos:
+                of_video = set()
+                for t in range(tracks.videos[v], tracks.videos[v + 1]):
+                    numbers = list(range(tracks.first[t], tracks.first[t] + tracks.lengths[t]))
+                    (key,) = {
+                        tuple(rows[n][k] for k in ("identity_id", "video_id", "dataset", "track_id")) for n in numbers
+                    }
+                    assert (split, *key) not in found
+                    found[(split, *key)] = numbers
+                    of_video.add(key[:2])
+                assert len(of_video) == 1
+                of_identity |= of_video
+            assert len(of_identity) == len(videos)
+            assert len({identity for identity, _ in of_identity}) == 1
+    return found
+
+
 def test_tracks_are_filed_by_split_identity_and_video(tmp_path: Path):
     write_tracks(tmp_path)
-    found = load(tmp_path).tracks
-    assert {identity: split for split, identities in found.items() for identity in identities} == SPLITS
-    assert list(found["train"]["id2"]) == ["v1", "v2"]
-    assert list(found["train"]["id2"]["v1"]) == ["voxceleb1/id2/v1/00001"]
+    found = filed(load(tmp_path), indexed(tmp_path))
+    assert set(found) == {
+        (split, name, video, "voxceleb1", f"{name}/{video}/00001")
+        for name, split in SPLITS.items()
+        for video in ("v1", "v2")
+    }
 
 
 def test_rows_of_a_track_are_its_frames_in_order(tmp_path: Path):
     write_tracks(tmp_path)
-    frames = load(tmp_path)
-    for split, identities in frames.tracks.items():
-        for identity, videos in identities.items():
-            for video, tracks in videos.items():
-                (rows,) = tracks.values()
-                names = [frames.frames["sample_id"][int(row)].as_py() for row in rows]
-                assert names == [f"{identity}/{video}/00001/{frame:06d}" for frame in (0, 5, 10, 15)], split
+    rows = indexed(tmp_path)
+    for (*_, track), numbers in filed(load(tmp_path), rows).items():
+        names = [rows[number]["sample_id"] for number in numbers]
+        assert names == [f"{track}/{frame:06d}" for frame in (0, 5, 10, 15)]
+
+
+def test_among_thousands_of_tracks_of_different_lengths_each_has_its_own_frames(tmp_path: Path):
+    write_many_tracks(tmp_path)
+    assert len(filed(load(tmp_path), indexed(tmp_path))) == 3000
+
+
+def test_rows_say_where_their_frames_lie(tmp_path: Path):
+    for dataset in JITTER:
+        write_tracks(tmp_path, dataset)
+    expected = [
+        {name: row[name] for name in ("dataset", "shard", "offset", "size")} for row in indexed(tmp_path, *JITTER)
+    ]
+    assert load(tmp_path, *JITTER).frames.to_pylist() == expected
 
 
 def test_a_frame_is_the_stored_image_in_rgb(tmp_path: Path):
     write_tracks(tmp_path)
     frames = load(tmp_path)
-    row = int(frames.tracks["val"]["id4"]["v2"]["voxceleb1/id4/v2/00001"][2])
+    row = filed(frames, indexed(tmp_path))["val", "id4", "v2", "voxceleb1", "id4/v2/00001"][2]
     expected = frame_image("id4/v2/00001", 10).astype(int)
     assert frames.image(row).shape == (SIDE_PX, SIDE_PX, 3)
     assert np.abs(frames.image(row) - expected).mean() < 4
@@ -71,9 +114,11 @@ def test_data_sets_of_a_split_are_those_with_a_track_in_it(tmp_path: Path):
 def test_equal_track_names_of_two_data_sets_stay_apart(tmp_path: Path):
     for dataset in JITTER:
         write_tracks(tmp_path, dataset)
-    found = load(tmp_path, *JITTER).tracks["train"]["id1"]["v1"]
-    assert sorted(found) == ["voxceleb1/id1/v1/00001", "voxceleb2/id1/v1/00001"]
-    assert not set(found["voxceleb1/id1/v1/00001"]) & set(found["voxceleb2/id1/v1/00001"])
+    frames = load(tmp_path, *JITTER)
+    found = filed(frames, indexed(tmp_path, *JITTER))
+    one, other = (found["train", "id1", "v1", name, "id1/v1/00001"] for name in JITTER)
+    assert not set(one) & set(other)
+    assert len(frames.tracks["train"]) == 3  # an identity of two data sets is one
 
 
 def test_the_order_of_data_sets_does_not_matter(tmp_path: Path):
@@ -95,9 +140,11 @@ def test_a_track_that_is_too_short_becomes_a_reject(tmp_path: Path):
             "detail": "a sample needs 2, found 1",
         }
     ]
-    assert list(frames.tracks["train"]["id2"]) == ["v2"]
-    rows = frames.tracks["train"]["id2"]["v2"]["voxceleb1/id2/v2/00001"]
-    assert frames.frames["sample_id"][int(rows[0])].as_py() == "id2/v2/00001/000000"
+    rows = indexed(tmp_path)
+    found = filed(frames, rows)
+    assert [video for _, name, video, *_ in found if name == "id2"] == ["v2"]
+    first = found["train", "id2", "v2", "voxceleb1", "id2/v2/00001"][0]
+    assert rows[first]["sample_id"] == "id2/v2/00001/000000"
 
 
 def test_a_split_without_a_long_enough_track_is_a_user_error(tmp_path: Path):
@@ -157,5 +204,5 @@ def test_a_damaged_frame_is_a_user_error(tmp_path: Path):
     with (tmp_path / "tracks" / "voxceleb1" / shard).open("r+b") as file:
         file.seek(offset)
         file.write(b"nothing")
-    with pytest.raises(UserError, match=r"frame id\d/v\d/00001/0000\d\d in .*: not an image.*force crop"):
+    with pytest.raises(UserError, match=r"voxceleb1, frame at 512 in 00000\.tar: not an image.*force crop"):
         frames.image(0)
