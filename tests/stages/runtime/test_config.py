@@ -144,7 +144,7 @@ def test_a_section_that_is_not_there_is_named(tmp_path):
     path.write_text(SAMPLE, encoding="utf-8")
     with pytest.raises(UserError, match="'imagenet' is not among affectnet"):
         config.sections(path, {"geometry": "dataset.{dataset}.crop"}, dataset="imagenet")
-    with pytest.raises(UserError, match="'crop' is not among fetch, index, "):
+    with pytest.raises(UserError, match="'crop' is not among fetch, followed, index, "):
         config.sections(path, {"geometry": "dataset.{dataset}.crop"}, dataset="mafl")
 
 
