@@ -19,7 +19,7 @@ from pipelines.flows import pages
 from pipelines.flows.embed_videos import embed_videos
 from pipelines.flows.evaluate_encoder import evaluate
 from pipelines.flows.fetch import fetch
-from pipelines.reproduce import reproduce
+from pipelines.flows.reproduce import reproduce
 from stages.reporting import machine
 from stages.runtime import command
 from stages.runtime.errors import UserError

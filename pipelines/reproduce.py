@@ -6,49 +6,20 @@ When everything is up to date, the command line says so without starting Prefect
 """
 
 import argparse
+import atexit
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-
-from prefect import flow
-from prefect.client.schemas.objects import State
 
 from pipelines import profile as profiles
 from pipelines.dvc import graph
-from pipelines.flows.choices import Choice
-from pipelines.flows.forms import UNCHANGED, DataSet, Method, Parallel, Profile, Seed
-from pipelines.flows.stage_tasks import RUNNER, run_stages
+from pipelines.running import server
 from stages.runtime import command
 
 STOPPED = "stopped; finished stages are kept, the same command continues from there"
-
-
-@flow(task_runner=RUNNER)
-def reproduce(
-    *,
-    profile: Profile = UNCHANGED,
-    targets: Sequence[str] = (),
-    methods: Sequence[Method] = (),
-    data_sets: Sequence[DataSet] = (),
-    seeds: Sequence[Seed] = (),
-    force: bool = False,
-    parallel: Parallel = 2,
-) -> State[str]:
-    """Bring stages up to date. What you choose here is first written to params.yaml; then DVC decides what runs.
-
-    Args:
-        profile: complete set of parameters to start from.
-        targets: stages with what they need, such as crop or crop@voxceleb1; none: all stages.
-        methods: what to compare, in this order; none: as in params.yaml.
-        data_sets: what to train and evaluate on; none: as in params.yaml.
-        seeds: every method is trained once for each; none: as in params.yaml.
-        force: run the targets even if they are up to date.
-        parallel: stages at a time; trainings get a GPU each.
-    """
-    choice = Choice("" if profile == UNCHANGED else profile, methods, data_sets, seeds)
-    return run_stages(targets, parallel=parallel, force=force, choice=choice)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,7 +47,12 @@ def _bring_up_to_date(options: argparse.Namespace) -> int:
     if not options.force and graph.changed(Path()).isdisjoint(stage.name for stage in stages):
         print(f"{len(stages)} stages: all are up to date{_where(stages)}")
         return 0
+    _use_server()
+    from pipelines.flows.reproduce import reproduce  # noqa: PLC0415  Prefect reads its settings when it is imported
+
     state = reproduce(targets=options.targets, parallel=options.parallel, force=options.force, return_state=True)
+    if state.is_cancelled():
+        raise KeyboardInterrupt
     if not state.is_completed():
         print(state.message, file=sys.stderr)
         return 1
@@ -88,6 +64,17 @@ def _where(stages: Sequence[graph.Stage]) -> str:
     """The place of the report, as the end of a sentence; empty if it is not among `stages`."""
     pages = [out for stage in stages if stage.name == "report" for out in stage.outs if out.suffix == ".html"]
     return "".join(f"; report: {os.path.relpath(page)}" for page in pages)
+
+
+def _use_server() -> None:
+    """Let Prefect use the server of `PREFECT_API_URL`, or the one that `make ui` runs, or else a temporary one."""
+    if os.environ.get("PREFECT_API_URL"):
+        return
+    running = ExitStack()
+    atexit.register(running.close)  # after Prefect has sent its last lines
+    url = running.enter_context(server.for_one_run(Path()))
+    os.environ.update(server.environment(url))
+    print(f"Prefect UI: {url}{server.PAGES}/", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,46 +4,55 @@ A server on loopback with its database in .prefect/, and a process that serves t
 """
 
 import argparse
-import contextlib
-import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
-import httpx
-
-from pipelines.running.processes import GUARD, end_group
+from pipelines.running import server
+from pipelines.running.services import service, stopped
 from stages.runtime import command
 from stages.runtime.errors import UserError
 
-HOST = "127.0.0.1"
 PORT = 4200
-LOGS = Path(".logs")
+SERVER = "ui-server"  # name of its log
+DEPLOYMENTS = "pipelines.deployments"
 
 
-def run(port: int) -> None:
-    """Run server and deployments until one of them ends.
+def run(port: int, *, server_only: bool = False) -> None:
+    """Run server and deployments until one of them ends; if they run already, say where.
 
     Raises:
         UserError: the port is in use, or server or deployments ended by themselves.
     """
-    check_free(port)
-    url = f"http://{HOST}:{port}"
-    direct = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST]))
-    env = {**os.environ, "PREFECT_API_URL": f"{url}/api", "no_proxy": direct, "NO_PROXY": direct}
-    with ExitStack() as running:
-        server = start(running, "server", ["prefect", "server", "start", "--host", HOST, "--port", str(port)], env)
-        wait_for(server, f"{url}/api/health")
-        served = start(running, "deployments", ["pipelines.deployments"], env)
-        print(f"Prefect UI: {url} (Ctrl-C ends it and the runs that it started)", flush=True)
-        while server.poll() is None and served.poll() is None:
+    try:
+        with server.claimed(Path()) as make_known:
+            check_free(port)
+            serve(port, make_known, [] if server_only else [DEPLOYMENTS])
+    except server.RunsAlreadyError as found:
+        print(f"Prefect UI: {found}{server.PAGES}/ (it is already running)")
+
+
+def serve(port: int, make_known: Callable[[str], None], modules: Sequence[str]) -> NoReturn:
+    """Run the server and modules that use it until one of them ends.
+
+    Raises:
+        UserError: one of them ended by itself.
+    """
+    with server.served(SERVER, port) as (url, serving), ExitStack() as using:
+        make_known(url)
+        running = {SERVER: serving}
+        for module in modules:
+            name = f"ui-{module.rsplit('.', 1)[-1]}"
+            running[name] = using.enter_context(service(name, [module], server.environment(url)))
+        print(f"Prefect UI: {url}{server.PAGES}/ (Ctrl-C ends it and the runs that it started)", flush=True)
+        while not (ended := [name for name, process in running.items() if process.poll() is not None]):
             time.sleep(0.5)
-        raise stopped("server" if served.poll() is None else "deployments")
+        raise stopped(ended[0])
 
 
 def check_free(port: int) -> None:
@@ -51,41 +60,10 @@ def check_free(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((server.HOST, port))
         except OSError:
             message = f"port {port} is in use: end that program, or choose another with `make ui PORT={port + 100}`"
             raise UserError(message) from None
-
-
-def start(running: ExitStack, name: str, module: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """A Python module that ends with `running`, as does all that it starts; its output goes to .logs/ui-<name>.log."""
-    LOGS.mkdir(exist_ok=True)
-    log = running.enter_context((LOGS / f"ui-{name}.log").open("w", encoding="utf-8"))
-    command = [*GUARD, sys.executable, "-m", *module]
-    process = subprocess.Popen(
-        command, env=env, process_group=0, text=True, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
-    )
-    running.callback(lambda: process.stdin and process.stdin.close())
-    running.callback(end_group, process)
-    return process
-
-
-def wait_for(server: subprocess.Popen[str], health: str) -> None:
-    """Wait until the server answers; the first start makes the database, which takes minutes on a busy machine."""
-    with httpx.Client(timeout=5, trust_env=False) as client:
-        while server.poll() is None:
-            with contextlib.suppress(httpx.HTTPError):
-                if client.get(health).is_success:
-                    return
-            time.sleep(0.5)
-    raise stopped("server")
-
-
-def stopped(name: str) -> UserError:
-    """The error about a process that should be running, with its last line."""
-    log = LOGS / f"ui-{name}.log"
-    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return UserError(f"the {name} stopped ({lines[-1] if lines else 'no output'}): see {log}")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -97,10 +75,11 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.ui", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"of the server (default: {PORT})")
-    port = parser.parse_args(arguments).port
-    if not 1 <= port <= 65_535:
-        parser.error(f"--port should be from 1 to 65535, found {port}")
-    run(port)
+    parser.add_argument("--server-only", action="store_true", help="no deployments: another machine serves them")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.port <= 65_535:
+        parser.error(f"--port should be from 1 to 65535, found {options.port}")
+    run(options.port, server_only=options.server_only)
 
 
 def interrupt(*_: object) -> None:

@@ -24,6 +24,7 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 LOST = re.compile(r"exited with (-\d+|137|143)$|is busy, it is being blocked by|Unable to acquire lock")
 
 ERROR = "error: "  # in front of every line of a stage's own error
+FAILED = "ERROR: failed to reproduce"  # DVC's line about a stage, also about one that was stopped
 
 NO_DEVICE: Mapping[str, str] = MappingProxyType({})
 
@@ -123,9 +124,10 @@ def bring_up_to_date(
     output = _Output(stage)
     command = [*DVC, "repro", "--single-item", *(["--force"] if force else []), stage]
     with processes.lines(command, root, {**_environment(), **device}) as process:
-        for line in process.stdout or ():
-            on_line(line.rstrip())
-            output.add(line.rstrip())
+        for line in map(str.rstrip, process.stdout or ()):
+            if not (processes.is_stopped and line.startswith(FAILED)):
+                on_line(line)
+            output.add(line)
         status = process.wait()
     if status == 0:
         return output.outcome

@@ -15,12 +15,15 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.logging import get_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipelines.dvc import graph
 from pipelines.flows import artifacts, choices, groups
+from pipelines.flows.calm import calm
+from pipelines.flows.cancelling import interrupted_if_cancelled
 from pipelines.flows.choices import NOTHING, Choice
 from pipelines.flows.stage_log import StageLog
 from pipelines.flows.stage_progress import StageProgress
@@ -42,8 +45,9 @@ def run_stages(targets: Sequence[str], *, parallel: int, force: bool = False, ch
     stage fails, only the stages that depend on it are held back; the state returned is Failed, with one sentence.
     """
     root, logger = Path(), get_run_logger()
+    get_logger("prefect.task_runs").addFilter(calm)
     try:
-        with exclusive(root, logger.info):
+        with interrupted_if_cancelled(), exclusive(root, logger.info):
             graph.check_targets(root, targets)
             change = choices.write(choice, root / "params.yaml", PROFILES)
             if change.difference:
@@ -57,6 +61,8 @@ def run_stages(targets: Sequence[str], *, parallel: int, force: bool = False, ch
             show_results(root, [stage for stage in stages if states[stage.name].is_completed()])
     except UserError as error:
         return Failed(message=str(error))
+    except KeyboardInterrupt:
+        return Cancelled(message="stopped; finished stages are kept, the next run continues from there")
     return verdict(states)
 
 

@@ -36,7 +36,8 @@ def end_group(command: subprocess.Popen[bytes]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Start the command, leave with it, or end it when standard input closes."""
-    signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the command, which does not inherit this handler
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: None)  # meant for the command, which does not inherit this handler
     command = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
     alone = threading.Event()
 

@@ -78,10 +78,13 @@ class Processes:
 
 
 def end_group(process: subprocess.Popen[str]) -> None:
-    """End a group leader and all that it started; a leader that exited with status 0 has nothing left to end."""
+    """End a group leader and all that it started; a leader that exited with status 0 has nothing left to end.
+
+    They are asked as by Ctrl-C first: then a stage keeps its finished parts and DVC gives back its locks.
+    """
     if process.poll() == 0:
         return
-    for signum in (signal.SIGTERM, signal.SIGKILL):
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + GRACE_S
         try:
             os.killpg(process.pid, signum)

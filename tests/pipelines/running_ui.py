@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,11 @@ from prefect.client.base import PrefectHttpxSyncClient
 from tiny_repository import ROOT
 from waiting import until
 
+from pipelines.running.server import free_port
+
 PAGE = (ROOT / "docs" / "prefect-ui.md").read_text(encoding="utf-8")
 DOCUMENTED = re.findall(r"^\| \*(.+?)\* \|", PAGE, re.MULTILINE)  # deployments
+ADDRESS = re.compile(r"Prefect UI: (?P<pages>http\S+) \(Ctrl-C ends it")
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 TIMEOUT_S = 800  # for what takes seconds on an idle machine
 
@@ -25,7 +27,8 @@ TIMEOUT_S = 800  # for what takes seconds on an idle machine
 @dataclass(frozen=True)
 class Ui:
     root: Path
-    url: str
+    url: str  # of the server
+    pages: str  # the address that `make ui` prints
     process: psutil.Popen
 
     def asked(self, method: str, path: str, content: Mapping[str, Any] | None = None) -> Any:
@@ -47,6 +50,9 @@ class Ui:
     def state(self, run: str) -> dict[str, Any]:
         return self.asked("GET", f"/flow_runs/{run}")["state"]
 
+    def parameters(self, run: str) -> dict[str, Any]:
+        return self.asked("GET", f"/flow_runs/{run}")["parameters"]
+
     def end(self, run: str) -> dict[str, Any]:
         """The final state of a run."""
         assert until(lambda: self.state(run)["type"] in ENDED, TIMEOUT_S), self.log("deployments")
@@ -60,14 +66,12 @@ class Ui:
         only = {"flow_runs": {"id": {"any_": [run]}}}
         return {found["key"]: found for found in self.post("/artifacts/filter", only)}
 
+    def lines(self, run: str) -> list[dict[str, Any]]:
+        """The log of a run."""
+        return self.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+
     def log(self, name: str) -> str:
         return (self.root / ".logs" / f"ui-{name}.log").read_text(encoding="utf-8")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -80,8 +84,9 @@ def opened(root: Path) -> Iterator[Ui]:
         cwd=root, env={**inherited, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        ui = Ui(root, f"http://127.0.0.1:{port}", process)
-        assert process.stdout.readline().startswith(f"Prefect UI: {ui.url} ")
+        printed = ADDRESS.match(process.stdout.readline())
+        assert printed
+        ui = Ui(root, f"http://127.0.0.1:{port}", printed["pages"], process)
         assert until(lambda: len(ui.deployments()) == len(DOCUMENTED), TIMEOUT_S), ui.log("deployments")
         yield ui
     finally:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -12,13 +13,13 @@ import pytest
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 from tiny_repository import ROOT, dvc
 from waiting import sleepers, until
 
 from pipelines import reproduce
 from pipelines.dvc import graph
+from pipelines.flows.reproduce import reproduce as flow
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -32,7 +33,7 @@ def lock(root: Path) -> dict:
 def run(root: Path, **options):
     """The flow's final state, and the state's name of every stage."""
     with contextlib.chdir(root):
-        state = reproduce.reproduce(return_state=True, **options)
+        state = flow(return_state=True, **options)
     only = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         tasks = client.read_task_runs(flow_run_filter=only)
@@ -144,8 +145,8 @@ def test_the_command_line_needs_no_server_when_everything_is_up_to_date(
     if targets:
         (tiny_up_to_date / "switch").write_text("work on")  # which they do not depend on
     monkeypatch.chdir(tiny_up_to_date)
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # where nothing listens
-        assert reproduce.main(targets) == 0
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # where nothing listens
+    assert reproduce.main(targets) == 0
     where = "" if targets else "; report: report.html"
     assert capsys.readouterr().out == f"{count} stages: all are up to date{where}\n"
 
@@ -167,6 +168,11 @@ def test_help_shows_targets_and_parallel(capsys):
     assert "crop detect@affectnet --parallel 4" in capsys.readouterr().out
 
 
+def stop(process: psutil.Popen, signum: int) -> None:
+    """Send a signal as a terminal sends Ctrl-C, to the whole process group, or as `kill` does, to one process."""
+    os.killpg(process.pid, signum) if signum == signal.SIGINT else process.send_signal(signum)
+
+
 @pytest.mark.usefixtures("sigint_is_heard")
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny, signum, status):
@@ -175,15 +181,19 @@ def test_stopping_the_flow_ends_stages_and_server_and_the_next_run_goes_on(tiny,
     env = {**inherited, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipelines.reproduce", "fragile"]
     with (tiny / "output").open("w") as output:
-        flow = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output)
+        process = psutil.Popen(command, cwd=tiny, env=env, stdout=output, stderr=output, process_group=0)
         try:
             assert until(lambda: len(sleepers()) == 2, 600)
-            started = flow.children(recursive=True)
-            flow.send_signal(signum)
-            assert flow.wait(timeout=300) == status
+            started = process.children(recursive=True)
+            stop(process, signum)
+            assert process.wait(timeout=300) == status
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):
-                flow.kill()
+                process.kill()
+    if signum == signal.SIGINT:
+        said = (tiny / "output").read_text()
+        assert not re.search("WARNING|ERROR|Traceback", said), said
+        assert said.endswith(f"\n{reproduce.STOPPED}\n")
     assert len(started) >= 5  # server, dvc, its shell, two sleeping
     assert until(lambda: not any(process.is_running() for process in started), 60), started
     (tiny / "switch").write_text("work")

@@ -1,9 +1,13 @@
 """Runs started from Prefect's UI on a real server, also cancelled and killed ones."""
 
+import logging
+import os
+import re
 import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 from running_ui import TIMEOUT_S, Ui, opened
 from tiny_repository import ROOT
@@ -82,6 +86,7 @@ def test_a_cancelled_run_ends_its_stage_and_the_next_one_goes_on(ui):
     ui.cancel(run)
     assert ui.end(run)["type"] == "CANCELLED"
     assert until(lambda: sleepers() == [], TIMEOUT_S)
+    assert all(line["level"] < logging.WARNING for line in ui.lines(run)), ui.lines(run)
     assert goes_on(ui)
 
 
@@ -111,13 +116,43 @@ def test_stopping_the_ui_ends_server_deployments_and_stages(tiny):
     assert ui.process.returncode == 130
 
 
-def test_a_port_in_use_is_a_user_error():
+@pytest.mark.parametrize("options", [[], ["--port", "4300"]])
+def test_starting_the_ui_again_prints_the_address_of_the_one_that_runs(ui, options):
+    command = [sys.executable, "-m", "pipelines.ui", *options]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ui.root, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"Prefect UI: {ui.pages} (it is already running)\n"
+
+
+def test_a_run_of_the_terminal_is_in_the_ui_and_can_be_cancelled_there(ui):
+    (ui.root / "switch").write_text("sleep")
+    command = [sys.executable, "-m", "pipelines.reproduce", "fragile", "--force"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with psutil.Popen(
+        command, cwd=ui.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as flow:
+        assert until(lambda: len(sleepers()) == 2, TIMEOUT_S)
+        (run,) = ui.post("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}})
+        ui.cancel(run["id"])
+        said = flow.stdout.read()
+    assert flow.returncode == 130
+    assert said.startswith(f"Prefect UI: {ui.pages}\n")
+    assert f"View at {ui.pages}runs/flow-run/{run['id']}" in said
+    assert not re.search("WARNING|ERROR|Traceback", said)
+    assert ui.end(run["id"])["type"] == "CANCELLED"
+    assert sleepers() == []
+    assert goes_on(ui)
+
+
+def test_a_port_in_use_is_a_user_error(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         command = [sys.executable, "-m", "pipelines.ui", "--port", str(port)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert (
         done.stderr

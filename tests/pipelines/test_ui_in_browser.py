@@ -11,29 +11,34 @@ pytestmark = [
     pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium: install chromium"),
 ]
 
+CHOSEN = {"profile": "small", "methods": ["pca", "fabnet"], "data_sets": ["voxceleb1", "w300"]}
 
-def test_a_run_is_started_from_the_form_watched_and_its_artifacts_opened(tiny):
+
+def test_a_run_is_chosen_with_the_mouse_and_watched_and_its_artifacts_are_opened(tiny):
     asked: set[str] = set()
     with opened(tiny) as ui, browser.opened() as page:
         page.on("request", lambda request: asked.add(request.url))
-        browser.open_form(page, ui.url, "reproduce")
-        page.get_by_role("button", name="Submit").click()
+        browser.open_form(page, ui.pages, "reproduce")
+        browser.choose(page, "profile", "small")
+        browser.choose(page, "methods", "pca", "fabnet")
+        browser.choose(page, "data_sets", "voxceleb1", "w300")
+        browser.click(page.get_by_role("button", name="Submit"))
         page.wait_for_url(lambda url: "/run?" not in url)  # back from the form: the run is there
-        page.goto(f"{ui.url}/runs")
-        page.locator("a[href*='/flow-run/']").first.click()
+        browser.click(page.locator("a[href*='/flow-run/']").first)
         page.wait_for_url("**/flow-run/*")
         run = page.url.rsplit("/", 1)[1].split("?")[0]
+        assert CHOSEN.items() <= ui.parameters(run).items()
         assert ui.end(run)["message"] == "6 stages: 6 ran"
         page.get_by_text("Completed", exact=True).first.wait_for()
 
         artifacts = ui.artifacts(run)
-        assert set(artifacts) == {"metrics", "figures", "report", "progress-solid"}
-        page.goto(f"{ui.url}/artifacts/artifact/{artifacts['figures']['id']}")
+        assert set(artifacts) == {"parameters", "metrics", "figures", "report", "progress-solid"}
+        page.goto(f"{ui.pages}artifacts/artifact/{artifacts['figures']['id']}")
         page.locator("img[alt=summary]").wait_for()
         assert page.evaluate("document.querySelector('img[alt=summary]').naturalWidth") == 60
-        page.goto(f"{ui.url}/artifacts/artifact/{artifacts['metrics']['id']}")
+        page.goto(f"{ui.pages}artifacts/artifact/{artifacts['metrics']['id']}")
         page.get_by_text("w300.landmarks").first.wait_for()
-        page.goto(f"{ui.url}/artifacts/artifact/{artifacts['report']['id']}")
+        page.goto(f"{ui.pages}artifacts/artifact/{artifacts['report']['id']}")
         report = page.get_by_role("link", name="report.html").first.get_attribute("href")
         assert page.goto(report).text() == (tiny / "report.html").read_text()
     inside = ("data", "blob")  # what a page makes for itself

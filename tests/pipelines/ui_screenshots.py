@@ -12,6 +12,8 @@ import httpx
 from PIL import Image
 from playwright.sync_api import Page
 
+from pipelines.running.server import PAGES
+
 DOCS = Path(__file__).parents[2] / "docs"
 COLOURS = 128  # enough for a page, a third of the bytes
 
@@ -29,9 +31,12 @@ def main(url: str) -> None:
     }
     run = httpx.post(f"{url}/api/flow_runs/filter", json=only, timeout=60).raise_for_status().json()[0]["id"]
     with browser.opened() as page:
-        browser.open_form(page, url, "reproduce")
+        browser.open_form(page, f"{url}{PAGES}/", "reproduce")
+        browser.choose(page, "methods", "fabnet", "vicreg", "random")
+        page.mouse.wheel(0, -2000)
+        page.wait_for_timeout(500)  # the list fades
         save(page, "ui-form.png")
-        page.goto(f"{url}/runs/flow-run/{run}")
+        page.goto(f"{url}{PAGES}/runs/flow-run/{run}")
         page.get_by_text("Finished in state").last.wait_for()
         page.wait_for_timeout(3000)  # the graph is drawn with an animation
         save(page, "ui-run.png")
