@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two test processes; the tests of one file stay together and share what they set up.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help repro flow ui test check lint format remote doctor constraints clean
+.PHONY: help repro flow ui test check lint format remote doctor assets constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -52,6 +52,9 @@ remote: $(STAMP)  ## a folder through which clones share results by dvc push and
 
 doctor: $(STAMP)  ## versions, device, disk, DVC and git, and what is wrong with them
 	@$(BIN)/python -m pipelines.doctor
+
+assets: $(STAMP)  ## the files of a release in build/assets: model, model card, report, table, checksums
+	@$(BIN)/python -m pipelines.assets
 
 constraints: $(STAMP)  ## pin the newest versions within the bounds of pyproject.toml
 	@$(BIN)/python -m pipelines.constraints
