@@ -16,7 +16,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test check lint format remote bench doctor constraints clean
+.PHONY: help repro flow profile ui test check lint format remote bench doctor assets constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -62,6 +62,9 @@ bench: $(STAMP)  ## speed and memory against named comparisons, kept in benchmar
 
 doctor: $(STAMP)  ## versions, device, disk, DVC and git, what is wrong, and what the next run lacks
 	@$(BIN)/python -m pipelines.doctor
+
+assets: $(STAMP)  ## the files of a release in build/assets: model, model card, report, table, checksums
+	@$(BIN)/python -m pipelines.assets
 
 constraints: $(STAMP)  ## pin the newest versions within the bounds of pyproject.toml
 	@$(BIN)/python -m pipelines.constraints

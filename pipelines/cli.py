@@ -14,7 +14,7 @@ from typing import Annotated
 try:
     from cyclopts import App, Parameter
 except ModuleNotFoundError:
-    sys.exit("error: the command `fabnet` needs an extra: run `pip install -c constraints.txt -e '.[pipeline]'`")
+    sys.exit("error: the command `fabnet` needs an extra: run `pip install -c constraints.txt -e '.[faces]'`")
 
 from stages.runtime import command
 from stages.runtime.errors import UserError
@@ -135,9 +135,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _called(arguments: Sequence[str]) -> int | None:
-    """What the command returns; a file that cannot be opened becomes a user error."""
+    """What the command returns; a file that cannot be opened, or a missing package, becomes a user error."""
     try:
         return app(arguments, result_action="return_value")
+    except ModuleNotFoundError as error:
+        raise UserError(f"this command needs the package {error.name}, which is not installed: run "
+                        "`pip install -c constraints.txt -e '.[pipeline]'`") from None  # fmt: skip
     except OSError as error:
         if error.errno in command.FULL or error.filename is None:
             raise

@@ -1,6 +1,7 @@
 """What is imported is declared in the extra that it belongs to, and what is declared is imported."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -9,9 +10,14 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import packaged
 import pytest
+from media_samples import drawn_faces
+from own_samples import FACE, image_file, moving, video
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from fabnet.pretext import fabnet as single
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -93,18 +99,48 @@ def test_every_package_and_file_of_the_code_is_installed():
     assert [path for path in files if path.suffix != ".py" and not any(path.match(p) for p in patterns)] == []
 
 
-# Runs `fabnet` where a package cannot be imported.
+# Runs `fabnet` once for each of the comma-separated commands, where packages cannot be imported.
 WITHOUT = """
 import sys
-sys.modules[sys.argv[1]] = None
-sys.argv[1:] = ["doctor"]
-import pipelines.cli
+class Hidden:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in sys.argv[1].split(","):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hidden())
+from pipelines import cli
+from stages.runtime import workers
+workers.available = lambda: 1  # other processes would not lack the packages
+sys.exit(max(cli.run(line.split()) for line in sys.argv[2].split(",")))
 """
 
 
-def test_fabnet_without_the_extra_pipeline_says_what_to_install():
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, "cyclopts"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def fabnet(without: list[str], commands: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-c", WITHOUT, ",".join(without), ",".join(commands)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "extra"), [("cyclopts", "embed", "faces"), ("dvc", "doctor", "pipeline")]
+)
+def test_fabnet_without_an_extra_says_what_to_install(package, command, extra, tmp_path):
+    done = fabnet([package], [command], tmp_path)
     assert done.returncode == 1
-    assert re.fullmatch(r"error: .*`pip install -c constraints.txt -e '\.\[pipeline\]'`\n", done.stderr)
+    assert re.fullmatch(rf"error: .*`pip install -c constraints.txt -e '\.\[{extra}\]'`\n", done.stderr)
+
+
+@pytest.mark.slow
+def test_the_extra_faces_is_all_that_ones_own_faces_need(tmp_path):
+    """What the extra `pipeline` adds cannot be imported, but for what packages of `faces` need themselves."""
+    of_others = {"jinja2", "networkx", "packaging"}
+    added = declared(["pipeline"]) - declared(["faces"]) - of_others
+    model = packaged.make(tmp_path / "tree", single, {"width": 4, "embedding": 6})
+    image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
+    video(tmp_path / "clip.mp4", moving(2))
+    commands = ["embed face.png clip.mp4 --out faces.parquet", "attributes face.png --out faces.csv",
+                "overlay face.png", "overlay clip.mp4", "animate face.png clip.mp4",
+                "retrieve faces.parquet face.png"]  # fmt: skip
+    hidden = [module for module, names in OF_MODULE.items() if {canonicalize_name(name) for name in names} <= added]
+    assert {"dvc", "scipy", "pandas"} <= set(hidden)
+    done = fabnet(hidden, [f"{command} --model {model}" for command in commands], tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -36,7 +36,7 @@ def locate(named: Path | None, environment: Mapping[str, str] = os.environ) -> P
         return _existing(Path(chosen), f"{VARIABLE} should name a model file or its folder, found {chosen}, which "
                                        "does not exist: correct or unset it")  # fmt: skip
     for project in (Path(), *Path.cwd().parents, CHECKOUT):
-        if found := _first_seed(project / PACKAGES):
+        if found := first_seed(project / PACKAGES):
             return found
     raise UserError(f"no trained network is here: expected {PACKAGES}/fabnet-0 in this folder, one above it or "
                     f"{CHECKOUT}: run `make repro` there, or name a model file with --model or {VARIABLE}")  # fmt: skip
@@ -48,7 +48,7 @@ def _existing(path: Path, otherwise: str) -> Path:
     return path
 
 
-def _first_seed(packages: Path) -> Path | None:
+def first_seed(packages: Path) -> Path | None:
     """The packaged `fabnet` with the lowest seed."""
     seeds = {int(match[1]): path for path in packages.glob("fabnet-*") if (match := SEED.fullmatch(path.name))}
     return seeds[min(seeds)] if seeds else None
