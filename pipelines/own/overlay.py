@@ -7,12 +7,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.own import detection, outputs, sources, videos
+from pipelines.own import detection, outputs, sources
 from pipelines.own.attributes import measured
 from pipelines.own.detection import FrameFaces, InputFrame
 from pipelines.own.drawing import draw
 from pipelines.own.film import Write, film
 from pipelines.own.options import Options, network, search
+from stages.footage import videos
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 
