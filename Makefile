@@ -13,19 +13,25 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two test processes; the tests of one file stay together and share what they set up.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help repro flow ui test check lint format doctor constraints clean
+# Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
+USE = use $(PROFILE) $(if $(FORCE),--force)
+
+.PHONY: help repro flow profile ui test check lint format doctor constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
 	@awk -F ':[^#]*## *' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|small|paper chooses the parameters
-	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),use $(PROFILE),check)
+repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|small|paper first writes params.yaml
+	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),$(USE),check)
 	@$(BIN)/dvc repro
 
 flow: $(STAMP)  ## the same as a Prefect flow: independent stages in parallel, logs and tables in its UI
-	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),use $(PROFILE),check)
+	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),$(USE),check)
 	@$(BIN)/python -m pipelines.reproduce
+
+profile: $(STAMP)  ## list the profiles; PROFILE=study writes params.yaml without a run, FORCE=1 over your edits
+	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),$(USE))
 
 ui: $(STAMP)  ## Prefect's UI on loopback: start, watch and cancel runs in a browser; PORT=4200
 	@$(BIN)/python -m pipelines.ui $(if $(PORT),--port $(PORT))

@@ -14,6 +14,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from pipelines import profile as profiles
 from pipelines.dvc import graph
 from pipelines.flows.choices import Choice
 from pipelines.flows.forms import UNCHANGED, DataSet, Method, Parallel, Profile, Seed
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _bring_up_to_date(options: argparse.Namespace) -> int:
+    if Path("params.yaml").exists():
+        profiles.refresh()
     stages = graph.ordered(Path(), options.targets)
     if not options.force and graph.changed(Path()).isdisjoint(stage.name for stage in stages):
         print(f"{len(stages)} stages: all are up to date")

@@ -78,6 +78,7 @@ def run(
     journal: Path = Path(".journal"),
     face_sets: list[str],
     track_sets: list[str],
+    followed: list[str],
     embed: EmbedParams,
 ) -> None:
     """Write the embeddings of each data set in the order of `sample_id`; finished units survive a stop.
@@ -98,18 +99,17 @@ def run(
         *(tracks / name / "index.parquet" for name in track_sets),
         *(track_splits / f"{name}.parquet" for name in track_sets),
     ]
-    work = journals.folder(
-        journal, "embed", out.name, embed.model_dump_json(), *track_sets, *(path.read_bytes() for path in read)
-    )
+    named = (embed.model_dump_json(), *track_sets, *followed)
+    work = journals.folder(journal, "embed", out.name, *named, *(path.read_bytes() for path in read))
     rejects = tables.Rejects("embed")
     with journals.unfinished(work, out) as whole:
         encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
         _embed_all(encoder, sources, work, embed, rejects)
-        followed = {name: sources[name] for name in embed.followed}
+        curves = {name: sources[name] for name in followed}
         for step, weights in checkpoints.items():
             net = models.load(model, weights)[0].encoder
             encoder = Encoder(net, device, description.size_px, step, f"checkpoints/{step:08d}/")
-            _embed_all(encoder, followed, work, embed, rejects)
+            _embed_all(encoder, curves, work, embed, rejects)
         rejects.write(whole / "rejects.parquet")
 
 

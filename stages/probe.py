@@ -26,8 +26,6 @@ from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"followed": "embed.followed"}
-
 
 @dataclass
 class Findings:
@@ -175,4 +173,4 @@ def _write(out: Path, findings: Findings) -> None:
 
 
 if __name__ == "__main__":
-    command.main(run, __doc__, SECTIONS)
+    command.main(run, __doc__)

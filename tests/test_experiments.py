@@ -17,16 +17,17 @@ EXPERIMENT = "dvc exp run --name brief --set-param probe.max_iter=3"
 DIFFERENCES = "dvc metrics diff base brief"
 HISTORY = "python -m pipelines.history base brief"
 
+BLOCKS = [
+    block.splitlines()
+    for block in re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+]
+(REMOVAL,) = [block for block in BLOCKS if "dvc exp remove brief" in block]
+
 SMALL = {
     "datasets": ["voxceleb1", "w300"],
-    "track_sets": ["voxceleb1"],
-    "detected_sets": [],
-    "boxed_sets": ["w300"],
     "methods": ["fabnet", "random"],
-    "refined": [],
     "split": {"track_val": 0.3, "track_test": 0.2},
     "pretrain": copied_project.BRIEF,
-    "embed": {"followed": ["w300"]},
     "probe": {"l2": [0.01, 1.0], "bootstrap": 50},
     "dataset": {
         "voxceleb1": {"synthetic": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
@@ -41,6 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     params = copied_project.merged(copied_project.parameters("sample"), SMALL)
     copied_project.copy(folder, params, more=("pipelines/",))
+    copied_project.check(folder)
     run(folder, "dvc", "repro")
     run(folder, "git", "config", "user.name", "test")
     run(folder, "git", "config", "user.email", "test@localhost")
@@ -51,9 +53,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outputs(project: Path) -> dict[str, str]:
-    """Output of every command of the page, run in order: tag `base`, experiment `brief`, and so on."""
-    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return {line: run(project, "sh", "-c", line) for block in blocks for line in block.splitlines()}
+    """Output of the page's commands up to the end of the experiment, run in order: tag `base`, experiment `brief`."""
+    return {line: run(project, "sh", "-c", line) for block in BLOCKS for line in block if line not in REMOVAL}
 
 
 @pytest.mark.parametrize(("command", "first"), [(DIFFERENCES, "Path"), (HISTORY, "task")])
@@ -142,3 +143,13 @@ def test_curves_of_dvc_are_drawn_without_the_internet(project, outputs):
         page.wait_for_selector(".vega-embed canvas, .vega-embed svg")
         browser.close()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_an_experiment_that_is_got_rid_of_leaves_the_committed_results_and_nothing_to_run(project, outputs):
+    for command in REMOVAL:
+        run(project, "sh", "-c", command)
+    changed = run(project, "git", "status", "--porcelain", "--untracked-files=no")
+    assert changed == ""
+    assert "Data and pipelines are up to date." in run(project, "dvc", "repro")
+    shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
+    assert [each for row in shown for each in row.get("experiments") or []] == []

@@ -12,6 +12,7 @@ from stages.runtime import config
 
 ROOT = Path(__file__).parents[1]
 STARTED_BY_OTHERS = {"pipelines.prerequisites", "pipelines.running.guard"}  # take no option of a person's
+NO_COMMAND = "stages.runtime.config"  # though one might look there for the check of params.yaml
 COMMANDS = sorted(
     {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -20,6 +21,7 @@ COMMANDS = sorted(
         if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
     }
     - STARTED_BY_OTHERS
+    - {NO_COMMAND}
 )
 
 
@@ -34,3 +36,12 @@ def test_a_command_describes_itself_and_names_parameters_that_exist(module):
     names = re.findall(r"^parameters: (.*)", done.stdout, re.MULTILINE)
     params = config.parsed(profile.text("sample", ROOT / "profiles"), "sample").model_dump()
     assert {name.split(".")[0] for name in ", ".join(names).split(", ") if name} <= {"all", *params}
+
+
+def test_the_module_of_the_parameters_names_the_command_that_checks_them():
+    done = subprocess.run(
+        [sys.executable, "-m", NO_COMMAND, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (named,) = re.findall(r"`python -m ([\w.]+) --help`", done.stderr)
+    assert named in COMMANDS

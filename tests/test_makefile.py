@@ -135,6 +135,18 @@ def test_a_profile_is_chosen_before_dvc_starts():
     assert commands.index("pipelines.profile use small") < commands.index("dvc repro")
 
 
+@pytest.mark.parametrize("target", ["repro", "flow", "profile"])
+def test_edits_are_overwritten_only_where_someone_says_so(target):
+    assert "--force" not in make("--dry-run", target, "PROFILE=small").stdout
+    assert "pipelines.profile use small --force\n" in make("--dry-run", target, "PROFILE=small", "FORCE=1").stdout
+
+
+def test_a_profile_can_be_written_without_a_run():
+    commands = make("--dry-run", "profile", "PROFILE=small").stdout
+    assert "pipelines.profile use small" in commands
+    assert "dvc repro" not in commands
+
+
 def test_a_dlib_that_was_built_here_goes_before_the_installation():
     commands = make("--dry-run", "--what-if=pyproject.toml", "doctor").stdout
     assert commands.index("pip uninstall --quiet --yes dlib dlib-bin") < commands.index("pip install --constraint")

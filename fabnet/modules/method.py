@@ -6,7 +6,7 @@ A module of fabnet/pretext holds a frozen dataclass `Params` and `build(params, 
 - `Params.weights` and `Params.weights_sha256`: a weight file that the user supplies; then the module also holds
   `supplied(params, file) -> Method`, which reads it from a binary file or raises ValueError with one clause.
 - `start_from(method, trained)`: copies weights of another, trained method and raises ValueError with one clause if they
-  do not fit; such a method is listed in `refined`.
+  do not fit; such a method is trained by the stage `refine`.
 - `problem(params) -> str | None`: what is wrong with the settings although each has the right type, in one clause.
 """
 

@@ -38,9 +38,11 @@ def publish(root: Path, stages: Sequence[graph.Stage]) -> None:
         create_link_artifact(f"{url}/{page.name}", link_text=page.name, key=page.stem, description="The whole report")
 
 
-def show_change(difference: str) -> None:
-    """Publish what a run changed in params.yaml before its stages started."""
-    text = f"Written to `params.yaml` before any stage ran:\n\n```diff\n{difference}```"
+def show_change(difference: str, kept: str) -> None:
+    """Publish what a run changed in params.yaml before its stages started, and where the edited file is kept, if so."""
+    text = f"Written to `params.yaml` before any stage ran:\n\n```diff\n{difference}\n```"
+    if kept:
+        text += f"\n\nIt had been edited; as it was, it is kept in `{kept}`."
     create_markdown_artifact(text, key="parameters", description="Change of params.yaml")
 
 

@@ -1,21 +1,18 @@
 """Write what a person chose into params.yaml: a visible change of a few values, made before anything runs.
 
-All that was not chosen keeps its bytes, comments included. `methods` and `datasets` stand in several lists of the
-file: a name goes into the list where the file, or else a profile, has it.
+All that was not chosen keeps its bytes, comments included, but for the lists that follow from `methods` and `datasets`.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines import profile
+from pipelines.parameters import edits, files
 from stages.runtime import config
+from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
-from stages.runtime.params import Params
-
-KINDS = ("track_sets", "detected_sets", "boxed_sets")
 
 
 @dataclass(frozen=True)
@@ -33,69 +30,44 @@ class Choice:
 NOTHING = Choice()
 
 
-def write(choice: Choice, params: Path, profiles: Path) -> str:
-    """Put `choice` into the file `params`, whole or not at all; the change as a unified diff, empty if there is none.
+@dataclass(frozen=True)
+class Change:
+    """What became of params.yaml."""
+
+    difference: str = ""  # a unified diff; empty if nothing changed
+    kept: str = ""  # name of the copy of an edited file that a profile replaced
+
+
+def write(choice: Choice, params: Path, profiles: Path) -> Change:
+    """Put `choice` into the file `params`, whole or not at all, and bring its lists up to date.
 
     Raises:
         UserError: the file or the choice is wrong; then the file stays as it was.
     """
-    if not any(vars(choice).values()):
-        return ""
-    before = params.read_text(encoding="utf-8") if params.exists() else ""
-    if choice.profile:
-        source = profile.text(choice.profile, profiles)
-        current = config.parsed(source, params.name)
-    else:
-        source, current = before, config.load(params)
-    text = chosen(choice, current, source, _all(profiles))
+    before = files.read(params)
+    if not before and not any(vars(choice).values()):
+        return Change()
+    source = profile.written(choice.profile, profiles) if choice.profile else before
+    if not source:
+        raise UserError(f"{params.name} is missing: {config.CHOOSE}")
+    text = edits.with_lists(chosen(choice, source, params.name), params.name)
     config.check_plugins(config.parsed(text, params.name))
     if text == before:
-        return ""
+        return Change()
+    kept = files.keep(params).name if choice.profile and profile.edits_of(before, profiles) else ""
     replace_text(params, text)
-    return "".join(difflib.unified_diff(_lines(before), _lines(text), "params.yaml before", "params.yaml now", n=0))
+    return Change("\n".join(edits.difference(before, text, "params.yaml before", "params.yaml now")), kept)
 
 
-def chosen(choice: Choice, params: Params, text: str, profiles: Sequence[Params]) -> str:
-    """`text`, which holds `params`, with the values of `choice` in their places."""
-    values: dict[str, Any] = {"seeds": list(choice.seeds)} if choice.seeds else {}
-    methods = list(dict.fromkeys([*(choice.methods or params.methods), *choice.more_methods]))
-    if choice.methods or choice.more_methods:
-        refined = _listed("refined", [params, *profiles]) - set(params.pretrained)
-        values["methods"] = methods
-        values["pretrained"] = [name for name in methods if name not in refined]
-        values["refined"] = [name for name in methods if name in refined]
-    if choice.datasets:
-        values |= _of_datasets(choice.datasets, params, profiles)
-    if choice.own:
-        values["method.own"] = {**params.method.get("own", {}), **choice.own}
-    return profile.replaced(text, {name: value for name, value in values.items() if _value(params, name) != value})
-
-
-def _of_datasets(datasets: Sequence[str], params: Params, profiles: Sequence[Params]) -> dict[str, list[str]]:
-    kinds = {kind: _listed(kind, [params]) for kind in KINDS}
-    known = set[str]().union(*kinds.values())
-    kinds = {kind: names | (_listed(kind, profiles) - known) for kind, names in kinds.items()}
-    values = {
-        "datasets": list(datasets),
-        "embed.followed": [name for name in params.embed.followed if name in datasets],
+def chosen(choice: Choice, text: str, name: str) -> str:
+    """The text of a parameter file with the values of `choice` in their places."""
+    settings = config.settings(text, name)
+    methods = list(dict.fromkeys([*(choice.methods or settings.methods), *choice.more_methods]))
+    wanted: dict[str, tuple[Any, Any]] = {  # value now, value wanted
+        "methods": (settings.methods, methods),
+        "datasets": (settings.datasets, list(choice.datasets) or settings.datasets),
+        "seeds": (settings.seeds, list(choice.seeds) or settings.seeds),
     }
-    return values | {kind: [name for name in datasets if name in names] for kind, names in kinds.items()}
-
-
-def _listed(name: str, several: Iterable[Params]) -> set[str]:
-    return set[str]().union(*(getattr(params, name) for params in several))
-
-
-def _all(profiles: Path) -> list[Params]:
-    return [config.parsed(profile.text(name, profiles), name) for name in profile.names(profiles)]
-
-
-def _value(params: Params, dotted: str) -> Any:
-    value: Any = params
-    for part in dotted.split("."):
-        value = value[part] if isinstance(value, dict) else getattr(value, part)
-    return value
-
-
-def _lines(text: str) -> list[str]:
-    return text.splitlines(keepends=True)
+    own = settings.method.get("own", {})
+    wanted |= {f"method.own.{key}": (own.get(key), value) for key, value in choice.own.items()}
+    return edits.replaced(text, {key: new for key, (now, new) in wanted.items() if new != now}, name)

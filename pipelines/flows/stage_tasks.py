@@ -45,9 +45,12 @@ def run_stages(targets: Sequence[str], *, parallel: int, force: bool = False, ch
     try:
         with exclusive(root, logger.info):
             graph.check_targets(root, targets)
-            if difference := choices.write(choice, root / "params.yaml", PROFILES):
-                logger.info("params.yaml was changed as chosen:\n%s", difference)
-                artifacts.show_change(difference)
+            change = choices.write(choice, root / "params.yaml", PROFILES)
+            if change.difference:
+                logger.info("params.yaml was changed:\n%s", change.difference)
+                artifacts.show_change(change.difference, change.kept)
+            if change.kept:
+                logger.info("params.yaml had been edited; as it was, it is kept in %s", change.kept)
             stages = graph.ordered(root, targets)
             forced = graph.named(stages, targets) if force else set[str]()
             states = final_states(stages, graph.changed(root), forced, root, parallel)

@@ -35,6 +35,7 @@ from stages.releases.readers import (
 )
 from stages.runtime.errors import Rejected, UserError
 
+KIND = "detected"
 OWNER = (
     "M. Mahoor, University of Denver: https://mohammadmahoor.com/pages/databases/affectnet/, "
     "where the head of a laboratory signs"

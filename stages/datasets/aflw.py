@@ -25,6 +25,7 @@ from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)
 
+KIND = "boxed"
 OWNER = "the Institute of Computer Graphics and Vision, TU Graz, by mail"
 EXPECTED = "aflw.sqlite and the images in aflw/data/flickr/{0,2,3}/"
 UNPACK_ARCHIVES = True

@@ -40,6 +40,7 @@ from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 
+KIND = "detected"
 OWNER = "the CBCSL, Ohio State University: form at https://cbcsl.ece.ohio-state.edu/downloads.html"
 EXPECTED = "dataFile_*.txt, EmotioNet_FACS*.xlsx (or .csv) and the images in images/"
 ACTION_UNITS = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)  # of the 2017 challenge, track 1

@@ -32,6 +32,7 @@ from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)
 
+KIND = "boxed"
 OWNER = "the MMLab, CUHK, which holds CelebA and MAFL"
 EXPECTED = "img_align_celeba/ and list_landmarks_align_celeba.txt (CelebA), training.txt and testing.txt (MAFL)"
 UNPACK_ARCHIVES = True

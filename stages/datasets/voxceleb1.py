@@ -18,6 +18,7 @@ from stages.releases.readers import Frames, Reject, Release, Track, incomplete, 
 
 log = logging.getLogger(__name__)
 
+KIND = "track"
 OWNER = "the VGG, University of Oxford: form at https://mm.kaist.ac.kr/datasets/voxceleb"
 EXPECTED = "dense-face-frames.tar.gz (or zippedFaces.tar.gz) and vox1_meta.csv"
 LABELS: dict[str, pa.DataType] = {}

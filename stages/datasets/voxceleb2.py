@@ -20,6 +20,7 @@ from stages.runtime.errors import Rejected
 
 log = logging.getLogger(__name__)
 
+KIND = "track"
 OWNER = "the VGG, University of Oxford: form at https://mm.kaist.ac.kr/datasets/voxceleb"
 EXPECTED = "vox2_dev_mp4_partaa, vox2_dev_mp4_partab, ... (or a whole .zip) and vox2_meta.csv"
 LABELS: dict[str, pa.DataType] = {}

@@ -23,6 +23,7 @@ from stages.storage.media import read_file
 
 log = logging.getLogger(__name__)
 
+KIND = "boxed"
 OWNER = "iBUG, Imperial College London: form at https://ibug.doc.ic.ac.uk"
 EXPECTED = "the folders afw/, helen/{trainset,testset}/, lfpw/{trainset,testset}/ and ibug/ with images and .pts files"
 UNPACK_ARCHIVES = True

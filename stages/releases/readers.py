@@ -1,8 +1,9 @@
 """Items that the modules in `stages/datasets` return, and functions for reading the owners' text files.
 
-A data set module defines `EXPECTED` (one clause: the contents of its release folder), `OWNER` (whom to ask for it),
-`LABELS` (column -> Arrow type; empty for face tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, and
-`image_urls(files)` if the release lists images by URL.
+A data set module defines `KIND` ("track", "detected" or "boxed": see `stages.runtime.lists`), `EXPECTED` (one clause:
+the contents of its release folder), `OWNER` (whom to ask for it), `LABELS` (column -> Arrow type; empty for face
+tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, and `image_urls(files)` if the release lists images
+by URL.
 """
 
 import csv

@@ -1,9 +1,9 @@
 """The command line that every stage shares: paths, names and sections of params.yaml in, an exit status out.
 
 The signature of a stage's `run` says it all. Parameters before the `*` are the arguments of its command. A keyword of
-type Path is an option. Any other keyword is the section of params.yaml of that name, or the one that the stage's
-`SECTIONS` gives it: `{dataset}` and `{method}` in there are filled from the arguments. These sections are exactly the
-`params:` of the stage in dvc.yaml (tested).
+type Path is an option. Any other keyword is the section of params.yaml of that name: one of `lists` if the name is
+there, or the one that the stage's `SECTIONS` gives it, in which `{dataset}` and `{method}` are filled from the
+arguments. These sections are exactly the `params:` of the stage in dvc.yaml (tested).
 """
 
 import argparse
@@ -18,8 +18,9 @@ from typing import Any, get_type_hints
 
 from stages.runtime import config, stopwatch
 from stages.runtime.errors import UserError
-from stages.runtime.params import Params
+from stages.runtime.params import Lists, Params
 
+LISTS = {name: f"lists.{name}" for name in Lists.model_fields}
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUMABLE = "stopped; finished parts are kept, the same command continues from there"
@@ -49,7 +50,9 @@ def sections(run: Callable[..., None], renamed: Mapping[str, str]) -> dict[str, 
     hints = get_type_hints(run)
     keywords = [name for name, parameter in inspect.signature(run).parameters.items() if parameter.kind == KEYWORD]
     return {
-        name: "*" if hints[name] is Params else renamed.get(name, name) for name in keywords if hints[name] is not Path
+        name: "*" if hints[name] is Params else renamed.get(name, LISTS.get(name, name))
+        for name in keywords
+        if hints[name] is not Path
     }
 
 

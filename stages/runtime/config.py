@@ -6,19 +6,24 @@ starts.
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.runtime import plugins
+from stages.runtime import lists, plugins
 from stages.runtime.errors import UserError
-from stages.runtime.params import DatasetParams, Params
+from stages.runtime.params import REWRITE, DatasetParams, Params, Settings
 
-COMPOSED = {"face_sets": ("detected_sets", "boxed_sets")}  # properties of Params that a stage may take as a section
+CHOOSE = "choose a profile with `make profile PROFILE=sample`"
+Model = TypeVar("Model", bound=Settings)
+
+# Properties of Params that a stage may take as a section, and the sections that they are made of.
+COMPOSED = {"face_sets": ("lists.detected_sets", "lists.boxed_sets")}
 
 
 def load(path: Path) -> Params:
@@ -30,7 +35,7 @@ def load(path: Path) -> Params:
     try:
         return parsed(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: choose a profile with `make repro PROFILE=sample`") from None
+        raise UserError(f"{path} is missing: {CHOOSE}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
 
@@ -41,29 +46,56 @@ def parsed(text: str, name: str) -> Params:
     Raises:
         UserError: as `load`.
     """
+    raw = content(text, name)
+    if "lists" not in raw:
+        settings(text, name)  # says first what a person has to correct
+        raise UserError(f"{name} has no `lists`: {REWRITE}")
+    return _validated(Params, raw, name)
+
+
+def settings(text: str, name: str) -> Settings:
+    """What a person wrote into a parameter file, checked: all but its lists, which may be wrong or missing.
+
+    Raises:
+        UserError: as `load`.
+    """
+    return _validated(Settings, {key: value for key, value in content(text, name).items() if key != "lists"}, name)
+
+
+def content(text: str, name: str) -> dict[str, Any]:
+    """The values in the text of a parameter file as they are.
+
+    Raises:
+        UserError: no YAML, or not of sections.
+    """
     try:
         raw = YAML(typ="safe").load(text)
     except YAMLError as error:
         raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{name} should hold sections such as `crop:` and `pretrain:`, found {type(raw).__name__}")
+    return raw
+
+
+def _validated(model: type[Model], raw: dict[str, Any], name: str) -> Model:
     try:
-        return Params.model_validate_json(json.dumps(raw))  # JSON mode: lists may fill tuples, types stay strict
+        return model.model_validate_json(json.dumps(raw))  # JSON mode: lists may fill tuples, types stay strict
     except ValidationError as error:
         raise UserError(f"{name}: {plugins.explain(error)}") from None
 
 
 def check(path: Path) -> Params:
-    """`load`, and the settings of every listed method and of every synthetic release as well."""
+    """`load`, and its lists and the settings of every listed method and of every synthetic release as well."""
     return check_plugins(load(path))
 
 
 def check_plugins(params: Params) -> Params:
-    """`params`, whose modules all exist and accept their settings.
+    """`params`, whose modules all exist and accept their settings, and whose lists follow from them.
 
     Raises:
-        UserError: no such module, or a setting that it refuses.
+        UserError: no such module, a setting that it refuses, or a list that is not the one that follows.
     """
+    lists.check(params)
     plugins.load("stages.detectors", params.detect.detector)
     for name in params.methods:
         _check_method(name, params)
@@ -83,11 +115,6 @@ def _check_synthetic(name: str, dataset: DatasetParams) -> None:
 
 def _check_method(name: str, params: Params) -> None:
     module = plugins.load("fabnet.pretext", name)
-    if hasattr(module, "start_from") != (name in params.refined):
-        raise UserError(
-            f"params.yaml: {name} is in the wrong list: `refined` holds the methods that start from another one's "
-            "weights, `pretrained` all others"
-        )
     settings = plugins.settings(module, params.method[name], f"method.{name}")
     if getattr(settings, "weights", None) == "":
         raise UserError(
@@ -122,6 +149,10 @@ def _section(params: Params, dotted: str) -> Any:
 
 
 def digest(params: Params) -> str:
-    """12 hex digits that name this configuration; the order of keys does not matter."""
-    canonical = json.dumps(params.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """12 hex digits that name this configuration; the order of keys does not matter, and lists follow from the rest."""
+    canonical = json.dumps(params.model_dump(mode="json", exclude={"lists"}), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+if __name__ == "__main__":
+    sys.exit("stages.runtime.config has no command line: see `python -m pipelines.profile --help`")

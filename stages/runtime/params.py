@@ -3,6 +3,7 @@
 A field's comment gives its unit. Validators compare fields; none of them reads a file.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +18,7 @@ Metric = Literal[
     "auc", "accuracy", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg", "interocular_percent"
 ]
 NAMED = {"auc", "accuracy", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg"}  # one value for each class
+REWRITE = "run `make profile`, which rewrites `lists`"
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -124,7 +126,6 @@ class RefineParams(Section):
 class EmbedParams(Section):
     batch: Count
     device: Literal["auto", "cpu", "cuda", "mps"]
-    followed: list[Name]  # still-image data sets that every checkpoint embeds too, for the learning curves
     frames_per_track: Count  # of the test split, evenly spread; what the identity leakage is measured on
 
 
@@ -162,6 +163,7 @@ class DatasetParams(Section):
     synthetic: dict[str, Any]  # settings of stages/synthetic/<dataset>.py, checked by that module
     crop: GeometryParams | None = None  # track data sets only
     index: BoxParams | None = None  # data sets with annotated boxes only
+    followed: bool = False  # still images that every checkpoint embeds too, for the learning curves
     tasks: dict[Name, TaskParams] = {}
 
 
@@ -169,17 +171,25 @@ class SyntheticParams(Section):
     seed: Annotated[int, Field(ge=0)]
 
 
-class Params(Section):
+class Lists(Section):
+    """What DVC runs over: written for the user, derived in `stages.runtime.lists`."""
+
+    track_sets: list[Name]  # of `datasets`: face tracks to pre-train on
+    detected_sets: list[Name]  # of `datasets`: still images whose face is found by a detector
+    boxed_sets: list[Name]  # of `datasets`: still images whose face box is annotated
+    followed: list[Name]  # of the still images: those of the learning curves
+    pretrained: list[Name]  # of `methods`: from initial or supplied weights
+    refined: list[Name]  # of `methods`: from the weights of `refine.start`
+
+
+class Settings(Section):
+    """params.yaml as a person writes it: all but the lists that follow from it."""
+
     profile: Name
     seed: Annotated[int, Field(ge=0)]  # of splits and probes
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]  # one pre-training each
-    datasets: Annotated[list[Name], Field(min_length=1)]
-    track_sets: Annotated[list[Name], Field(min_length=1)]  # of `datasets`: face tracks to pre-train on
-    detected_sets: list[Name]  # of `datasets`: still images whose face is found by a detector
-    boxed_sets: list[Name]  # of `datasets`: still images whose face box is annotated
     methods: Annotated[list[Name], Field(min_length=1)]  # what the report compares, in its order
-    pretrained: Annotated[list[Name], Field(min_length=1)]  # of `methods`: from initial or supplied weights
-    refined: list[Name]  # of `methods`: from the weights of `refine.start`
+    datasets: Annotated[list[Name], Field(min_length=1)]
     synthetic: SyntheticParams
     crop: CropParams
     detect: DetectParams
@@ -193,67 +203,86 @@ class Params(Section):
     method: dict[Name, dict[str, Any]]
     dataset: dict[Name, DatasetParams]
 
+    @model_validator(mode="after")
+    def names_are_known(self) -> Self:
+        for what, listed, mapped, package in (
+            ("dataset", self.datasets, self.dataset, "stages.datasets"),
+            ("method", self.methods, self.method, "fabnet.pretext"),
+        ):
+            known = plugins.names(package)
+            if unknown := [name for name in listed if name not in known]:
+                raise ValueError(f"no {what} {unknown[0]!r}: expected one of {', '.join(known)}")
+            if len(set(listed)) != len(listed):
+                raise ValueError(f"{what}s should differ from each other, found {flow(listed)}")
+            _has_all(what, listed, mapped)
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds should differ from each other, found {self.seeds}")
+        return self
+
+
+class Params(Settings):
+    """The whole params.yaml."""
+
+    lists: Lists
+
+    @property
+    def track_sets(self) -> list[str]:
+        """Data sets of face tracks."""
+        return self.lists.track_sets
+
+    @property
+    def detected_sets(self) -> list[str]:
+        """Data sets of still images whose face is found by a detector."""
+        return self.lists.detected_sets
+
+    @property
+    def boxed_sets(self) -> list[str]:
+        """Data sets of still images whose face box is annotated."""
+        return self.lists.boxed_sets
+
     @property
     def face_sets(self) -> list[str]:
         """Still-image data sets, sorted: those that are probed."""
         return sorted(self.detected_sets + self.boxed_sets)
 
     @model_validator(mode="after")
-    def lists_agree(self) -> Self:
-        kinds = self.track_sets + self.detected_sets + self.boxed_sets
-        if sorted(kinds) != sorted(self.datasets) or len(set(kinds)) != len(kinds):
+    def lists_cover_what_runs(self) -> Self:
+        """More methods than needed are harmless: none of the stages after training looks at them."""
+        if sorted(self.track_sets + self.face_sets) != sorted(self.datasets):
+            raise ValueError(f"lists does not fit `datasets` {flow(self.datasets)}: {REWRITE}")
+        if not set(self.methods) <= {*self.lists.pretrained, *self.lists.refined}:
+            raise ValueError(f"lists does not fit `methods` {flow(self.methods)}: {REWRITE}")
+        if not self.track_sets or not self.face_sets:
             raise ValueError(
-                "track_sets, detected_sets and boxed_sets together should name each of `datasets` once; "
-                f"datasets: {self.datasets}, all three: {kinds}"
+                "datasets should name at least one data set of face tracks and one of still images, found "
+                f"{flow(self.datasets)}"
             )
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds should differ from each other, found {self.seeds}")
-        if not self.detected_sets + self.boxed_sets:
-            raise ValueError(
-                "detected_sets and boxed_sets are both empty: at least one data set of still images is needed"
-            )
-        for what, listed, mapped, package in (
-            ("dataset", self.datasets, self.dataset, "stages.datasets"),
-            ("method", self.methods, self.method, "fabnet.pretext"),
-            ("pretrain.jitter_px", self.track_sets, self.pretrain.jitter_px, ""),
-            ("split.faces", self.face_sets, self.split.faces, ""),
-        ):
-            name = next((name for name in listed if name not in mapped), None)
-            known = plugins.names(package) if name and package else []
-            if known and name not in known:
-                raise ValueError(f"no {what} {name!r}: expected one of {', '.join(known)}")
-            if name:
-                raise ValueError(f"{what}.{name} is missing: every entry that is listed needs its settings")
+        _has_all("pretrain.jitter_px", self.track_sets, self.pretrain.jitter_px)
+        _has_all("split.faces", self.face_sets, self.split.faces)
         return self
 
     @model_validator(mode="after")
     def followed_are_faces(self) -> Self:
-        if not set(self.embed.followed) <= set(self.face_sets) or len(set(self.embed.followed)) < len(
-            self.embed.followed
-        ):
-            raise ValueError(
-                f"embed.followed should name data sets of still images {self.face_sets}, each once; "
-                f"found {self.embed.followed}"
-            )
+        if wrong := [name for name in self.track_sets if self.dataset[name].followed]:
+            raise ValueError(f"dataset.{wrong[0]}.followed should be false: learning curves are of still images")
         return self
 
     @model_validator(mode="after")
-    def methods_agree(self) -> Self:
-        both = self.pretrained + self.refined
-        if sorted(both) != sorted(self.methods) or len(set(both)) != len(both):
+    def start_is_trained(self) -> Self:
+        refined = [name for name in self.methods if name in self.lists.refined]
+        if refined and (self.refine.start not in self.methods or self.refine.start in refined):
+            trained = [name for name in self.methods if name not in refined]
             raise ValueError(
-                "pretrained and refined together should name each of `methods` once; "
-                f"methods: {self.methods}, pretrained + refined: {both}"
+                f"refine.start should be one of `methods` that is trained from initial weights {flow(trained)}, since "
+                f"{refined[0]} starts from it; found {self.refine.start}"
             )
-        if self.refined and self.refine.start not in self.pretrained:
-            raise ValueError(f"refine.start should be one of `pretrained` {self.pretrained}, found {self.refine.start}")
         return self
 
     @model_validator(mode="after")
     def boxes_have_margins(self) -> Self:
         missing = [name for name in self.boxed_sets if self.dataset[name].index is None]
         if missing:
-            raise ValueError(f"dataset.{missing[0]}.index is missing: {missing[0]} is listed under boxed_sets")
+            raise ValueError(f"dataset.{missing[0]}.index is missing: its face boxes are annotated")
         return self
 
     @model_validator(mode="after")
@@ -261,10 +290,21 @@ class Params(Section):
         for name in self.track_sets:
             crop, (low, high) = self.dataset[name].crop, self.pretrain.jitter_px[name]
             if crop is None:
-                raise ValueError(f"dataset.{name}.crop is missing: {name} is listed under track_sets")
+                raise ValueError(f"dataset.{name}.crop is missing: it holds face tracks")
             if not low <= high <= crop.centre_px:
                 raise ValueError(
                     f"pretrain.jitter_px.{name} should be a rising range up to the frame side "
                     f"{crop.centre_px}, found [{low}, {high}]"
                 )
         return self
+
+
+def flow(names: Iterable[str]) -> str:
+    """A list of names as it stands in one line of params.yaml."""
+    return f"[{', '.join(names)}]"
+
+
+def _has_all(what: str, listed: list[str], mapped: Mapping[str, object]) -> None:
+    for name in listed:
+        if name not in mapped:
+            raise ValueError(f"{what}.{name} is missing: every entry that is listed needs its settings")

@@ -25,13 +25,13 @@ import stages.detectors
 from pipelines import profile
 from stages import crop, detect, index
 from stages.preparation import contact_sheets
-from stages.runtime import config, plugins, tables, workers
+from stages.runtime import config, lists, plugins, tables, workers
 from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 DETECTORS = Path(__file__).parent / "detectors"
 NAMES = plugins.names("stages.datasets")
-PARAMS = config.load(ROOT / "profiles" / "sample.yaml")
+PARAMS = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
 TINY: dict[str, dict[str, Any]] = {
     "affectnet": {"training": 6, "validation": 4},
     "aflw": {"images": 10},
@@ -46,8 +46,9 @@ LISTS = (".csv", ".txt")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_data_set_names_its_files_its_owner_and_its_labels(name):
+def test_every_data_set_names_its_kind_its_files_its_owner_and_its_labels(name):
     module = plugins.load("stages.datasets", name)
+    assert module.KIND in lists.KINDS
     assert isinstance(module.EXPECTED, str)
     assert isinstance(module.OWNER, str)
     assert all(isinstance(kind, pa.DataType) for kind in module.LABELS.values())

@@ -12,6 +12,7 @@ import pytest
 import tiny_repository
 
 from fabnet.pretext import fabnet
+from pipelines import profile
 
 if TYPE_CHECKING:
     from running_ui import Ui
@@ -51,7 +52,8 @@ def ui(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Ui"]:
     from running_ui import opened
 
     root = shutil.copytree(made, tmp_path_factory.mktemp("ui") / "tiny")
-    shutil.copy(tiny_repository.ROOT / "profiles" / "sample.yaml", root / "params.yaml")
+    text = profile.text("sample", tiny_repository.ROOT / "profiles")
+    (root / "params.yaml").write_text(text, encoding="utf-8")
     with opened(root) as running:
         yield running
 

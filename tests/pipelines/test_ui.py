@@ -48,15 +48,15 @@ def test_what_is_chosen_is_in_params_yaml_and_shown(ui):
     run = ui.begin("reproduce", targets=["fetch@y"], methods=["fabnet", "pca"], seeds=[0, 1])
     assert ui.end(run)["type"] == "COMPLETED"
     params = (ui.root / "params.yaml").read_text(encoding="utf-8")
-    assert "\nmethods: [fabnet, pca] " in params
-    assert "\n+seeds: [0, 1]" in ui.artifacts(run)["parameters"]["data"]
+    assert "\n- fabnet\n- pca\ndatasets:" in params
+    assert "\n+- 1\n" in ui.artifacts(run)["parameters"]["data"]
 
 
 def test_a_wrong_choice_fails_with_one_line_and_changes_nothing(ui):
     before = (ui.root / "params.yaml").read_bytes()
     state = ui.end(ui.begin("reproduce", methods=["random", "fabnet_sources"]))
     assert (state["type"], state["message"].count("\n")) == ("FAILED", 0)
-    assert "refine.start should be one of `pretrained`" in state["message"]
+    assert "refine.start should be one of `methods`" in state["message"]
     assert (ui.root / "params.yaml").read_bytes() == before
 
 

@@ -48,3 +48,8 @@ def copy(folder: Path, params: dict[str, Any], more: tuple[str, ...] = ()) -> Pa
         YAML(typ="safe").dump(params, file)
     run(folder, "git", "init", "--quiet")
     return folder
+
+
+def check(folder: Path) -> str:
+    """What the check of the parameters says; the lists that follow from them are brought up to date first."""
+    return run(folder, "python", "-m", "pipelines.profile", "check")

@@ -36,7 +36,8 @@ def params(method: str, settings: dict[str, Any], **changes: Any) -> Params:
     """The sample profile with one method and one seed."""
     found = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
     probed = found.probe.model_copy(update=PROBE)
-    lists = {"methods": [method], "pretrained": [method], "refined": [], "seeds": [3], "probe": probed}
+    trained = found.lists.model_copy(update={"pretrained": [method], "refined": []})
+    lists = {"methods": [method], "lists": trained, "seeds": [3], "probe": probed}
     return found.model_copy(update={**lists, "method": {method: settings}, **changes})
 
 
@@ -95,6 +96,7 @@ def evaluate(root: Path, of: Params) -> None:
             journal=root / "journal",
             face_sets=of.face_sets,
             track_sets=[],
+            followed=[],
             embed=of.embed.model_copy(update={"batch": 5, "device": "cpu"}),
         )
         probe.run(

@@ -20,9 +20,9 @@ def parameters(**changes: object) -> Params:
     """The sample profile with the small tasks of `probe_samples`."""
     sample = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
     dataset = {**sample.dataset, **probe_samples.SETTINGS}
-    faces: dict[str, object] = {"detected_sets": ["affectnet"], "boxed_sets": ["w300"]}
+    faces = {"detected_sets": ["affectnet"], "boxed_sets": ["w300"]}
     small: dict[str, object] = {
-        **faces,
+        "lists": sample.lists.model_copy(update=faces),
         "methods": ["fabnet", "random"],
         "seeds": SEEDS,
         "dataset": dataset,

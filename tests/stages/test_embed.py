@@ -50,7 +50,8 @@ def run(root: Path, out: str = "out", *, batch: int = 3, track_sets: list[str] |
         journal=root / "journal",
         face_sets=["affectnet"],
         track_sets=track_sets or [],
-        embed=EmbedParams(batch=batch, device="cpu", followed=["affectnet"], frames_per_track=3),
+        followed=["affectnet"],
+        embed=EmbedParams(batch=batch, device="cpu", frames_per_track=3),
     )
     return embeddings(root / out / "affectnet.parquet")
 

@@ -57,8 +57,7 @@ def command(root: Path, out: str, *, method: str = "fabnet", seed: str = "0") ->
 def write_params(root: Path, *, method: dict[str, Any] | None = None, **changes: Any) -> None:
     whole = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     whole["pretrain"] = {**PARAMS, "jitter_px": {k: list(v) for k, v in PARAMS["jitter_px"].items()}, **changes}
-    whole["methods"] = whole["pretrained"] = ["fabnet", "random"]
-    whole["refined"] = []
+    whole["methods"] = ["fabnet", "random"]
     whole["method"] = dict.fromkeys(whole["methods"], METHOD_PARAMS) if method is None else method
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe").dump(whole, file)

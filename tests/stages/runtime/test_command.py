@@ -42,7 +42,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def stage(tmp_path):
     (tmp_path / "say.py").write_text(STAGE, encoding="utf-8")
-    (tmp_path / "params.yaml").write_bytes((ROOT / "profiles" / "sample.yaml").read_bytes())
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
 
     def call(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "say", *arguments]

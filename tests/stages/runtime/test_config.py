@@ -14,7 +14,7 @@ from stages.runtime.params import Params
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = profile.text("study", ROOT / "profiles")  # every method
-FROM_INITIAL = "                    # from initial weights: `pretrain`\n"
+METHODS = config.parsed(SAMPLE, "study").methods
 # what is wrong, (text of the sample profile, what takes its place), what the sentence has to name
 WRONG = {
     "unknown": (("seed: 7 ", "colour: red\nseed: 7 "), "colour is not a known parameter"),
@@ -24,14 +24,17 @@ WRONG = {
     "out of range": (("  track_val: 0.15", "  track_val: 1.5"), "split.track_val should be less than 1, found 1.5"),
     "shares above one": (("  track_val: 0.15", "  track_val: 0.95"), "track_val + track_test should be below 1"),
     "not a choice": (("optimiser: adam", "optimiser: lion"), "pretrain.optimiser should be 'adam' or 'sgd'"),
-    "a method that is trained in no way": (("refined: [fabnet_sources]", "refined: []"), "pretrained and refined"),
+    "a method that is in no list": (
+        ("  refined:\n  - fabnet_sources\n", "  refined: []\n"),
+        f"`methods` [{', '.join(METHODS)}]: run",
+    ),
     "a method that does not exist": (
-        ("\nmethods: [fabnet, ", "\nmethods: [fabnett, "),
+        ("study`\n- fabnet\n", "study`\n- fabnett\n"),
         "no method 'fabnett': expected one of autoencoder, constant, contrastive, fabnet, ",
     ),
     "a method in the wrong list": (
-        (f"random]{FROM_INITIAL}refined: [fabnet_sources]", f"random, fabnet_sources]{FROM_INITIAL}refined: []"),
-        "fabnet_sources is in the wrong list: `refined` holds the methods that start from another one's weights",
+        ("  - vicreg\n  refined:\n  - fabnet_sources\n", "  - vicreg\n  - fabnet_sources\n  refined: []\n"),
+        "lists.refined should be [fabnet_sources], as",
     ),
     "a start that is not trained": (("  start: fabnet\n", "  start: fabmet\n"), "refine.start should be one of"),
     "a method without settings": (("  random: {", "  untrained: {"), "method.random is missing"),
@@ -41,29 +44,41 @@ WRONG = {
         "method.fabnet.widht is not a known parameter",
     ),
     "a setting of another type": (("  fabnet: {width: 16", "  fabnet: {width: wide"), "method.fabnet.width should be"),
-    "a data set of no kind": (
-        ("detected_sets: [affectnet, emotionet]", "detected_sets: []"),
-        "track_sets, detected_sets and boxed_sets",
+    "a data set that is in no list": (
+        ("  detected_sets:\n  - affectnet\n  - emotionet\n", "  detected_sets: []\n"),
+        "`datasets` [affectnet, aflw, emotionet, mafl, voxceleb1, voxceleb2, w300]: run `make profile`",
     ),
+    "a data set in the wrong list": (
+        ("  - emotionet\n  boxed_sets:\n  - aflw\n", "  - emotionet\n  - aflw\n  boxed_sets:\n"),
+        "lists.detected_sets should be [affectnet, emotionet], as `methods`",
+    ),
+    "a followed data set that is in no list": (
+        ("  followed:\n  - aflw\n  - w300\n", "  followed: []\n"),
+        "lists.followed should be [aflw, w300], ",
+    ),
+    "no lists": (("\nlists:  ", "\nlist:  "), "list is not a known parameter"),
     "a box without its margin": (
         ("    synthetic: {images: 420}\n    index: {margin_frac: 0.0}\n", "    synthetic: {images: 420}\n"),
         "dataset.aflw.index is missing",
     ),
     "a followed data set that is no still images": (
-        ("followed: [aflw, w300]", "followed: [voxceleb1]"),
-        "embed.followed",
+        ("centre_px: 256}\n", "centre_px: 256}\n    followed: true\n"),
+        "dataset.voxceleb1.followed should be false",
     ),
     "faces without shares": (("    mafl: {val: 0.10, test: 0.0}\n", ""), "split.faces.mafl is missing"),
-    "units without names": (("au1, au2, au4, au5, au6, au9, au12, au17, au20, au25, au26", ""), "classes should name"),
+    "units without names": (
+        ("".join(f"        - au{unit}\n" for unit in (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)), "        - au1\n"),
+        "classes should name",
+    ),
     "a crop larger than the frame": (("centre_px: 190", "centre_px: 900"), "centre_px should fit"),
     "a jitter beyond the frame": (("voxceleb2: [170, 190]", "voxceleb2: [170, 200]"), "pretrain.jitter_px.voxceleb2"),
     "an unknown probe": (("probe: pose\n", "probe: curves\n"), "no module 'curves' in fabnet.probes"),
-    "an unknown metric": (("[angle_error_deg]", "[angle_error]"), "aflw.tasks.pose.metrics"),
+    "an unknown metric": (("- angle_error_deg\n", "- angle_error\n"), "aflw.tasks.pose.metrics"),
     "a misspelt setting of a synthetic release": (
         ("{training: 900", "{trainings: 900"),
         "dataset.affectnet.synthetic.trainings is not a known parameter",
     ),
-    "broken YAML": (("seeds: [0]", "seeds: [0"), "is not valid YAML"),
+    "broken YAML": (("  size_px: 64", "  size_px: [64"), "is not valid YAML"),
     "a key twice": (("seed: 7 ", "seed: 7\nseed: 8 "), "is not valid YAML"),
 }
 
@@ -129,7 +144,7 @@ def test_a_section_that_is_not_there_is_named(tmp_path):
     path.write_text(SAMPLE, encoding="utf-8")
     with pytest.raises(UserError, match="'imagenet' is not among affectnet"):
         config.sections(path, {"geometry": "dataset.{dataset}.crop"}, dataset="imagenet")
-    with pytest.raises(UserError, match="'crop' is not among fetch, index, "):
+    with pytest.raises(UserError, match="'crop' is not among fetch, followed, index, "):
         config.sections(path, {"geometry": "dataset.{dataset}.crop"}, dataset="mafl")
 
 

@@ -87,8 +87,8 @@ def pretrained(root: Path, method: str, data: bytes, settings: dict[str, Any], *
 def embeddings(root: Path) -> dict[str, list[float]]:
     embed.run(
         model=root / "model", faces=root / "faces", out=root / "out", journal=root / "journal", face_sets=["affectnet"],
-        track_sets=[], tracks=root / "tracks", track_splits=root / "splits",
-        embed=EmbedParams(batch=3, device="cpu", followed=[], frames_per_track=3),
+        track_sets=[], followed=[], tracks=root / "tracks", track_splits=root / "splits",
+        embed=EmbedParams(batch=3, device="cpu", frames_per_track=3),
     )  # fmt: skip
     rows = tables.read(root / "out" / "affectnet.parquet", tables.EMBEDDINGS).to_pylist()
     return {row["sample_id"]: row["embedding"] for row in rows}
