@@ -138,6 +138,19 @@ def test_the_tables_are_the_same_bytes_on_a_second_run(tmp_path):
     assert all(path.read_bytes() == data for path, data in first.items())
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 9])
+def test_a_few_identities_leave_no_split_of_the_tracks_empty(count):
+    for seed in range(12):
+        names = [f"{seed}-{k}" for k in range(count)]
+        shares = split.raised(SHARES, names, seed=seed)
+        assigned = splits_of(split.split_tracks(pa.Table.from_pylist(frames(names, 1)), shares, seed=seed))
+        assert set(assigned.values()) == {"train", "val", "test"}
+
+
+def test_shares_that_fill_every_split_are_not_raised():
+    assert split.raised(SHARES, IDENTITIES, seed=1) == SHARES
+
+
 def test_an_empty_split_is_a_user_error_that_says_what_to_do(tmp_path):
     with pytest.raises(UserError, match=r"split of the face tracks is empty, with 2 groups .* another seed"):
         run(tmp_path, IDENTITIES[:2], faces(100, 10))
