@@ -1,9 +1,9 @@
 """Items that the modules in `stages/datasets` return, and functions for reading the owners' text files.
 
-A data set module defines `KIND` ("track", "detected" or "boxed": see `stages.runtime.lists`), `EXPECTED` (one clause:
-the contents of its release folder), `OWNER` (whom to ask for it), `LABELS` (column -> Arrow type; empty for face
-tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, and `image_urls(files)` if the release lists images
-by URL.
+A data set module defines `KIND` ("track", "video", "detected" or "boxed": see `stages.runtime.lists`), `EXPECTED` (one
+clause: the contents of its release folder), `OWNER` (whom to ask for it), `LABELS` (column -> Arrow type; empty for
+face tracks) and `read(raw) -> Release`. It may define `UNPACK_ARCHIVES`, and `image_urls(files)` if the release lists
+images by URL.
 """
 
 import csv
@@ -70,6 +70,20 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class Video:
+    """A video in which faces are still to be found."""
+
+    identity_id: str  # of all faces in it
+    video_id: str
+    path: Path
+
+    @property
+    def key(self) -> str:
+        """Unique within the data set."""
+        return f"{self.identity_id}/{self.video_id}"
+
+
+@dataclass(frozen=True)
 class Face:
     """A still image with one annotated face."""
 
@@ -89,7 +103,7 @@ class Face:
         return self.sample_id
 
 
-Item = TypeVar("Item", Track, Face)
+Item = TypeVar("Item", Track, Video, Face)
 
 
 @dataclass(frozen=True)
