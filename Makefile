@@ -22,7 +22,7 @@ USE = use $(PROFILE) $(if $(FORCE),--force)
 help:  ## list these commands
 	@awk -F ':[^#]*## *' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|small|paper first writes params.yaml
+repro: $(STAMP)  ## bring data/reports up to date; PROFILE=sample|study|own_videos|small|paper first writes params.yaml
 	@$(BIN)/python -m pipelines.profile $(if $(PROFILE),$(USE),check)
 	@$(BIN)/dvc repro
 	@echo 'report: data/reports/report.html'

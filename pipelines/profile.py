@@ -143,7 +143,7 @@ def show(profiles: Path = Path("profiles"), target: Path = Path("params.yaml")) 
     Raises:
         UserError: something in params.yaml is wrong.
     """
-    _say(*(f"  {name:<8} {_title(name, profiles)}" for name in names(profiles)))
+    _say(*(f"  {name:<10} {_title(name, profiles)}" for name in names(profiles)))
     found = files.read(target)
     if found and _named(found) not in names(profiles):
         _say(f"{target} is of none of these: it says `profile: {_named(found)}`")

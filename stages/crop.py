@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fabnet.images import scale_pad_centre
-from stages.preparation.packing import EncodedImage, Job, Place, encode, pack
+from stages.preparation.packing import FEWEST_FRAMES, EncodedImage, Job, Place, encode_frame, frame_id, pack
 from stages.releases.readers import Clip, Frames, Reject, Track
 from stages.runtime import command, plugins
 from stages.runtime.errors import Rejected
@@ -18,8 +17,6 @@ from stages.runtime.tables import TRACK_FRAMES
 from stages.storage import media
 
 SECTIONS = {"geometry": "dataset.{dataset}.crop"}
-
-FEWEST_FRAMES = 2  # a source and a target frame
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def crop_track(track: LoadedTrack, *, crop: CropParams, geometry: GeometryParams
             yield frame
         else:
             images += 1
-            yield _crop(track, *frame, crop=crop, geometry=geometry)
+            yield encode_frame(track, *frame, crop, geometry)
     if images < FEWEST_FRAMES:
         raise Rejected("too few frames", f"a pair needs {FEWEST_FRAMES}, found {images} at {crop.fps:g} fps")
 
@@ -94,25 +91,7 @@ def _frames(track: LoadedTrack, fps: float) -> Iterator[tuple[int, media.Image] 
                 yield number, media.decode_image(data)
                 slot = media.grid_slot(number, fps)
             except Rejected as error:
-                yield Reject(_sample_id(track, number), error.kind, error.detail)
-
-
-def _crop(
-    track: LoadedTrack, number: int, image: media.Image, *, crop: CropParams, geometry: GeometryParams
-) -> EncodedImage:
-    cropped = scale_pad_centre(image, geometry.scale_px, geometry.pad_ltrb_px, geometry.centre_px)
-    row = {
-        "sample_id": _sample_id(track, number),
-        "identity_id": track.identity_id,
-        "video_id": track.video_id,
-        "track_id": track.key,
-        "frame": number,
-    }
-    return encode(row, cropped, crop.jpeg_quality)
-
-
-def _sample_id(track: LoadedTrack, number: int) -> str:
-    return f"{track.key}/{number:07d}"
+                yield Reject(frame_id(track, number), error.kind, error.detail)
 
 
 if __name__ == "__main__":

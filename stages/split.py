@@ -4,12 +4,14 @@ Reads: the indices of all track and face data sets. Writes: one SPLITS table per
 
 A split follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of
 rows, stays when rows are added, and an identity that two data sets share is in one split. Shares hold in
-expectation: a small data set can leave a split empty, which is an error that says what to do.
+expectation: a small data set can leave a split empty, which is an error that says what to do. Face tracks of three or
+more identities leave none empty: a share is raised until it holds one identity.
 """
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,10 @@ def run(
     Raises:
         UserError: an index is missing, or a split would be empty.
     """
-    of_tracks = {name: split_tracks(_index(tracks, name, FRAMES), split, seed=seed) for name in sorted(track_sets)}
+    indices = {name: _index(tracks, name, FRAMES) for name in sorted(track_sets)}
+    identities = {name for index in indices.values() for name in index["identity_id"].unique().to_pylist()}
+    shares = raised(split, identities, seed=seed)
+    of_tracks = {name: split_tracks(index, shares, seed=seed) for name, index in indices.items()}
     of_faces = {
         name: split_faces(_index(faces, name, FACES), split.faces[name], seed=seed) for name in sorted(face_sets)
     }
@@ -54,6 +59,18 @@ def run(
             tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
             _tell(name, groups[name])
         tables.Rejects("split").write(folder / "rejects.parquet")
+
+
+def raised(split: SplitParams, identities: Collection[str], *, seed: int) -> SplitParams:
+    """The shares, raised where a split of the tracks would have no identity although there are three or more."""
+    at = sorted(position(seed, name) for name in identities)
+    test, end = split.track_test, split.track_test + split.track_val
+    if len(identities) >= len(tables.SPLIT_NAMES):
+        test = test if at[0] < test else (at[0] + at[1]) / 2
+        first = bisect_left(at, test)  # of those that are not in the test split
+        if first + 1 < len(identities) and at[first] >= end:
+            end = (at[first] + at[first + 1]) / 2
+    return split.model_copy(update={"track_test": test, "track_val": end - test})
 
 
 def split_tracks(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:

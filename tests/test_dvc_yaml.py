@@ -3,8 +3,10 @@
 import ast
 import importlib
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grimp
 import pytest
@@ -12,6 +14,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from fabnet.inference.loading import EXECUTABLE
+from pipelines.parameters import edits
 from stages.runtime import command, config, plugins
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 EXEMPT = "stages.runtime"
 
 # These cost hours on the real releases: an edit that does not concern one must not run it again.
-COSTLY = ("crop", "detect", "index", "pretrain", "refine", "embed", "probe")
+COSTLY = ("crop", "track", "detect", "index", "pretrain", "refine", "embed", "probe")
 
 # `check` looks at what earlier runs have made: as its deps, these would have to be made before it.
 # `fetch` does not read what `check` writes: the dep only lets it wait.
@@ -52,11 +55,16 @@ class Declared:
         return rest[: next((index for index, word in enumerate(rest) if word.startswith("--")), len(rest))] + model
 
 
-def declared() -> list[Declared]:
-    with Repo(str(ROOT)) as repo:
+def declared(folder: str) -> list[Declared]:
+    """The stages of the graph, written into `folder`, that has every data set instead of those of params.yaml."""
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    values = {"datasets": plugins.names("stages.datasets")}
+    params = edits.with_lists(edits.replaced((ROOT / "params.yaml").read_text(encoding="utf-8"), values))
+    (Path(folder) / "params.yaml").write_text(params, encoding="utf-8")
+    with Repo.init(folder, no_scm=True) as repo:
         return [
             Declared(
-                name=stage.addressing,
+                name=stage.name,
                 cmd=stage.cmd,
                 deps=tuple(dep.def_path for dep in stage.deps if dep.def_path != "params.yaml"),
                 outs=tuple(out.def_path for out in stage.outs),
@@ -65,7 +73,8 @@ def declared() -> list[Declared]:
         ]
 
 
-STAGES = {stage.name: stage for stage in declared()}
+with TemporaryDirectory() as there:
+    STAGES = {stage.name: stage for stage in declared(there)}
 DVC_YAML = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 TEMPLATES = DVC_YAML["stages"]
 

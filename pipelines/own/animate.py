@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabnet.images import resize
-from pipelines.own import detection, outputs, videos
+from pipelines.own import detection, outputs
 from pipelines.own.detection import Face, FrameFaces
 from pipelines.own.film import film
 from pipelines.own.options import Options, ready
+from stages.footage import videos
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.storage.media import Image

@@ -13,15 +13,16 @@ from pathlib import Path
 from fabnet.boxes import Box, PixelBox, area, clamp, crop_box
 from fabnet.images import face_crop
 from fabnet.modules.face_crop import Crop
-from pipelines.own import sources, videos
+from pipelines.own import sources
 from stages.faces import detection
+from stages.faces.detection import MIN_SIDE_PX
+from stages.footage import videos
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import Image
 
 END = 2**31 - 1  # frame number of the error after the last frame of a source
 BATCH_FACES = 16
-MIN_SIDE_PX = 16  # of an image: no face fits into less
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ def faces(image: Image, search: Search) -> Iterator[Face]:
     if search.is_cropped:
         yield Face((0.0, 0.0, float(width), float(height)), None, (0, 0, width, height), image)
         return
-    for box, score in _ranked(_first_found(image, search), search.is_largest_only):
+    find = detection.detector(crop.detector, search.weights, crop.min_score)
+    found = detection.first_found(image, find, crop.upsample)
+    for box, score in _ranked(found, search.is_largest_only):
         square = crop_box(box, crop.margin_frac)
         if area(clamp(square, width, height)) > 0:
             yield Face(box, score, square, face_crop(image, square, crop.crop_px))
@@ -146,13 +149,6 @@ def _video_frames(source_number: int, path: Path, fps: float | None, last: int) 
             yield InputFrame(source_number, str(path), frame.number, frame.time_s, frame.image)
     except Rejected as error:
         yield InputFrame(source_number, str(path), END, error=error)
-
-
-def _first_found(image: Image, search: Search) -> detection.Found:
-    """The faces of the first pass that finds any."""
-    detector = detection.detector(search.crop.detector, search.weights, search.crop.min_score)
-    passes = detection.search(image, detector, search.crop.upsample)
-    return next((found for _, found in passes if found.boxes), detection.Found([], []))
 
 
 def _ranked(found: detection.Found, is_largest_only: bool) -> list[tuple[Box, float]]:

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from pipelines.own.sound import END_S, Play, sound
-from pipelines.own.videos import ffmpeg_name
+from stages.footage.videos import ffmpeg_name
 from stages.runtime import files
 from stages.storage.media import Image
 

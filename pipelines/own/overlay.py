@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from pipelines.own import detection, outputs, sources, videos
+from pipelines.own import detection, outputs, sources
 from pipelines.own.attributes import measured
 from pipelines.own.detection import FrameFaces, InputFrame
 from pipelines.own.drawing import draw
 from pipelines.own.film import Write, film
 from pipelines.own.options import Options, ready
+from stages.footage import videos
 from stages.runtime import files, progress
 from stages.runtime.errors import Rejected, UserError
 

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from fabnet.boxes import crop_box
 from fabnet.images import face_crop
-from pipelines.own import detection, networks, outputs, sources, videos
+from pipelines.own import detection, networks, outputs, sources
 from pipelines.own.options import Count, Flag, Options, ready
+from stages.footage import videos
 from stages.reporting import figures
 from stages.runtime import tables
 from stages.runtime.errors import Rejected, UserError

@@ -9,7 +9,7 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from pipelines.own.videos import ffmpeg_name, start_s
+from stages.footage.videos import ffmpeg_name, start_s
 
 log = logging.getLogger(__name__)
 

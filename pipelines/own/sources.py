@@ -12,30 +12,6 @@ from stages.storage import media
 from stages.storage.media import Image
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-VIDEOS = frozenset(
-    {
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".avi",
-        ".mkv",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".asf",
-        ".3gp",
-        ".3g2",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".m2v",
-        ".flv",
-        ".ogv",
-        ".gif",
-        ".webp",
-    }
-)
 LISTS = frozenset({".txt", ".csv"})
 HEADERS = ("file", "path", "source", "filename", "video", "image")  # of the column of a CSV that names the files
 
@@ -89,10 +65,10 @@ def _expanded(name: Path) -> list[Path]:
     if not is_there(name):
         raise UserError(f"{name} does not exist: name a video, an image, a folder of them or a list (.txt, .csv)")
     if name.is_dir():
-        inside = sorted(path for path in name.rglob("*") if path.suffix.lower() in IMAGES | VIDEOS)
+        inside = sorted(path for path in name.rglob("*") if path.suffix.lower() in IMAGES | media.VIDEO_SUFFIXES)
         if not inside:
             raise UserError(f"{name} should hold images or videos, found none: {', '.join(sorted(IMAGES))} or "
-                            f"{', '.join(sorted(VIDEOS))}")  # fmt: skip
+                            f"{', '.join(sorted(media.VIDEO_SUFFIXES))}")  # fmt: skip
         return inside
     if name.suffix.lower() not in LISTS:
         return [name]

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.own import detection, outputs, parts, sources, videos
+from pipelines.own import detection, outputs, parts, sources
 from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
 from pipelines.own.options import Options, check_fps, ready
 from pipelines.own.parts import Mark, Reject
+from stages.footage import videos
 from stages.releases.readers import printable
 from stages.runtime import csv_tables, progress, tables
 from stages.runtime.errors import UserError, reason

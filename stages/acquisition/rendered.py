@@ -1,4 +1,7 @@
-"""Synthetic releases in the owners' formats, rendered once for the same settings and code."""
+"""Synthetic releases in the owners' formats, rendered once for the same settings and code.
+
+A stopped rendering continues after the people that were finished. The files of the release are written anew.
+"""
 
 import json
 import logging
@@ -9,8 +12,11 @@ from typing import Any
 
 from stages.runtime import plugins
 from stages.storage import journals
+from stages.synthetic.renderer import parallel
 
 log = logging.getLogger(__name__)
+
+PEOPLE = "people"  # folder of a journal with the finished jobs of the renderer
 
 
 def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any], seed: int) -> Path:
@@ -25,9 +31,10 @@ def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any]
     work = journals.folder(journal, stage, dataset, ingredients)
     rendered = journal / stage / f"{dataset}.synthetic" / work.name
     if not rendered.exists():
-        for outdated in (rendered.parent, work.parent):
+        for outdated in (rendered.parent, *(other for other in work.parent.glob("*") if other != work)):
             shutil.rmtree(outdated, ignore_errors=True)
-        with journals.unfinished(work, rendered) as whole:
+        with journals.unfinished(work, rendered) as whole, parallel.keeping(work / PEOPLE):
+            shutil.rmtree(whole, ignore_errors=True)
             whole.mkdir(parents=True)
             log.info("%s %s: rendering the synthetic release", stage, dataset)
             module.publish(whole, params, seed=seed)

@@ -25,6 +25,7 @@ class Found(NamedTuple):
 
 Detector = Callable[[Image, int], Found]  # RGB image, doublings of its sides before the search -> faces
 
+MIN_SIDE_PX = 16  # of an image: no face fits into less
 MAX_ENLARGED_PX = 16_000_000  # a later pass over more pixels takes GBs of memory and finds faces too small to be used
 
 
@@ -42,6 +43,11 @@ def search(image: Image, detector: Detector, passes: Iterable[int]) -> Iterator[
         if number and image.shape[0] * image.shape[1] * 4**upsample > MAX_ENLARGED_PX:
             return
         yield upsample, detector(image, upsample)
+
+
+def first_found(image: Image, detector: Detector, passes: Iterable[int]) -> Found:
+    """The faces of the first pass that finds any; none if no pass does."""
+    return next((found for _, found in search(image, detector, passes) if found.boxes), Found([], []))
 
 
 @cache

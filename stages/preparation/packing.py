@@ -21,14 +21,18 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fabnet.images import scale_pad_centre
 from stages.preparation import contact_sheets
 from stages.releases.readers import Item, Reject, Release, manifest_bytes
 from stages.runtime import progress, tables, workers
 from stages.runtime.errors import Rejected, UserError
+from stages.runtime.params import CropParams, GeometryParams
 from stages.storage import journals, media
 from stages.storage.shards import Mark, ShardWriter
 
 log = logging.getLogger(__name__)
+
+FEWEST_FRAMES = 2  # of a track: a source and a target frame
 
 Finish = Callable[[Path, pa.Table, list[Reject]], None]  # folder of the result, its index, its rejects
 
@@ -98,6 +102,37 @@ def encode(row: Mapping[str, Any], image: media.Image, quality: int) -> EncodedI
     """The image as JPEG, with its row."""
     height, width = image.shape[:2]
     return EncodedImage(row, media.encode_jpeg(image, quality), width, height)
+
+
+class Tracked(Protocol):
+    """A face track."""
+
+    @property
+    def identity_id(self) -> str: ...
+    @property
+    def video_id(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+
+
+def encode_frame(
+    track: Tracked, number: int, frame: media.Image, crop: CropParams, geometry: GeometryParams
+) -> EncodedImage:
+    """The crop of frame `number` (at 25 fps) of a track, with its row of TRACK_FRAMES."""
+    row = {
+        "sample_id": frame_id(track, number),
+        "identity_id": track.identity_id,
+        "video_id": track.video_id,
+        "track_id": track.key,
+        "frame": number,
+    }
+    cropped = scale_pad_centre(frame, geometry.scale_px, geometry.pad_ltrb_px, geometry.centre_px)
+    return encode(row, cropped, crop.jpeg_quality)
+
+
+def frame_id(track: Tracked, number: int) -> str:
+    """Name of a frame, unique within the data set."""
+    return f"{track.key}/{number:07d}"
 
 
 def pack(job: Job, read: Callable[[Path], Release[Item]], prepare: Callable[[Item], Ready], work: Work[Ready]) -> None:

@@ -1,8 +1,8 @@
 """Items that the modules in `stages/datasets` return, and functions for reading the owners' text files.
 
-A data set module defines `KIND` ("track", "detected" or "boxed": see `stages.runtime.lists`), `EXPECTED` (one clause:
-the contents of its release folder), `OWNER` (whom to ask for it), `LABELS` (column -> Arrow type; empty for face
-tracks) and `read(raw) -> Release`. It may define `NAMES` (column -> names of its classes or of its values, for the
+A data set module defines `KIND` ("track", "video", "detected" or "boxed": see `stages.runtime.lists`), `EXPECTED` (one
+clause: the contents of its release folder), `OWNER` (whom to ask for it), `LABELS` (column -> Arrow type; empty for
+face tracks) and `read(raw) -> Release`. It may define `NAMES` (column -> names of its classes or of its values, for the
 contact sheets), `UNPACK_ARCHIVES`, `image_urls(files)` if the release lists images by URL, and `located(raw, names)`,
 which raises a UserError if one of `names`, the files of the release, is missing that `read` cannot do without: it is
 asked before anything runs.
@@ -72,6 +72,20 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class Video:
+    """A video in which faces are still to be found."""
+
+    identity_id: str  # of all faces in it
+    video_id: str
+    path: Path
+
+    @property
+    def key(self) -> str:
+        """Unique within the data set."""
+        return f"{self.identity_id}/{self.video_id}"
+
+
+@dataclass(frozen=True)
 class Face:
     """A still image with one annotated face."""
 
@@ -91,7 +105,7 @@ class Face:
         return self.sample_id
 
 
-Item = TypeVar("Item", Track, Face)
+Item = TypeVar("Item", Track, Video, Face)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from stages.runtime import plugins
 from stages.runtime.errors import UserError
 from stages.runtime.params import REWRITE, Lists, Params, Settings, flow
 
-KINDS = ("track", "detected", "boxed")  # what a module in stages/datasets says of itself
+KINDS = ("track", "video", "detected", "boxed")  # what a module in stages/datasets says of itself
 
 
 def derived(settings: Settings) -> Lists:
@@ -19,8 +19,13 @@ def derived(settings: Settings) -> Lists:
     """
     kinds = {name: _kind(name) for name in sorted(settings.datasets)}
     refined = {name: _is_refined(name) for name in sorted(settings.methods)}
+    of_kind = {kind: [name for name, found in kinds.items() if found == kind] for kind in KINDS}
     return Lists(
-        **{f"{kind}_sets": [name for name, found in kinds.items() if found == kind] for kind in KINDS},
+        track_sets=sorted(of_kind["track"] + of_kind["video"]),
+        cropped_sets=of_kind["track"],
+        video_sets=of_kind["video"],
+        detected_sets=of_kind["detected"],
+        boxed_sets=of_kind["boxed"],
         followed=[name for name in kinds if settings.dataset[name].followed],
         pretrained=[name for name, is_refined in refined.items() if not is_refined],
         refined=[name for name, is_refined in refined.items() if is_refined],

@@ -54,6 +54,19 @@ class GeometryParams(Section):
         return self
 
 
+class TrackParams(Section):
+    fps: Annotated[float, Field(gt=0, le=25)]  # frames searched for faces per second; those of crop.fps are kept
+    search_px: Annotated[int, Field(ge=64, le=4096)]  # a frame with a longer side is shrunk to it for the search
+    least_likeness: Annotated[float, Field(ge=-1, lt=1)]  # a shot ends where two searched frames correlate less
+    least_overlap: Fraction  # of a face's boxes in two searched frames, intersection over union
+    gap_s: Annotated[float, Field(ge=0, le=10)]  # a face may be missed for so long; then its track ends
+    smooth_s: Annotated[float, Field(ge=0, le=10)]  # window of median and mean over the boxes of a track
+    least_s: Annotated[float, Field(ge=0)]  # a shorter track is a reject
+    least_px: Annotated[int, Field(ge=0)]  # a smaller face, in px of the video, is a reject
+    face_frac: Annotated[float, Field(gt=0, le=1)]  # side of the face's box in the frame that is cut out
+    face_y_frac: Fraction  # height of the box's centre in that frame
+
+
 class DetectParams(Section):
     detector: Name  # module in stages/detectors
     weights: str  # path of the detector's weight file, empty for a detector without one
@@ -162,6 +175,7 @@ class DatasetParams(Section):
     fetch: FetchParams
     synthetic: dict[str, Any]  # settings of stages/synthetic/<dataset>.py, checked by that module
     crop: GeometryParams | None = None  # track data sets only
+    track: TrackParams | None = None  # data sets of videos only
     index: BoxParams | None = None  # data sets with annotated boxes only
     followed: bool = False  # still images that every checkpoint embeds too, for the learning curves
     tasks: dict[Name, TaskParams] = {}
@@ -174,7 +188,9 @@ class SyntheticParams(Section):
 class Lists(Section):
     """What DVC runs over: written for the user, derived in `stages.runtime.lists`."""
 
-    track_sets: list[Name]  # of `datasets`: face tracks to pre-train on
+    track_sets: list[Name]  # of `datasets`: face tracks to pre-train on, made by one of two stages:
+    cropped_sets: list[Name]  # of `track_sets`: released as face tracks, which `crop` cuts
+    video_sets: list[Name]  # of `track_sets`: videos in which `track` finds and follows the faces
     detected_sets: list[Name]  # of `datasets`: still images whose face is found by a detector
     boxed_sets: list[Name]  # of `datasets`: still images whose face box is annotated
     followed: list[Name]  # of the still images: those of the learning curves
@@ -291,6 +307,8 @@ class Params(Settings):
             crop, (low, high) = self.dataset[name].crop, self.pretrain.jitter_px[name]
             if crop is None:
                 raise ValueError(f"dataset.{name}.crop is missing: it holds face tracks")
+            if name in self.lists.video_sets and self.dataset[name].track is None:
+                raise ValueError(f"dataset.{name}.track is missing: it holds videos, in which faces are followed")
             if not low <= high <= crop.centre_px:
                 raise ValueError(
                     f"pretrain.jitter_px.{name} should be a rising range up to the frame side "

@@ -29,6 +29,10 @@ MAX_SIDE_PX = 16_384
 MAX_PIXELS = 100_000_000
 MAX_VIDEO_SIDE_PX = 4_096
 MAX_VIDEO_S = 1_800
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".asf", ".3gp", ".3g2", ".ts", ".mts"}
+    | {".m2ts", ".m2v", ".flv", ".ogv", ".gif", ".webp"}
+)
 SOURCE_FPS = 25  # frame numbers count at this rate, whatever the rate of the video
 
 

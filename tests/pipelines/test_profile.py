@@ -22,7 +22,7 @@ def test_using_a_profile_writes_it_and_leaves_an_equal_file_alone(tmp_path):
 
 
 def test_an_unknown_profile_error_names_the_known_ones(tmp_path):
-    with pytest.raises(UserError, match="no profile 'large': expected one of paper, sample, small"):
+    with pytest.raises(UserError, match="no profile 'large': expected one of own_videos, paper, sample, small"):
         profile.use("large", ROOT / "profiles", tmp_path / "params.yaml")
     assert not (tmp_path / "params.yaml").exists()
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_profile_is_kept_too(text, shown, params, run):
 def test_without_a_command_the_profiles_are_listed_with_the_one_in_force_and_its_edits(params, run):
     done = run()
     assert (done.returncode, done.stderr) == (0, "")
-    assert "  study    every method on the synthetic release, " in done.stdout
+    assert "  study      every method on the synthetic release, " in done.stdout
     assert "params.yaml holds the profile 'sample', edited:\n--- profile sample\n" in done.stdout
     assert done.stdout.endswith("-  epochs: 10\n+  epochs: 11\n")
     profile.use("small", ROOT / "profiles", params, force=True)

@@ -1,17 +1,24 @@
 import json
 import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from releases import bring, put
+from ruamel.yaml import YAML
+from waiting import until
 
 import stages.datasets
 import stages.synthetic
 from stages import fetch
 from stages.acquisition import digests
-from stages.runtime import plugins, tables
+from stages.runtime import command, plugins, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import FetchParams, SyntheticParams
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -192,6 +199,46 @@ def test_stopped_rendering_starts_over(tmp_path, publisher):
         publish(tmp_path, 9)
     assert publisher.read_text() == "xx"
     assert len(publish(tmp_path, 4)) == 4
+
+
+def rendering(work: Path) -> subprocess.Popen[str]:
+    """`fetch` of a small synthetic VoxCeleb2 as DVC starts it, in the folder `work`."""
+    params = YAML().load((ROOT / "params.yaml").read_text())
+    params["dataset"]["voxceleb2"]["fetch"]["source"] = "synthetic"
+    params["dataset"]["voxceleb2"]["synthetic"] = {
+        "identities": 10, "tracks_per_identity": 1, "seconds": 0.4, "parts": 2
+    }  # fmt: skip
+    work.mkdir(exist_ok=True)
+    YAML().dump(params, work / "params.yaml")
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.fetch", "voxceleb2", "--out", "raw"],
+        cwd=work, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def people(work: Path) -> int:
+    return len(list(work.glob(".journal/fetch/voxceleb2/*/people/*/[0-9]*")))
+
+
+@pytest.mark.slow
+def test_a_stopped_rendering_continues_after_the_finished_people_and_gives_the_same_bytes(tmp_path):
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    for least, how, status in ((2, signal.SIGINT, 130), (4, signal.SIGKILL, -signal.SIGKILL)):
+        process = rendering(stopped)
+        assert until(lambda least=least: people(stopped) >= least, 60)
+        process.send_signal(how)
+        output, errors = process.communicate()
+        assert process.returncode == status
+        assert how == signal.SIGKILL or errors.endswith(f"{command.RESUMABLE}\n")
+        assert not (stopped / "raw" / "manifest.json").exists()
+    finished = people(stopped)
+    assert 4 <= finished < 10
+    output, _ = rendering(stopped).communicate()
+    assert f"continuing after {finished} of 10 people" in output
+    assert not people(stopped)
+    rendering(whole).communicate()
+    assert (stopped / "raw" / "manifest.json").read_bytes() == (whole / "raw" / "manifest.json").read_bytes()
 
 
 def test_unknown_setting_of_a_publisher_raises_an_error(tmp_path, publisher):

@@ -99,7 +99,7 @@ def test_the_settings_of_an_own_encoder_keep_what_was_not_chosen(params):
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        ({"profile": "huge"}, "no profile 'huge': expected one of paper, sample, small, study"),
+        ({"profile": "huge"}, "no profile 'huge': expected one of own_videos, paper, sample, small, study"),
         ({"methods": ["fabmet", "fabnet"]}, r"params\.yaml: no method 'fabmet': expected one of autoencoder, "),
         (
             {"methods": ["random", "fabnet_sources"]},

@@ -8,7 +8,8 @@ from media_samples import drawn_faces, mp4, noise
 from own_samples import FACE, fabnet, image_file, moving, video
 
 from fabnet.pretext import random
-from pipelines.own import sources, videos
+from pipelines.own import sources
+from stages.footage import videos
 
 UNEVEN = [0.0, 0.04, 0.5, 0.54, 1.5]  # s
 

@@ -70,8 +70,11 @@ WRONG = {
         ("".join(f"        - au{unit}\n" for unit in (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)), "        - au1\n"),
         "classes should name",
     ),
-    "a crop larger than the frame": (("centre_px: 190", "centre_px: 900"), "centre_px should fit"),
-    "a jitter beyond the frame": (("voxceleb2: [170, 190]", "voxceleb2: [170, 200]"), "pretrain.jitter_px.voxceleb2"),
+    "a crop larger than the frame": (("centre_px: 256", "centre_px: 900"), "centre_px should fit"),
+    "a jitter beyond the frame": (
+        ("voxceleb2:\n    - 170\n    - 190", "voxceleb2:\n    - 170\n    - 200"),
+        "pretrain.jitter_px.voxceleb2",
+    ),
     "an unknown probe": (("probe: pose\n", "probe: curves\n"), "no module 'curves' in fabnet.probes"),
     "an unknown metric": (("- angle_error_deg\n", "- angle_error\n"), "aflw.tasks.pose.metrics"),
     "a misspelt setting of a synthetic release": (

@@ -27,9 +27,10 @@ def test_the_order_of_methods_and_data_sets_changes_no_list():
 
 
 def test_what_is_taken_off_is_in_no_list():
-    found = lists.derived(settings(methods=["fabnet"], datasets=["voxceleb2", "w300"])).model_dump()
+    found = lists.derived(settings(methods=["fabnet"], datasets=["voxceleb2", "w300", "own_videos"])).model_dump()
     assert found == {
-        "track_sets": ["voxceleb2"], "detected_sets": [], "boxed_sets": ["w300"], "followed": ["w300"],
+        "track_sets": ["own_videos", "voxceleb2"], "cropped_sets": ["voxceleb2"], "video_sets": ["own_videos"],
+        "detected_sets": [], "boxed_sets": ["w300"], "followed": ["w300"],
         "pretrained": ["fabnet"], "refined": [],
     }  # fmt: skip
 
@@ -49,6 +50,6 @@ def test_other_lists_are_refused_with_the_command_that_rewrites_them(changes):
 def test_a_data_set_that_does_not_say_its_kind_is_named(monkeypatch):
     monkeypatch.delattr(plugins.load("stages.datasets", "w300"), "KIND")
     with pytest.raises(
-        UserError, match=r"stages/datasets/w300\.py: KIND should be one of track, detected, boxed, found None"
+        UserError, match=r"stages/datasets/w300\.py: KIND should be one of track, video, detected, boxed, found None"
     ):
         lists.derived(PARAMS)

@@ -3,7 +3,7 @@ import pytest
 from media_samples import level, mp4
 from own_samples import CLOCKWISE, moving, sound, talking, turned, video
 
-from pipelines.own import videos
+from stages.footage import videos
 from stages.runtime.errors import Rejected, UserError
 
 UNEVEN = [0.0, 0.04, 0.5, 0.54, 0.58, 1.5, 1.54]  # s

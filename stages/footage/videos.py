@@ -1,4 +1,4 @@
-"""Frames of a user's own video: upright, with their time in seconds.
+"""Frames of a video as a camera or a phone writes it: upright, with their time in seconds.
 
 `stages.storage.media` rejects a clip that is cut short; here all frames that can be decoded are used and the error
 comes after them, since nobody wants to lose an hour of video for its last second.

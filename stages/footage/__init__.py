@@ -1,0 +1,1 @@
+"""Videos as they come from a camera: their frames, and faces followed from frame to frame."""
