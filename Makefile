@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two test processes; the tests of one file stay together and share what they set up.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help repro flow ui test check lint format doctor constraints clean
+.PHONY: help repro flow ui test check lint format bench doctor constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -46,6 +46,9 @@ lint: $(STAMP)  ## formatting, lint, types and import rules
 format: $(STAMP)  ## format, and correct what lint can correct
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
+
+bench: $(STAMP)  ## speed and memory against named comparisons, kept in benchmarks/results; FRAMES=9000000
+	@$(BIN)/python -m benchmarks.run $(if $(FRAMES),--frames $(FRAMES))
 
 doctor: $(STAMP)  ## versions, device, disk, DVC and git, and what is wrong with them
 	@$(BIN)/python -m pipelines.doctor

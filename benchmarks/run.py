@@ -1,0 +1,111 @@
+"""All benchmarks: every figure beside that of a named comparison, measured in the same run.
+
+    python -m benchmarks.run                     what this machine can run, at the size of VoxCeleb
+    python -m benchmarks.run columns --frames 90000
+
+Prints a line for each comparison and keeps them as a table of this machine in benchmarks/results; rows of benchmarks
+that did not run stay. What cannot run here says why.
+"""
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib import import_module, metadata
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import rehearsal
+from benchmarks.rows import Row, SkippedError
+from stages.runtime import command, files
+
+BENCHMARKS = ("columns", "loading")
+RESULTS = Path(__file__).parent / "results"
+FIGURES = ("ours", "comparison", "ratio", "peak_gb", "comparison_peak_gb")
+SCHEMA = pa.schema([
+    *((name, pa.string()) for name in ("benchmark", "what", "unit", "compared_with")),
+    *((name, pa.float64()) for name in FIGURES),
+    *((name, pa.string()) for name in ("skipped", "machine")),
+    ("cores", pa.int32()),
+    ("torch", pa.string()),
+    ("commit", pa.string()),  # with a plus sign if files were changed
+])  # fmt: skip
+
+
+def main(arguments: list[str]) -> None:
+    """Command line."""
+    wanted = parsed(arguments)
+    rows: list[Row] = []
+    for name in wanted.benchmarks or BENCHMARKS:
+        for row in measured(name, wanted):
+            print(row, flush=True)
+            rows.append(row)
+    path = wanted.out / f"{file_name()}.parquet"
+    keep(rows, path)
+    print(path)
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--frames", type=int, default=rehearsal.FRAMES, help="of the tables (default: 9 million)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256], metavar="PX", help="inputs of the network")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: benchmarks/results)")
+    wanted = parser.parse_args(arguments)
+    unknown = sorted(set(wanted.benchmarks) - set(BENCHMARKS))
+    if unknown:
+        parser.error(f"no benchmark called {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    return wanted
+
+
+def measured(name: str, wanted: argparse.Namespace) -> Iterator[Row]:
+    """The rows of one benchmark, or one that says why there are none."""
+    try:
+        yield from import_module(f"benchmarks.{name}").compare(wanted)
+    except SkippedError as error:
+        yield Row(name, "", "", "", skipped=str(error))
+
+
+def keep(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows beside those of other benchmarks, in order of their names."""
+    ran = {row.benchmark for row in rows}
+    kept = [row for row in pq.read_table(path).to_pylist() if row["benchmark"] not in ran] if path.exists() else []
+    about = {"machine": processor(), "cores": cores(), "torch": metadata.version("torch"), "commit": commit()}
+    kept += [{**asdict(row), "ratio": row.ratio, **about} for row in rows]
+    with files.whole(path) as partial:
+        pq.write_table(pa.Table.from_pylist(sorted(kept, key=lambda row: row["benchmark"]), SCHEMA), partial)
+
+
+def file_name() -> str:
+    """The processor and the number of cores, in letters that every file system takes."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{processor()} {cores()} cores".lower()).strip("-")
+
+
+def processor() -> str:
+    """As the system calls it."""
+    about = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", about.read_text(encoding="utf-8")) if about.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def commit() -> str:
+    """The commit of the code that was measured."""
+    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(command.guarded(lambda: main(sys.argv[1:])))

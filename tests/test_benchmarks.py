@@ -1,0 +1,139 @@
+"""Benchmarks compare ways that give the same, run small as well, and keep what they measured."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks import columns, former, rehearsal, run
+from benchmarks.rows import Row, SkippedError, apart
+from fabnet.training import pairs
+from stages.runtime import tables
+
+ROOT = Path(__file__).parents[1]
+FRAMES = 30_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Indexes with both ways' splits."""
+    made = tmp_path_factory.mktemp("rehearsal")
+    columns.write(made, FRAMES)
+    columns.split_columns(made)
+    columns.split_plainly(made)
+    return made
+
+
+def test_generated_indexes_are_tables_of_tracks_sorted_by_name(folder: Path):
+    found = [tables.read(folder / "tracks" / name / "index.parquet", tables.TRACK_FRAMES) for name in columns.JITTER_PX]
+    assert sum(map(len, found)) == pytest.approx(FRAMES, rel=0.1)
+    for table in found:
+        names = table["sample_id"].to_pylist()
+        assert names == sorted(set(names))
+        for row in table.slice(1000, 20).to_pylist():
+            assert row["track_id"].startswith(f"{row['identity_id']}/{row['video_id']}/")
+            assert row["sample_id"] == f"{row['track_id']}/{row['frame']:06d}"
+        assert pc.min(table.group_by("track_id").aggregate([([], "count_all")])["count_all"]).as_py() >= 2
+
+
+def test_generated_indexes_are_the_same_bytes_every_time(tmp_path: Path, folder: Path):
+    rehearsal.write_indexes(tmp_path, FRAMES)
+    for name in columns.JITTER_PX:
+        path = Path(name) / "index.parquet"
+        assert (tmp_path / path).read_bytes() == (folder / "tracks" / path).read_bytes()
+
+
+def test_both_ways_split_into_the_same_bytes(folder: Path):
+    for name in columns.JITTER_PX:
+        assert (folder / "splits" / f"{name}.parquet").read_bytes() == (
+            folder / "plain" / f"{name}.parquet"
+        ).read_bytes()
+
+
+def test_both_ways_load_the_same_tracks(folder: Path):
+    ours = columns.source(folder).load(columns.FRAMES, "pretrain")
+    plain = former.load(folder / "tracks", folder / "splits", columns.JITTER_PX)
+    place, others = (
+        list(map(tuple, zip(*(table[name].to_pylist() for name in ("dataset", "shard", "offset")), strict=True)))
+        for table in (ours.frames, plain.frames)
+    )
+    for split, identities in plain.tracks.items():
+        expected = {
+            tuple(others[row] for row in rows)
+            for videos in identities.values()
+            for tracks in videos.values()
+            for rows in tracks.values()
+        }
+        tracks = ours.tracks[split]
+        found = zip(tracks.first, tracks.lengths, strict=True)
+        assert {tuple(place[first : first + length]) for first, length in found} == expected
+        assert len(tracks) == len(identities)
+        assert len(tracks.videos) - 1 == sum(map(len, identities.values()))
+
+
+def test_both_ways_draw_as_many_samples(folder: Path):
+    ours = columns.source(folder).load(columns.FRAMES, "pretrain")
+    plain = former.load(folder / "tracks", folder / "splits", columns.JITTER_PX)
+    options = {"frames": 3, "draws_per_identity": 4}
+    tracks = ours.tracks["train"]
+    long = pairs.Tracks(tracks.first, np.maximum(tracks.lengths, 3), tracks.videos, tracks.identities)
+    drawn = pairs.draw(long, ours.sizes, ours.jitter_px, **options, rng=np.random.default_rng(0))
+    assert drawn.frames.shape == (4 * len(plain.tracks["train"]), 3)
+
+
+def test_a_process_of_its_own_does_not_count_the_memory_of_its_parent():
+    held = np.ones(2**27)  # 1 GB
+    measured = apart(len, range(7))
+    assert measured.value == 7
+    assert 0 < measured.peak_gb < held.nbytes / 2**30
+
+
+def test_a_ratio_is_how_many_times_as_fast_ours_is():
+    assert Row("b", "time", "s", "other", ours=2.0, comparison=8.0).ratio == 4
+    assert Row("b", "rate", "steps/s", "other", ours=8.0, comparison=2.0).ratio == 4
+    assert Row("b", "", "", "", skipped="no GPU").ratio is None
+
+
+def test_rows_of_benchmarks_that_did_not_run_stay(tmp_path: Path):
+    path = tmp_path / "machine.parquet"
+    run.keep([Row("a", "x", "s", "other", 1.0, 2.0), Row("b", "y", "s", "other", 1.0, 3.0)], path)
+    run.keep([Row("b", "z", "s", "other", 1.0, 4.0)], path)
+    kept = pq.read_table(path).to_pylist()
+    assert [(row["benchmark"], row["what"], row["ratio"]) for row in kept] == [("a", "x", 2), ("b", "z", 4)]
+    assert all(row["machine"] and row["cores"] and row["torch"] and row["commit"] for row in kept)
+
+
+def test_what_cannot_run_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def compare(_: object) -> list[Row]:
+        raise SkippedError("no GPU")
+
+    monkeypatch.setattr(columns, "compare", compare)
+    (row,) = run.measured("columns", run.parsed([]))
+    assert str(row) == "columns   skipped: no GPU"
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        run.parsed(["sprint"])
+    assert "no benchmark called sprint; there are columns, loading" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_command_measures_prints_and_keeps(tmp_path: Path):
+    command = [sys.executable, "-m", "benchmarks.run", "columns", "--frames", "20000", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (path,) = tmp_path.iterdir()
+    rows = pq.read_table(path).to_pylist()
+    assert [row["benchmark"] for row in rows] == ["columns"] * 3
+    assert all(row["ours"] > 0 and row["comparison"] > 0 and row["peak_gb"] > 0 for row in rows)
+    assert done.stdout.count("x Python objects; ") == 3
+    assert str(path) in done.stdout
+
+
+def test_committed_results_have_the_columns_that_are_written_now():
+    for path in run.RESULTS.glob("*.parquet"):
+        assert pq.read_schema(path).equals(run.SCHEMA)
