@@ -1,4 +1,7 @@
-"""Splitting, loading and drawing from tables of millions of frames: in columns, and with Python objects."""
+"""Splitting, loading and drawing from tables of millions of frames: in columns, and with Python objects.
+
+Seconds are of processor time, all threads together, so that other work on the machine disturbs them little.
+"""
 
 import logging
 import tempfile
@@ -29,23 +32,23 @@ def compare(wanted: Namespace) -> Iterator[Row]:
         folder = Path(name)
         apart(write, folder, wanted.frames)
         for what, unit, ours, plain in (
-            (f"split of {size}", "s", split_columns, split_plainly),
-            (f"load of {size}", "s", load_columns, load_plainly),
-            (f"{DRAWS:,} draws from {size}", "s", draw_columns, draw_plainly),
+            (f"split of {size}", "s of a processor", split_columns, split_plainly),
+            (f"load of {size}", "s of a processor", load_columns, load_plainly),
+            (f"{DRAWS:,} draws from {size}", "s of a processor", draw_columns, draw_plainly),
         ):
             comparison, mine = apart(plain, folder), apart(ours, folder)
             yield Row("columns", what, unit, PLAIN, mine.value, comparison.value, mine.peak_gb, comparison.peak_gb)
 
 
 def write(folder: Path, frames: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     rehearsal.write_indexes(folder / "tracks", frames)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def split_columns(folder: Path) -> float:
     logging.disable()
-    start = time.perf_counter()
+    start = time.process_time()
     split.run(
         tracks=folder / "tracks",
         faces=folder,
@@ -56,25 +59,25 @@ def split_columns(folder: Path) -> float:
         face_sets=[],
         split=SHARES,
     )
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def split_plainly(folder: Path) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     former.split_tracks(folder / "tracks", folder / "plain", list(JITTER_PX), SHARES, seed=0)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def load_columns(folder: Path) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     source(folder).load(FRAMES, "pretrain")
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def load_plainly(folder: Path) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     former.load(folder / "tracks", folder / "splits", JITTER_PX)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def draw_columns(folder: Path) -> float:
@@ -82,18 +85,18 @@ def draw_columns(folder: Path) -> float:
     tracks = frames.tracks["train"]
     draws = -(-DRAWS // len(tracks))
     rng = np.random.default_rng(0)
-    start = time.perf_counter()
+    start = time.process_time()
     drawn = pairs.draw(tracks, frames.sizes, frames.jitter_px, frames=FRAMES, draws_per_identity=draws, rng=rng)
-    return (time.perf_counter() - start) * DRAWS / len(drawn.frames)
+    return (time.process_time() - start) * DRAWS / len(drawn.frames)
 
 
 def draw_plainly(folder: Path) -> float:
     loaded = former.load(folder / "tracks", folder / "splits", JITTER_PX)
     draws = -(-DRAWS // len(loaded.tracks["train"]))
     rng = np.random.default_rng(0)
-    start = time.perf_counter()
+    start = time.process_time()
     rows, _ = former.draw(loaded, "train", frames=FRAMES, draws_per_identity=draws, rng=rng)
-    return (time.perf_counter() - start) * DRAWS / len(rows)
+    return (time.process_time() - start) * DRAWS / len(rows)
 
 
 def source(folder: Path) -> TrackSource:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from fabnet.modules.method import Method
 
+READ_STEPS = 32  # a GPU is waited for after so many steps, to read their losses; a CPU after each
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -43,7 +45,10 @@ class Trainer:
     `plateau_patience` epochs (supplement: divided by 10 on a plateau), not while the method's curriculum lasts.
     """
 
-    def __init__(self, method: Method, settings: Settings, *, device: torch.device) -> None:
+    def __init__(
+        self, method: Method, settings: Settings, *, device: torch.device, read_steps: int | None = None
+    ) -> None:
+        """`read_steps`: losses are read after so many steps; None chooses by the device."""
         # channels last: a step takes 2/3 of the time on a CPU; PyTorch's types do not know the argument
         self.method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.settings = settings
@@ -53,6 +58,7 @@ class Trainer:
             self.optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp and device.type == "cuda")
+        self.read_steps = read_steps or (1 if device.type == "cpu" else READ_STEPS)
         self.epoch = 0
         self.steps = 0
 
@@ -67,14 +73,15 @@ class Trainer:
         Args:
             train: epoch number -> batches (B, F, 3, S, S) in [0, 1].
             val: the same validation batches at every call.
-            on_step: called with the losses of every step.
+            on_step: called with the losses of every step, when they are read.
 
         Raises:
-            DivergedError: the training or validation loss is infinite or not a number.
+            DivergedError: the training or validation loss is infinite or not a number. It is found before the weights
+                change where losses are read after every step, and before the epoch ends elsewhere.
         """
         while self.epoch < self.settings.epochs:
             lr = self.optimiser.param_groups[0]["lr"]
-            trained = _means(self._step(frames, on_step) for frames in train(self.epoch + 1))
+            trained = self._train(train(self.epoch + 1), on_step)
             validated = self.validate(val())
             _check(validated["loss"], f"after step {self.steps}")
             if not self.method.observe(validated["loss"]):
@@ -107,19 +114,37 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.steps = state["epoch"], state["steps"]
 
-    def _step(self, frames: Tensor, on_step: Callable[[dict[str, float]], object]) -> dict[str, float]:
-        self.method.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        with self._autocast():
-            losses = self.method.losses(frames)
-        values = {name: loss.item() for name, loss in losses.items()}
-        _check(values["loss"], f"in step {self.steps + 1}")
-        self.scaler.scale(losses["loss"]).backward()
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.steps += 1
-        on_step(values)
-        return values
+    def _train(self, batches: Iterable[Tensor], on_step: Callable[[dict[str, float]], object]) -> dict[str, float]:
+        """Mean losses over the steps of one epoch."""
+        rows: list[dict[str, float]] = []
+        unread: list[dict[str, Tensor]] = []
+        for frames in batches:
+            self.method.train()
+            self.optimiser.zero_grad(set_to_none=True)
+            with self._autocast():
+                losses = self.method.losses(frames)
+            self.steps += 1
+            unread.append({name: loss.detach() for name, loss in losses.items()})
+            if len(unread) == self.read_steps:
+                rows += self._read(unread, on_step)
+                unread = []
+            self.scaler.scale(losses["loss"]).backward()
+            self.scaler.step(self.optimiser)
+            self.scaler.update()
+        return _means(rows + self._read(unread, on_step))
+
+    def _read(
+        self, unread: list[dict[str, Tensor]], on_step: Callable[[dict[str, float]], object]
+    ) -> list[dict[str, float]]:
+        """Losses of the latest steps, copied from the device at once."""
+        if not unread:
+            return []
+        values = torch.stack([torch.stack([loss.float() for loss in losses.values()]) for losses in unread]).tolist()
+        rows = [dict(zip(losses, row, strict=True)) for losses, row in zip(unread, values, strict=True)]
+        for number, row in enumerate(rows, self.steps - len(rows) + 1):
+            _check(row["loss"], f"in step {number}")
+            on_step(row)
+        return rows
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled())

@@ -131,6 +131,25 @@ def test_validation_changes_neither_weights_nor_running_statistics():
     assert all(torch.equal(before[key], value) for key, value in one.method.state_dict().items())
 
 
+@pytest.mark.parametrize("read_steps", [2, 3, 100])
+def test_how_often_losses_are_read_changes_nothing(read_steps: int):
+    one, rare = trainer(), train.Trainer(method(), SETTINGS, device=CPU, read_steps=read_steps)
+    told: list[dict[str, float]] = []
+    assert list(rare.epochs(shifted, lambda: shifted(0), told.append)) == epochs(one)
+    assert len(told) == 12
+    for key, value in one.method.state_dict().items():
+        assert torch.equal(rare.method.state_dict()[key], value), key
+
+
+def test_a_loss_that_is_not_finite_is_found_within_the_epoch_where_losses_are_read_rarely():
+    net = Scalar(lambda weight, frames: weight * frames.mean())
+    one = train.Trainer(net, SETTINGS, device=CPU, read_steps=100)
+    batches = [torch.ones(1), torch.ones(1), torch.full((1,), float("nan")), torch.ones(1)]
+    with pytest.raises(train.DivergedError, match="the loss became nan in step 3"):
+        next(one.epochs(lambda _: batches, lambda: [torch.ones(1)], lambda _: None))
+    assert one.epoch == 0
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(value: float):
     one = trainer(net=Scalar(lambda weight, frames: weight * frames.mean()))
