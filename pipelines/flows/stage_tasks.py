@@ -121,7 +121,7 @@ def bring_up_to_date(
 ) -> State[graph.Outcome]:
     """Run one stage through DVC, unless DVC found it up to date before and its upstreams are unchanged."""
     if not is_stale and set(upstream) <= {"unchanged"}:
-        return Completed(name="Cached", message="up to date", data="unchanged")
+        return Completed(name="Cached", message=f"{stage}: up to date", data="unchanged")
     log = shared.logs / f"{stage}.log"
     try:
         outcome = logged(stage, log, shared, is_forced=is_forced)
@@ -131,16 +131,20 @@ def bring_up_to_date(
         name = "Lost" if isinstance(error, graph.LostError) else None
         return Failed(name=name, message=f"{stage}: {error}; its whole output is in {log}")
     if outcome != "ran":
-        message = "DVC found nothing to run" if outcome == "unchanged" else "taken from DVC's cache"
-        return Completed(name="Cached", message=message, data=outcome)
-    return Completed(message="ran", data=outcome)
+        reason = "DVC found nothing to run" if outcome == "unchanged" else "taken from DVC's cache"
+        return Completed(name="Cached", message=f"{stage}: {reason}", data=outcome)
+    return Completed(message=f"{stage}: ran", data=outcome)
 
 
 def logged(stage: str, log: Path, shared: Shared, *, is_forced: bool) -> graph.Outcome:
     """Outcome of a stage whose output goes to its log, to the run's log and to its progress bar."""
     device = shared.gpus.one() if groups.group_of(stage) == "train" else nullcontext(graph.NO_DEVICE)
-    progress = StageProgress(stage)
-    with device as environment, StageLog(log, get_run_logger().info) as lines:
+    progress, logger = StageProgress(stage), get_run_logger()
+
+    def on_text(text: str) -> None:
+        logger.info("%s:\n%s", stage, text)  # the log of a run mixes stages without saying which
+
+    with device as environment, StageLog(log, on_text) as lines:
 
         def on_line(line: str) -> None:
             lines.add(line)

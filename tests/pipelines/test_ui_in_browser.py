@@ -30,6 +30,7 @@ def test_a_run_is_chosen_with_the_mouse_and_watched_and_its_artifacts_are_opened
         assert CHOSEN.items() <= ui.parameters(run).items()
         assert ui.end(run)["message"] == "6 stages: 6 ran"
         page.get_by_text("Completed", exact=True).first.wait_for()
+        assert any(line["message"].startswith("solid:\nRunning stage") for line in ui.lines(run))
 
         artifacts = ui.artifacts(run)
         assert set(artifacts) == {"parameters", "metrics", "figures", "report", "progress-solid"}
