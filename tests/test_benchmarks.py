@@ -113,13 +113,13 @@ def test_what_cannot_run_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(columns, "compare", compare)
     (row,) = run.measured("columns", run.parsed([]))
-    assert str(row) == "columns   skipped: no GPU"
+    assert str(row) == "columns     skipped: no GPU"
 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         run.parsed(["sprint"])
-    assert "no benchmark called sprint; there are columns, loading" in capsys.readouterr().err
+    assert "no benchmark called sprint; there are columns, loading, detection" in capsys.readouterr().err
 
 
 @pytest.mark.slow
