@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks import columns, former, rehearsal, run
 from benchmarks.rows import Row, SkippedError, apart
-from fabnet.training import pairs
 from stages.runtime import tables
 
 ROOT = Path(__file__).parents[1]
@@ -73,16 +72,6 @@ def test_both_ways_load_the_same_tracks(folder: Path):
         assert {tuple(place[first : first + length]) for first, length in found} == expected
         assert len(tracks) == len(identities)
         assert len(tracks.videos) - 1 == sum(map(len, identities.values()))
-
-
-def test_both_ways_draw_as_many_samples(folder: Path):
-    ours = columns.source(folder).load(columns.FRAMES, "pretrain")
-    plain = former.load(folder / "tracks", folder / "splits", columns.JITTER_PX)
-    options = {"frames": 3, "draws_per_identity": 4}
-    tracks = ours.tracks["train"]
-    long = pairs.Tracks(tracks.first, np.maximum(tracks.lengths, 3), tracks.videos, tracks.identities)
-    drawn = pairs.draw(long, ours.sizes, ours.jitter_px, **options, rng=np.random.default_rng(0))
-    assert drawn.frames.shape == (4 * len(plain.tracks["train"]), 3)
 
 
 def test_a_process_of_its_own_does_not_count_the_memory_of_its_parent():
