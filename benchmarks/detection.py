@@ -20,6 +20,7 @@ from pathlib import Path
 
 import cv2
 
+from benchmarks.rows import Row, SkippedError
 from stages import detect
 from stages.faces import detection
 from stages.releases.readers import MANIFEST, Face
@@ -27,6 +28,7 @@ from stages.runtime import plugins
 from stages.runtime.errors import Rejected
 from stages.storage import media
 
+RAW, FEW = Path("data/raw/affectnet"), 200  # images of a comparison beside others
 MOST_LOST_POINTS, LEAST_RATIO = 0.5, 2.5
 
 
@@ -43,16 +45,8 @@ class Way:
 def main() -> None:
     """Time both ways and print a line for each, then whether the bounds are kept."""
     wanted = arguments()
-    cv2.setNumThreads(1)
     search = detection.detector(wanted.detector, wanted.weights, wanted.min_score)
-    ways = [Way("always enlarged", [1]), Way("two passes", [0, 1])]
-    images = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for face in chosen(release(wanted.folder, Path(folder)), wanted.images):
-            data = media.read_file(wanted.folder / face.image)
-            for way in ways if images % 2 else ways[::-1]:
-                look(way, face, data, search)
-            images += 1
+    ways, images = timed(wanted.folder, wanted.images, search)
     print(f"{wanted.detector}, {plugins.load('stages.detectors', wanted.detector).version()}: {images} images")
     for way in ways:
         share = 100 * way.found / images
@@ -62,6 +56,29 @@ def main() -> None:
     verdict = "kept" if lost <= MOST_LOST_POINTS and ratio >= LEAST_RATIO else "MISSED"
     print(f"two passes lose {lost:.2f} points of yield (at most {MOST_LOST_POINTS}) and are {ratio:.2f} times as fast "
           f"(at least {LEAST_RATIO}): {verdict}")  # fmt: skip
+
+
+def compare(_: argparse.Namespace) -> Iterator[Row]:
+    """A row for images that `fetch` has brought."""
+    if not RAW.is_dir():
+        raise SkippedError(f"{RAW} is missing: run `dvc repro fetch@affectnet`")
+    (enlarged, twice), images = timed(RAW, FEW, detection.detector("dlib_hog", "", 0.0))
+    what = f"dlib_hog, two passes over {images} images"
+    yield Row("detection", what, "s of a processor", "enlarging every image", twice.seconds, enlarged.seconds)
+
+
+def timed(folder: Path, count: int, search: detection.Detector) -> tuple[list[Way], int]:
+    """Both ways, and the number of images."""
+    cv2.setNumThreads(1)
+    ways = [Way("always enlarged", [1]), Way("two passes", [0, 1])]
+    images = 0
+    with tempfile.TemporaryDirectory() as link:
+        for face in chosen(release(folder, Path(link)), count):
+            data = media.read_file(folder / face.image)
+            for way in ways if images % 2 else ways[::-1]:
+                look(way, face, data, search)
+            images += 1
+    return ways, images
 
 
 def arguments() -> argparse.Namespace:

@@ -15,12 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
+from benchmarks.rows import Row, SkippedError
 from pipelines.own import detection, options
 from pipelines.own.embed import embed
 from pipelines.own.options import Options
@@ -30,6 +32,7 @@ from stages.synthetic.renderer.seeds import generator
 
 WIDTH_PX, HEIGHT_PX, FPS, RENDERED = 1280, 720, 25, 50
 LEAST_RATIO, MOST_GB = 0.8, 1.5
+PACKAGE, SHORT = Path("data/packages/fabnet-0"), 0.1  # minutes of a comparison beside others
 
 
 def main() -> None:
@@ -40,29 +43,55 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=2, help="of each")
     wanted = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    chosen = Options(model=wanted.model, device="cpu")
-    path, frames = video(wanted.minutes)
+    alone, whole = timed(wanted.model, wanted.minutes, wanted.turns)
+    for name, way in (("decode and detect", alone), ("embed", whole)):
+        print(f"{name:<18} {way.frames_per_s:>7.1f} frames/s {way.work_ms:>7.1f} ms/frame of processor time "
+              f"{way.most_gb:>6.2f} GB")  # fmt: skip
+    ratio = whole.frames_per_s / alone.frames_per_s
+    verdict = "kept" if ratio >= LEAST_RATIO and whole.most_gb <= MOST_GB else "MISSED"
+    print(f"embed reaches {ratio:.2f} of the frame rate (at least {LEAST_RATIO}) in {whole.most_gb:.2f} GB "
+          f"(at most {MOST_GB}): {verdict}")  # fmt: skip
+
+
+def compare(_: argparse.Namespace) -> Iterator[Row]:
+    """A row for some seconds of video."""
+    if not PACKAGE.is_dir():
+        raise SkippedError(f"{PACKAGE} is missing: run `dvc repro package`")
+    alone, whole = timed(PACKAGE, minutes=SHORT, turns=2)
+    figures = (whole.frames_per_s, alone.frames_per_s, whole.most_gb, alone.most_gb)
+    yield Row("embed_video", f"fabnet embed, {SHORT} min of 720p", "frames/s", "decoding and detection alone", *figures)
+
+
+@dataclass
+class Way:
+    """What one of the two took."""
+
+    frames_per_s: float
+    work_ms: float  # processor time a frame, of all processes
+    most_gb: float
+
+
+def timed(model: Path, minutes: float, turns: int) -> tuple[Way, Way]:
+    """Decoding and detection alone, and `embed`."""
+    chosen = Options(model=model, device="cpu")
+    path, frames = video(minutes)
     search = options.ready(chosen).search
-    ways: dict[str, Callable[[], object]] = {
-        "decode and detect": lambda: consume(detection.detect_all(detection.input_frames([path]), search)),
-        "embed": lambda: embed(path, out=path.with_suffix(".parquet"), options=chosen),
-    }
-    seconds, worked, most = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
-    for turn in range(wanted.turns):
-        for name in list(ways)[:: -1 if turn % 2 else 1]:
+    ways: list[Callable[[], object]] = [
+        lambda: consume(detection.detect_all(detection.input_frames([path]), search)),
+        lambda: embed(path, out=path.with_suffix(".parquet"), options=chosen),
+    ]
+    seconds, worked, most = [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]
+    for turn in range(turns):
+        for way in (1, 0) if turn % 2 else (0, 1):
             with Memory() as memory:
                 start, start_worked = time.perf_counter(), sum(os.times()[:4])
-                ways[name]()
-                seconds[name] += time.perf_counter() - start
-                worked[name] += sum(os.times()[:4]) - start_worked
-            most[name] = max(most[name], memory.most_gb)
-    for name in ways:
-        rate, work_ms = frames * wanted.turns / seconds[name], 1000 * worked[name] / (frames * wanted.turns)
-        print(f"{name:<18} {rate:>7.1f} frames/s {work_ms:>7.1f} ms/frame of processor time {most[name]:>6.2f} GB")
-    ratio = seconds["decode and detect"] / seconds["embed"]
-    verdict = "kept" if ratio >= LEAST_RATIO and most["embed"] <= MOST_GB else "MISSED"
-    print(f"embed reaches {ratio:.2f} of the frame rate (at least {LEAST_RATIO}) in {most['embed']:.2f} GB "
-          f"(at most {MOST_GB}): {verdict}")  # fmt: skip
+                ways[way]()
+                seconds[way] += time.perf_counter() - start
+                worked[way] += sum(os.times()[:4]) - start_worked
+            most[way] = max(most[way], memory.most_gb)
+    count = frames * turns
+    alone, whole = (Way(count / seconds[way], 1000 * worked[way] / count, most[way]) for way in (0, 1))
+    return alone, whole
 
 
 def video(minutes: float) -> tuple[Path, int]:

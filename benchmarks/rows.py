@@ -38,8 +38,8 @@ class Row:
     def __str__(self) -> str:
         """One line for people."""
         if self.skipped:
-            return f"{self.benchmark:<9} skipped: {self.skipped}"
-        line = f"{self.benchmark:<9} {self.what}: {self.ratio:.2f}x {self.compared_with}; "
+            return f"{self.benchmark:<11} skipped: {self.skipped}"
+        line = f"{self.benchmark:<11} {self.what}: {self.ratio:.2f}x {self.compared_with}; "
         line += f"{self.ours:,.4g} against {self.comparison:,.4g} {self.unit}"
         return line + (f", {self.peak_gb:.2f} against {self.comparison_peak_gb:.2f} GB" if self.peak_gb else "")
 

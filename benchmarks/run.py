@@ -25,7 +25,7 @@ from benchmarks import rehearsal
 from benchmarks.rows import Row, SkippedError
 from stages.runtime import command, files
 
-BENCHMARKS = ("columns", "loading")
+BENCHMARKS = ("columns", "loading", "detection", "embed_video", "train_speed")
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("ours", "comparison", "ratio", "peak_gb", "comparison_peak_gb")
 SCHEMA = pa.schema([

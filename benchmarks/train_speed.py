@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.rows import Row, SkippedError
 from fabnet.pretext import fabnet
 from fabnet.training import pairs, train
 
 IDENTITIES, FRAMES, SIDE_PX = 64, 8, 224
+BATCH = 32  # of a comparison beside others
 WARM_UP = 3  # steps that are not timed
 
 
@@ -49,6 +51,18 @@ def main() -> None:
                 kind = ("amp" if amp else "float32") + (" + compile" if compiled else "")
                 line = f"{size_px:>5} {batch:>5}  {kind:<16} {source:<8} {rate:>8.2f} {rate * batch:>10.1f}"
                 print(f"{line} {rate / first:>6.2f}", flush=True)
+
+
+def compare(wanted: argparse.Namespace) -> Iterator[Row]:
+    """Rows for half precision on a GPU."""
+    if not torch.cuda.is_available():
+        raise SkippedError("there is no GPU; benchmarks/on_gpu.sh runs where there is one")
+    device = torch.device("cuda")
+    options = argparse.Namespace(width=32, steps=50)
+    for size_px in wanted.sizes:
+        frames = repeat(next(decoded(jpegs(), BATCH, size_px, device)))
+        plain, half = (steps_per_s(frames, options, size_px, device, amp=amp, compiled=False) for amp in (False, True))
+        yield Row("train_speed", f"amp, batch {BATCH}, {size_px} px", "steps/s", "float32", half, plain)
 
 
 def arguments() -> argparse.Namespace:

@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks import columns, former, rehearsal, run
 from benchmarks.rows import Row, SkippedError, apart
-from fabnet.training import pairs
 from stages.runtime import tables
 
 ROOT = Path(__file__).parents[1]
@@ -75,16 +74,6 @@ def test_both_ways_load_the_same_tracks(folder: Path):
         assert len(tracks.videos) - 1 == sum(map(len, identities.values()))
 
 
-def test_both_ways_draw_as_many_samples(folder: Path):
-    ours = columns.source(folder).load(columns.FRAMES, "pretrain")
-    plain = former.load(folder / "tracks", folder / "splits", columns.JITTER_PX)
-    options = {"frames": 3, "draws_per_identity": 4}
-    tracks = ours.tracks["train"]
-    long = pairs.Tracks(tracks.first, np.maximum(tracks.lengths, 3), tracks.videos, tracks.identities)
-    drawn = pairs.draw(long, ours.sizes, ours.jitter_px, **options, rng=np.random.default_rng(0))
-    assert drawn.frames.shape == (4 * len(plain.tracks["train"]), 3)
-
-
 def test_a_process_of_its_own_does_not_count_the_memory_of_its_parent():
     held = np.ones(2**27)  # 1 GB
     measured = apart(len, range(7))
@@ -113,13 +102,13 @@ def test_what_cannot_run_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(columns, "compare", compare)
     (row,) = run.measured("columns", run.parsed([]))
-    assert str(row) == "columns   skipped: no GPU"
+    assert str(row) == "columns     skipped: no GPU"
 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         run.parsed(["sprint"])
-    assert "no benchmark called sprint; there are columns, loading" in capsys.readouterr().err
+    assert "no benchmark called sprint; there are columns, loading, detection" in capsys.readouterr().err
 
 
 @pytest.mark.slow
