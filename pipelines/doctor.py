@@ -82,7 +82,7 @@ def dvc(root: Path) -> Iterator[Finding]:
     fix = "" if "hardlink" in links else "every output lies on disk twice: `dvc config cache.type hardlink,symlink`"
     yield Finding("dvc cache", links, fix)
     remotes = [f"{name} ({remote['url']})" for name, remote in settings["remote"].items()]
-    yield Finding("dvc remote", ", ".join(remotes) or "none: results stay on this machine")
+    yield Finding("dvc remote", ", ".join(remotes) or "none: results stay on this machine; `make remote` shares them")
 
 
 def git(root: Path) -> Finding:
