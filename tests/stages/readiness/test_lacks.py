@@ -148,9 +148,10 @@ def test_weights_that_are_missing_wrong_or_of_another_network_are_named_at_once(
         "vgg_face": {**SAMPLE.method["vgg_face"], "weights": str(file), "weights_sha256": digest},
     }
     names = [*SAMPLE.methods, "released", "vgg_face"]
-    lists = {"methods": names, "pretrained": [*SAMPLE.pretrained, "released", "vgg_face"]}
+    trained = SAMPLE.lists.model_copy(update={"pretrained": [*SAMPLE.lists.pretrained, "released", "vgg_face"]})
     detect = SAMPLE.detect.model_copy(update={"detector": "yunet", "weights": str(file), "weights_sha256": "0" * 64})
-    sentences = found(tmp_path, SAMPLE.model_copy(update={**lists, "method": method, "detect": detect}))
+    changes = {"methods": names, "lists": trained, "method": method, "detect": detect}
+    sentences = found(tmp_path, SAMPLE.model_copy(update=changes))
     assert list(sentences) == ["detect", "released", "vgg_face"]
     assert f"detect.weights_sha256 should be the sha256 of {file}, which is {digest}" in sentences["detect"]
     assert (
