@@ -23,7 +23,7 @@ from stages.training import models
 
 SHOWN = ("torch", "opencv-python", "av", "dvc", "prefect", "fastapi", "pandas", "pyarrow", "numpy", "pydantic")
 DLIB = ("dlib-bin", "dlib")  # prebuilt, built from source: both install the module `dlib`
-CUTTING = ("crop", "detect", "index")  # stages of which each data set has one
+CUTTING = ("crop", "track", "detect", "index")  # stages of which each data set has one
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from importlib import metadata
 
 import pytest
 import tiny_repository
-from releases import bring, voxceleb1
+from releases import bring, put, voxceleb1
 
 from pipelines import doctor, profile
 
@@ -87,6 +87,13 @@ def test_a_release_that_was_fetched_is_no_problem(unpacked):
     source = voxceleb1(unpacked / "voxceleb1", {"a": b"b"}, ["Ann"])
     bring("voxceleb1", source, unpacked / "data" / "raw" / "voxceleb1")
     assert "voxceleb1" not in {finding.topic for finding in doctor.needs(unpacked)}
+
+
+def test_videos_of_ones_own_are_looked_for_like_any_release(unpacked):
+    profile.use("own_videos", ROOT / "profiles", unpacked / "params.yaml")
+    assert {finding.topic for finding in doctor.needs(unpacked) if finding.problem} == {"own_videos"}
+    put(unpacked / "data" / "releases" / "own_videos" / "anna" / "a.mp4", b"video")
+    assert [finding.topic for finding in doctor.needs(unpacked)] == ["parameters"]
 
 
 def test_a_wrong_parameter_is_a_problem(tmp_path):
