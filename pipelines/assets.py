@@ -5,6 +5,7 @@ terms of its data.
 """
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -12,13 +13,12 @@ from pathlib import Path
 
 from fabnet.modules import model_file
 from pipelines.dvc import graph
-from pipelines.own import networks
 from stages.runtime import command
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest, replace_text
 
 OUT = Path("build/assets")
-MADE_BY = ("package", "report")  # stages
+PACKAGE = re.compile(r"package@fabnet-(\d+)")  # stage of a network, with its seed
 REPORTS = Path("data/reports")
 
 
@@ -26,12 +26,14 @@ def write(root: Path) -> list[Path]:
     """The written files, the checksums last; files of an earlier call are replaced.
 
     Raises:
-        UserError: network or report are missing or older than code and parameters, or a real face is behind them.
+        UserError: network or report are missing or older than code and parameters, a real face is behind them, or
+            `fabnet` is not among the methods.
     """
-    sources = _sources(root)
+    package = _package(root)
+    sources = _sources(root, package.outs[0])
     if missing := [path for path in sources.values() if not path.exists()]:
         raise UserError(f"{missing[0]} is missing: run `make repro` or `dvc pull`")
-    if old := sorted({*MADE_BY} & graph.changed(root)):
+    if old := sorted({package.name, "report"} & graph.changed(root)):
         raise UserError(f"{' and '.join(old)} should be up to date, found changed code, parameters or data: "
                         "run `make repro`")  # fmt: skip
     _check_rendered(sources[model_file.NAME])
@@ -44,9 +46,16 @@ def write(root: Path) -> list[Path]:
     return [*written, sums]
 
 
-def _sources(root: Path) -> dict[str, Path]:
+def _package(root: Path) -> graph.Stage:
+    """The stage that packages `fabnet` of the lowest seed."""
+    seeds = {int(match[1]): stage for stage in graph.ordered(root) if (match := PACKAGE.fullmatch(stage.name))}
+    if not seeds:
+        raise UserError("`methods` should name fabnet, whose network is released: `make repro PROFILE=sample` runs it")
+    return seeds[min(seeds)]
+
+
+def _sources(root: Path, package: Path) -> dict[str, Path]:
     """Name of each file in the release -> where it is made."""
-    package = networks.first_seed(root / networks.PACKAGES) or root / networks.PACKAGES / "fabnet-0"
     return {
         model_file.NAME: package / model_file.NAME,
         "model-card.md": package / "README.md",

@@ -14,9 +14,10 @@ from stages.runtime.errors import UserError
 DVC_YAML = """
 stages:
   package:
-    cmd: cp -r made/. data/packages/fabnet-0
+    matrix: {method: [fabnet, random], seed: [10, 2]}
+    cmd: cp -r made/. data/packages/${item.method}-${item.seed}
     deps: [made]
-    outs: [data/packages/fabnet-0]
+    outs: ["data/packages/${item.method}-${item.seed}"]
   report:
     cmd: cp page data/reports/report.html && cp page data/reports/metrics.parquet
     deps: [page]
@@ -31,8 +32,8 @@ def repository(tmp_path: Path, model: Path) -> Path:
     (root / "made").mkdir(parents=True)
     for path in model.iterdir():
         (root / "made" / path.name).write_bytes(path.read_bytes())
-    for folder in ("data/packages/fabnet-0", "data/reports"):
-        (root / folder).mkdir(parents=True)
+    for folder in ("packages/fabnet-2", "packages/fabnet-10", "packages/random-2", "packages/random-10", "reports"):
+        (root / "data" / folder).mkdir(parents=True)
     (root / "page").write_text("results", encoding="utf-8")
     (root / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
@@ -57,6 +58,23 @@ def test_a_release_holds_network_card_report_table_and_their_checksums(repositor
     (repository / "page").write_text("other results", encoding="utf-8")
     with pytest.raises(UserError, match=r"^report should be up to date, found changed code, parameters or data: run"):
         assets.write(repository)
+    (repository / "made" / "README.md").write_text("another card", encoding="utf-8")
+    with pytest.raises(UserError, match=r"^package@fabnet-2 and report should be up to date, found changed code"):
+        assets.write(repository)
+
+
+@pytest.mark.slow
+def test_a_network_of_another_seed_that_is_left_is_not_taken(repository):
+    (repository / "data" / "packages" / "fabnet-0").mkdir()
+    with pytest.raises(UserError, match=r"fabnet-2/model.safetensors is missing"):
+        assets.write(repository)
+
+
+def test_without_fabnet_among_the_methods_there_is_nothing_to_release(repository):
+    text = DVC_YAML.replace("[fabnet, random]", "[random]")
+    (repository / "dvc.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"^`methods` should name fabnet"):
+        assets.write(repository)
 
 
 @pytest.mark.slow
@@ -64,7 +82,7 @@ def test_a_network_that_saw_a_real_face_is_no_part_of_a_release(repository, mode
     of = packaged.params("fabnet", {"width": 4, "embedding": 6})
     real = of.dataset["aflw"].fetch.model_copy(update={"source": "folder"})
     datasets = of.dataset | {"aflw": of.dataset["aflw"].model_copy(update={"fetch": real})}
-    packed = packaged.pack(model.parents[1], of.model_copy(update={"dataset": datasets}), "with_real") / "fabnet-3"
+    packed = packaged.pack(model.parents[1], of.model_copy(update={"dataset": datasets}), "with_real")
     (repository / "made" / model_file.NAME).write_bytes((packed / model_file.NAME).read_bytes())
     tiny_repository.dvc(repository, "repro")
     with pytest.raises(UserError, match=r"should have seen rendered faces alone, found aflw: the owners' terms apply"):
