@@ -85,7 +85,7 @@ def test_a_network_that_saw_real_faces_says_nothing(tmp_path, model, capsys):
     tree = shutil.copytree(model.parents[1], tmp_path / "tree")
     real = of.dataset["w300"].fetch.model_copy(update={"source": "folder"})
     datasets = {name: dataset.model_copy(update={"fetch": real}) for name, dataset in of.dataset.items()}
-    packed = packaged.pack(tree, of.model_copy(update={"dataset": datasets}), "real") / "fabnet-3"
+    packed = packaged.pack(tree, of.model_copy(update={"dataset": datasets}), "real")
     image_file(Path("face.png"), drawn_faces(320, 240, FACE))
     assert fabnet("embed", "face.png", "--model", packed) == 0
     assert capsys.readouterr().err == ""
