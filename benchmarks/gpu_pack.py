@@ -60,7 +60,7 @@ def renumbered(tracks: Tracks, lengths: Rows, start: int) -> dict[str, Rows]:
     return {"first": first, "lengths": lengths, "videos": tracks.videos, "identities": tracks.identities}
 
 
-def pack(frames: TrackSet, params: Params, limit_bytes: int, out: Path) -> None:
+def pack(frames: TrackSet, params: Params, sets: list[str], limit_bytes: int, out: Path) -> None:
     """Write tracks.npz (JPEG bytes, where each ends, and the tracks) and training.json (how to train)."""
     of_split = fitting(frames, limit_bytes)
     rows = np.concatenate([some for of_tracks in of_split.values() for some in of_tracks])
@@ -82,7 +82,7 @@ def pack(frames: TrackSet, params: Params, limit_bytes: int, out: Path) -> None:
         jitter_px=frames.jitter_px[rows],
         **packed,
     )
-    training = {"pretrain": params.pretrain.model_dump(), "method": params.method, "track_sets": params.track_sets}
+    training = {"pretrain": params.pretrain.model_dump(), "method": params.method, "track_sets": sets}
     (out / "training.json").write_text(json.dumps(training, indent=1, sort_keys=True), encoding="utf-8")
     size = (out / "tracks.npz").stat().st_size / MIB
     print(f"{len(files)} frames of {sum(map(len, of_split.values()))} tracks, {size:.1f} MiB: {out}")
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{wanted.tracks} has none of {', '.join(params.track_sets)}: run `dvc repro split` first")
     jitter_px = {name: params.pretrain.jitter_px[name] for name in sets}
     frames = TrackSource(wanted.tracks, wanted.splits, sets, jitter_px).load(PER_TRACK, "gpu_pack")
-    pack(frames, params.model_copy(update={"track_sets": sets}), wanted.mib * MIB, wanted.out)
+    pack(frames, params, sets, wanted.mib * MIB, wanted.out)
 
 
 if __name__ == "__main__":
