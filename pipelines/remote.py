@@ -70,9 +70,10 @@ def _made(root: Path, folder: Path) -> bool:
 
 def _told(remote: Remote, what: str) -> str:
     option = "" if remote.is_default else f" --remote {remote.name}"
+    join = f"dvc remote add --default {remote.name} " if "://" in remote.url else "make remote FOLDER="
     return (
         f"{remote.url} {what} ({remote.name}): `dvc push{option}` sends results there, `dvc pull{option}` brings them; "
-        f"another clone takes part by `make remote FOLDER={remote.url}`"
+        f"another clone takes part by `{join}{remote.url}`"
     )
 
 

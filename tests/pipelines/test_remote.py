@@ -38,16 +38,18 @@ def test_a_second_time_changes_nothing(tiny):
     before = (tiny / ".dvc" / "config.local").read_bytes()
     folder = tiny.with_name("tiny-remote")
     for named in (None, str(folder)):
-        assert remote.share(tiny, named).startswith(f"{folder} is the remote already (store)")
+        said = remote.share(tiny, named)
+        assert said.startswith(f"{folder} is the remote already (store)")
+        assert said.endswith(f"another clone takes part by `make remote FOLDER={folder}`")
     assert (tiny / ".dvc" / "config.local").read_bytes() == before
 
 
 def test_a_remote_that_is_set_is_left_alone_and_named(tiny, tmp_path):
     dvc(tiny, "remote", "add", "lab", "s3://bucket/faces")
     before = remotes(tiny)
-    assert remote.share(tiny, None).startswith(
-        "s3://bucket/faces is the remote already (lab): `dvc push --remote lab` sends results there"
-    )
+    said = remote.share(tiny, None)
+    assert said.startswith("s3://bucket/faces is the remote already (lab): `dvc push --remote lab` sends results there")
+    assert said.endswith("another clone takes part by `dvc remote add --default lab s3://bucket/faces`")
     with pytest.raises(UserError, match=r"^the remote lab \(s3://bucket/faces\) is set already and stays: "):
         remote.share(tiny, str(tmp_path / "other"))
     assert remotes(tiny) == before
