@@ -3,7 +3,6 @@
 Seconds are of processor time, all threads together, so that other work on the machine disturbs them little.
 """
 
-import logging
 import tempfile
 import time
 from argparse import Namespace
@@ -47,7 +46,6 @@ def write(folder: Path, frames: int) -> float:
 
 
 def split_columns(folder: Path) -> float:
-    logging.disable()
     start = time.process_time()
     split.run(
         tracks=folder / "tracks",
