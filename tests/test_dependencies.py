@@ -94,9 +94,11 @@ def test_every_declared_package_is_imported_or_has_a_reason():
 def test_every_package_and_file_of_the_code_is_installed():
     patterns = CONFIGURATION["tool"]["setuptools"]["package-data"]["*"]
     files = [path for top in ("fabnet", "stages", "pipelines") for path in (ROOT / top).rglob("*") if path.is_file()]
-    files = [path for path in files if path.suffix != ".pyc"]
-    assert {path.parent for path in files if not (path.parent / "__init__.py").exists()} == set()
-    assert [path for path in files if path.suffix != ".py" and not any(path.match(p) for p in patterns)] == []
+    code = [path for path in files if path.suffix == ".py"]
+    packages = {path.parent for path in code if path.name == "__init__.py"}
+    assert {path.parent for path in code} == packages
+    installed = {path for package in packages for pattern in patterns for path in package.glob(pattern)}
+    assert [path for path in files if path.suffix not in (".py", ".pyc") and path not in installed] == []
 
 
 # Runs `fabnet` once for each of the comma-separated commands, where packages cannot be imported.
