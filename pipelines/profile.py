@@ -146,7 +146,8 @@ def show(profiles: Path = Path("profiles"), target: Path = Path("params.yaml")) 
     _say(*(f"  {name:<10} {_title(name, profiles)}" for name in names(profiles)))
     found = files.read(target)
     if found and _named(found) not in names(profiles):
-        _say(f"{target} is of none of these: it says `profile: {_named(found)}`")
+        named = f"it says `profile: {_named(found)}`" if _named(found) else "it does not say which `profile` it is"
+        _say(f"{target} is of none of these: {named}")
     elif changes := edits_of(found, profiles):
         _say(f"{target} holds the profile {_named(found)!r}, edited:", *_shortened(changes))
     elif found:

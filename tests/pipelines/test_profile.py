@@ -130,6 +130,18 @@ def test_without_a_command_the_profiles_are_listed_with_the_one_in_force_and_its
     assert run().stdout.endswith("params.yaml holds the profile 'small' as it is\n")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("profile: sample", "profile: mine", "it says `profile: mine`"),
+        ("profile: sample\n", "", "it does not say which `profile` it is"),
+    ],
+)
+def test_a_file_that_is_of_no_profile_is_told(old, new, sentence, params, run):
+    params.write_text(params.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    assert f"params.yaml is of none of these: {sentence}\n" in run().stdout
+
+
 def test_without_a_file_the_list_ends_with_how_to_get_one(params, run):
     params.unlink()
     done = run()
