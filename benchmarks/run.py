@@ -26,6 +26,7 @@ from benchmarks.rows import Row, SkippedError
 from stages.runtime import command, files
 
 BENCHMARKS = ("columns", "loading", "detection", "embed_video", "train_speed")
+LEAST_FRAMES = 20_000  # of fewer people a split has none
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("ours", "comparison", "ratio", "peak_gb", "comparison_peak_gb")
 SCHEMA = pa.schema([
@@ -59,6 +60,10 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256], metavar="PX", help="inputs of the network")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: benchmarks/results)")
     wanted = parser.parse_args(arguments)
+    if wanted.frames < LEAST_FRAMES:
+        parser.error(
+            f"--frames should be at least {LEAST_FRAMES}, so that each split has people, found {wanted.frames}"
+        )
     unknown = sorted(set(wanted.benchmarks) - set(BENCHMARKS))
     if unknown:
         parser.error(f"no benchmark called {unknown[0]}; there are {', '.join(BENCHMARKS)}")

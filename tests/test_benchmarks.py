@@ -111,6 +111,12 @@ def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]):
     assert "no benchmark called sprint; there are columns, loading, detection" in capsys.readouterr().err
 
 
+def test_too_few_frames_are_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        run.parsed(["--frames", "100"])
+    assert "--frames should be at least 20000, so that each split has people, found 100" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_one_command_measures_prints_and_keeps(tmp_path: Path):
     command = [sys.executable, "-m", "benchmarks.run", "columns", "--frames", "20000", "--out", str(tmp_path)]
