@@ -40,13 +40,13 @@ class Item:
 
 
 def run(*, journal: Path = Path(".journal"), params: Params) -> None:
-    """Serve every data set of `params` until the user stops it.
+    """Serve every data set of `params` that has a synthetic release, until the user stops it.
 
     Raises:
         UserError: a publisher's settings are wrong.
     """
     items: dict[str, Item] = {}
-    for dataset in params.datasets:
+    for dataset in served(params):
         release = rendered.release("serve", dataset, journal, params.dataset[dataset].synthetic, params.synthetic.seed)
         items |= items_of(dataset, release, journal / "serve" / f"{dataset}.json")
     with listening(items, PORT) as server:
@@ -55,6 +55,12 @@ def run(*, journal: Path = Path(".journal"), params: Params) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             log.info("no longer serving")
+
+
+def served(params: Params) -> list[str]:
+    """The data sets of `params` that can be rendered."""
+    rendered_sets = plugins.names("stages.synthetic")
+    return [name for name in params.datasets if name in rendered_sets]
 
 
 def items_of(dataset: str, release: Path, memory: Path) -> dict[str, Item]:

@@ -5,9 +5,11 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from releases import put
+from tiny_repository import ROOT
 
-from pipelines import serve_synthetic
+from pipelines import profile, serve_synthetic
 from stages.acquisition import registry
+from stages.runtime import config
 
 
 @contextmanager
@@ -33,6 +35,11 @@ def test_every_file_is_served_and_listed_with_its_digest(items):
         assert [entry.name for entry in entries] == ["empty", "ibug/image_092 _01.pts"]
         assert httpx.get(f"{root}/w300/ibug/image_092%20_01.pts").content == b"0123456789"
         assert httpx.get(f"{root}/w300/empty").content == b""
+
+
+def test_videos_of_ones_own_are_not_served():
+    params = config.parsed(profile.text("own_videos", ROOT / "profiles"), "own_videos")
+    assert serve_synthetic.served(params) == ["affectnet", "aflw", "emotionet", "mafl", "w300"]
 
 
 def test_nothing_else_is_served(items):

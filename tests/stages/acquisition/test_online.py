@@ -189,7 +189,7 @@ def test_file_with_another_digest_than_the_owners_raises_an_error(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", plugins.names("stages.datasets"))
+@pytest.mark.parametrize("dataset", plugins.names("stages.synthetic"))
 def test_served_release_arrives_unchanged(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "available", lambda: 1)  # a pool takes longer than these few faces
     monkeypatch.setattr(listed_images, "POLICY", RetryPolicy(attempts=1))
