@@ -5,7 +5,7 @@ Reads: the indices of all track and face data sets. Writes: one SPLITS table per
 A split follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of
 rows, stays when rows are added, and an identity that two data sets share is in one split. Shares hold in
 expectation: a small data set can leave a split empty, which is an error that says what to do. Face tracks of three or
-more identities leave none empty: a share is raised until it holds one identity.
+more identities leave none empty: shares are moved until each split holds one identity.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ def run(
     """
     indices = {name: _index(tracks, name, FRAMES) for name in sorted(track_sets)}
     identities = {name for index in indices.values() for name in index["identity_id"].unique().to_pylist()}
-    shares = raised(split, identities, seed=seed)
+    shares = fitting(split, identities, seed=seed)
     of_tracks = {name: split_tracks(index, shares, seed=seed) for name, index in indices.items()}
     of_faces = {
         name: split_faces(_index(faces, name, FACES), split.faces[name], seed=seed) for name in sorted(face_sets)
@@ -61,16 +61,21 @@ def run(
         tables.Rejects("split").write(folder / "rejects.parquet")
 
 
-def raised(split: SplitParams, identities: Collection[str], *, seed: int) -> SplitParams:
-    """The shares, raised where a split of the tracks would have no identity although there are three or more."""
+def fitting(split: SplitParams, identities: Collection[str], *, seed: int) -> SplitParams:
+    """The shares, moved where a split of the tracks would have no identity although there are three or more."""
     at = sorted(position(seed, name) for name in identities)
     test, end = split.track_test, split.track_test + split.track_val
-    if len(identities) >= len(tables.SPLIT_NAMES):
-        test = test if at[0] < test else (at[0] + at[1]) / 2
-        first = bisect_left(at, test)  # of those that are not in the test split
-        if first + 1 < len(identities) and at[first] >= end:
-            end = (at[first] + at[first + 1]) / 2
+    if len(at) >= len(tables.SPLIT_NAMES):
+        test = _moved(test, at, least=1, most=len(at) - 2)
+        end = _moved(end, at, least=bisect_left(at, test) + 1, most=len(at) - 1)
     return split.model_copy(update={"track_test": test, "track_val": end - test})
+
+
+def _moved(bound: float, at: Sequence[float], *, least: int, most: int) -> float:
+    """The bound if from `least` to `most` of the positions lie below it, else the nearest one of which that is true."""
+    below = bisect_left(at, bound)
+    kept = min(max(below, least), most)
+    return bound if kept == below else (at[kept - 1] + at[kept]) / 2
 
 
 def split_tracks(index: pa.Table, split: SplitParams, *, seed: int) -> pa.Table:
