@@ -4,7 +4,7 @@ A first-level folder is one identity, with all videos in it and in its sub-folde
 identity of its own. No identity is in two splits, so all videos of one person belong into one folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -26,9 +26,20 @@ def read(raw: Path) -> Release[Video]:
         UserError: there is no video.
     """
     names = sorted(sha256_by_name(raw))
-    if not any(_is_video(name) for name in names):
-        raise incomplete(raw, EXPECTED, "video")
+    located(raw, names)
     return Release(_items(raw, names), len(names))
+
+
+def located(raw: Path, names: Collection[str]) -> list[str]:
+    """The videos.
+
+    Raises:
+        UserError: there is none.
+    """
+    videos = [name for name in names if _is_video(name)]
+    if not videos:
+        raise incomplete(raw, EXPECTED, "video")
+    return videos
 
 
 def _items(raw: Path, names: list[str]) -> Iterator[Video | Reject]:

@@ -31,14 +31,14 @@ def fetching(source: str, *names: str, **more: Any) -> Params:
     return SAMPLE.model_copy(update={"dataset": dataset})
 
 
-def folders(root: Path) -> Folders:
-    raw = {name: root / "raw" / name for name in SAMPLE.datasets}
-    return Folders(raw, {name: root / "cut" / name for name in SAMPLE.datasets}, root / "journal")
+def folders(root: Path, params: Params = SAMPLE) -> Folders:
+    raw = {name: root / "raw" / name for name in params.datasets}
+    return Folders(raw, {name: root / "cut" / name for name in params.datasets}, root / "journal")
 
 
 def found(root: Path, params: Params, environment: dict[str, str] | None = None) -> dict[str, str]:
     """Sentence of every lack by its topic."""
-    return {lack.topic: lack.sentence for lack in lacks.find(params, root, folders(root), environment or {})}
+    return {lack.topic: lack.sentence for lack in lacks.find(params, root, folders(root, params), environment or {})}
 
 
 def release(root: Path, name: str) -> Path:
@@ -89,6 +89,14 @@ def test_a_list_or_part_that_the_reader_needs_is_missed_before_anything_runs(tmp
     for file in present:
         put(release(tmp_path, name) / file, "content")
     assert lost in found(tmp_path, fetching("folder", name))[name]
+
+
+def test_a_folder_of_ones_own_without_a_video_is_named(tmp_path: Path):
+    params = config.parsed(profile.text("own_videos", ROOT / "profiles"), "own_videos")
+    put(release(tmp_path, "own_videos") / "anna" / "cover.jpg", b"image")
+    assert "found no video" in found(tmp_path, params)["own_videos"]
+    put(release(tmp_path, "own_videos") / "anna" / "a.mp4", b"video")
+    assert found(tmp_path, params) == {}
 
 
 def test_what_an_archive_may_hold_is_not_missed_but_a_volume_is(tmp_path: Path):
