@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -130,8 +131,9 @@ def test_a_run_of_the_terminal_is_in_the_ui_and_can_be_cancelled_there(ui):
     command = [sys.executable, "-m", "pipelines.reproduce", "fragile", "--force"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with psutil.Popen(
-        command, cwd=ui.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as flow:
+        command, cwd=ui.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a background job of a script
+    ) as flow:  # fmt: skip
         assert until(lambda: len(sleepers()) == 2, TIMEOUT_S)
         (run,) = ui.post("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}})
         ui.cancel(run["id"])
