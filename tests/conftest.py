@@ -1,6 +1,8 @@
 """One OpenMP thread for every test and every process that it starts; the longest files of tests first."""
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,3 +13,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, whole runs before all: no process is left alone with them at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, len(item.path.parts)))
+
+
+@pytest.fixture
+def sigint_is_heard() -> Iterator[None]:
+    """What runs in the background of a script ignores SIGINT, and its children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -19,6 +19,7 @@ from stages.runtime import lists, plugins
 from stages.runtime.errors import UserError
 from stages.runtime.params import REWRITE, DatasetParams, Params, Settings
 
+FORMER = ("track_sets", "detected_sets", "boxed_sets", "pretrained", "refined")  # keys up to version 0.2.0
 CHOOSE = "choose a profile with `make profile PROFILE=sample`"
 Model = TypeVar("Model", bound=Settings)
 
@@ -66,7 +67,7 @@ def content(text: str, name: str) -> dict[str, Any]:
     """The values in the text of a parameter file as they are.
 
     Raises:
-        UserError: no YAML, or not of sections.
+        UserError: no YAML, not of sections, or a file of version 0.2.0.
     """
     try:
         raw = YAML(typ="safe").load(text)
@@ -74,6 +75,11 @@ def content(text: str, name: str) -> dict[str, Any]:
         raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{name} should hold sections such as `crop:` and `pretrain:`, found {type(raw).__name__}")
+    if former := [key for key in FORMER if key in raw]:
+        raise UserError(
+            f"{name} is of version 0.2.0, where {former[0]} was a key of its own: `methods` and `datasets` say all; "
+            f"write it anew with `make profile PROFILE={raw.get('profile', 'sample')} FORCE=1`, which keeps a copy"
+        )
     return raw
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,14 +67,6 @@ def prefect_server(ui: "Ui", monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with temporary_settings({PREFECT_API_URL: f"{ui.url}/api"}):
         yield ui.url
         APILogWorker.drain_all(timeout=30)  # before the server ends
-
-
-@pytest.fixture
-def sigint_is_heard() -> Iterator[None]:
-    """What runs in the background of a script ignores SIGINT, and its children inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

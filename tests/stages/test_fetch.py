@@ -222,6 +222,7 @@ def people(work: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("sigint_is_heard")
 def test_a_stopped_rendering_continues_after_the_finished_people_and_gives_the_same_bytes(tmp_path):
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     for least, how, status in ((2, signal.SIGINT, 130), (4, signal.SIGKILL, -signal.SIGKILL)):

@@ -18,6 +18,10 @@ METHODS = config.parsed(SAMPLE, "study").methods
 # what is wrong, (text of the sample profile, what takes its place), what the sentence has to name
 WRONG = {
     "unknown": (("seed: 7 ", "colour: red\nseed: 7 "), "colour is not a known parameter"),
+    "of version 0.2.0": (
+        ("seed: 7 ", "track_sets: [voxceleb1]\nseed: 7 "),
+        "`make profile PROFILE=study FORCE=1`, which keeps a copy",
+    ),
     "misspelt": (("  size_px: 64", "  size_xp: 64"), "pretrain.size_xp is not a known parameter"),
     "string for a number": (("  batch: 32", '  batch: "32"'), "pretrain.batch should be a valid integer, found '32'"),
     "float for a count": (("  batch: 32", "  batch: 32.5"), "pretrain.batch should be a valid integer"),
