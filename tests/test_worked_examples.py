@@ -138,7 +138,7 @@ def test_the_method_is_trained_and_is_in_the_report(reproduced: Path):
     history = tables.read(reproduced / "data" / "models" / "inpainting-0" / "history.parquet", tables.HISTORY)
     assert {"loss", "grey"} <= set(history["metric"].to_pylist())
     page = (reproduced / "data" / "reports" / "report.html").read_text(encoding="utf-8")
-    assert '<th scope="row">inpainting</th>' in page
+    assert '<th scope="col" class="n">inpainting</th>' in page
 
 
 @pytest.mark.slow

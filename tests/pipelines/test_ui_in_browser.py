@@ -35,8 +35,7 @@ def test_a_run_is_chosen_with_the_mouse_and_watched_and_its_artifacts_are_opened
         artifacts = ui.artifacts(run)
         assert set(artifacts) == {"parameters", "metrics", "figures", "report", "progress-solid"}
         page.goto(f"{ui.pages}artifacts/artifact/{artifacts['figures']['id']}")
-        page.locator("img[alt=summary]").wait_for()
-        assert page.evaluate("document.querySelector('img[alt=summary]').naturalWidth") == 60
+        page.wait_for_function("document.querySelector('img[alt=summary]')?.naturalWidth == 60")
         page.goto(f"{ui.pages}artifacts/artifact/{artifacts['metrics']['id']}")
         page.get_by_text("w300.landmarks").first.wait_for()
         page.goto(f"{ui.pages}artifacts/artifact/{artifacts['report']['id']}")

@@ -35,5 +35,7 @@ def test_the_faces_of_a_folder_become_one_table(model):
 def test_a_model_that_is_missing_fails_with_one_line():
     state = embedded(Path("nowhere"))
     assert state.is_failed()
-    assert state.message.startswith("error: nowhere does not exist: make it with `dvc repro package`")
+    assert state.message.startswith(
+        "error: nowhere does not exist: name a model file or its folder, or leave out --model"
+    )
     assert not Path("faces.parquet").exists()
