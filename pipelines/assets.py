@@ -85,7 +85,7 @@ def main(arguments: Sequence[str], root: Path = Path()) -> None:
     )
     parser.parse_args(arguments)
     for path in write(root):
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+        print(f"{path}  {path.stat().st_size / 1e3:,.0f} kB")
 
 
 if __name__ == "__main__":
