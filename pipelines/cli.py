@@ -121,11 +121,11 @@ def doctor() -> int:
     fabnet history HEAD~1
     fabnet history main my-experiment -- --html changes.html
 """))  # fmt: skip
-def history(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+def history(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     """Show how the reports changed between git revisions, tags or experiments: `fabnet history -- --help`."""
     from pipelines import history as comparison  # noqa: PLC0415
 
-    return comparison.main(list(arguments))
+    comparison.main(list(arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -138,9 +138,13 @@ def _called(arguments: Sequence[str]) -> int | None:
     """What the command returns; a file that cannot be opened, or a missing package, becomes a user error."""
     try:
         return app(arguments, result_action="return_value")
-    except ModuleNotFoundError as error:
-        raise UserError(f"this command needs the package {error.name}, which is not installed: run "
-                        "`pip install -c constraints.txt -e '.[pipeline]'`") from None  # fmt: skip
+    except ImportError as error:
+        missing = error.__cause__ or error  # cyclopts wraps it when it imports a command
+        if not isinstance(missing, ModuleNotFoundError):
+            raise
+        extra = "faces" if arguments[0] in OWN else "pipeline"
+        raise UserError(f"this command needs the package {missing.name}, which is not installed: run "
+                        f"`pip install -c constraints.txt -e '.[{extra}]'`") from None  # fmt: skip
     except OSError as error:
         if error.errno in command.FULL or error.filename is None:
             raise

@@ -59,3 +59,14 @@ def test_asking_a_module_for_help_does_nothing_else(module, tmp_path):
     assert done.stdout.startswith(f"usage: python -m pipelines.{module}"), done.stderr
     assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package", "extra"), [(["overlay", "clip.mp4"], "av", "faces"), (["history"], "dvc", "pipeline")]
+)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(arguments, package, extra):
+    code = f"import sys; sys.modules[{package!r}] = None; from pipelines import cli; sys.exit(cli.run(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: this command needs the package {package}")
+    assert done.stderr.endswith(f"`pip install -c constraints.txt -e '.[{extra}]'`\n")
