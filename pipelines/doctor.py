@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from pipelines import prerequisites
 from pipelines.dvc import graph
+from pipelines.own import outputs
 from stages.readiness import lacks
 from stages.runtime import command, config
 from stages.runtime.errors import UserError
@@ -91,7 +92,7 @@ def git(root: Path) -> Finding:
         return Finding("git", "no repository: `fabnet history` has no revisions and machine.html names no commit")
     revision = _git(root, "rev-parse", "--short", "HEAD") or "no commit yet"
     changes = len(_git(root, "status", "--porcelain").splitlines())
-    state = f"{changes} uncommitted changes" if changes else "clean"
+    state = outputs.counted(changes, "uncommitted change") if changes else "clean"
     return Finding("git", f"{_git(root, 'branch', '--show-current') or 'detached'} at {revision}, {state}")
 
 
@@ -147,7 +148,7 @@ def main() -> int:
         if finding.problem:
             print(f"{'':<11} wrong: {finding.problem}")
     problems = sum(bool(finding.problem) for finding in findings)
-    print(f"{problems} problem{'' if problems == 1 else 's'}" if problems else "nothing is wrong")
+    print(outputs.counted(problems, "problem") if problems else "nothing is wrong")
     return 1 if problems else 0
 
 
