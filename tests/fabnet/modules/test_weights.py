@@ -70,7 +70,9 @@ def test_pickled_code_is_refused_and_not_executed(tmp_path: Path, is_zip: bool):
 @pytest.mark.parametrize("keep", [1, 8, 20, 0.5, 0.9])
 def test_a_truncated_file_raises_a_one_line_error(data: bytes, keep: float):
     length = int(keep * len(data)) if isinstance(keep, float) else keep
-    with pytest.raises(ValueError, match=r"^it is (damaged or not a weight file|a damaged safetensors file)$"):
+    # A cut may fall into a class name of the older format, whose place depends on addresses: then it is another class.
+    damaged = r"^it is (damaged or not a weight file|a damaged safetensors file)$|^it holds pickled code \([\w.]+\)"
+    with pytest.raises(ValueError, match=damaged):
         read(data[:length])
 
 
