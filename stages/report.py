@@ -146,10 +146,7 @@ def _panels(tasks: Sequence[Tested], rows: Sequence[page.Row]) -> Iterator[plots
     """The headline metric of every task, for every method."""
     for task in tasks:
         metric = task.metrics[0]
-        key = (task.dataset, task.task, metric, "test", scores.MEAN)
-        of_task = [
-            row for row in rows if tuple(row[n] for n in ("dataset", "task", "metric", "split", "target")) == key
-        ]
+        of_task = results.by_method(rows, task.dataset, task.task, metric).values()
         bars = [plots.Bar(row["method"], row["value"], row["ci_low"], row["ci_high"]) for row in of_task]
         published = next((row["published"] for row in of_task if row["published"] is not None), None)
         traits = scores.METRICS[metric]

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation import scores
 from stages.evaluation.scores import METRICS, axis, printed
-from stages.reporting.results import CONTROL, Tested
+from stages.reporting.results import CONTROL, Tested, by_method
 
 Row = Mapping[str, Any]  # of METRICS, of DIFFERENCES
 
@@ -73,10 +72,9 @@ def standings(
 def _standing(
     key: tuple[str, str, str], rows: Sequence[Row], leads: Sequence[Row], differences: Sequence[Row]
 ) -> Standing:
-    whole = [row for row in rows if (row["split"], row["target"]) == ("test", scores.MEAN) and _key(row) == key]
     ahead = sorted((row for row in leads if _key(row) == key), key=lambda row: abs(row["value"]))
     against = [row for row in differences if row["control"] == CONTROL and _key(row) == key]
-    return Standing(*key, {row["method"]: row for row in whole}, {row["control"]: row for row in ahead}, against)
+    return Standing(*key, by_method(rows, *key), {row["control"]: row for row in ahead}, against)
 
 
 def _key(row: Row) -> tuple[str, str, str]:

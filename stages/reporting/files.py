@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.evaluation import scores
 from stages.reporting import page
 from stages.reporting.contents import LearningCurves, LossCurve
+from stages.reporting.results import by_method
 from stages.runtime import tables
 
 
@@ -68,12 +68,10 @@ def _empty(folder: Path) -> Path:
 
 def _headlines(content: page.Content) -> dict[str, dict[str, dict[str, float]]]:
     """Headline by method -> data set -> task, on the whole test split, mean over targets and seeds."""
-    keys = {(task.dataset, task.task, task.metrics[0], "test", scores.MEAN) for task in content.tasks}
     nested: dict[str, dict[str, dict[str, float]]] = {}
-    for row in content.rows:
-        if tuple(row[name] for name in ("dataset", "task", "metric", "split", "target")) in keys:
-            of_dataset = nested.setdefault(row["method"], {}).setdefault(row["dataset"], {})
-            of_dataset[row["task"]] = round(row["value"], 6)
+    for task in content.tasks:
+        for method, row in by_method(content.rows, task.dataset, task.task, task.metrics[0]).items():
+            nested.setdefault(method, {}).setdefault(task.dataset, {})[task.task] = round(row["value"], 6)
     return nested
 
 

@@ -14,7 +14,7 @@ from stages.evaluation.scores import axis, number, printed
 from stages.reporting import answers, comparison
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
-from stages.reporting.results import CONTROL, CONTROLS, Tested
+from stages.reporting.results import CONTROL, CONTROLS, Tested, by_method
 from stages.runtime.params import Params
 
 Row = Mapping[str, Any]  # of METRICS
@@ -196,7 +196,7 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
     order = [scores.MEAN, *task.classes]
     rows: list[dict[str, Any]] = []
     for split, target in sorted(lines, key=lambda line: (line[0], _rank(order, line[1]), line[1])):
-        of_method = _by_method(content, task, metric, split, target)
+        of_method = by_method(content.rows, task.dataset, task.task, metric, split=split, target=target)
         cells = [_cell(of_method.get(method)) for method in content.params.methods]
         of_line = lines[split, target]
         note = split if split != "test" else ""
@@ -207,12 +207,6 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
 
 def _rank(order: Sequence[str], target: str) -> int:
     return order.index(target) if target in order else len(order)
-
-
-def _by_method(content: Content, task: Tested, metric: str, split: str, target: str) -> dict[str, Row]:
-    key = (task.dataset, task.task, metric, split, target)
-    names = ("dataset", "task", "metric", "split", "target")
-    return {row["method"]: row for row in content.rows if tuple(row[name] for name in names) == key}
 
 
 def _with_spread(cell: dict[str, Any] | None, content: Content, row: Row | None) -> dict[str, Any] | None:

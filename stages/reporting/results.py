@@ -147,6 +147,30 @@ def pooled_rows(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, A
                             yield {"method": method, "seed": None, **of, **score.row}
 
 
+def by_method(
+    pooled: Sequence[Mapping[str, Any]],
+    dataset: str,
+    task: str,
+    metric: str,
+    *,
+    split: str = "test",
+    target: str = scores.MEAN,
+) -> dict[str, Mapping[str, Any]]:
+    """The row of each method in one metric of one task: of the whole task on the whole test split, if nothing is said.
+
+    Args:
+        pooled: rows as of `pooled_rows`, in whose order the methods are.
+        dataset: name of the data set.
+        task: name of the task.
+        metric: a key of `scores.METRICS`.
+        split: `test`, or a subset of it as `test/<subset>`.
+        target: a class, an angle, a region, or the whole task.
+    """
+    key = (dataset, task, metric, split, target)
+    names = ("dataset", "task", "metric", "split", "target")
+    return {row["method"]: row for row in pooled if tuple(row[name] for name in names) == key}
+
+
 def differences(tasks: Sequence[Tested], params: Params) -> Iterator[dict[str, Any]]:
     """Every task's headline minus that of each control that is compared, for every other method."""
     for control in (name for name in CONTROLS if name in params.methods):
@@ -165,9 +189,8 @@ def leads(tasks: Sequence[Tested], pooled: Sequence[Mapping[str, Any]], params: 
     """
     for task in tasks:
         for metric in task.metrics:
-            key = (task.dataset, task.task, metric, "test", scores.MEAN)
-            names = ("dataset", "task", "metric", "split", "target")
-            value_of = {row["method"]: row["value"] for row in pooled if tuple(row[name] for name in names) == key}
+            rows = by_method(pooled, task.dataset, task.task, metric)
+            value_of = {method: row["value"] for method, row in rows.items()}
             choose = max if scores.METRICS[metric].higher_is_better else min
             best = choose(value_of, key=lambda method: value_of[method], default="")
             for other in value_of:
