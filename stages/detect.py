@@ -42,15 +42,8 @@ def run(
         partial(square_box, params=detect),
         stage="detect",
         columns=list(tables.DETECTION),
-        metadata=provenance(detect),
+        metadata=detection.configured(detect),
         finish=partial(finish, passes=detect.upsample),
-    )
-
-
-def provenance(params: DetectParams) -> dict[str, str]:
-    """See `detection.provenance`."""
-    return detection.provenance(
-        params.detector, params.weights, params.weights_sha256, params.min_score, setting="detect.weights"
     )
 
 

@@ -71,9 +71,6 @@ def run(
     Raises:
         UserError: there is no video or no face in any of them, or the detector lacks its weight file.
     """
-    detector = detection.provenance(
-        detect.detector, detect.weights, detect.weights_sha256, detect.min_score, setting="detect.weights"
-    )
     job = Job(
         Place(dataset, raw, out, sheets, journal),
         "track",
@@ -82,7 +79,7 @@ def run(
         items_per_unit=1,
         shard_mb=crop.shard_mb,
         settings=[section.model_dump_json() for section in (crop, detect, geometry, track)],
-        metadata=detector,
+        metadata=detection.configured(detect),
     )
     module = plugins.load("stages.datasets", dataset)
     work = partial(cut_tracks, settings=Settings(crop, detect, geometry, track))

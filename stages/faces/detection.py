@@ -13,6 +13,7 @@ from typing import NamedTuple
 from fabnet.boxes import Box
 from stages.runtime import plugins, supplied
 from stages.runtime.errors import UserError
+from stages.runtime.params import DetectParams
 from stages.storage.media import Image
 
 
@@ -81,6 +82,13 @@ def provenance(name: str, weights: str, sha256: str, min_score: float, *, settin
     elif weights:
         raise UserError(f"{setting} should be empty, since {name} needs no weight file")
     return {"detector": name, "detector_version": module.version(), "weights_sha256": sha256 if module.WEIGHTS else ""}
+
+
+def configured(detect: DetectParams) -> dict[str, str]:
+    """`provenance` of the detector that the parameters name."""
+    return provenance(
+        detect.detector, detect.weights, detect.weights_sha256, detect.min_score, setting="detect.weights"
+    )
 
 
 def _check_opens(name: str, weights: str, min_score: float, setting: str) -> None:

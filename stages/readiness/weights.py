@@ -15,9 +15,7 @@ def check_detector(detect: DetectParams) -> None:
     Raises:
         UserError: its weight file is missing, another one, or not of this detector.
     """
-    detection.provenance(
-        detect.detector, detect.weights, detect.weights_sha256, detect.min_score, setting="detect.weights"
-    )
+    detection.configured(detect)
 
 
 def check_method(name: str, values: Mapping[str, Any], size_px: int) -> None:
