@@ -28,6 +28,11 @@ def request(dataset: str, module: ModuleType) -> str:
     return f"put or link the {dataset} release there, expected {module.EXPECTED}; available from {module.OWNER}"
 
 
+def absent(release: Path, request: str) -> UserError:
+    """A release folder without a file, or no folder; `request` says what to put there."""
+    return UserError(f"{release} {'is empty' if release.is_dir() else 'is not a folder'}: {request}")
+
+
 def files(release: Path, rejects: list[Reject], request: str) -> dict[str, Path]:
     """Name within the release -> path of the file; what cannot be read is added to `rejects`.
 
@@ -35,7 +40,7 @@ def files(release: Path, rejects: list[Reject], request: str) -> dict[str, Path]
         UserError: no such folder, or no file in it; `request` says what to put there.
     """
     if not release.is_dir():
-        raise UserError(f"{release} is not a folder: {request}")
+        raise absent(release, request)
     paths: dict[str, Path] = {}
     for path in walk(release, set()):
         name = path.relative_to(release).as_posix()
@@ -48,7 +53,7 @@ def files(release: Path, rejects: list[Reject], request: str) -> dict[str, Path]
         else:
             paths[name] = path.resolve()
     if not paths:
-        raise UserError(f"{release} is empty: {request}")
+        raise absent(release, request)
     return paths
 
 

@@ -76,8 +76,7 @@ def check(source: Source, environment: Mapping[str, str]) -> None:
 
 def _check_not_empty(source: Source) -> None:
     if not source.files:
-        state = "is empty" if source.folder.is_dir() else "is not a folder"
-        raise UserError(f"{source.folder} {state}: {links.request(source.dataset, source.module)}")
+        raise links.absent(source.folder, links.request(source.dataset, source.module))
 
 
 def _check_download(source: Source, environment: Mapping[str, str]) -> None:
