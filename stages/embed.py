@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.modules import crops, model_file
-from stages.runtime import command, progress, tables
+from stages.runtime import command, files, progress, tables
 from stages.runtime.errors import Rejected
 from stages.runtime.params import EmbedParams
 from stages.storage import journals, media
@@ -100,7 +100,7 @@ def run(
         *(track_splits / f"{name}.parquet" for name in track_sets),
     ]
     named = (embed.model_dump_json(), *track_sets, *followed)
-    work = journals.folder(journal, "embed", out.name, *named, *(path.read_bytes() for path in read))
+    work = journals.folder(journal, "embed", out.name, *named, *map(files.file_digest, read))
     rejects = tables.Rejects("embed")
     with journals.unfinished(work, out) as whole:
         encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
