@@ -164,7 +164,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the input, px (default: 256)")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-4, help="of Adam (default: 0.0001)")
-    parser.add_argument("--amp", action="store_true", help="float16 autocast, on a GPU")
+    parser.add_argument("--precision", choices=["float32", "float16", "bfloat16"], default="float32")
+    parser.add_argument("--fused", action="store_true", help="the optimiser moves all weights in one call")
     wanted = parser.parse_args()
     training = json.loads((wanted.packed / "training.json").read_text(encoding="utf-8"))
     shared = training["pretrain"] | {"size_px": wanted.size, "batch": wanted.batch}
@@ -174,7 +175,10 @@ def main() -> None:
     print(f"{len(packed.images)} frames decoded in {time.monotonic() - started:.1f} s")
     torch.manual_seed(SEED)
     method = fabnet.build(fabnet.Params(**training["method"]["fabnet"]), size_px=wanted.size)
-    settings = Settings("adam", wanted.lr, 0.9, 0.0, 10**6, plateau_factor=0.1, plateau_patience=40, amp=wanted.amp)
+    settings = Settings(
+        "adam", wanted.lr, 0.9, 0.0, 10**6, plateau_factor=0.1, plateau_patience=40, precision=wanted.precision,
+        fused=wanted.fused,
+    )  # fmt: skip
     trainer = Trainer(method, settings, device=devices.device("auto"))
     results = Results(wanted.out, method.encoder, checkpoint_seconds=20 * wanted.minutes)
     train(packed, trainer, shared, 60 * wanted.minutes, results.add)

@@ -17,5 +17,6 @@ part() {  # seconds, name, command
     timeout "$limit" "$@" 2>&1 | tee "$OUT/$name.txt"
 }
 
-part 330 training python benchmarks/gpu_training.py --packed "$PACKED" --out "$OUT/fabnet-0" --minutes "$MINUTES" --amp
+part 330 training python benchmarks/gpu_training.py --packed "$PACKED" --out "$OUT/fabnet-0" --minutes "$MINUTES" \
+    --precision bfloat16 --fused
 part 120 speed python benchmarks/train_speed.py --sizes 64 256 --batches 8 32 128 --steps 50

@@ -11,8 +11,9 @@ scaling, as in the stage. `ratio` is relative to the first line of the same size
 import argparse
 import io
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, repeat
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from fabnet.training import pairs, train
 IDENTITIES, FRAMES, SIDE_PX = 64, 8, 224
 BATCH = 32  # of a comparison beside others
 WARM_UP = 3  # steps that are not timed
+HALF = {"precision": "bfloat16"}
 
 
 def main() -> None:
@@ -35,21 +37,22 @@ def main() -> None:
     device = torch.device(wanted.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__} on {name}; {wanted.steps} steps of fabnet, width {wanted.width}, Adam")
-    print(f"{'size':>5} {'batch':>5}  {'precision':<16} {'input':<8} {'steps/s':>8} {'samples/s':>10} {'ratio':>6}")
+    print(f"{'size':>5} {'batch':>5}  {'options':<32} {'input':<8} {'steps/s':>8} {'samples/s':>10} {'ratio':>6}")
     clips = jpegs()
-    precisions = [(False, False)]
-    precisions += [(True, False)] if device.type == "cuda" else []
-    precisions += [(amp, True) for amp, _ in precisions] if wanted.compile else []
+    kinds: list[dict[str, Any]] = [{}]
+    kinds += [HALF, HALF | {"fused": True}] if device.type == "cuda" else []
+    kinds += [{**kind, "compile": wanted.compile} for kind in kinds] if wanted.compile else []
     for size_px in wanted.sizes:
         for batch in wanted.batches:
             first = None
-            for (amp, compiled), source in [(each, "ready") for each in precisions] + [(precisions[-1], "decoded")]:
+            for kind, source in [(each, "ready") for each in kinds] + [(kinds[-1], "decoded")]:
                 stream = decoded(clips, batch, size_px, device)
                 frames = stream if source == "decoded" else repeat(next(stream))
-                rate = steps_per_s(frames, wanted, size_px, device, amp=amp, compiled=compiled)
+                rate = steps_per_s(frames, wanted, size_px, device, kind)
                 first = first or rate
-                kind = ("amp" if amp else "float32") + (" + compile" if compiled else "")
-                line = f"{size_px:>5} {batch:>5}  {kind:<16} {source:<8} {rate:>8.2f} {rate * batch:>10.1f}"
+                words = [kind.get("precision", "float32"), *(["fused"] if "fused" in kind else [])]
+                name = " ".join([*words, *([kind["compile"]] if "compile" in kind else [])])
+                line = f"{size_px:>5} {batch:>5}  {name:<32} {source:<8} {rate:>8.2f} {rate * batch:>10.1f}"
                 print(f"{line} {rate / first:>6.2f}", flush=True)
 
 
@@ -58,11 +61,11 @@ def compare(wanted: argparse.Namespace) -> Iterator[Row]:
     if not torch.cuda.is_available():
         raise SkippedError("there is no GPU; benchmarks/on_gpu.sh runs where there is one")
     device = torch.device("cuda")
-    options = argparse.Namespace(width=32, steps=50)
-    for size_px in wanted.sizes:
+    sizes, wanted = wanted.sizes, argparse.Namespace(width=32, steps=50)
+    for size_px in sizes:
         frames = repeat(next(decoded(jpegs(), BATCH, size_px, device)))
-        plain, half = (steps_per_s(frames, options, size_px, device, amp=amp, compiled=False) for amp in (False, True))
-        yield Row("train_speed", f"amp, batch {BATCH}, {size_px} px", "steps/s", "float32", half, plain)
+        plain, half = (steps_per_s(frames, wanted, size_px, device, kind) for kind in ({}, HALF))
+        yield Row("train_speed", f"bfloat16, batch {BATCH}, {size_px} px", "steps/s", "float32", half, plain)
 
 
 def arguments() -> argparse.Namespace:
@@ -73,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=30, help="steps that are timed (default: 30)")
     parser.add_argument("--width", type=int, default=32, help="channels of the first convolution (default: 32)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
-    parser.add_argument("--compile", action="store_true", help="also time torch.compile, which needs a compiler")
+    parser.add_argument("--compile", metavar="MODE", help="also time this mode of torch.compile, as `default`")
     return parser.parse_args()
 
 
@@ -82,16 +85,12 @@ def steps_per_s(
     wanted: argparse.Namespace,
     size_px: int,
     device: torch.device,
-    *,
-    amp: bool,
-    compiled: bool,
+    kind: Mapping[str, Any],
 ) -> float:
     """Rate after an epoch of warm-up; both end when their losses are read, so the clock needs no synchronisation."""
     torch.manual_seed(0)
     method = fabnet.build(fabnet.Params(width=wanted.width, embedding=256), size_px=size_px)
-    if compiled:
-        method.losses = torch.compile(method.losses)
-    settings = train.Settings("adam", 1e-4, 0.9, 0.0, 2, plateau_factor=0.1, plateau_patience=1, amp=amp)
+    settings = train.Settings("adam", 1e-4, 0.9, 0.0, 2, plateau_factor=0.1, plateau_patience=1, **kind)
     trainer = train.Trainer(method, settings, device=device)
     validation = list(islice(frames, 1))
     started: list[float] = []
