@@ -92,7 +92,7 @@ def train(
     draws = -(-shared["val_samples"] // len(packed.tracks["val"]))
     validation = list(batches("val", draws, 0))
     end = time.monotonic() + seconds
-    for epoch in trainer.epochs(lambda n: batches("train", DRAWS, SEED, n), lambda: validation, lambda _: None):
+    for epoch in trainer.epochs(lambda n, _: batches("train", DRAWS, SEED, n), lambda: validation, lambda: None):
         after(epoch)
         if time.monotonic() > end:
             return

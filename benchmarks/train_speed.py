@@ -96,11 +96,15 @@ def steps_per_s(
     started: list[float] = []
     ended: list[float] = []
 
-    def batches(epoch: int) -> Iterator[Tensor]:
+    def batches(epoch: int, _: int) -> Iterator[Tensor]:
         started.append(time.perf_counter())
         return islice(frames, WARM_UP if epoch == 1 else wanted.steps)
 
-    for _ in trainer.epochs(batches, lambda: validation, lambda _: ended.append(time.perf_counter())):
+    def after_losses_are_read() -> list[Tensor]:
+        ended.append(time.perf_counter())
+        return validation
+
+    for _ in trainer.epochs(batches, after_losses_are_read, lambda: None):
         pass
     return wanted.steps / (ended[-1] - started[-1])
 
