@@ -59,6 +59,14 @@ class Draw:
     frames: NDArray[np.int64]  # (N, F) row numbers, target first
     boxes_xyxy_px: NDArray[np.float32]  # (N, F, 4) random square crop of every frame
 
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.frames)
+
+    def __getitem__(self, samples: slice) -> "Draw":
+        """Some of the samples: `drawn[done * batch :]` is what follows the first `done` batches."""
+        return Draw(self.frames[samples], self.boxes_xyxy_px[samples])
+
 
 def draw(
     tracks: Tracks,
@@ -109,6 +117,7 @@ def batches(
     size_px: int,
     device: torch.device,
     workers: int = 4,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Tensor]:
     """Batches (B, F, 3, size_px, size_px) in [0, 1] on `device`; an incomplete last batch is left out.
 
@@ -119,8 +128,18 @@ def batches(
         size_px: side of the network's input.
         device: where crops are scaled; only the pixels inside them go there.
         workers: decoding threads; frames are decoded up to two batches ahead, the order stays.
+        share: number of this process and how many there are: each gets the samples of every batch that are its turn,
+            B / processes that follow each other.
+
+    Raises:
+        ValueError: a batch cannot be shared equally.
     """
-    chunks = [slice(start, start + batch) for start in range(0, len(drawn.frames) - batch + 1, batch)]
+    number, processes = share
+    if batch % processes:
+        raise ValueError(f"a batch of {batch} cannot be shared equally by {processes} processes")
+    part = batch // processes
+    firsts = range(number * part, len(drawn) - batch + number * part + 1, batch)
+    chunks = [slice(first, first + part) for first in firsts]
     with ThreadPoolExecutor(workers) as pool:
         pending = ([pool.submit(load, int(row)) for row in drawn.frames[chunk].ravel()] for chunk in chunks)
         queue = list(islice(pending, 2))
@@ -130,7 +149,7 @@ def batches(
             queue += islice(pending, 1)
             whole = torch.from_numpy(boxes - np.tile(boxes[:, :2], 2))  # the same squares relative to their corners
             cropped = crop_and_resize(pixels.to(device), whole.to(device), size_px)
-            yield cropped.unflatten(0, (batch, -1))
+            yield cropped.unflatten(0, (part, -1))
 
 
 def _inside(box_xyxy_px: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
