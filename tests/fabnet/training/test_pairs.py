@@ -138,13 +138,24 @@ def test_batches_are_the_crops_in_the_order_of_the_draw():
             assert torch.allclose(frames[sample, slot], expected, atol=1e-6)
 
 
-def test_batches_do_not_depend_on_the_number_of_threads():
+@pytest.mark.parametrize("workers", [2, 5, 100])
+def test_batches_do_not_depend_on_the_number_of_threads(workers: int):
     def late(row: int) -> np.ndarray:
         time.sleep(0.002 * (row % 3))  # later frames are ready first
         return image(row)
 
-    one, many = loaded(drawn(), workers=1), loaded(drawn(), workers=7, load=late)
+    one, many = loaded(drawn(), workers=1), loaded(drawn(), workers=workers, load=late)
     assert all(torch.equal(a, b) for a, b in zip(one, many, strict=True))
+
+
+def test_all_batches_of_squares_have_one_shape():
+    draw = drawn()
+    side = int((draw.boxes_xyxy_px[..., 2] - draw.boxes_xyxy_px[..., 0]).max())
+    for pixels, squares in pairs.cuts(draw, image, batch=8, workers=2):
+        assert pixels.shape == (16, side, side, 3)
+        assert not squares[:, :2].any()  # at the top left
+        assert (squares[:, 2] == squares[:, 3]).all()
+        assert squares.max() <= side
 
 
 @pytest.mark.parametrize(("batch", "full"), [(60, 1), (61, 0), (8, 7), (1, 60), (200, 0)])
