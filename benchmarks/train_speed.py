@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.rows import Row, SkippedError, cores
+from benchmarks.rows import Row, SkippedError
 from fabnet.pretext import fabnet
 from fabnet.training import pairs, train
 
@@ -133,7 +133,9 @@ def decoded(clips: list[bytes], batch: int, size_px: int, device: torch.device) 
 
     while True:
         drawn = pairs.draw(tracks, sizes, jitter_px, frames=2, draws_per_identity=batch, rng=rng)
-        yield from pairs.batches(drawn, load, batch=batch, size_px=size_px, device=device, workers=cores())
+        yield from pairs.batches(
+            drawn, load, batch=batch, size_px=size_px, device=device, workers=torch.get_num_threads()
+        )
 
 
 if __name__ == "__main__":

@@ -129,6 +129,7 @@ class PretrainParams(Section):
     jitter_px: dict[Name, tuple[Count, Count]]  # per track data set: range of the random square crop's side
     device: Literal["auto", "cpu", "cuda", "mps"]
     amp: bool  # float16 autocast, cuda only
+    jpeg_decoder: Literal["opencv", "torchcodec"]  # torchcodec: on the GPU, cuda only
 
 
 class RefineParams(Section):
