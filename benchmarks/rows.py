@@ -60,11 +60,13 @@ def append(row: Row, path: Path, about: dict[str, Any]) -> None:
         file.write(json.dumps({**asdict(row), "ratio": row.ratio, **about}) + "\n")
 
 
-def about(device: str = "", commit: str = "") -> dict[str, Any]:
-    """Columns that say what was measured on: `device` is a GPU's name, `commit` of the code where git is not."""
-    machine = f"{device}, {processor()}" if device else processor()
-    torch = metadata.version("torch")
-    return {"machine": machine, "cores": cores(), "torch": torch, "commit": commit or current_commit()}
+def about(packed: str = "") -> dict[str, Any]:
+    """Columns that say what was measured on; without git the commit is that from which the inputs were `packed`."""
+    torch = sys.modules.get("torch")
+    gpu = f"{torch.cuda.get_device_name()}, " if torch and torch.cuda.is_initialized() else ""
+    version = metadata.version("torch")
+    commit = current_commit() or packed or "unknown"
+    return {"machine": gpu + processor(), "cores": cores(), "torch": version, "commit": commit}
 
 
 def file_name(machine: str, cores: int) -> str:
@@ -85,12 +87,12 @@ def cores() -> int:
 
 
 def current_commit() -> str:
-    """The commit of the code that was measured, with a plus sign if files were changed."""
+    """The commit of the code that was measured, with a plus sign if files were changed; empty without git."""
     asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     if not shutil.which("git"):
-        return "unknown"
+        return ""
     done = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    return done.stdout.strip()
 
 
 class Measured(NamedTuple):
