@@ -22,7 +22,7 @@ from benchmarks import rehearsal
 from benchmarks.rows import Row, SkippedError, about, cores, file_name, processor
 from stages.runtime import command, files
 
-BENCHMARKS = ("columns", "loading", "detection", "embed_video", "gpu_steps", "gpu_loading")
+BENCHMARKS = ("columns", "loading", "detection", "embed_video", "gpu_steps", "gpu_loading", "gpu_probe")
 LEAST_FRAMES = 20_000  # of fewer people a split has none
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("ours", "comparison", "ratio", "peak_gb", "comparison_peak_gb")
