@@ -35,7 +35,6 @@ PER_TRACK = 2  # frames that a sample needs
 MIB = 2**20
 
 Rows = NDArray[np.int64]
-Place = tuple[Shards, str, int, int]  # shards of a data set, the file of one, offset and size
 
 
 def thinned(tracks: Tracks, every: int) -> list[Rows]:
@@ -62,36 +61,35 @@ def of_tracks(frames: TrackSet, every: int, quality: int) -> dict[str, NDArray[A
         columns |= {f"{split}_{name}": column for name, column in of_frames.items()}
         kept += of_split
     which = np.concatenate(kept)
-    places = [frames.frames[name].take(which).to_pylist() for name in ("dataset", "shard", "offset", "size")]
-    files = [(frames.shards[dataset], *place) for dataset, *place in zip(*places, strict=True)]
+    files = map(frames.read, which.tolist())
     return {**compressed(files, quality), "sizes": frames.sizes[which], "jitter_px": frames.jitter_px[which], **columns}
 
 
 def of_faces(folder: Path, sets: Sequence[str], quality: int) -> dict[str, NDArray[Any]]:
     """The content of faces.npz."""
-    files: list[Place] = []
+    files: list[bytes] = []
     datasets: list[str] = []
     ids: list[str] = []
     for name in sorted(sets):
         index = tables.read(folder / name / "index.parquet").sort_by("sample_id")
         places = zip(*(index[column].to_pylist() for column in ("shard", "offset", "size")), strict=True)
-        files += [(Shards(folder / name), *place) for place in places]
+        shards = Shards(folder / name)
+        files += [shards.read(*place) for place in places]
         datasets += [name] * len(index)
         ids += index["sample_id"].to_pylist()
     return {**compressed(files, quality), "datasets": np.array(datasets), "ids": np.array(ids)}
 
 
-def compressed(files: Iterable[Place], quality: int) -> dict[str, NDArray[Any]]:
-    """The pictures in `files` as smaller JPEGs, one after another, and where each ends."""
+def compressed(files: Iterable[bytes], quality: int) -> dict[str, NDArray[Any]]:
+    """The JPEGs in `files` as smaller ones, one after another, and where each ends."""
     with ThreadPoolExecutor(rows.cores()) as pool:
         smaller = list(pool.map(partial(_compress, quality=quality), files))
     return {"jpeg": np.frombuffer(b"".join(smaller), np.uint8), "ends": np.cumsum([len(file) for file in smaller])}
 
 
-def _compress(place: Place, quality: int) -> bytes:
-    shards, *where = place
+def _compress(jpeg: bytes, quality: int) -> bytes:
     file = io.BytesIO()
-    with Image.open(io.BytesIO(shards.read(*where))) as image:
+    with Image.open(io.BytesIO(jpeg)) as image:
         image.save(file, "jpeg", quality=quality, optimize=True)
     return file.getvalue()
 
