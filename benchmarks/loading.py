@@ -5,7 +5,6 @@ sample. `crop` has done the first three once and stored 190 px. Rates are of pro
 machine disturbs them little.
 """
 
-import io
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -13,18 +12,17 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from benchmarks import original
+from benchmarks.original import CENTRE_PX, JITTER_PX, PAD_LTRB_PX, SCALE_PX
+from benchmarks.pictures import jpegs
 from benchmarks.rows import Row, apart
-from benchmarks.train_speed import jpegs
 from fabnet.images import scale_pad_centre
 from fabnet.modules.crops import crop_and_resize, draw_squares
 from fabnet.training import pairs
 from stages.storage import media
 
-SCALE_PX, PAD_LTRB_PX, CENTRE_PX = 256, (20, 80, 20, 30), 190  # VoxCeleb2
-JITTER_PX = (170, 190)
 BATCH, TURNS = 64, 3
 ORIGINAL = "the original's PIL chain"
 
@@ -85,18 +83,4 @@ def _cut(pictures: list[bytes], rng: np.random.Generator) -> tuple[Tensor, np.nd
 
 def original_chain(pictures: list[bytes], size_px: int, rng: np.random.Generator) -> Tensor:
     """(N, 3, size_px, size_px) in [0, 1]."""
-    return torch.stack([_original(picture, size_px, rng) for picture in pictures])
-
-
-def _original(picture: bytes, size_px: int, rng: np.random.Generator) -> Tensor:
-    with Image.open(io.BytesIO(picture)) as file:
-        image = file.convert("RGB").resize((SCALE_PX, SCALE_PX), Image.Resampling.BILINEAR)
-    image = _square(ImageOps.expand(image, PAD_LTRB_PX), CENTRE_PX, 0.5, 0.5)
-    image = _square(image, int(rng.integers(JITTER_PX[0], JITTER_PX[1] + 1)), *rng.random(2))
-    image = image.resize((size_px, size_px), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
-
-
-def _square(image: Image.Image, side: int, across: float, down: float) -> Image.Image:
-    x, y = round(across * (image.width - side)), round(down * (image.height - side))
-    return image.crop((x, y, x + side, y + side))
+    return torch.stack([original.prepared(picture, size_px, rng) for picture in pictures])

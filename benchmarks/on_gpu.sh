@@ -1,8 +1,9 @@
 #!/bin/sh
 # All that needs a GPU, in one script that ends within 9 minutes on one H100 or H200. Before it, where the data are:
 #     python -m benchmarks.gpu_pack --out .gpu
-# Results go to the folder that is named, or to $OUT. Each part has its own time limit: one that is cut off leaves
-# what it has written and the next one starts.
+# and after it, there again: python -m benchmarks.gpu_results FOLDER
+# Results go to the folder that is named, or to $OUT. Each part has its own time limit, 510 s in all: one that is cut
+# off leaves what it has written, and the next one starts.
 set -u
 OUT=${1:-${OUT:-benchmarks/results/gpu}}
 PACKED=${PACKED:-.gpu}
@@ -10,12 +11,19 @@ MINUTES=${MINUTES:-4}
 export PYTHONPATH=. PYTHONUNBUFFERED=1
 mkdir -p "$OUT"
 
-part() {  # seconds, name, command
+part() {  # seconds, name, command; a process that outlives its part must not hold the next one up, so no pipe
     limit=$1 name=$2
     shift 2
-    echo "== $name"
-    timeout "$limit" "$@" 2>&1 | tee "$OUT/$name.txt"
+    echo "== $name" | tee -a "$OUT/log.txt"
+    timeout -k 5 "$limit" "$@" >>"$OUT/log.txt" 2>&1 </dev/null
+    echo "== $name ended with $?" >>"$OUT/log.txt"
+    tail -n 30 "$OUT/log.txt"
 }
 
-part 330 training python benchmarks/gpu_training.py --packed "$PACKED" --out "$OUT/fabnet-0" --minutes "$MINUTES" --amp
-part 120 speed python benchmarks/train_speed.py --sizes 64 256 --batches 8 32 128 --steps 50
+PARTS="--out $OUT --packed $PACKED"
+TESTS=$(grep -rl --include='*.py' 'mark\.gpu' tests/fabnet)  # the others need more than PyTorch
+part 45 tests python -m pytest -m gpu -v -p no:cacheprovider --continue-on-collection-errors $TESTS
+part 105 steps python benchmarks/gpu_steps.py $PARTS
+part 55 loader python benchmarks/gpu_loading.py $PARTS
+part 275 training python benchmarks/gpu_training.py $PARTS --minutes "$MINUTES"
+part 30 probe python benchmarks/gpu_probe.py $PARTS

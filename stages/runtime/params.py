@@ -145,7 +145,7 @@ class EmbedParams(Section):
 
 class ProbeParams(Section):
     l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
-    max_iter: Count  # L-BFGS iterations
+    max_iter: Count  # Newton steps for each
     neighbours: Count  # nearest training images that retrieval looks at
     bootstrap: Count  # resamples of the test images behind every interval
     confidence: Fraction
