@@ -1,6 +1,6 @@
 """Frames of a track set decoded on a GPU, a batch at once, by the optional package torchcodec.
 
-Its pixels differ slightly from OpenCV's, since the GPU scales colours in another way.
+Another library decodes there, so its pixels may differ slightly from OpenCV's.
 """
 
 from collections.abc import Callable, Sequence
