@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ IDENTITIES, FRAMES, SIDE_PX = 64, 8, 224
 JITTER_PX = (170, 190)
 
 
+@cache
 def jpegs() -> list[bytes]:
     """FRAMES pictures of each of IDENTITIES, which compress about as faces do."""
     rng = np.random.default_rng(0)
