@@ -2,7 +2,7 @@
 # All that needs a GPU, in one script that ends within 9 minutes on one H100 or H200. Before it, where the data are:
 #     python -m benchmarks.gpu_pack --out .gpu
 # and after it, there again: python -m benchmarks.gpu_results FOLDER
-# Results go to the folder that is named, or to $OUT. Each part has its own time limit, 510 s in all: one that is cut
+# Results go to the folder that is named, or to $OUT. Each part has its own time limit, 505 s in all: one that is cut
 # off leaves what it has written, and the next one starts.
 set -u
 OUT=${1:-${OUT:-benchmarks/results/gpu}}
@@ -22,8 +22,8 @@ part() {  # seconds, name, command; a process that outlives its part must not ho
 
 PARTS="--out $OUT --packed $PACKED"
 TESTS=$(grep -rl --include='*.py' 'mark\.gpu' tests/fabnet)  # the others need more than PyTorch
-part 45 tests python -m pytest -m gpu -v -p no:cacheprovider --continue-on-collection-errors $TESTS
-part 105 steps python benchmarks/gpu_steps.py $PARTS
-part 55 loader python benchmarks/gpu_loading.py $PARTS
-part 275 training python benchmarks/gpu_training.py $PARTS --minutes "$MINUTES"
-part 30 probe python benchmarks/gpu_probe.py $PARTS
+part 60 tests python -m pytest -m gpu -v -p no:cacheprovider --continue-on-collection-errors $TESTS
+part 100 steps python benchmarks/gpu_steps.py $PARTS
+part 50 loader python benchmarks/gpu_loading.py $PARTS
+part 270 training python benchmarks/gpu_training.py $PARTS --minutes "$MINUTES"
+part 25 probe python benchmarks/gpu_probe.py $PARTS
