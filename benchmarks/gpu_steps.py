@@ -55,7 +55,7 @@ def measure(wanted: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     clips = pictures.jpegs()
     ways = [Way(wanted.precisions[0], fused=False), *map(Way, wanted.precisions)]
     for size_px, batch, way in [*product(wanted.sizes, wanted.batches, ways), *compiled(wanted)]:
-        frames = next(pictures.decoded(clips, batch, size_px, device))
+        frames = next(pictures.batches(clips, pictures.decoders(clips, device)[0], batch, size_px, device))
         yield row(frames, way, found, wanted.seconds)
 
 

@@ -8,6 +8,7 @@ set -u
 OUT=${1:-${OUT:-benchmarks/results/gpu}}
 PACKED=${PACKED:-.gpu}
 MINUTES=${MINUTES:-4}
+PYTHON=${PYTHON:-python3}
 export PYTHONPATH=. PYTHONUNBUFFERED=1
 mkdir -p "$OUT"
 
@@ -22,8 +23,8 @@ part() {  # seconds, name, command; a process that outlives its part must not ho
 
 PARTS="--out $OUT --packed $PACKED"
 TESTS=$(grep -rl --include='*.py' 'mark\.gpu' tests/fabnet)  # the others need more than PyTorch
-part 60 tests python -m pytest -m gpu -v -p no:cacheprovider --continue-on-collection-errors $TESTS
-part 100 steps python benchmarks/gpu_steps.py $PARTS
-part 50 loader python benchmarks/gpu_loading.py $PARTS
-part 270 training python benchmarks/gpu_training.py $PARTS --minutes "$MINUTES"
-part 25 probe python benchmarks/gpu_probe.py $PARTS
+part 60 tests $PYTHON -m pytest -m gpu -v -p no:cacheprovider --continue-on-collection-errors $TESTS
+part 100 steps $PYTHON benchmarks/gpu_steps.py $PARTS
+part 50 loader $PYTHON benchmarks/gpu_loading.py $PARTS
+part 270 training $PYTHON benchmarks/gpu_training.py $PARTS --minutes "$MINUTES"
+part 25 probe $PYTHON benchmarks/gpu_probe.py $PARTS

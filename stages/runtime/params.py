@@ -131,6 +131,7 @@ class PretrainParams(Section):
     precision: Literal["float32", "float16", "bfloat16"]  # of convolutions and products; float16 needs CUDA
     fused: bool  # the optimiser moves all weights in one call
     compile: Literal["none", "default", "reduce-overhead", "max-autotune"]  # modes of torch.compile
+    jpeg_decoder: Literal["opencv", "torchcodec"]  # torchcodec: on the GPU, cuda only
 
 
 class RefineParams(Section):

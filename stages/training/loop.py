@@ -22,7 +22,7 @@ from stages.runtime import files, plugins, progress, tables, workers
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
-from stages.training import models
+from stages.training import gpu_frames, models
 from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,11 @@ class Batches:
         """`per_sample`: frames of a track in each sample.
 
         Raises:
-            UserError: an epoch or the validation split does not fill a batch.
+            UserError: an epoch or the validation split does not fill a batch, or frames cannot be decoded on the GPU.
         """
         self._frames, self._per_sample, self._params = frames, per_sample, params
         self._device = models.device(params.device)
+        self._on_gpu = gpu_frames.on_gpu(frames, self._device) if params.jpeg_decoder == "torchcodec" else None
         identities = len(frames.tracks["train"])
         self.per_epoch = identities * params.draws_per_identity // params.batch
         if not self.per_epoch:
@@ -74,7 +75,8 @@ class Batches:
         params = self._params
         return pairs.batches(
             drawn,
-            self._frames.image,
+            self._on_gpu.read if self._on_gpu else self._frames.image,
+            decode=self._on_gpu.decode if self._on_gpu else None,
             batch=params.batch,
             size_px=params.size_px,
             device=self._device,

@@ -234,6 +234,12 @@ def test_options_of_the_step_reach_the_training(tmp_path: Path):
     assert contents(fast)["model.safetensors"] != contents(plain)["model.safetensors"]
 
 
+def test_decoding_on_a_gpu_that_is_not_there_is_a_user_error(tmp_path: Path):
+    write_tracks(tmp_path)
+    with pytest.raises(UserError, match=r"needs a CUDA GPU, pretrain\.device is cpu: set pretrain\.jpeg_decoder"):
+        run(tmp_path, pretrain=params(jpeg_decoder="torchcodec"))
+
+
 def test_a_diverging_loss_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1e\+30"):
