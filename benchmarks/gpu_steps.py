@@ -34,9 +34,10 @@ class Way:
 
     precision: str = "float32"
     mode: str = "none"  # of torch.compile
+    fused: bool = True  # optimiser
 
     def __str__(self) -> str:
-        return self.precision + MODES[self.mode]
+        return self.precision + MODES[self.mode] + ("" if self.fused else ", optimiser not fused")
 
 
 def compare(_: argparse.Namespace) -> Iterator[Row]:
@@ -52,9 +53,9 @@ def measure(wanted: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     for name, rate in found.operations_per_s.items():
         yield Row("gpu_steps", f"product of matrices in {name}", "TFLOP/s", "", rate / 1e12)
     clips = pictures.jpegs()
-    plain = product(wanted.sizes, wanted.batches, [Way(precision) for precision in wanted.precisions])
-    for size_px, batch, way in [*plain, *compiled(wanted)]:
-        frames = next(pictures.decoded(clips, batch, size_px, device))
+    ways = [Way(wanted.precisions[0], fused=False), *map(Way, wanted.precisions)]
+    for size_px, batch, way in [*product(wanted.sizes, wanted.batches, ways), *compiled(wanted)]:
+        frames = next(pictures.batches(clips, pictures.decoders(clips, device)[0], batch, size_px, device))
         yield row(frames, way, found, wanted.seconds)
 
 
@@ -86,8 +87,9 @@ def trainer(way: Way, size_px: int, device: torch.device, epochs: int) -> Traine
     torch.compiler.reset()  # otherwise a second shape is compiled for any shape
     method = fabnet.build(PAPER, size_px=size_px)
     settings = Settings(
-        "adam", 1e-4, 0.9, 0.0, epochs, plateau_factor=0.1, plateau_patience=epochs, amp=way.precision != "float32"
-    )
+        "adam", 1e-4, 0.9, 0.0, epochs, plateau_factor=0.1, plateau_patience=epochs, precision=way.precision,
+        fused=way.fused, compile=way.mode,
+    )  # fmt: skip
     return Trainer(method, settings, device=device)
 
 

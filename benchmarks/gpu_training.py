@@ -196,7 +196,7 @@ def measure(wanted: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     method = fabnet.build(fabnet.Params(**training["method"]["fabnet"]), size_px=wanted.size)
     settings = Settings(
         "adam", wanted.lr, 0.9, 0.0, 10**6, plateau_factor=0.1, plateau_patience=40,
-        amp=wanted.precision != "float32",
+        precision=wanted.precision, fused=True,
     )  # fmt: skip
     trainer = Trainer(method, settings, device=device)
     out = wanted.out / f"fabnet-{SEED}"

@@ -2,12 +2,13 @@
 # All that needs a GPU, in one script that ends within 9 minutes on one H100 or H200. Before it, where the data are:
 #     python -m benchmarks.gpu_pack --out .gpu
 # and after it, there again: python -m benchmarks.gpu_results FOLDER
-# Results go to the folder that is named, or to $OUT. Each part has its own time limit, 510 s in all: one that is cut
+# Results go to the folder that is named, or to $OUT. Each part has its own time limit, 505 s in all: one that is cut
 # off leaves what it has written, and the next one starts.
 set -u
 OUT=${1:-${OUT:-benchmarks/results/gpu}}
 PACKED=${PACKED:-.gpu}
 MINUTES=${MINUTES:-4}
+PYTHON=${PYTHON:-python3}
 export PYTHONPATH=. PYTHONUNBUFFERED=1
 mkdir -p "$OUT"
 
@@ -22,8 +23,8 @@ part() {  # seconds, name, command; a process that outlives its part must not ho
 
 PARTS="--out $OUT --packed $PACKED"
 TESTS=$(grep -rl --include='*.py' 'mark\.gpu' tests/fabnet)  # the others need more than PyTorch
-part 45 tests python -m pytest -m gpu -v -p no:cacheprovider --continue-on-collection-errors $TESTS
-part 105 steps python benchmarks/gpu_steps.py $PARTS
-part 55 loader python benchmarks/gpu_loading.py $PARTS
-part 275 training python benchmarks/gpu_training.py $PARTS --minutes "$MINUTES"
-part 30 probe python benchmarks/gpu_probe.py $PARTS
+part 60 tests $PYTHON -m pytest -m gpu -v -p no:cacheprovider --continue-on-collection-errors $TESTS
+part 100 steps $PYTHON benchmarks/gpu_steps.py $PARTS
+part 50 loader $PYTHON benchmarks/gpu_loading.py $PARTS
+part 270 training $PYTHON benchmarks/gpu_training.py $PARTS --minutes "$MINUTES"
+part 25 probe $PYTHON benchmarks/gpu_probe.py $PARTS

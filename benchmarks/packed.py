@@ -38,7 +38,7 @@ class Pictures:
     def image(self, row: int) -> Pixels:
         """RGB (H, W, 3)."""
         with Image.open(io.BytesIO(self.file(row))) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
 
     def images(self) -> list[Pixels]:
         """All, decoded by all cores."""

@@ -64,7 +64,7 @@ def about(packed: str = "") -> dict[str, Any]:
     """Columns that say what was measured on; without git the commit is that from which the inputs were `packed`."""
     torch = sys.modules.get("torch")
     gpu = f"{torch.cuda.get_device_name()}, " if torch and torch.cuda.is_initialized() else ""
-    version = metadata.version("torch")
+    version = torch.__version__ if torch else metadata.version("torch")
     commit = current_commit() or packed or "unknown"
     return {"machine": gpu + processor(), "cores": cores(), "torch": version, "commit": commit}
 

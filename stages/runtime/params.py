@@ -128,7 +128,9 @@ class PretrainParams(Section):
     val_samples: Count  # drawn once, the same in every epoch
     jitter_px: dict[Name, tuple[Count, Count]]  # per track data set: range of the random square crop's side
     device: Literal["auto", "cpu", "cuda", "mps"]
-    amp: bool  # float16 autocast, cuda only
+    precision: Literal["float32", "float16", "bfloat16"]  # of convolutions and products; float16 needs CUDA
+    fused: bool  # the optimiser moves all weights in one call
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"]  # modes of torch.compile
     jpeg_decoder: Literal["opencv", "torchcodec"]  # torchcodec: on the GPU, cuda only
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from fabnet.modules import model_file
 from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
-from fabnet.training import pairs
+from fabnet.training import options, pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
 from stages.runtime import files, plugins, progress, tables, workers
 from stages.runtime.errors import UserError
@@ -123,10 +123,7 @@ def train(
     history: list[dict[str, Any]] = []
     rejects = tables.Rejects(stage)
     if net.frames > 0:
-        if params.batch < net.smallest_batch:
-            raise UserError(
-                f"{method} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
-            )
+        _check(method, net, params)
         frames = source.load(net.frames, stage)
         rejects = frames.rejects
         batches = Batches(frames, net.frames, params)
@@ -148,6 +145,20 @@ def train(
         tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
         rejects.write(whole / "rejects.parquet")
     log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
+
+
+def _check(name: str, net: Method, params: PretrainParams) -> None:
+    """Raise UserError unless the method can be trained with these parameters on this machine."""
+    if params.batch < net.smallest_batch:
+        raise UserError(
+            f"{name} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
+        )
+    device = models.device(params.device)
+    try:
+        if not net.is_solved:
+            options.check(params.precision, params.compile, device)
+    except ValueError as error:
+        raise UserError(f"params.yaml: pretrain.{error}") from None
 
 
 def _start(module: ModuleType, net: Method, start: Path) -> int:
