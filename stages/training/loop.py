@@ -20,11 +20,12 @@ from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
 from fabnet.training import options, pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
-from stages.runtime import files, plugins, progress, tables
+from stages.runtime import files, plugins, progress, tables, workers
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
-from stages.training import models
+from stages.training import gpu_frames, models
+from stages.training.gpu_frames import GpuFrames
 from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
@@ -40,10 +41,13 @@ class Batches:
         """`per_sample`: frames of a track in each sample.
 
         Raises:
-            UserError: an epoch or the validation split does not fill a batch.
+            UserError: an epoch or the validation split does not fill a batch, or frames cannot be decoded on the GPU.
         """
         self._frames, self._per_sample, self._params = frames, per_sample, params
         self._device = models.device(params.device)
+        self._on_gpu = None
+        if params.jpeg_decoder == "torchcodec":
+            self._on_gpu = GpuFrames(frames, self._device, gpu_frames.decoder(self._device))
         identities = len(frames.tracks["train"])
         self.per_epoch = identities * params.draws_per_identity // params.batch
         if not self.per_epoch:
@@ -79,7 +83,15 @@ class Batches:
 
     def _batches(self, drawn: pairs.Draw) -> Iterator[Tensor]:
         params = self._params
-        return pairs.batches(drawn, self._frames.image, batch=params.batch, size_px=params.size_px, device=self._device)
+        return pairs.batches(
+            drawn,
+            self._on_gpu.read if self._on_gpu else self._frames.image,
+            decode=self._on_gpu.decode if self._on_gpu else None,
+            batch=params.batch,
+            size_px=params.size_px,
+            device=self._device,
+            workers=workers.available(),
+        )
 
 
 def train(
@@ -152,6 +164,8 @@ def _check(name: str, net: Method, params: PretrainParams) -> None:
             f"{name} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
         )
     device = models.device(params.device)
+    if params.jpeg_decoder == "torchcodec":
+        gpu_frames.decoder(device)
     try:
         if not net.is_solved:
             options.check(params.precision, params.compile, device)
