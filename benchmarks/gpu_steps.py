@@ -113,13 +113,13 @@ def rate(frames: Iterable[Tensor], way: Way, size_px: int, device: torch.device,
     one = trainer(way, size_px, device, epochs=2)
     times = [0.0, 0.0]
 
-    def batches(epoch: int) -> Iterator[Tensor]:
+    def batches(epoch: int, _: int) -> Iterator[Tensor]:
         times[0] = time.perf_counter()
         if epoch == 1:
             return islice(stream, WARM_UP)
         return until(stream, times[0] + seconds)
 
-    for _ in one.epochs(batches, lambda: validation, lambda _: None):
+    for _ in one.epochs(batches, lambda: validation, lambda: None):
         times[1] = time.perf_counter()
     return (one.steps - WARM_UP) / (times[1] - times[0])
 
