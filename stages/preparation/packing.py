@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -59,9 +59,9 @@ class Job:
     def name(self) -> str:
         return f"{self.stage} {self.place.dataset}"
 
-    @property
+    @cached_property
     def journal(self) -> Path:
-        """Folder of this job's unfinished work."""
+        """Folder of this job's unfinished work, whatever code is loaded later."""
         ingredients = (*self.settings, manifest_bytes(self.place.raw))
         return journals.folder(self.place.journal, self.stage, self.place.dataset, *ingredients)
 
@@ -89,7 +89,7 @@ def _fill(job: Job, release: Release[Item], work: Work[Item]) -> None:
         log.info("%s: continuing after %d finished units", job.name, len(done))
     todo = _units(job, _unique(release.items), done)
     pack_unit = partial(units.pack, work=work, schema=job.schema)
-    with closing(workers.in_order(pack_unit, todo, workers.available())) as packed:
+    with closing(workers.in_order(pack_unit, todo, workers.available(), shared=job.journal)) as packed:
         counts = chain(done.values(), map(_settle, packed))
         for _ in progress.track(chain.from_iterable(map(range, counts)), release.total, job.name, job.items):
             pass

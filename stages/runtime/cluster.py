@@ -273,7 +273,7 @@ def _cluster(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError, OSError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
         raise UserError(
             f"Dask's configuration: fabnet.cluster should be a class such as dask_jobqueue.SLURMCluster with all that "
             f"it needs, found {name!r}: {' '.join(str(error).split())}"

@@ -18,6 +18,7 @@ from distributed import Worker, get_worker
 
 import fabnet
 import stages
+from stages.runtime.errors import UserError
 
 PACKAGES = ("torch", "numpy", "opencv-python", "av", "dlib-bin", "dlib", "pyarrow", "distributed")
 
@@ -51,12 +52,17 @@ def run_unit(expected: Project, payload: bytes) -> Any:
 
     Raises:
         UnfitError: this worker differs from what is expected.
+        UserError: that of the function, with the name of the machine.
     """
+    machine = socket.gethostname()
     if problem := _problem(expected, get_worker().state.nthreads):
-        raise UnfitError(f"the one on {socket.gethostname()} {problem}")
+        raise UnfitError(f"the one on {machine} {problem}")
     cv2.setNumThreads(1)
     work, unit = pickle.loads(payload)
-    return work(unit)
+    try:
+        return work(unit)
+    except UserError as error:
+        raise UserError(f"{error} (on {machine})") from None
 
 
 @cache
