@@ -39,6 +39,14 @@ REFUSALS = 10  # of one unit by unfit workers, before the run ends
 KEPT = "finished parts are kept, the same command continues from there"
 
 
+@dataclass(frozen=True)
+class Coming:
+    """The workers that will join a cluster."""
+
+    workers: int  # 1 if it is not known
+    otherwise: str  # what to do when none comes
+
+
 @dataclass
 class Unit:
     """An input of the work, and its result to be."""
@@ -60,8 +68,8 @@ def in_order(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -> G
     Raises:
         UserError: no scheduler or worker answers, no worker fits, or a unit needs more memory than they have.
     """
-    with _connected() as (client, asked), _token(shared) as token:
-        crew = Crew(client, asked, token)
+    with _connected() as (client, coming), _token(shared) as token:
+        crew = Crew(client, coming, token)
         waiting: deque[Unit] = deque()
         try:
             for item in inputs:
@@ -89,13 +97,13 @@ class _Call:
 class Crew:
     """The workers of a cluster, as this process knows them."""
 
-    def __init__(self, client: Client, asked: int, token: Path) -> None:
-        """`asked`: the number of workers that will come; `token`: a new file in the shared folder."""
+    def __init__(self, client: Client, coming: Coming, token: Path) -> None:
+        """`token`: a new file in the shared folder."""
         self._client: Any = client  # typed for callers that await as well
-        self._asked = asked
+        self._coming = coming
         self._project = remote.project(token)
         self._hosts: dict[str, str] = {}  # machines of the workers that fit, by address
-        self._patience_s = float(parse_timedelta(dask.config.get("fabnet.wait", "10 minutes")))
+        self._patience = str(dask.config.get("fabnet.wait", "10 minutes"))
         self._ready = time.monotonic()  # when a worker was last seen that takes units
         self._told = False
         self.look()
@@ -103,7 +111,7 @@ class Crew:
     @property
     def window(self) -> int:
         """Number of units to have in flight."""
-        return IN_FLIGHT * max(self._asked, len(self._hosts))
+        return IN_FLIGHT * max(self._coming.workers, len(self._hosts))
 
     def submit(self, name: str, payload: bytes) -> Unit:
         """Hand a unit to any worker."""
@@ -199,11 +207,11 @@ class Crew:
             self._ready, self._told = time.monotonic(), False
             return
         lack = "every Dask worker is paused for lack of memory" if present else "no Dask worker is there"
-        fix = f"start one in the project's folder: `dask worker {self._client.scheduler.address} --nthreads 1`"
-        if time.monotonic() - self._ready > self._patience_s:
-            raise UserError(f"{lack} since {self._patience_s:.0f} s: {fix}; {KEPT}")
+        fix = self._coming.otherwise
+        if time.monotonic() - self._ready > float(parse_timedelta(self._patience)):
+            raise UserError(f"{lack} since {self._patience}: {fix}; {KEPT}")
         if not self._told:
-            log.info("%s: waiting up to %.0f s; %s", lack, self._patience_s, fix)
+            log.info("%s: waiting up to %s; %s", lack, self._patience, fix)
             self._told = True
 
     def _lost_scheduler(self) -> UserError:
@@ -215,27 +223,31 @@ def _failed(error: Exception) -> str:
 
 
 @contextmanager
-def _connected() -> Generator[tuple[Client, int], None, None]:
-    """A client of the cluster that is configured, and the number of workers that will come; 1 if it is not known.
+def _connected() -> Generator[tuple[Client, Coming], None, None]:
+    """A client of the cluster that is configured.
 
     Raises:
         UserError: it does not answer, or cannot be started.
     """
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its traceback of a lost scheduler
     if address := dask.config.get("scheduler-address", None):
         asyncio.run(_greet(address))
         with closing(_client(address, f"the Dask scheduler at {address}")) as client:
-            yield client, 1
+            yield client, Coming(1, f"start one in the project's folder: `dask worker {address} --nthreads 1`")
         return
     name, workers = dask.config.get("fabnet.cluster"), dask.config.get("fabnet.workers", 1)
     limits = workers if isinstance(workers, dict) else {"minimum": workers, "maximum": workers}
     with closing(_cluster(name)) as cluster:
         cluster.adapt(**limits)  # brings a new worker for each that is lost
         with closing(_client(cluster, f"the scheduler of {name}")) as client:
-            yield client, limits["maximum"]
+            yield (
+                client,
+                Coming(limits["maximum"], f"{name} has asked for them, see its queue and the logs of its jobs"),
+            )
 
 
 def _client(place: Any, name: str) -> Client:
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its traceback of a lost scheduler
     try:
         return Client(place, timeout=CONNECT_S)
     except OSError:

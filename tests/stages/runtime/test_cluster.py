@@ -255,13 +255,13 @@ def test_an_address_that_is_none_is_a_user_error(tmp_path):
 def test_a_scheduler_that_ends_or_has_no_worker_is_a_user_error(tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     with dask_cluster.running(tmp_path, workers=0) as empty:
-        patient = {"scheduler-address": empty.address, "fabnet.wait": "1s"}
+        patient = {"scheduler-address": empty.address, "fabnet.wait": "1 second"}
         with (
             dask.config.set(patient),
-            pytest.raises(UserError, match=r"^no Dask worker is there since 1 s: start one in"),
+            pytest.raises(UserError, match=r"^no Dask worker is there since 1 second: start one in"),
         ):
             list(workers.in_order(dask_cluster.square, [1], 1, shared=tmp_path))
-        assert any("waiting up to 1 s" in message for message in caplog.messages)
+        assert any("waiting up to 1 second" in message for message in caplog.messages)
         monkeypatch.setattr(dask_work.log, "info", lambda *_: empty.processes[0].kill())  # once it waits
         with dask.config.set({"scheduler-address": empty.address}), pytest.raises(UserError, match="cannot be reached"):
             list(workers.in_order(dask_cluster.square, [1], 1, shared=tmp_path))
