@@ -91,7 +91,7 @@ def _fill(job: Job, release: Release[Item], work: Work[Item]) -> None:
     pack_unit = partial(units.pack, work=work, schema=job.schema)
     with closing(workers.in_order(pack_unit, todo, workers.available(), shared=job.journal)) as packed:
         counts = chain(done.values(), map(_settle, packed))
-        for _ in progress.track(chain.from_iterable(map(range, counts)), release.total, job.name, job.items):
+        for _ in progress.track(counts, release.total, job.name, job.items, size=int):
             pass
 
 
