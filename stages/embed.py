@@ -116,6 +116,11 @@ class Table:
         """Numbers of the units that are not finished."""
         return [number for number, path in enumerate(self.paths) if not path.exists()]
 
+    @cached_property
+    def images(self) -> int:
+        """How many these units hold."""
+        return sum(min(self.per_unit, len(self.source.rows) - number * self.per_unit) for number in self.missing)
+
     def todo(self) -> Iterator[Unit]:
         """The units that are not finished."""
         for number in self.missing:
@@ -233,9 +238,8 @@ def _write(table: Table, whole: Path, rejects: tables.Rejects) -> None:
 def _embed_here(wanted: Iterable[Table], batch: int) -> Generator[list[dict[str, Any]], None, None]:
     """UNIT_ROWS of every unfinished unit in its turn, made in this process."""
     for table in wanted:
-        images = sum(min(table.per_unit, len(table.source.rows) - number * table.per_unit) for number in table.missing)
         batches = _embed_batches(table.encoder.origin, table.source.folder, table.todo(), batch)
-        batches = progress.track(batches, -(-images // batch), f"embed {table.name}", "batches")
+        batches = progress.track(batches, -(-table.images // batch), f"embed {table.name}", "batches")
         for _, of_unit in groupby(batches, itemgetter(0)):
             yield list(chain.from_iterable(rows for _, rows in of_unit))
 
@@ -246,7 +250,7 @@ def _embed_there(wanted: Sequence[Table], batch: int) -> Generator[list[dict[str
     work = partial(embed_unit, batch=batch)
     shared = wanted[0].encoder.origin.journal
     with closing(workers.in_order(work, todo, 1, shared=shared)) as results:
-        yield from progress.track(results, sum(len(table.missing) for table in wanted), "embed", "units")
+        yield from progress.track(results, sum(table.images for table in wanted), "embed", "images", size=len)
 
 
 def embed_unit(unit: Unit, *, batch: int) -> list[dict[str, Any]]:
