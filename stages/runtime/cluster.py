@@ -1,30 +1,23 @@
 """Work spread over a Dask cluster: one unit a worker, results in the order of the input.
 
-Dask's own configuration names the cluster (docs/clusters.md). A worker is a process on any machine that sees the
-project's folder; one that has another folder, code or version is sent away before it works. What a lost worker had in
-hand runs elsewhere.
+A worker is a process on any machine that sees the project's folder; one that has another folder, code or version is
+sent away before it works. What a lost worker had in hand runs elsewhere.
 """
 
-import asyncio
 import logging
 import pickle
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-import dask.config
-from dask.utils import parse_timedelta
 from distributed import CancelledError, Client, Future, KilledWorker, TimeoutError, wait
-from distributed.comm import connect
-from distributed.security import Security
 
-from stages.runtime import remote
+from stages.runtime import connection, remote
 from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -32,19 +25,10 @@ log = logging.getLogger(__name__)
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-CONNECT_S = 30
 WATCH_S = 2.0  # between looks at the workers
 IN_FLIGHT = 2  # units per worker that are submitted ahead
 REFUSALS = 10  # of one unit by unfit workers, before the run ends
 KEPT = "finished parts are kept, the same command continues from there"
-
-
-@dataclass(frozen=True)
-class Coming:
-    """The workers that will join a cluster."""
-
-    workers: int  # 1 if it is not known
-    otherwise: str  # what to do when none comes
 
 
 @dataclass
@@ -68,7 +52,7 @@ def in_order(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -> G
     Raises:
         UserError: no scheduler or worker answers, no worker fits, or a unit needs more memory than they have.
     """
-    with _connected() as (client, coming), _token(shared) as token:
+    with connection.connected() as (client, coming), _token(shared) as token:
         crew = Crew(client, coming, token)
         waiting: deque[Unit] = deque()
         try:
@@ -97,13 +81,12 @@ class _Call:
 class Crew:
     """The workers of a cluster, as this process knows them."""
 
-    def __init__(self, client: Client, coming: Coming, token: Path) -> None:
+    def __init__(self, client: Client, coming: connection.Coming, token: Path) -> None:
         """`token`: a new file in the shared folder."""
         self._client: Any = client  # typed for callers that await as well
         self._coming = coming
         self._project = remote.project(token)
         self._hosts: dict[str, str] = {}  # machines of the workers that fit, by address
-        self._patience = str(dask.config.get("fabnet.wait", "10 minutes"))
         self._ready = time.monotonic()  # when a worker was last seen that takes units
         self._told = False
         self.look()
@@ -161,7 +144,7 @@ class Crew:
 
     def _present(self) -> Mapping[str, Any]:
         """What the scheduler knows of its workers, by address."""
-        asked = self._client.sync(self._client.scheduler.identity, callback_timeout=CONNECT_S)
+        asked = self._client.sync(self._client.scheduler.identity, callback_timeout=connection.TIMEOUT_S)
         return asked["workers"]
 
     def _sent(self, payload: bytes) -> Future:
@@ -207,11 +190,10 @@ class Crew:
             self._ready, self._told = time.monotonic(), False
             return
         lack = "every Dask worker is paused for lack of memory" if present else "no Dask worker is there"
-        fix = self._coming.otherwise
-        if time.monotonic() - self._ready > float(parse_timedelta(self._patience)):
-            raise UserError(f"{lack} since {self._patience}: {fix}; {KEPT}")
+        if time.monotonic() - self._ready > self._coming.wait_s:
+            raise UserError(f"{lack} since {self._coming.wait}: {self._coming.otherwise}; {KEPT}")
         if not self._told:
-            log.info("%s: waiting up to %s; %s", lack, self._patience, fix)
+            log.info("%s: waiting up to %s; %s", lack, self._coming.wait, self._coming.otherwise)
             self._told = True
 
     def _lost_scheduler(self) -> UserError:
@@ -220,76 +202,6 @@ class Crew:
 
 def _failed(error: Exception) -> str:
     return f"cannot use the project ({error}): start it in the project's folder, from its environment"
-
-
-@contextmanager
-def _connected() -> Generator[tuple[Client, Coming], None, None]:
-    """A client of the cluster that is configured.
-
-    Raises:
-        UserError: it does not answer, or cannot be started.
-    """
-    logging.getLogger("distributed").setLevel(logging.WARNING)
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its traceback of a lost scheduler
-    if address := dask.config.get("scheduler-address", None):
-        asyncio.run(_greet(address))
-        with closing(_client(address, f"the Dask scheduler at {address}")) as client:
-            yield client, Coming(1, f"start one in the project's folder: `dask worker {address} --nthreads 1`")
-        return
-    name, workers = dask.config.get("fabnet.cluster"), dask.config.get("fabnet.workers", 1)
-    limits = workers if isinstance(workers, dict) else {"minimum": workers, "maximum": workers}
-    with closing(_cluster(name)) as cluster:
-        cluster.adapt(**limits)  # brings a new worker for each that is lost
-        with closing(_client(cluster, f"the scheduler of {name}")) as client:
-            yield (
-                client,
-                Coming(limits["maximum"], f"{name} has asked for them, see its queue and the logs of its jobs"),
-            )
-
-
-def _client(place: Any, name: str) -> Client:
-    try:
-        return Client(place, timeout=CONNECT_S)
-    except OSError:
-        raise _silent(name) from None
-
-
-async def _greet(address: str) -> None:
-    """A handshake alone: it tells a wrong address, and `Client` would wait for ever for one that is not answered.
-
-    Raises:
-        UserError: the address is wrong, or not that of a scheduler.
-    """
-    secured: dict[str, Any] = Security().get_connection_args("client")
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            comm = await connect(address, CONNECT_S, **secured)
-        comm.abort()
-    except OSError:
-        raise _silent(f"the Dask scheduler at {address}") from None
-    except (ValueError, TypeError, ImportError, RuntimeError) as error:
-        raise UserError(
-            "DASK_SCHEDULER_ADDRESS or Dask's configuration should name a scheduler such as tcp://host:8786, found "
-            f"{address!r}: {error}"
-        ) from None
-
-
-def _silent(name: str) -> UserError:
-    return UserError(
-        f"{name} does not answer within {CONNECT_S} s: start it (`dask scheduler`), or take it out of "
-        "DASK_SCHEDULER_ADDRESS and Dask's configuration to work on this machine alone"
-    )
-
-
-def _cluster(name: str) -> Any:
-    module, _, attribute = name.rpartition(".")
-    try:
-        return getattr(import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
-        raise UserError(
-            f"Dask's configuration: fabnet.cluster should be a class such as dask_jobqueue.SLURMCluster with all that "
-            f"it needs, found {name!r}: {' '.join(str(error).split())}"
-        ) from None
 
 
 @contextmanager

@@ -28,11 +28,7 @@ def available() -> int:
 
 
 def in_order(
-    work: Callable[[In], Out],
-    inputs: Iterable[In],
-    processes: int,
-    *,
-    shared: Path | None = None,
+    work: Callable[[In], Out], inputs: Iterable[In], processes: int, *, shared: Path | None = None
 ) -> Generator[Out, None, None]:
     """`work(x)` for every input, in order; one process per core, each with a single OpenCV thread.
 

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-import torch
 from distributed import Client, LocalCluster
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +93,9 @@ def square(number: int) -> tuple[int, int]:
 
 def threads(_: int) -> tuple[int, int]:
     """Threads that OpenCV and PyTorch use."""
+    import cv2
+    import torch  # here, so that other work need not wait for it
+
     return cv2.getNumThreads(), torch.get_num_threads()
 
 

@@ -25,9 +25,9 @@ from model_samples import described
 from releases import affectnet, bring, face_points, frame_members, voxceleb1, w300
 
 from fabnet.pretext import random
-from stages import detect, embed, index
+from stages import crop, detect, embed, index
 from stages.runtime import cluster as dask_work
-from stages.runtime import config, remote, workers
+from stages.runtime import config, connection, remote, workers
 from stages.runtime.errors import UserError
 from stages.runtime.params import BoxParams, EmbedParams
 from stages.training import models
@@ -56,10 +56,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def here_and_there(cluster: Cluster, run: Callable[[str], None], folder: Path) -> dict[str, bytes]:
-    """What `run` writes into folder/out, after it was seen to write the same on a cluster."""
+    """What `run` writes into folder/out, in this process alone, after it was seen to write the same on a cluster."""
     made: list[dict[str, bytes]] = []
     for address in (None, cluster.address):
-        with dask.config.set({"scheduler-address": address}):
+        with dask.config.set({"scheduler-address": address}), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(workers, "available", lambda: 1)
             run("out")
         made.append(files(folder / "out"))
         shutil.rmtree(folder / "out")
@@ -99,27 +100,33 @@ def test_a_stopped_run_leaves_no_task_behind(named, tmp_path):
     assert named.tasks() == 0
 
 
-def test_the_crop_stage_writes_the_same_bytes_on_a_cluster(named, tmp_path):
+def test_the_crop_stage_writes_the_same_bytes_on_a_cluster(named, tmp_path, monkeypatch):
     names = ["A", "B", "C", "D"]
     members = frame_members(names, tracks=3, frames=2)  # two units
     raw = bring("voxceleb1", voxceleb1(tmp_path / "release", members, names), tmp_path / "raw")
-    made = []
-    for address in ("", named.address):
-        places = {name: tmp_path / f"{name}{len(made)}" for name in ("out", "sheets", "journal")}
-        options = [text for name, path in places.items() for text in (f"--{name}", str(path))]
-        done = subprocess.run(
-            [sys.executable, "-m", "stages.crop", "voxceleb1", "--raw", str(raw), *options],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "DASK_SCHEDULER_ADDRESS": address},
-            capture_output=True,
-            text=True,
-            check=False,
+    params = config.load(ROOT / "params.yaml")
+    beside = {"sheets": tmp_path / "sheets", "journal": tmp_path / "journal"}
+    monkeypatch.setattr(workers, "available", lambda: 1)
+    with dask.config.set({"scheduler-address": None}):
+        crop.run(
+            "voxceleb1",
+            raw=raw,
+            out=tmp_path / "here",
+            crop=params.crop,
+            geometry=params.dataset["voxceleb1"].crop,
+            **beside,
         )
-        assert done.returncode == 0, done.stderr
-        assert ("Dask workers: 2" in done.stdout) == bool(address)
-        made.append(files(places["out"]))
-    assert {"00000.tar", "00001.tar", "index.parquet"} <= set(made[0])
-    assert made[0] == made[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.crop", "voxceleb1", "--raw", str(raw), "--out", str(tmp_path / "there"),
+         *(text for name, path in beside.items() for text in (f"--{name}", str(path)))],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "DASK_SCHEDULER_ADDRESS": named.address},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Dask workers: 2" in done.stdout
+    made = files(tmp_path / "here")
+    assert {"00000.tar", "00001.tar", "index.parquet"} <= set(made)
+    assert made == files(tmp_path / "there")
 
 
 def test_the_detect_stage_writes_the_same_bytes_on_a_cluster(named, tmp_path):
@@ -234,7 +241,7 @@ def test_a_worker_with_another_version_of_a_package_is_refused(tmp_path):
 
 
 def test_a_scheduler_that_does_not_answer_is_a_user_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(dask_work, "CONNECT_S", 1)
+    monkeypatch.setattr(connection, "TIMEOUT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for address in (NOBODY, f"tcp://127.0.0.1:{silent.getsockname()[1]}"):
             with (
@@ -277,10 +284,28 @@ def test_a_cluster_of_the_class_that_is_configured_starts_and_ends_with_the_work
         os.kill(process, 0)
 
 
+@pytest.mark.parametrize(
+    ("setting", "wrong", "wanted"),
+    [
+        ("workers", None, "the number of workers"),
+        ("workers", {"minimum": 4}, "the number of workers"),
+        ("workers", 0, "the number of workers"),
+        ("wait", "10 min", "a time such as 10 minutes"),
+    ],
+)
+def test_a_wrong_setting_of_a_cluster_is_a_user_error(setting, wrong, wanted, tmp_path):
+    settings = {"fabnet.cluster": "dask_cluster.OneMachine", f"fabnet.{setting}": wrong}
+    with dask.config.set(settings), pytest.raises(UserError, match=f"fabnet.{setting} should be {wanted}.*found"):
+        list(workers.in_order(dask_cluster.square, [1], 1, shared=tmp_path))
+
+
 @pytest.mark.filterwarnings("ignore:unclosed cluster:ResourceWarning")  # of a class that lacks settings
 def test_a_class_that_is_none_or_lacks_settings_is_a_user_error(tmp_path):
     for name in ("SLURMCluster", "dask_jobqueue.SLUMCluster", "dask_jobqueue.SLURMCluster"):
-        with dask.config.set({"fabnet.cluster": name}), pytest.raises(UserError, match=f"found '{name}': "):
+        with (
+            dask.config.set({"fabnet.cluster": name, "fabnet.workers": 1}),
+            pytest.raises(UserError, match=f"found '{name}': "),
+        ):
             list(workers.in_order(dask_cluster.square, [1], 1, shared=tmp_path))
 
 
