@@ -33,7 +33,11 @@ EXTRAS_OF = {
     "benchmarks": ["dev"],
 }
 # Imported where they are needed; without them an error says what to install.
-OPTIONAL = {"fabnet": {"pytorch-metric-learning"}, "stages": {"distributed", "dask"}, "tests": {"dask", "timm"}}
+OPTIONAL = {
+    "fabnet": {"pytorch-metric-learning"},
+    "stages": {"dask", "distributed", "torchcodec"},
+    "tests": {"dask", "timm"},
+}
 # Declared although no module imports them.
 NOT_IMPORTED = {
     "pandas": "docs/reading-reports.md shows readers the tables with it",

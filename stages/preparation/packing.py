@@ -146,7 +146,7 @@ def _finish(job: Job, shards: Path, records: Sequence[Path]) -> None:
 
 
 def _log(job: Job, index: pa.Table, rejects: list[Reject]) -> None:
-    shards = len(set(index["shard"].to_pylist()))
+    shards = len(index["shard"].unique())
     log.info("%s: %d images in %d shards, %d rejects", job.name, index.num_rows, shards, len(rejects))
     for kind, count in sorted(Counter(reject.kind for reject in rejects).items()):
         log.info("  %d x %s", count, kind)
