@@ -5,7 +5,8 @@ Arrays are (H, W, 3) uint8 RGB. What cannot be used raises `Rejected`.
 Images: 16-bit samples become 8-bit, grey becomes three equal channels, alpha is dropped. An EXIF orientation
 is ignored: annotated boxes and points count the pixels as stored.
 
-Videos: a clip that is cut short is rejected as a whole, so that half a track is never used as a whole one.
+Videos: a clip that is cut short is rejected as a whole, so that half a track is never used as a whole one. A frame
+that is neither kept nor needed to decode another one is not decoded, so damage inside of it is not noticed.
 """
 
 import io
@@ -18,9 +19,11 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from stages.runtime.errors import Rejected
+from stages.storage import h264
 
 Image = NDArray[np.uint8]
 
@@ -128,22 +131,60 @@ def video_frames(clip: bytes | BinaryIO, fps: float) -> Iterator[tuple[int, Imag
 def _thinned(container: Any, stream: Any, fps: float) -> Iterator[tuple[int, Image]]:
     stream.codec_context.thread_count = 1
     _check_size(stream.codec_context.width, stream.codec_context.height, MAX_VIDEO_SIDE_PX)
-    decoded, slot, first_s = 0, -1, None
-    for frame in container.decode(stream):
-        at_s = float(frame.time) if frame.time is not None else decoded / SOURCE_FPS
-        first_s = at_s if first_s is None else first_s
-        number = round((at_s - first_s) * SOURCE_FPS)
-        decoded += 1
-        if at_s - first_s > MAX_VIDEO_S:
-            raise Rejected("clip too long", f"more than {MAX_VIDEO_S} s")
-        if grid_slot(number, fps) > slot:
-            _check_size(frame.width, frame.height, MAX_VIDEO_SIDE_PX)
-            slot = grid_slot(number, fps)
-            yield number, frame.to_ndarray(format="rgb24")
-    if decoded < stream.frames:
-        raise Rejected("clip is damaged or cut short", f"{decoded} of {stream.frames} frames")
-    if not decoded:
+    grid, to_rgb = _Grid(stream, fps), VideoReformatter()
+    frames, slot = 0, -1
+    for packet in container.demux(stream):
+        if grid.needs_no_decoding(packet):
+            frames += 1
+            continue
+        for frame in packet.decode():
+            number = grid.number(float(frame.time) if frame.time is not None else frames / SOURCE_FPS)
+            frames += 1
+            if grid_slot(number, fps) > slot:
+                _check_size(frame.width, frame.height, MAX_VIDEO_SIDE_PX)
+                slot = grid_slot(number, fps)
+                yield number, to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    if frames < stream.frames:
+        raise Rejected("clip is damaged or cut short", f"{frames} of {stream.frames} frames")
+    if not frames:
         raise Rejected("no video in the clip")
+
+
+class _Grid:
+    """Numbers the frames of a clip at 25 fps, and tells those that are not the first of their interval."""
+
+    def __init__(self, stream: Any, fps: float) -> None:
+        self._fps, self._length_bytes = fps, h264.length_bytes(stream) if stream.frames else 0
+        self._tick_s = stream.time_base.numerator, stream.time_base.denominator
+        self._first_s: float | None = None  # time of the first frame
+        self._earliest: dict[int, int] = {}  # interval -> time stamp of the earliest frame in it so far
+
+    def number(self, at_s: float) -> int:
+        """The number of the frame at this time.
+
+        Raises:
+            Rejected: it is later than MAX_VIDEO_S.
+        """
+        self._first_s = at_s if self._first_s is None else self._first_s
+        if at_s - self._first_s > MAX_VIDEO_S:
+            raise Rejected("clip too long", f"more than {MAX_VIDEO_S} s")
+        return round((at_s - self._first_s) * SOURCE_FPS)
+
+    def needs_no_decoding(self, packet: Any) -> bool:
+        """Whether an earlier frame of its interval is in a packet before, and no other frame is predicted from it.
+
+        Frames are shown by their time stamps, whatever their order in the file. In doubt False: before the first frame
+        was decoded, without a time stamp, if the frame is not to be shown, and in all files but MP4 with H.264.
+        """
+        at = packet.pts
+        if not self._length_bytes or self._first_s is None or at is None or packet.is_discard:
+            return False
+        slot = grid_slot(self.number(float(at) * self._tick_s[0] / self._tick_s[1]), self._fps)
+        earliest = self._earliest.get(slot, at)
+        if at <= earliest:
+            self._earliest[slot] = at
+            return False
+        return not h264.is_reference(memoryview(packet), self._length_bytes)
 
 
 def _check_size(width: int, height: int, max_side_px: int) -> None:
