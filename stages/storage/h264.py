@@ -6,7 +6,7 @@ lower five bits; the bits above are zero for a slice that is no reference (ITU-T
 
 from typing import Any
 
-SLICE, MESSAGE, DELIMITER, FILLER = 1, 6, 9, 12  # types of units; of all others a later frame may need something
+SLICE, MESSAGE, DELIMITER, FILLER = 1, 6, 9, 12  # of all other units a later frame may need something
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
 
 
@@ -18,13 +18,15 @@ def length_bytes(stream: Any) -> int:
     return 1 + (extradata[4] & 3) if is_mp4 and context.field_order == PROGRESSIVE else 0
 
 
-def is_reference(packet: memoryview, length_bytes: int) -> bool:
-    """Whether another frame may need that of the packet; True as well for a packet that is not as it should be."""
-    at, slices = 0, 0
+def first_bytes(packet: memoryview, length_bytes: int) -> list[int]:
+    """The first byte of every unit; empty if they do not fill the packet or one is marked as damaged."""
+    at, found = 0, list[int]()
     while at + length_bytes < len(packet):
-        first = packet[at + length_bytes]
-        slices += first == SLICE
-        if first not in (SLICE, MESSAGE, DELIMITER, FILLER):
-            return True
+        found.append(packet[at + length_bytes])
         at += length_bytes + int.from_bytes(packet[at : at + length_bytes], "big")
-    return at != len(packet) or not slices
+    return found if at == len(packet) and max(found, default=0) < 0x80 else []
+
+
+def is_reference(first_bytes: list[int]) -> bool:
+    """Whether another frame may need this one."""
+    return SLICE not in first_bytes or not {SLICE, MESSAGE, DELIMITER, FILLER}.issuperset(first_bytes)

@@ -13,18 +13,23 @@ def test_ffmpeg_finds_as_many_references(tmp_path, x264):
     with av.open(io.BytesIO(clip)) as container:
         stream = container.streams.video[0]
         prefix = h264.length_bytes(stream)
-        found = sum(h264.is_reference(memoryview(packet), prefix) for packet in container.demux(stream) if packet.size)
+        packets = [memoryview(packet) for packet in container.demux(stream) if packet.size]
+        found = sum(h264.is_reference(h264.first_bytes(packet, prefix)) for packet in packets)
     with av.open(io.BytesIO(clip)) as container:
         container.streams.video[0].codec_context.skip_frame = "NONREF"
         assert found == sum(1 for _ in container.decode(video=0))
     assert (found < 60) == (x264 != "bframes=0")
 
 
-def test_a_packet_that_is_not_as_it_should_be_counts_as_a_reference():
-    spare = b"\0\0\0\2\1\xaa"
-    assert not h264.is_reference(memoryview(spare), 4)
-    for packet in (b"", bytes(6), spare[:-1], spare + b"\0", b"\0\0\0\2\6\xaa", spare.replace(b"\1", b"\x81")):
-        assert h264.is_reference(memoryview(packet), 4)
+def test_units_are_told_by_their_first_bytes():
+    assert h264.first_bytes(memoryview(b"\0\2\6\xaa\0\3\1\xbb\xbb"), 2) == [h264.MESSAGE, h264.SLICE]
+    assert not h264.is_reference([h264.MESSAGE, h264.SLICE])
+    assert all(map(h264.is_reference, ([h264.MESSAGE], [h264.SLICE, 0x41], [0x67, h264.SLICE])))
+
+
+@pytest.mark.parametrize("packet", [b"", b"\0", bytes(6), b"\0\2\1", b"\0\2\1\xaa\0", b"\0\2\x81\xaa"])
+def test_a_packet_that_is_not_as_it_should_be_has_no_units(packet):
+    assert h264.first_bytes(memoryview(packet), 2) == []
 
 
 @pytest.mark.parametrize(("name", "codec"), [("clip.ts", "libx264"), ("clip.avi", "mpeg4"), ("clip.mp4", "mpeg4")])
