@@ -25,7 +25,7 @@ from benchmarks import rehearsal
 from benchmarks.rows import Row, SkippedError
 from stages.runtime import command, files
 
-BENCHMARKS = ("columns", "loading", "detection", "embed_video", "train_speed")
+BENCHMARKS = ("columns", "loading", "crop", "workers", "cpu_training", "detection", "embed_video", "train_speed")
 LEAST_FRAMES = 20_000  # of fewer people a split has none
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("ours", "comparison", "ratio", "peak_gb", "comparison_peak_gb")
