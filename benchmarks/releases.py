@@ -45,10 +45,21 @@ def tracks(folder: Path, clips: int, copies: int) -> Path:
     return _brought("voxceleb2", release, folder)
 
 
-def images(folder: Path, count: int) -> Path:
-    """AffectNet with so many images for training, and a fifth as many for validation."""
+def images(folder: Path, count: int, copies: int) -> Path:
+    """AffectNet with about `count` rendered images, each under as many names as there are copies.
+
+    Each copy ends in another byte behind the JPEG, because images of equal content are used once.
+    """
     release = folder / "release"
-    _publish("affectnet", release, training=count, validation=count // 5)
+    _publish("affectnet", release, training=count - count // 5, validation=count // 5)
+    for path in sorted((release / "Manually_Annotated_Images").rglob("*.jpg")):
+        for copy in range(1, copies):
+            path.with_name(f"{copy}-{path.name}").write_bytes(path.read_bytes() + bytes([copy]))
+    for path in (release / "Manually_Annotated_file_lists").iterdir():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        named = [line for line in lines if ".jpg" in line]
+        lines += [line.replace("/", f"/{copy}-", 1) for copy in range(1, copies) for line in named]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return _brought("affectnet", release, folder)
 
 
