@@ -20,12 +20,16 @@ from benchmarks import (
     face_indexes,
     former,
     indexes,
+    loading,
+    original,
+    pictures,
     placeholders,
     rehearsal,
     releases,
     run,
 )
 from benchmarks.rows import Measured, Row, SkippedError, apart, peak_gb
+from fabnet.training import pairs
 from pipelines import profile
 from stages.runtime import config, plugins, tables
 
@@ -72,10 +76,10 @@ def test_both_ways_split_into_the_same_bytes(folder: Path):
 def test_both_ways_load_the_same_tracks(folder: Path):
     ours = columns.source(folder).load(columns.FRAMES, "pretrain")
     plain = former.load(folder / "tracks", folder / "splits", columns.JITTER_PX)
-    place, others = (
-        list(map(tuple, zip(*(table[name].to_pylist() for name in ("dataset", "shard", "offset")), strict=True)))
-        for table in (ours.frames, plain.frames)
-    )
+    shards = [ours.places.shards[number] for number in ours.places.shard]
+    place = [(*shard, offset) for shard, offset in zip(shards, ours.places.offset.tolist(), strict=True)]
+    columns_of_plain = (plain.frames[name].to_pylist() for name in ("dataset", "shard", "offset"))
+    others = list(zip(*columns_of_plain, strict=True))
     for split, identities in plain.tracks.items():
         expected = {
             tuple(others[row] for row in rows)
@@ -102,12 +106,12 @@ def test_generated_faces_are_tables_of_their_data_sets_with_both_owners_splits(t
 
 def test_the_original_way_has_the_loss_that_ours_has():
     frames = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    (ours, our_loss), (original, original_loss) = cpu_training.our_way(32), cpu_training.original_way(32)
-    assert isinstance(ours.net, torch.nn.Module)
-    original.load_state_dict(ours.net.state_dict(), strict=False)  # the confidence decoder has nothing to say
-    ours.eval()
-    original.eval()  # else batch norm would see other batches
-    assert our_loss(frames).item() == pytest.approx(original_loss(frames).item(), rel=1e-5)
+    theirs = original.Training(size_px=32, width=cpu_training.WIDTH, device=cpu_training.CPU)
+    ours = cpu_training.our_way(32)  # of the same seed
+    for _ in range(2):
+        loss = ours(frames)
+        theirs.step(frames)
+        assert loss == pytest.approx(theirs.losses[-1], rel=1e-3)
 
 
 @pytest.mark.slow
@@ -157,7 +161,9 @@ def test_rates_come_from_the_results_of_this_machine(tmp_path: Path):
         Row("detection", "skipped", "", "", skipped="no images"),
     ]
     run.keep(rows, tmp_path / "here.parquet")
-    run.keep([Row("train", "256 px", "steps/s", "plain", 80.0, 20.0)], tmp_path / "elsewhere.parquet")
+    run.keep(
+        [Row("gpu_steps", "256 px, batch 8, bf16", "steps/s", "plain", 80.0, 20.0)], tmp_path / "elsewhere.parquet"
+    )
     rates = estimate.Rates.of(tmp_path, "here", {"split": 1.0, "probe": 2.0}, 400.0, None)
     assert (rates.clip_s, rates.image_s, rates.pictures_per_s, rates.steps_per_s) == (0.1, 0.01, None, 80.0)
     assert estimate.Rates.of(tmp_path, "here", {"split": 1.0, "probe": 2.0}, 400.0, 10.0).steps_per_s == 10
@@ -188,6 +194,14 @@ def test_a_rehearsal_that_is_too_small_is_refused(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         rehearsal.parsed(["tables", "--probed", "10"])
     assert "--probed should be at least 500, so that each split has some, found 10" in capsys.readouterr().err
+
+
+def test_the_loader_and_the_original_make_inputs_of_one_shape_and_brightness():
+    draw, load = loading.drawn(np.random.default_rng(0)), loading.stored()
+    ours = next(pairs.batches(draw, load, batch=32, size_px=64, device=torch.device("cpu"), workers=2))
+    theirs = torch.stack([original.prepared(owner, 64, np.random.default_rng(0)) for owner in pictures.jpegs()[:64]])
+    assert ours.flatten(0, 1).shape == theirs.shape
+    assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=0.02)
 
 
 def test_a_process_of_its_own_does_not_count_the_memory_of_its_parent():

@@ -71,7 +71,7 @@ def test_dvc_changes_the_line_of_a_setting_and_no_other(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_person_changes_through_this_project_is_written_as_dvc_writes_it(name, tmp_path):
-    values = {"methods": ["pca", "random"], "method.own.weights": "a folder/file.pt", "pretrain.amp": True}
+    values = {"methods": ["pca", "random"], "method.own.weights": "a folder/file.pt", "pretrain.fused": True}
     text = edits.with_lists(edits.replaced(profile.text(name, PROFILES), values))
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")

@@ -5,15 +5,17 @@ from itertools import pairwise
 from torch import nn
 
 from fabnet.modules.encoder import depth
+from fabnet.modules.view_norm import ViewNorm2d, ViewSequential
 
 
-class Decoder(nn.Sequential):
+class Decoder(ViewSequential):
     """(B, inputs, 1, 1) -> (B, outputs, size_px, size_px) in (-1, 1).
 
     [ReLU, bilinear x2, conv 3x3, BN] from 1x1 up to the input size, the last convolution without BN and
     followed by tanh (Wiles et al. 2018, supplement; order of the released code, whose positions in `decoder.N`
     and `mask.N` are kept at 256 px). No skip connections. Upsampling uses `align_corners=False`; which one the
     original's pre-release PyTorch used is not known, and only its reconstructions would depend on it.
+    `views`: see `ViewNorm2d`.
     """
 
     def __init__(self, *, size_px: int, width: int, inputs: int, outputs: int) -> None:
@@ -21,7 +23,7 @@ class Decoder(nn.Sequential):
         channels = [inputs] + [8 * width] * (halvings - 4) + [4 * width, 2 * width, width]
         layers: list[nn.Module] = []
         for inner, outer in pairwise(channels):
-            layers += [*_upsampled(inner, outer), nn.BatchNorm2d(outer)]
+            layers += [*_upsampled(inner, outer), ViewNorm2d(outer)]
         super().__init__(*layers, *_upsampled(channels[-1], outputs), nn.Tanh())
 
 

@@ -30,6 +30,7 @@ class FAbNet(nn.Module):
 
     The sampler sees only the pair of embeddings, source first. The source image carries no gradient, its
     embedding does. At 256 px, width 32: encoder 4.89 M, sampler and confidence decoder 3.34 M weights each.
+    In training, BN sees the target and each source on its own, as in the original, which calls a module once for each.
     """
 
     def __init__(self, *, size_px: int, width: int, embedding: int, with_confidence: bool) -> None:
@@ -41,31 +42,32 @@ class FAbNet(nn.Module):
         )
 
     def encode(self, frames: Tensor) -> Tensor:
-        """(..., 3, H, W) in [0, 1] -> (..., D)."""
-        return self.encoder(frames.flatten(0, -4)).flatten(1).unflatten(0, frames.shape[:-3])
+        """Views (V, B, 3, H, W) in [0, 1] -> (V, B, D)."""
+        return self.encoder(frames.flatten(0, 1), len(frames)).flatten(1).unflatten(0, frames.shape[:2])
 
-    def sample(self, sources: Tensor, targets: Tensor) -> Tensor:
-        """Embeddings (N, D) and (N, D) -> flow (N, 2, H, W) in (-1, 1), normalised units."""
-        return self.sampler(torch.cat([sources, targets], dim=1)[..., None, None])
+    def sample(self, sources: Tensor, target: Tensor) -> Tensor:
+        """Embeddings (S, B, D) and (B, D) -> flow (S, B, 2, H, W) in (-1, 1), normalised units."""
+        return self._decode(self.sampler, sources, target)
 
-    def weigh(self, sources: Tensor, targets: Tensor) -> Tensor:
-        """Embeddings (N, D) and (N, D) -> confidence (N, 1, H, W) in (-1, 1)."""
+    def weigh(self, sources: Tensor, target: Tensor) -> Tensor:
+        """Embeddings (S, B, D) and (B, D) -> confidence (S, B, 1, H, W) in (-1, 1)."""
         if self.confidence is None:
             raise ValueError("this network was built for one source frame and has no confidence decoder")
-        return self.confidence(torch.cat([sources, targets], dim=1)[..., None, None])
+        return self._decode(self.confidence, sources, target)
+
+    def _decode(self, decoder: Decoder, sources: Tensor, target: Tensor) -> Tensor:
+        pairs = torch.cat([sources, target.expand_as(sources)], dim=-1)  # (S, B, 2 D)
+        return decoder(pairs.flatten(0, 1)[..., None, None], len(pairs)).unflatten(0, pairs.shape[:2])
 
     def mix(self, sources: Tensor, target: Tensor) -> Mix:
         """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> warped sources and their weights, 1 for a single one."""
-        batch, count = sources.shape[:2]
-        e_tgt, *e_src = self.encode(torch.cat([target[:, None], sources], dim=1)).unbind(1)  # each (B, D)
-        pair = torch.cat(e_src), e_tgt.repeat(count, 1)  # (S*B, D), source-major
-        images = sources.detach().transpose(0, 1).flatten(0, 1)  # (S*B, 3, H, W)
-        flow = self.sample(*pair)
-        scores = self.weigh(*pair) if count > 1 else flow.new_zeros(batch, 1, *flow.shape[2:])
-        flow, warped, scores = (
-            maps.unflatten(0, (count, batch)).transpose(0, 1) for maps in (flow, warp(images, flow), scores)
-        )
-        return Mix(flow, warped, scores.softmax(dim=1))
+        views = torch.cat([target[None], sources.transpose(0, 1)])  # (1 + S, B, 3, H, W)
+        embeddings = self.encode(views)  # (1 + S, B, D)
+        e_src, e_tgt = embeddings[1:], embeddings[0]
+        flow = self.sample(e_src, e_tgt)  # (S, B, 2, H, W)
+        scores = self.weigh(e_src, e_tgt) if len(e_src) > 1 else torch.zeros_like(flow[:, :, :1])  # (S, B, 1, H, W)
+        warped = warp(views[1:].detach().flatten(0, 1), flow.flatten(0, 1)).unflatten(0, flow.shape[:2])
+        return Mix(flow.transpose(0, 1), warped.transpose(0, 1), scores.softmax(dim=0).transpose(0, 1))
 
     def forward(self, sources: Tensor, target: Tensor) -> Tensor:
         """(B, S, 3, H, W) and (B, 3, H, W) in [0, 1] -> the reconstructed target, (B, 3, H, W)."""

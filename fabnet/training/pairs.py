@@ -1,9 +1,7 @@
 """Samples of source and target frames of one face track, drawn per identity."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabnet.modules.crops import crop_and_resize, draw_squares
+from fabnet.training import cuts
 
 Ints = NDArray[np.int64]
 
@@ -59,6 +58,14 @@ class Draw:
     frames: NDArray[np.int64]  # (N, F) row numbers, target first
     boxes_xyxy_px: NDArray[np.float32]  # (N, F, 4) random square crop of every frame
 
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.frames)
+
+    def __getitem__(self, samples: slice) -> "Draw":
+        """Some of the samples: `drawn[done * batch :]` is what follows the first `done` batches."""
+        return Draw(self.frames[samples], self.boxes_xyxy_px[samples])
+
 
 def draw(
     tracks: Tracks,
@@ -103,39 +110,53 @@ def _distinct(counts: Ints, picks: int, rng: np.random.Generator) -> Ints:
 
 def batches(
     drawn: Draw,
-    load: Callable[[int], NDArray[np.uint8]],
+    load: Callable[[int], Any],
     *,
     batch: int,
     size_px: int,
     device: torch.device,
-    workers: int = 4,
+    workers: int,
+    share: tuple[int, int] = (0, 1),
+    decode: Callable[[list[Any]], Sequence[Tensor]] | None = None,
 ) -> Iterator[Tensor]:
     """Batches (B, F, 3, size_px, size_px) in [0, 1] on `device`; an incomplete last batch is left out.
 
     Args:
         drawn: an epoch of samples.
-        load: row number -> RGB frame (H, W, 3) uint8; called from several threads.
+        load: row number -> RGB frame (H, W, 3) uint8, or what `decode` takes; called from several threads.
         batch: samples per batch B.
         size_px: side of the network's input.
-        device: where crops are scaled; only the pixels inside them go there.
-        workers: decoding threads; frames are decoded up to two batches ahead, the order stays.
+        device: where the squares are scaled.
+        workers: loading threads, at least 1; the batches are the same for any number.
+        share: number of this process and how many there are: each gets the samples of every batch that are its turn,
+            B / processes that follow each other.
+        decode: what was loaded for a batch -> RGB frames (H, W, 3) uint8 on `device`, all at once. Without it only
+            the squares go to the device.
+
+    Raises:
+        ValueError: a batch cannot be shared equally.
     """
-    chunks = [slice(start, start + batch) for start in range(0, len(drawn.frames) - batch + 1, batch)]
-    with ThreadPoolExecutor(workers) as pool:
-        pending = ([pool.submit(load, int(row)) for row in drawn.frames[chunk].ravel()] for chunk in chunks)
-        queue = list(islice(pending, 2))
-        for chunk in chunks:
-            boxes = drawn.boxes_xyxy_px[chunk].reshape(-1, 4)
-            pixels = stack([_inside(box, future.result()) for box, future in zip(boxes, queue.pop(0), strict=True)])
-            queue += islice(pending, 1)
-            whole = torch.from_numpy(boxes - np.tile(boxes[:, :2], 2))  # the same squares relative to their corners
-            cropped = crop_and_resize(pixels.to(device), whole.to(device), size_px)
-            yield cropped.unflatten(0, (batch, -1))
+    rows = wanted(drawn, batch, share)
+    side_px = int((drawn.boxes_xyxy_px[..., 2] - drawn.boxes_xyxy_px[..., 0]).max(initial=0))
+    on_gpu = device.type == "cuda"
+    if decode is None:
+        loaded = cuts.loaded(rows, load, side_px=side_px, workers=workers, pinned=on_gpu)
+    else:
+        loaded = cuts.decoded(rows, load, decode, side_px=side_px, workers=workers, device=device)
+    for pixels, squares in loaded:
+        there, within = (each.to(device, non_blocking=on_gpu) for each in (pixels, squares))
+        yield crop_and_resize(there, within, size_px).unflatten(0, (-1, drawn.frames.shape[1]))
 
 
-def _inside(box_xyxy_px: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    x0, y0, x1, y1 = box_xyxy_px.astype(int)
-    return image[y0:y1, x0:x1]
+def wanted(drawn: Draw, batch: int, share: tuple[int, int] = (0, 1)) -> cuts.Wanted:
+    """Rows and squares of the frames of each batch, arguments as for `batches`."""
+    number, processes = share
+    if batch % processes:
+        raise ValueError(f"a batch of {batch} cannot be shared equally by {processes} processes")
+    part = batch // processes
+    starts = range(0, len(drawn) - batch + 1, batch)
+    turns = [drawn[start + number * part : start + (number + 1) * part] for start in starts]
+    return [(turn.frames.ravel(), turn.boxes_xyxy_px.reshape(-1, 4)) for turn in turns]
 
 
 def stack(images: Sequence[NDArray[np.uint8]]) -> Tensor:

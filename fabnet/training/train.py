@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fabnet.modules.method import Method
+from fabnet.training import options
 
 READ_STEPS = 32  # a GPU is waited for after so many steps, to read their losses; a CPU after each
 
@@ -22,7 +23,11 @@ class Settings:
     epochs: int
     plateau_factor: float
     plateau_patience: int
-    amp: bool  # float16 autocast with loss scaling, cuda only
+    precision: options.Precision = "float32"  # of convolutions and products; float16 needs CUDA
+    fused: bool = (
+        False  # the optimiser moves all weights in one call; without it, float16 waits for the GPU in each step
+    )
+    compile: options.Mode = "none"  # how the losses and their gradients are compiled
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,10 @@ class Trainer:
     def __init__(
         self, method: Method, settings: Settings, *, device: torch.device, read_steps: int | None = None
     ) -> None:
-        """`read_steps`: losses are read after so many steps; None chooses by the device."""
+        """Whether `device` can do what the settings ask for, `options.check` tells.
+
+        `read_steps`: losses are read after so many steps; None chooses by the device.
+        """
         # channels last: a step takes 2/3 of the time on a CPU; PyTorch's types do not know the argument
         self.method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.settings = settings
@@ -57,7 +65,8 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience
         )
-        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp and device.type == "cuda")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
+        self.losses = options.compiled(self.method.losses, settings.compile)
         self.read_steps = read_steps or (1 if device.type == "cpu" else READ_STEPS)
         self.epoch = 0
         self.steps = 0
@@ -92,7 +101,7 @@ class Trainer:
     def validate(self, batches: Iterable[Tensor]) -> dict[str, float]:
         """Mean losses over `batches`, with BN in evaluation mode."""
         self.method.eval()
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), options.autocast(self.settings.precision, self.device):
             return _means({k: v.item() for k, v in self.method.losses(frames).items()} for frames in batches)
 
     def state(self) -> dict[str, Any]:
@@ -121,8 +130,8 @@ class Trainer:
         for frames in batches:
             self.method.train()
             self.optimiser.zero_grad(set_to_none=True)
-            with self._autocast():
-                losses = self.method.losses(frames)
+            with options.autocast(self.settings.precision, self.device):
+                losses = self.losses(frames)
             self.steps += 1
             unread.append({name: loss.detach() for name, loss in losses.items()})
             if len(unread) == self.read_steps:
@@ -146,15 +155,15 @@ class Trainer:
             on_step(row)
         return rows
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled())
-
 
 def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
     weights = [weight for weight in method.parameters() if weight.requires_grad]
+    fused = settings.fused or None  # PyTorch takes False as: one weight after the other
     if settings.optimiser == "adam":
-        return torch.optim.Adam(weights, lr=settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
+    return torch.optim.SGD(
+        weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=fused
+    )
 
 
 def _check(loss: float, where: str) -> None:

@@ -128,7 +128,10 @@ class PretrainParams(Section):
     val_samples: Count  # drawn once, the same in every epoch
     jitter_px: dict[Name, tuple[Count, Count]]  # per track data set: range of the random square crop's side
     device: Literal["auto", "cpu", "cuda", "mps"]
-    amp: bool  # float16 autocast, cuda only
+    precision: Literal["float32", "float16", "bfloat16"]  # of convolutions and products; float16 needs CUDA
+    fused: bool  # the optimiser moves all weights in one call
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"]  # modes of torch.compile
+    jpeg_decoder: Literal["opencv", "torchcodec"]  # torchcodec: on the GPU, cuda only
 
 
 class RefineParams(Section):
@@ -144,7 +147,7 @@ class EmbedParams(Section):
 
 class ProbeParams(Section):
     l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
-    max_iter: Count  # L-BFGS iterations
+    max_iter: Count  # Newton steps for each
     neighbours: Count  # nearest training images that retrieval looks at
     bootstrap: Count  # resamples of the test images behind every interval
     confidence: Fraction

@@ -62,10 +62,7 @@ def decode_image(data: bytes) -> Image:
     Raises:
         Rejected: another format, too large, empty, damaged or cut short.
     """
-    width, height = image_size(data)
-    _check_size(width, height, MAX_SIDE_PX)
-    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
-        raise Rejected("image is cut short")
+    check_image(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
@@ -73,6 +70,17 @@ def decode_image(data: bytes) -> Image:
     if image is None:
         raise Rejected("image is damaged")
     return np.asarray(image, np.uint8)
+
+
+def check_image(data: bytes) -> None:
+    """What can be found wrong without decoding.
+
+    Raises:
+        Rejected: another format, too large, empty or cut short.
+    """
+    _check_size(*image_size(data), MAX_SIDE_PX)
+    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
+        raise Rejected("image is cut short")
 
 
 def encode_jpeg(image: Image, quality: int) -> bytes:
@@ -236,7 +244,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 def _jpeg_ends(data: bytes) -> bool:
     """Whether the end marker follows the first scan; these two bytes never follow each other inside a scan."""
     scans = [payload for marker, payload in _jpeg_segments(data) if marker == 0xDA]
-    return bool(scans) and data.find(b"\xff\xd9", scans[0]) >= 0
+    return bool(scans) and data.rfind(b"\xff\xd9", scans[0]) >= 0
 
 
 def _tiff_size(data: bytes) -> tuple[int, int]:

@@ -16,13 +16,14 @@ from torch import Tensor
 from fabnet.modules import model_file
 from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
-from fabnet.training import pairs
+from fabnet.training import options, pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
-from stages.runtime import files, plugins, progress, tables
+from stages.runtime import files, plugins, progress, tables, workers
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
-from stages.training import models
+from stages.training import gpu_frames, models
+from stages.training.gpu_frames import GpuFrames
 from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,13 @@ class Batches:
         """`per_sample`: frames of a track in each sample.
 
         Raises:
-            UserError: an epoch or the validation split does not fill a batch.
+            UserError: an epoch or the validation split does not fill a batch, or frames cannot be decoded on the GPU.
         """
         self._frames, self._per_sample, self._params = frames, per_sample, params
         self._device = models.device(params.device)
+        self._on_gpu = None
+        if params.jpeg_decoder == "torchcodec":
+            self._on_gpu = GpuFrames(frames, self._device, gpu_frames.decoder(self._device))
         identities = len(frames.tracks["train"])
         self.per_epoch = identities * params.draws_per_identity // params.batch
         if not self.per_epoch:
@@ -72,7 +76,15 @@ class Batches:
             rng=np.random.default_rng(random_state),
         )
         params = self._params
-        return pairs.batches(drawn, self._frames.image, batch=params.batch, size_px=params.size_px, device=self._device)
+        return pairs.batches(
+            drawn,
+            self._on_gpu.read if self._on_gpu else self._frames.image,
+            decode=self._on_gpu.decode if self._on_gpu else None,
+            batch=params.batch,
+            size_px=params.size_px,
+            device=self._device,
+            workers=workers.available(),
+        )
 
 
 def train(
@@ -114,10 +126,7 @@ def train(
     history: list[dict[str, Any]] = []
     rejects = tables.Rejects(stage)
     if net.frames > 0:
-        if params.batch < net.smallest_batch:
-            raise UserError(
-                f"{method} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
-            )
+        _check(method, net, params)
         frames = source.load(net.frames, stage)
         rejects = frames.rejects
         batches = Batches(frames, net.frames, params)
@@ -139,6 +148,22 @@ def train(
         tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
         rejects.write(whole / "rejects.parquet")
     log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
+
+
+def _check(name: str, net: Method, params: PretrainParams) -> None:
+    """Raise UserError unless the method can be trained with these parameters on this machine."""
+    if params.batch < net.smallest_batch:
+        raise UserError(
+            f"{name} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
+        )
+    device = models.device(params.device)
+    if params.jpeg_decoder == "torchcodec":
+        gpu_frames.decoder(device)
+    try:
+        if not net.is_solved:
+            options.check(params.precision, params.compile, device)
+    except ValueError as error:
+        raise UserError(f"params.yaml: pretrain.{error}") from None
 
 
 def _start(module: ModuleType, net: Method, start: Path) -> int:

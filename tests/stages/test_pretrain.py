@@ -218,6 +218,27 @@ def test_a_method_that_compares_samples_refuses_batches_of_one(tmp_path: Path):
         run(tmp_path, method="vicreg", settings=settings, pretrain=params(batch=1))
 
 
+def test_a_precision_that_the_device_lacks_is_a_user_error_before_tracks_are_read(tmp_path: Path):
+    sentence = (
+        r"params\.yaml: pretrain\.precision float16 needs a CUDA device, found cpu: set it to bfloat16 or float32"
+    )
+    with pytest.raises(UserError, match=sentence):
+        run(tmp_path, pretrain=params(precision="float16"))
+
+
+def test_options_of_the_step_reach_the_training(tmp_path: Path):
+    write_tracks(tmp_path)
+    plain = run(tmp_path, "plain")
+    fast = run(tmp_path, pretrain=params(precision="bfloat16", fused=True))
+    assert history(fast)[0]["value"] == pytest.approx(history(plain)[0]["value"], rel=0.05)
+    assert contents(fast)["model.safetensors"] != contents(plain)["model.safetensors"]
+
+
+def test_decoding_on_a_gpu_that_is_not_there_ends_before_the_tracks_are_read(tmp_path: Path):
+    with pytest.raises(UserError, match=r"needs a CUDA GPU, pretrain\.device is cpu: set pretrain\.jpeg_decoder"):
+        run(tmp_path, pretrain=params(jpeg_decoder="torchcodec"))
+
+
 def test_a_diverging_loss_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1e\+30"):

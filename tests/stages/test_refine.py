@@ -78,7 +78,7 @@ def test_a_step_trains_encoder_and_confidence_but_not_the_frozen_sampler():
     net = models.build(fabnet_sources, fabnet_sources.Params(**SOURCES), seed=0, size_px=32)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     batches = [torch.rand(4, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))]
-    settings = train.Settings("sgd", 0.1, 0.9, 0.0, 1, plateau_factor=0.1, plateau_patience=1, amp=False)
+    settings = train.Settings("sgd", 0.1, 0.9, 0.0, 1, plateau_factor=0.1, plateau_patience=1)
     list(
         train.Trainer(net, settings, device=torch.device("cpu")).epochs(
             lambda _: batches, lambda: batches, lambda _: None

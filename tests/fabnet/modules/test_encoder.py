@@ -22,7 +22,7 @@ def test_halvings_equal_convolutions(size_px: int):
 
 def test_the_first_convolution_has_no_batch_norm_and_the_last_no_activation():
     kinds = [type(layer).__name__ for layer in Encoder(size_px=64, width=4, embedding=6)]
-    assert kinds == ["Conv2d", "LeakyReLU", *["Conv2d", "BatchNorm2d", "LeakyReLU"] * 4, "Conv2d"]
+    assert kinds == ["Conv2d", "LeakyReLU", *["Conv2d", "ViewNorm2d", "LeakyReLU"] * 4, "Conv2d"]
 
 
 def test_agrees_with_the_layers_written_out():

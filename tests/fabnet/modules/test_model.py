@@ -1,8 +1,13 @@
+import copy
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from fabnet.modules.losses import photometric
 from fabnet.modules.model import FAbNet, from_released
+from fabnet.modules.view_norm import ViewNorm2d
 from fabnet.modules.warp import warp
 
 # Layout of the released network: position -> channels out, channels in (a convolution) or channels (its BN).
@@ -108,12 +113,12 @@ def test_several_sources_agree_with_a_slow_mix():
     sources, target = frames(2, 3).double(), frames(2, seed=1).double()
     rebuilt = net(sources, target)
     for sample in range(2):
-        e_tgt = net.encode(target[sample : sample + 1])
+        e_tgt = net.encode(target[None, sample : sample + 1])  # (1, 1, D)
         weight, total = torch.zeros(1, 1, 32, 32).double(), torch.zeros(1, 3, 32, 32).double()
         for source in sources[sample]:
-            e_src = net.encode(source[None])
-            confidence = net.weigh(e_src, e_tgt).exp()
-            total = total + confidence * warp(source[None], net.sample(e_src, e_tgt))
+            e_src = net.encode(source[None, None])
+            confidence = net.weigh(e_src, e_tgt[0])[0].exp()
+            total = total + confidence * warp(source[None], net.sample(e_src, e_tgt[0])[0])
             weight = weight + confidence
         assert torch.allclose(rebuilt[sample], (total / weight)[0], atol=1e-6, rtol=0)
 
@@ -122,9 +127,51 @@ def test_decoders_see_the_source_embedding_first():
     net = network().eval()
     source, target = torch.randn(2, 1, 6, generator=torch.Generator().manual_seed(2))
     together = torch.cat([source, target], dim=1)[..., None, None]
-    assert torch.equal(net.sample(source, target), net.sampler(together))
+    assert torch.equal(net.sample(source[None], target)[0], net.sampler(together))
     assert net.confidence is not None
-    assert torch.equal(net.weigh(source, target), net.confidence(together))
+    assert torch.equal(net.weigh(source[None], target)[0], net.confidence(together))
+
+
+def called_view_by_view(net: FAbNet, sources: Tensor, target: Tensor) -> Tensor:
+    """The mix of the original: every module is called once for the target or once for each source, with plain BN."""
+    e_tgt = net.encoder(target).flatten(1)
+    warped: list[Tensor] = []
+    scores: list[Tensor] = []
+    for source in sources.unbind(1):
+        pair = torch.cat([net.encoder(source).flatten(1), e_tgt], dim=1)[..., None, None]
+        warped.append(warp(source.detach(), net.sampler(pair)))
+        scores.append(net.confidence(pair) if net.confidence is not None else torch.zeros(len(target), 1, 1, 1))
+    return (torch.stack(warped) * torch.stack(scores).softmax(0)).sum(0)
+
+
+def with_plain_norms(net: FAbNet) -> FAbNet:
+    """A copy of the network with PyTorch's BN."""
+    net = copy.deepcopy(net)
+    for layers in net.children():
+        for at, layer in enumerate(layers):
+            if isinstance(layer, ViewNorm2d):
+                layers[at] = nn.BatchNorm2d(layer.num_features).double()
+                layers[at].load_state_dict(layer.state_dict())
+    return net
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_training_steps_equal_those_of_calling_view_by_view(count: int):
+    net = network(with_confidence=count > 1).double()
+    theirs = with_plain_norms(net)
+    sources = (frames(4, count) * torch.linspace(0.3, 1, count)[:, None, None, None]).double()  # unlike statistics
+    target = frames(4, seed=1).double() / 2
+    for _ in range(3):
+        for one, mix in ((net, net), (theirs, partial(called_view_by_view, theirs))):
+            optimiser = torch.optim.SGD(one.parameters(), 0.1)
+            optimiser.zero_grad()
+            photometric(mix(sources, target), target).mean().backward()
+            optimiser.step()
+        for name, weight in net.named_parameters():
+            torch.testing.assert_close(weight.grad, theirs.get_parameter(name).grad, rtol=1e-8, atol=1e-12)
+        torch.testing.assert_close(net.state_dict(), theirs.state_dict(), rtol=1e-8, atol=1e-12)
+    assert net.encoder[3].num_batches_tracked == 3 * (1 + count)
+    assert net.sampler[3].num_batches_tracked == 3 * count
 
 
 def test_the_order_of_sources_does_not_matter():
@@ -148,7 +195,7 @@ def test_embeddings_get_a_gradient_and_the_source_image_does_not():
     net(sources, target).abs().sum().backward()
     assert seen[0].grad is not None
     assert seen[0].grad.isfinite().all()
-    assert (seen[0].grad.flatten(2) != 0).any(dim=2).all()  # source and target embeddings
+    assert (seen[0].grad != 0).any(dim=2).all()  # source and target embeddings
     assert sources.grad is None
 
 

@@ -15,7 +15,6 @@ from fabnet.training import train
 CPU = torch.device("cpu")
 SETTINGS = train.Settings(
     optimiser="adam", lr=2e-3, momentum=0.9, weight_decay=0.0, epochs=4, plateau_factor=0.1, plateau_patience=2,
-    amp=False,
 )  # fmt: skip
 
 
@@ -175,17 +174,3 @@ def test_weight_decay_and_momentum_are_given_to_the_optimiser():
     sgd = trainer(replace(SETTINGS, optimiser="sgd", weight_decay=0.25)).optimiser.param_groups[0]
     assert (sgd["momentum"], sgd["weight_decay"], sgd["lr"]) == (0.9, 0.25, 2e-3)
     assert trainer(replace(SETTINGS, weight_decay=0.5)).optimiser.param_groups[0]["weight_decay"] == 0.5
-
-
-def test_half_precision_is_for_cuda_only():
-    assert not trainer(replace(SETTINGS, amp=True)).scaler.is_enabled()
-
-
-@pytest.mark.gpu
-def test_a_step_in_half_precision_stays_near_full_precision():
-    losses = []
-    for amp in (False, True):
-        one = train.Trainer(method(), replace(SETTINGS, amp=amp, epochs=1), device=torch.device("cuda"))
-        batches = [frames.cuda() for frames in shifted(0)]
-        losses += [e.train["loss"] for e in one.epochs(lambda _, b=batches: b, lambda b=batches: b, lambda _: None)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
