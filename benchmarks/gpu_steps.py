@@ -126,7 +126,7 @@ def rate(frames: Iterable[Tensor], way: Way, size_px: int, device: torch.device,
     validation = list(islice(stream, 1))
     times = [0.0, 0.0]
 
-    def batches(epoch: int) -> Iterator[Tensor]:
+    def batches(epoch: int, _: int) -> Iterator[Tensor]:
         times[0] = time.perf_counter()
         if epoch == 1:
             return islice(stream, WARM_UP)
@@ -136,7 +136,7 @@ def rate(frames: Iterable[Tensor], way: Way, size_px: int, device: torch.device,
         times[1] = time.perf_counter()
         return validation
 
-    for _ in one.epochs(batches, trained, lambda _: None):
+    for _ in one.epochs(batches, trained, lambda: None):
         pass
     return (one.steps - WARM_UP) / (times[1] - times[0])
 

@@ -66,7 +66,7 @@ def train(trainer: Trainer, batches: Batches, val_samples: int, seconds: float, 
     draws = -(-val_samples // len(batches.frames.tracks["val"]))
     validation = list(batches.draw("val", draws, 0))
     end = time.monotonic() + seconds
-    for epoch in trainer.epochs(lambda n: batches.draw("train", DRAWS, SEED, n), lambda: validation, lambda _: None):
+    for epoch in trainer.epochs(lambda n, _: batches.draw("train", DRAWS, SEED, n), lambda: validation, lambda: None):
         after(epoch)
         if time.monotonic() > end:
             return
