@@ -136,27 +136,27 @@ def batches(
     Raises:
         ValueError: a batch cannot be shared equally.
     """
-    wanted = [
-        (samples.frames.ravel(), samples.boxes_xyxy_px.reshape(-1, 4)) for samples in _shares(drawn, batch, *share)
-    ]
+    rows = wanted(drawn, batch, share)
     side_px = int((drawn.boxes_xyxy_px[..., 2] - drawn.boxes_xyxy_px[..., 0]).max(initial=0))
     on_gpu = device.type == "cuda"
     if decode is None:
-        loaded = cuts.loaded(wanted, load, side_px=side_px, workers=workers, pinned=on_gpu)
+        loaded = cuts.loaded(rows, load, side_px=side_px, workers=workers, pinned=on_gpu)
     else:
-        loaded = cuts.decoded(wanted, load, decode, side_px=side_px, workers=workers, device=device)
+        loaded = cuts.decoded(rows, load, decode, side_px=side_px, workers=workers, device=device)
     for pixels, squares in loaded:
         there, within = (each.to(device, non_blocking=on_gpu) for each in (pixels, squares))
         yield crop_and_resize(there, within, size_px).unflatten(0, (-1, drawn.frames.shape[1]))
 
 
-def _shares(drawn: Draw, batch: int, number: int, processes: int) -> list[Draw]:
-    """The samples of each batch that are the turn of one process."""
+def wanted(drawn: Draw, batch: int, share: tuple[int, int] = (0, 1)) -> cuts.Wanted:
+    """Rows and squares of the frames of each batch, arguments as for `batches`."""
+    number, processes = share
     if batch % processes:
         raise ValueError(f"a batch of {batch} cannot be shared equally by {processes} processes")
     part = batch // processes
     starts = range(0, len(drawn) - batch + 1, batch)
-    return [drawn[start + number * part : start + (number + 1) * part] for start in starts]
+    turns = [drawn[start + number * part : start + (number + 1) * part] for start in starts]
+    return [(turn.frames.ravel(), turn.boxes_xyxy_px.reshape(-1, 4)) for turn in turns]
 
 
 def stack(images: Sequence[NDArray[np.uint8]]) -> Tensor:

@@ -1,6 +1,6 @@
 """Frames of a track set decoded on a GPU, a batch at once, by the optional package torchcodec.
 
-Its pixels differ slightly from OpenCV's, since the GPU scales colours in another way.
+Another library decodes there, so its pixels may differ slightly from OpenCV's.
 """
 
 from collections.abc import Callable, Sequence
@@ -77,8 +77,8 @@ def torchcodec() -> Decode:
     return decode_jpeg
 
 
-def on_gpu(frames: TrackSet, device: torch.device) -> GpuFrames:
-    """Frames that torchcodec decodes on `device`.
+def decoder(device: torch.device) -> Decode:
+    """What decodes on `device`.
 
     Raises:
         UserError: the device is no CUDA GPU, or see `torchcodec`.
@@ -87,4 +87,4 @@ def on_gpu(frames: TrackSet, device: torch.device) -> GpuFrames:
         raise UserError(
             f"pretrain.jpeg_decoder torchcodec needs a CUDA GPU, pretrain.device is {device.type}: {INSTEAD}"
         )
-    return GpuFrames(frames, device, torchcodec())
+    return torchcodec()

@@ -25,6 +25,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
 from stages.training import gpu_frames, models
+from stages.training.gpu_frames import GpuFrames
 from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,9 @@ class Batches:
         """
         self._frames, self._per_sample, self._params = frames, per_sample, params
         self._device = models.device(params.device)
-        self._on_gpu = gpu_frames.on_gpu(frames, self._device) if params.jpeg_decoder == "torchcodec" else None
+        self._on_gpu = None
+        if params.jpeg_decoder == "torchcodec":
+            self._on_gpu = GpuFrames(frames, self._device, gpu_frames.decoder(self._device))
         identities = len(frames.tracks["train"])
         self.per_epoch = identities * params.draws_per_identity // params.batch
         if not self.per_epoch:
@@ -161,6 +164,8 @@ def _check(name: str, net: Method, params: PretrainParams) -> None:
             f"{name} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
         )
     device = models.device(params.device)
+    if params.jpeg_decoder == "torchcodec":
+        gpu_frames.decoder(device)
     try:
         if not net.is_solved:
             options.check(params.precision, params.compile, device)

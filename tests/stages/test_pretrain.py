@@ -294,8 +294,7 @@ def test_options_of_the_step_reach_the_training(tmp_path: Path):
     assert contents(fast)["model.safetensors"] != contents(plain)["model.safetensors"]
 
 
-def test_decoding_on_a_gpu_that_is_not_there_is_a_user_error(tmp_path: Path):
-    write_tracks(tmp_path)
+def test_decoding_on_a_gpu_that_is_not_there_ends_before_the_tracks_are_read(tmp_path: Path):
     with pytest.raises(UserError, match=r"needs a CUDA GPU, pretrain\.device is cpu: set pretrain\.jpeg_decoder"):
         run(tmp_path, pretrain=params(jpeg_decoder="torchcodec"))
 
