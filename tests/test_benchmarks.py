@@ -216,7 +216,7 @@ def test_what_cannot_run_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         run.parsed(["sprint"])
-    assert "no benchmark called sprint; there are columns, loading, detection" in capsys.readouterr().err
+    assert "no benchmark called sprint; there are columns, loading, crop" in capsys.readouterr().err
 
 
 def test_too_few_frames_are_refused(capsys: pytest.CaptureFixture[str]):
