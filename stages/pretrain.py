@@ -3,8 +3,9 @@
 Reads: shards and TRACK_FRAMES tables of every track data set, their SPLITS tables.
 Writes: a model file, checkpoints of the encoder, a HISTORY table and a rejects table.
 
-After every epoch the whole state is saved in a journal. A run that was stopped resumes and ends with the same weights
-as one that was not: bit for bit on a CPU, elsewhere up to the order in which a GPU adds up gradients.
+The whole state is saved in a journal after every epoch and within long ones. A run that was stopped resumes and ends
+with the same weights as one that was not: bit for bit on a CPU, elsewhere up to the order in which a GPU adds up
+gradients.
 """
 
 from pathlib import Path

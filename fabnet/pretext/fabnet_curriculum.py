@@ -6,6 +6,7 @@ Departures: those of `fabnet`, and the learning-rate rule named in `Curriculum.o
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet, single_source
 
-WINDOWS = ((0.0, 0.5), (0.1, 0.6), (0.2, 0.7), (0.3, 0.8), (0.4, 0.9))  # shares of a batch, easiest first
+WINDOWS = 5  # each holds half of a batch: the first the easiest samples, each next one those that are a tenth harder
+SMALLEST_BATCH = 2  # with which no window is empty
+
+Count = TypeVar("Count", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -24,17 +28,25 @@ class Params:
     batch: int  # samples per step; the original 32, four times as many as without the curriculum
 
 
-def keep_quantiles(per_sample: Tensor, low: float, high: float) -> Tensor:
-    """The losses (B,) between two shares of the batch, ascending: positions `int(low * B)` up to `int(high * B)`.
+def borders(window: Count, count: int) -> tuple[Count, Count]:
+    """Of a batch of `count` samples, easiest first: the place of a window's first sample and that after its last."""
+    # whole numbers: 0.7 * 90 is a little less than 63
+    return window * count // 10, (window + 5) * count // 10
+
+
+def mean_of_window(per_sample: Tensor, window: Tensor) -> Tensor:
+    """Mean of the losses (B,) in a window (); the number of the window stays on the device, so nothing waits for it.
 
     Raises:
-        ValueError: no sample lies between them.
+        ValueError: the batch is so small that a window may be empty.
     """
     count = len(per_sample)
-    kept = per_sample.sort().values[int(low * count) : int(high * count)]
-    if not len(kept):
-        raise ValueError(f"no sample of a batch of {count} lies between the shares {low} and {high}")
-    return kept
+    if count < SMALLEST_BATCH:
+        raise ValueError(f"the curriculum needs a batch of at least {SMALLEST_BATCH} samples, found {count}")
+    first, end = borders(window, count)
+    place = torch.arange(count, device=per_sample.device)
+    is_inside = (place >= first) & (place < end)
+    return torch.where(is_inside, per_sample.sort().values, 0).sum() / (end - first)
 
 
 class Curriculum(nn.Module):
@@ -45,7 +57,7 @@ class Curriculum(nn.Module):
     epoch late.
     """
 
-    window: Tensor  # index in WINDOWS
+    window: Tensor  # below WINDOWS
     best: Tensor  # lowest validation loss since the window moved
     stale: Tensor  # epochs since then
 
@@ -58,8 +70,8 @@ class Curriculum(nn.Module):
         self.register_buffer("stale", torch.zeros((), dtype=torch.long))
 
     def forward(self, per_sample: Tensor) -> Tensor:
-        """Losses (B,) -> those of the window while training, all of them in evaluation mode."""
-        return keep_quantiles(per_sample, *WINDOWS[int(self.window)]) if self.training else per_sample
+        """Losses (B,) -> their mean: in the window while training, of all of them in evaluation mode."""
+        return mean_of_window(per_sample, self.window) if self.training else per_sample.mean()
 
     def observe(self, val_loss: float) -> bool:
         """Move the window if it is time to; False if it was at its end before.
@@ -67,7 +79,7 @@ class Curriculum(nn.Module):
         Departure: from then on the learning-rate schedule uses the validation loss of every epoch. In the original it
         did so only once in 16 stale epochs.
         """
-        if int(self.window) == len(WINDOWS) - 1:
+        if int(self.window) == WINDOWS - 1:
             return False
         if val_loss < float(self.best):
             self.best.fill_(val_loss)
@@ -93,7 +105,7 @@ class EasyToHard(Method):
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss` of the window, and `copy` of the whole batch: the loss without a warp."""
         per_sample, copy = single_source(self.net, frames)
-        return {"loss": self.curriculum(per_sample).mean(), "copy": copy.mean()}
+        return {"loss": self.curriculum(per_sample), "copy": copy.mean()}
 
     def observe(self, val_loss: float) -> bool:
         """True until the window has reached its end: only then may the learning rate fall."""
@@ -106,7 +118,7 @@ def build(params: Params, *, size_px: int) -> Method:
 
 
 def problem(params: Params) -> str | None:
-    """Why its batch size cannot be used: a window would be empty."""
-    count = params.batch
-    empty = next((f"{low:g} to {high:g}" for low, high in WINDOWS if int(low * count) >= int(high * count)), None)
-    return empty and f"batch should be larger: none of {count} samples lies in the window {empty}"
+    """Why its batch size cannot be used."""
+    if params.batch < SMALLEST_BATCH:
+        return f"batch should be at least {SMALLEST_BATCH}, since half of it is trained on, found {params.batch}"
+    return None

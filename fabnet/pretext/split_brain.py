@@ -126,10 +126,9 @@ def to_lab(rgb: Tensor) -> Tensor:
     White point D65 (IEC 61966-2-1 and CIE 15; the matrix is OpenCV's).
     """
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    matrix = rgb.new_tensor(TO_XYZ)
-    of_white = (matrix / matrix.sum(dim=1, keepdim=True))[:, :, None, None]  # (3, 3, 1, 1)
-    xyz = (of_white * linear[:, None]).sum(dim=2)  # (B, 3, H, W) in [0, 1]; not a matrix product, which amp would round
-    x, y, z = _response(xyz).unbind(dim=1)
+    red, green, blue = linear.unbind(dim=1)
+    # shares of the white point, (B, H, W) in [0, 1]; by plain numbers: autocast would round a matrix product
+    x, y, z = (_response((r * red + g * green + b * blue) / (r + g + b)) for r, g, b in TO_XYZ)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 

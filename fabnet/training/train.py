@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fabnet.modules.method import Method
 from fabnet.training import options
+from fabnet.training.record import Record
 
 READ_STEPS = 32  # a GPU is waited for after so many steps, to read their losses; a CPU after each
 
@@ -24,9 +25,7 @@ class Settings:
     plateau_factor: float
     plateau_patience: int
     precision: options.Precision = "float32"  # of convolutions and products; float16 needs CUDA
-    fused: bool = (
-        False  # the optimiser moves all weights in one call; without it, float16 waits for the GPU in each step
-    )
+    fused: bool = False  # the optimiser moves all weights in one call; float16 without it waits for each step
     compile: options.Mode = "none"  # how the losses and their gradients are compiled
 
 
@@ -40,7 +39,7 @@ class Epoch:
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer finite."""
+    """A loss or weight is no longer finite."""
 
 
 class Trainer:
@@ -68,21 +67,23 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
         self.losses = options.compiled(self.method.losses, settings.compile)
         self.read_steps = read_steps or (1 if device.type == "cpu" else READ_STEPS)
-        self.epoch = 0
-        self.steps = 0
+        self.epoch = 0  # epochs that are finished
+        self.steps = 0  # that are done
+        self.begun = 0  # of them, those of the epoch that has begun
+        self._record = Record()  # losses of that epoch
 
     def epochs(
         self,
-        train: Callable[[int], Iterable[Tensor]],
+        train: Callable[[int, int], Iterable[Tensor]],
         val: Callable[[], Iterable[Tensor]],
-        on_step: Callable[[dict[str, float]], object],
+        on_step: Callable[[], object],
     ) -> Iterator[Epoch]:
         """Train from the current state to the last epoch.
 
         Args:
-            train: epoch number -> batches (B, F, 3, S, S) in [0, 1].
+            train: number of an epoch, and of its steps that are done -> its other batches (B, F, 3, S, S) in [0, 1].
             val: the same validation batches at every call.
-            on_step: called with the losses of every step, when they are read.
+            on_step: called after every step; `state()` may be taken then, and after an epoch.
 
         Raises:
             DivergedError: the training or validation loss is infinite or not a number. It is found before the weights
@@ -90,22 +91,33 @@ class Trainer:
         """
         while self.epoch < self.settings.epochs:
             lr = self.optimiser.param_groups[0]["lr"]
-            trained = self._train(train(self.epoch + 1), on_step)
+            trained = self._train(train(self.epoch + 1, self.begun), on_step)
             validated = self.validate(val())
-            _check(validated["loss"], f"after step {self.steps}")
+            _check(validated["loss"], "the loss", f"after step {self.steps}")
             if not self.method.observe(validated["loss"]):
                 self.schedule.step(validated["loss"])
             self.epoch += 1
+            self.begun, self._record = 0, Record()
             yield Epoch(self.epoch, self.steps, trained, validated, lr)
 
     def validate(self, batches: Iterable[Tensor]) -> dict[str, float]:
-        """Mean losses over `batches`, with BN in evaluation mode."""
+        """Mean losses over `batches`, with BN in evaluation mode; they are read at the end."""
         self.method.eval()
+        record = Record()
         with torch.inference_mode(), options.autocast(self.settings.precision, self.device):
-            return _means({k: v.item() for k, v in self.method.losses(frames).items()} for frames in batches)
+            for frames in batches:
+                record.add(self.method.losses(frames))
+        return record.means()
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on, as tensors and plain values."""
+        """Everything that the next step depends on, as tensors and plain values.
+
+        Raises:
+            DivergedError: a loss or weight is infinite or not a number.
+        """
+        losses = self._read()
+        norm = torch.nn.utils.get_total_norm([weight.detach() for weight in self.method.parameters()])
+        _check(float(norm), "the norm of the weights", f"after step {self.steps}")
         return {
             "method": self.method.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -113,6 +125,8 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
             "steps": self.steps,
+            "begun": self.begun,
+            "losses": losses,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -121,39 +135,36 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
-        self.epoch, self.steps = state["epoch"], state["steps"]
+        self.epoch, self.steps, self.begun = state["epoch"], state["steps"], state["begun"]
+        self._record = Record(state["losses"])
 
-    def _train(self, batches: Iterable[Tensor], on_step: Callable[[dict[str, float]], object]) -> dict[str, float]:
-        """Mean losses over the steps of one epoch."""
-        rows: list[dict[str, float]] = []
-        unread: list[dict[str, Tensor]] = []
+    def _train(self, batches: Iterable[Tensor], on_step: Callable[[], object]) -> dict[str, float]:
+        """Mean losses over the steps of one epoch, those before `batches` included."""
+        self.method.train()
         for frames in batches:
-            self.method.train()
             self.optimiser.zero_grad(set_to_none=True)
             with options.autocast(self.settings.precision, self.device):
                 losses = self.losses(frames)
-            self.steps += 1
-            unread.append({name: loss.detach() for name, loss in losses.items()})
-            if len(unread) == self.read_steps:
-                rows += self._read(unread, on_step)
-                unread = []
+            self._record.add(losses)
+            if self._record.unread >= self.read_steps:
+                self._read()
             self.scaler.scale(losses["loss"]).backward()
             self.scaler.step(self.optimiser)
             self.scaler.update()
-        return _means(rows + self._read(unread, on_step))
+            self.steps += 1
+            self.begun += 1
+            on_step()
+        self._read()
+        return self._record.means()
 
-    def _read(
-        self, unread: list[dict[str, Tensor]], on_step: Callable[[dict[str, float]], object]
-    ) -> list[dict[str, float]]:
-        """Losses of the latest steps, copied from the device at once."""
-        if not unread:
-            return []
-        values = torch.stack([torch.stack([loss.float() for loss in losses.values()]) for losses in unread]).tolist()
-        rows = [dict(zip(losses, row, strict=True)) for losses, row in zip(unread, values, strict=True)]
-        for number, row in enumerate(rows, self.steps - len(rows) + 1):
-            _check(row["loss"], f"in step {number}")
-            on_step(row)
-        return rows
+    def _read(self) -> dict[str, list[float]]:
+        """The losses of the epoch so far, those of the latest steps copied from the device at once."""
+        unread = self._record.unread
+        values = self._record.read()
+        losses = values.get("loss", [])
+        for place in range(len(losses) - unread, len(losses)):
+            _check(losses[place], "the loss", f"in step {self.steps - self.begun + place + 1}")
+        return values
 
 
 def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
@@ -166,13 +177,6 @@ def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
     )
 
 
-def _check(loss: float, where: str) -> None:
-    if not math.isfinite(loss):
-        raise DivergedError(f"the loss became {loss} {where}")
-
-
-def _means(rows: Iterable[dict[str, float]]) -> dict[str, float]:
-    collected = list(rows)
-    if not collected:
-        raise ValueError("no batch: there are fewer samples than `batch`")
-    return {name: math.fsum(row[name] for row in collected) / len(collected) for name in collected[0]}
+def _check(value: float, what: str, where: str) -> None:
+    if not math.isfinite(value):
+        raise DivergedError(f"{what} became {value} {where}")

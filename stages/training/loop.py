@@ -1,10 +1,12 @@
-"""Train one method on the tracks and write its model folder; the state is saved after every epoch.
+"""Train one method on the tracks and write its model folder; the state is saved after every epoch and within long ones.
 
 `pretrain` starts from initial weights, `refine` from a trained method; all else is equal.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +30,7 @@ from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
 
+SAVE_MINUTES = 5.0  # within an epoch, the state is saved after so long; no result depends on it
 OVERRIDABLE = ("size_px", "batch")  # settings that a method may have itself, instead of the shared ones
 
 
@@ -58,16 +61,18 @@ class Batches:
                 "raise it or lower the batch"
             )
 
-    def train(self, seed: int, epoch: int) -> Iterator[Tensor]:
-        """Batches (B, F, 3, S, S) in [0, 1]."""
-        return self._draw("train", self._params.draws_per_identity, seed, epoch)
+    def train(self, seed: int, epoch: int, start: int = 0) -> Iterator[Tensor]:
+        """Batches (B, F, 3, S, S) in [0, 1], without the first `start` ones, whose frames are not decoded."""
+        drawn = self._draw("train", self._params.draws_per_identity, seed, epoch)
+        first = start * self._params.batch
+        return self._batches(pairs.Draw(drawn.frames[first:], drawn.boxes_xyxy_px[first:]))
 
     def val(self) -> Iterator[Tensor]:
         """The same batches at every call and in every run."""
-        return self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0)
+        return self._batches(self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0))
 
-    def _draw(self, split: str, draws: int, *random_state: int) -> Iterator[Tensor]:
-        drawn = pairs.draw(
+    def _draw(self, split: str, draws: int, *random_state: int) -> pairs.Draw:
+        return pairs.draw(
             self._frames.tracks[split],
             self._frames.sizes,
             self._frames.jitter_px,
@@ -75,6 +80,8 @@ class Batches:
             draws_per_identity=draws,
             rng=np.random.default_rng(random_state),
         )
+
+    def _batches(self, drawn: pairs.Draw) -> Iterator[Tensor]:
         params = self._params
         return pairs.batches(
             drawn,
@@ -187,17 +194,24 @@ def fit(
     `before`: steps of the network that `net` started from; checkpoints include them.
 
     Raises:
-        UserError: the loss diverged.
+        UserError: the loss diverged; the last state that was finite stays in the journal.
     """
     trainer = Trainer(net, _settings(params), device=models.device(params.device))
     history = restore(trainer, journal)
     validation = list(batches.val())
     remaining = params.epochs * batches.per_epoch - trainer.steps
     ticks = progress.track(range(remaining), remaining, label, "steps")
+    saved = time.monotonic()
+
+    def after_step() -> None:
+        nonlocal saved
+        next(ticks, None)
+        if time.monotonic() - saved >= 60 * SAVE_MINUTES:
+            record(trainer, history, journal)
+            saved = time.monotonic()
+
     try:
-        for epoch in trainer.epochs(
-            lambda number: batches.train(seed, number), lambda: validation, lambda _: next(ticks, None)
-        ):
+        for epoch in trainer.epochs(partial(batches.train, seed), lambda: validation, after_step):
             history += rows(epoch)
             if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
                 models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
@@ -231,7 +245,7 @@ def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
         return []
     saved = torch.load(journal / "state.pt", map_location="cpu", weights_only=True)
     trainer.restore(saved["trainer"])
-    log.info("resuming after epoch %d", trainer.epoch)
+    log.info("resuming after step %d", trainer.steps)
     return saved["history"]
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +43,8 @@ def settings(name: str) -> Any:
 BUILT = {name: build(name, 32) for name in NAMES if not hasattr(settings(name), "weights")}
 TRAINED = [name for name, net in BUILT.items() if net.frames > 0 and not net.is_solved]
 
+READING = {"contrastive", "vicreg"}  # pytorch-metric-learning finds its pairs by values
+
 each = pytest.mark.parametrize("name", NAMES)
 each_built = pytest.mark.parametrize("name", BUILT)
 each_trained = pytest.mark.parametrize("name", TRAINED)
@@ -65,7 +68,7 @@ def trained(name: str) -> tuple[Method, list[train.Epoch]]:
         return net, []
     return net, list(
         train.Trainer(net, SETTINGS, device=torch.device("cpu")).epochs(
-            lambda _: batches, lambda: batches, lambda _: None
+            lambda *_: batches, lambda: batches, lambda: None
         )
     )
 
@@ -127,6 +130,26 @@ def test_one_step_changes_the_encoder(name: str):
     net, (epoch,) = trained(name)
     assert epoch.steps == 1
     assert not torch.equal(first_layer(net).weight, before)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name not in READING])
+def test_a_step_reads_no_value_from_the_device(name: str):
+    """On the device `meta`, which holds no values: reading one raises. A GPU would be waited for."""
+    meta = torch.device("meta")
+    trainer = train.Trainer(build(name, 32), SETTINGS, device=meta)
+    taken: list[Tensor] = []
+
+    def batches() -> Iterator[Tensor]:
+        for _ in range(3):
+            taken.append(noise(trainer.method, 32).to(meta))
+            yield taken[-1]
+
+    with pytest.raises(NotImplementedError, match="no data"):  # when the losses of all steps are read
+        next(trainer.epochs(lambda *_: batches(), batches, lambda: None))
+    assert trainer.steps == 3
+    with pytest.raises(NotImplementedError, match="no data"):
+        trainer.validate(batches())
+    assert len(taken) == 6
 
 
 @each_built

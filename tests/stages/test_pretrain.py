@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import torch
 from model_samples import described
 from ruamel.yaml import YAML
+from torch import Tensor
 from track_samples import METHOD_PARAMS, PARAMS, params, write_tracks
 
 from fabnet.pretext import fabnet
@@ -159,6 +161,53 @@ def test_a_stopped_run_resumes_after_its_last_epoch(tmp_path: Path, monkeypatch:
     assert asked == [(0,), (0, 3)]  # validation, third epoch
 
 
+def test_a_run_that_is_stopped_within_an_epoch_resumes_at_its_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_tracks(tmp_path)
+    whole = run(tmp_path, "whole")
+    samples: list[int] = []
+    batches, record = loop.pairs.batches, loop.record
+
+    def noted(drawn: Any, *rest: Any, **named: Any) -> Any:
+        samples.append(len(drawn.frames))
+        return batches(drawn, *rest, **named)
+
+    def dying(trainer: Any, *rest: Any) -> None:
+        record(trainer, *rest)
+        if trainer.steps == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "SAVE_MINUTES", 0)
+    monkeypatch.setattr(loop, "record", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    monkeypatch.setattr(loop, "record", record)
+    monkeypatch.setattr(loop.pairs, "batches", noted)
+    assert contents(run(tmp_path)) == contents(whole)
+    assert samples == [4, 4, 12]  # validation, the last of three batches of the second epoch, the third epoch
+
+
+def test_a_state_that_is_not_finite_does_not_replace_one_that_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_tracks(tmp_path)
+    losses = fabnet.SingleSource.losses
+
+    def breaking(net: fabnet.SingleSource, frames: Tensor) -> dict[str, Tensor]:
+        taken.append(net)
+        whole = losses(net, frames)
+        return whole if len(taken) < 3 else {**whole, "loss": whole["loss"] / 0}
+
+    taken: list[fabnet.SingleSource] = []
+    monkeypatch.setattr(loop, "SAVE_MINUTES", 0)
+    monkeypatch.setattr(fabnet.SingleSource, "losses", breaking)
+    with pytest.raises(UserError, match="the loss became inf in step 3"):
+        run(tmp_path)
+    (path,) = (tmp_path / "journal").rglob("state.pt")
+    saved = torch.load(path, weights_only=True)["trainer"]
+    assert (saved["steps"], saved["begun"], len(saved["losses"]["loss"])) == (2, 2, 2)
+    assert all(weight.isfinite().all() for weight in saved["method"].values())
+
+
 def test_other_settings_do_not_resume_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_tracks(tmp_path)
     changed = params(lr=5e-3)
@@ -176,15 +225,24 @@ def test_other_settings_do_not_resume_from_the_journal(tmp_path: Path, monkeypat
     assert contents(run(tmp_path, pretrain=changed)) == expected
 
 
+SAVES_AFTER_EVERY_STEP = """
+import runpy
+from stages.training import loop
+loop.SAVE_MINUTES = 0
+runpy.run_module("stages.pretrain", run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path):
     for dataset in ("voxceleb1", "voxceleb2"):
         write_tracks(tmp_path, dataset)
-    write_params(tmp_path, epochs=40)
+    write_params(tmp_path, epochs=2, draws_per_identity=80)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command(tmp_path, "whole"), cwd=ROOT, env=environment, check=True, capture_output=True)
+    killed = [sys.executable, "-c", SAVES_AFTER_EVERY_STEP, *command(tmp_path, "out")[3:]]
     with subprocess.Popen(
-        command(tmp_path, "out"), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        killed, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + 120
         while not list((tmp_path / "journal").rglob("state.pt")) and time.monotonic() < deadline:
@@ -193,7 +251,9 @@ def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path):
         assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, env=environment, check=True, capture_output=True)
-    assert b"resuming after epoch" in done.stdout
+    resumed = re.search(rb"resuming after step (\d+)", done.stdout)
+    assert resumed is not None
+    assert 0 < int(resumed[1]) < 60  # steps of an epoch
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 

@@ -81,7 +81,7 @@ def test_a_step_trains_encoder_and_confidence_but_not_the_frozen_sampler():
     settings = train.Settings("sgd", 0.1, 0.9, 0.0, 1, plateau_factor=0.1, plateau_patience=1)
     list(
         train.Trainer(net, settings, device=torch.device("cpu")).epochs(
-            lambda _: batches, lambda: batches, lambda _: None
+            lambda *_: batches, lambda: batches, lambda: None
         )
     )
     moved = {key.split(".")[1] for key, value in net.state_dict().items() if not torch.equal(value, before[key])}

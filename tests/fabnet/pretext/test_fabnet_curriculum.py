@@ -1,62 +1,85 @@
+from fractions import Fraction
+
 import pytest
 import torch
 from torch import Tensor
 
 from fabnet.pretext import fabnet_curriculum
-from fabnet.pretext.fabnet_curriculum import WINDOWS, Curriculum, keep_quantiles
+from fabnet.pretext.fabnet_curriculum import WINDOWS, Curriculum, borders, mean_of_window
+
+SHARES = [(Fraction(first, 10), Fraction(first + 5, 10)) for first in range(5)]  # of a batch
 
 
-def kept_slowly(per_sample: Tensor, low: float, high: float) -> list[float]:
-    """Sort by hand, then count places."""
+def kept_slowly(per_sample: list[float], low: Fraction, high: Fraction) -> list[float]:
+    """Sort by hand, then cut."""
     ascending: list[float] = []
-    for value in per_sample.tolist():
-        place = sum(other < value for other in ascending)
-        ascending.insert(place, value)
-    return [
-        value
-        for place, value in enumerate(ascending)
-        if int(low * len(ascending)) <= place < int(high * len(ascending))
-    ]
+    for value in per_sample:
+        ascending.insert(sum(other < value for other in ascending), value)
+    return ascending[int(low * len(ascending)) : int(high * len(ascending))]
 
 
-def test_the_middle_of_a_known_batch_is_kept():
-    assert keep_quantiles(torch.tensor([5.0, 1.0, 3.0, 9.0]), 0.25, 0.75).tolist() == [3.0, 5.0]
+def trained_on(losses: Tensor, window: int) -> list[float]:
+    """The losses whose samples get a gradient, in the order of the batch."""
+    losses = losses.detach().requires_grad_()
+    mean_of_window(losses, torch.tensor(window)).backward()
+    assert losses.grad is not None
+    return losses[losses.grad != 0].tolist()
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("count", [3, 8, 31, 32])
-def test_kept_samples_agree_with_a_slow_reference(window: tuple[float, float], count: int):
-    losses = torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(count))
-    assert keep_quantiles(losses, *window).tolist() == kept_slowly(losses, *window)
+def test_the_borders_are_those_of_the_shares_at_every_batch_size():
+    assert len(SHARES) == WINDOWS
+    for count in range(2, 3000):
+        cut = [(int(low * count), int(high * count)) for low, high in SHARES]
+        assert [borders(window, count) for window in range(WINDOWS)] == cut
+        assert all(first < end for first, end in cut)
+
+
+@pytest.mark.parametrize("window", range(WINDOWS))
+@pytest.mark.parametrize("count", [2, 3, 8, 31, 32, 200])
+def test_the_mean_agrees_with_a_slow_reference(window: int, count: int):
+    losses = torch.rand(count, generator=torch.Generator().manual_seed(count))
+    kept = kept_slowly(losses.tolist(), *SHARES[window])
+    assert float(mean_of_window(losses, torch.tensor(window))) == pytest.approx(sum(kept) / len(kept), rel=1e-6)
+    assert sorted(trained_on(losses, window)) == kept
 
 
 def test_a_batch_of_32_trains_on_16_samples_in_every_window():
-    losses = torch.arange(32.0)
-    kept = [keep_quantiles(losses, *window) for window in WINDOWS]
-    assert [(int(some[0]), int(some[-1])) for some in kept] == [(0, 15), (3, 18), (6, 21), (9, 24), (12, 27)]
+    kept = [trained_on(torch.arange(32.0), window) for window in range(WINDOWS)]
+    assert [(some[0], some[-1]) for some in kept] == [(0, 15), (3, 18), (6, 21), (9, 24), (12, 27)]
+    assert {len(some) for some in kept} == {16}
 
 
 def test_order_in_the_batch_does_not_matter():
-    losses = torch.rand(32, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(keep_quantiles(losses, 0.1, 0.6), keep_quantiles(losses.flip(0), 0.1, 0.6))
+    losses, window = torch.rand(32, generator=torch.Generator().manual_seed(0)), torch.tensor(1)
+    assert torch.equal(mean_of_window(losses, window), mean_of_window(losses.flip(0), window))
 
 
-def test_only_kept_samples_get_a_gradient():
+def test_every_kept_sample_has_the_same_share_of_the_gradient():
     losses = torch.tensor([4.0, 1.0, 3.0, 2.0], requires_grad=True)
-    keep_quantiles(losses, 0, 0.5).mean().backward()
+    mean_of_window(losses, torch.tensor(0)).backward()
     assert losses.grad is not None
     assert losses.grad.tolist() == [0, 0.5, 0, 0.5]
 
 
-def test_an_empty_window_is_refused():
-    with pytest.raises(ValueError, match=r"no sample of a batch of 1 lies between the shares 0\.0 and 0\.5"):
-        keep_quantiles(torch.ones(1), *WINDOWS[0])
+def test_a_loss_outside_the_window_may_be_infinite():
+    losses = torch.tensor([4.0, 1.0, torch.inf, torch.nan], requires_grad=True)
+    mean = mean_of_window(losses, torch.tensor(0))
+    mean.backward()
+    assert mean == 2.5
+    assert losses.grad is not None
+    assert losses.grad.tolist() == [0.5, 0.5, 0, 0]
+
+
+def test_a_batch_of_one_is_refused():
+    with pytest.raises(ValueError, match="the curriculum needs a batch of at least 2 samples, found 1"):
+        mean_of_window(torch.ones(1), torch.tensor(0))
 
 
 def test_validation_is_over_all_samples():
-    curriculum = Curriculum(patience=1).eval()
-    assert len(curriculum(torch.rand(32))) == 32
-    assert len(curriculum.train()(torch.rand(32))) == 16
+    curriculum = Curriculum(patience=1)
+    losses = torch.arange(4.0)
+    assert curriculum.eval()(losses) == 1.5
+    assert curriculum.train()(losses) == 0.5
 
 
 def test_the_window_moves_when_the_loss_has_not_improved_for_longer_than_its_patience():
@@ -69,7 +92,7 @@ def test_the_window_moves_when_the_loss_has_not_improved_for_longer_than_its_pat
 def test_the_learning_rate_is_held_until_the_last_window():
     curriculum = Curriculum(patience=0)
     waits = [curriculum.observe(1.0) for _ in range(12)]
-    assert int(curriculum.window) == len(WINDOWS) - 1
+    assert int(curriculum.window) == WINDOWS - 1
     assert waits == [True] * 8 + [False] * 4
 
 

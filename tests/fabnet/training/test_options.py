@@ -52,7 +52,7 @@ def trained(net: Method, settings: train.Settings, device: torch.device = CPU) -
     """The epoch and the weights after it."""
     batches = [batch.to(device) for batch in images(net)]
     trainer = train.Trainer(net, settings, device=device)
-    (epoch,) = trainer.epochs(lambda _: batches, lambda: batches[:2], lambda _: None)
+    (epoch,) = trainer.epochs(lambda *_: batches, lambda: batches[:2], lambda: None)
     return epoch, [weight.detach().cpu() for weight in net.parameters()]
 
 

@@ -3,6 +3,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
@@ -52,16 +53,27 @@ def trainer(settings: train.Settings = SETTINGS, net: Method | None = None) -> t
     return train.Trainer(net or method(), settings, device=CPU)
 
 
+def fresh(number: int, start: int) -> list[Tensor]:
+    """Other batches in every epoch."""
+    return shifted(number)[start:]
+
+
 def epochs(one: train.Trainer, count: int | None = None) -> list[train.Epoch]:
-    return list(islice(one.epochs(shifted, lambda: shifted(0), lambda _: None), count))
+    return list(islice(one.epochs(fresh, lambda: shifted(0), lambda: None), count))
+
+
+def assert_equal(one: train.Trainer, other: train.Trainer) -> None:
+    """All their weights and running statistics are the same."""
+    for key, value in one.method.state_dict().items():
+        assert torch.equal(other.method.state_dict()[key], value), key
 
 
 def test_the_curve_of_a_fixed_seed_falls():
     one = trainer(replace(SETTINGS, epochs=12))
-    losses = [epoch.train["loss"] for epoch in one.epochs(lambda _: shifted(1), lambda: shifted(1), lambda _: None)]
+    losses = [epoch.train["loss"] for epoch in one.epochs(lambda *_: shifted(1), lambda: shifted(1), lambda: None)]
     assert losses[-1] < 0.7 * losses[0]
     again = trainer(replace(SETTINGS, epochs=12))
-    assert losses == [e.train["loss"] for e in again.epochs(lambda _: shifted(1), lambda: shifted(1), lambda _: None)]
+    assert losses == [e.train["loss"] for e in again.epochs(lambda *_: shifted(1), lambda: shifted(1), lambda: None)]
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
@@ -75,8 +87,38 @@ def test_saving_and_resuming_equals_an_uninterrupted_run(optimiser):
     second.restore(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
     assert start + epochs(second) == history
     assert (second.epoch, second.steps) == (4, 12)
-    for key, value in whole.method.state_dict().items():
-        assert torch.equal(second.method.state_dict()[key], value), key
+    assert_equal(whole, second)
+
+
+class Stop(Exception):  # noqa: N818  not an error
+    pass
+
+
+@pytest.mark.parametrize("read_steps", [1, 2, 100])
+@pytest.mark.parametrize("last", [4, 6])
+def test_stopping_within_an_epoch_and_resuming_equals_an_uninterrupted_run(last: int, read_steps: int):
+    whole, second = trainer(), trainer(net=method(seed=9))
+    first = train.Trainer(method(), SETTINGS, device=CPU, read_steps=read_steps)
+    file, asked = io.BytesIO(), []
+
+    def stop() -> None:
+        if first.steps == last:
+            torch.save(first.state(), file)
+            raise Stop
+
+    stream = first.epochs(fresh, lambda: shifted(0), stop)
+    start = [next(stream)]
+    with pytest.raises(Stop):
+        next(stream)
+    second.restore(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    rest = list(
+        second.epochs(
+            lambda number, done: asked.append((number, done)) or fresh(number, done), lambda: shifted(0), lambda: None
+        )
+    )
+    assert asked == [(2, last - 3), (3, 0), (4, 0)]
+    assert start + rest == epochs(whole)
+    assert_equal(whole, second)
 
 
 def test_a_finished_run_does_no_further_epoch():
@@ -88,17 +130,23 @@ def test_a_finished_run_does_no_further_epoch():
 
 
 def test_epochs_and_steps_are_counted_and_every_step_is_reported():
-    one, losses = trainer(), []
-    rows = list(one.epochs(shifted, lambda: shifted(0), losses.append))
+    one, told = trainer(), []
+    rows = list(one.epochs(fresh, lambda: shifted(0), lambda: told.append(one.steps)))
     assert [(row.number, row.steps) for row in rows] == [(1, 3), (2, 6), (3, 9), (4, 12)]
-    assert len(losses) == 12
-    assert rows[0].train["loss"] == pytest.approx(sum(values["loss"] for values in losses[:3]) / 3)
+    assert told == list(range(1, 13))
+
+
+def test_an_epochs_losses_are_means_over_its_steps():
+    one = trainer(replace(SETTINGS, lr=0.0), Scalar(lambda weight, frames: weight * frames.mean()))
+    batches = [torch.full((1,), value) for value in (1.0, 2.0, 6.0)]
+    first = next(one.epochs(lambda *_: batches, lambda: batches[:2], lambda: None))
+    assert (first.train, first.val) == ({"loss": 3.0}, {"loss": 1.5})
 
 
 def test_every_epoch_gets_its_number():
-    asked: list[int] = []
-    list(trainer().epochs(lambda number: asked.append(number) or shifted(0), lambda: shifted(0), lambda _: None))
-    assert asked == [1, 2, 3, 4]
+    asked: list[tuple[int, int]] = []
+    list(trainer().epochs(lambda *epoch: asked.append(epoch) or shifted(0), lambda: shifted(0), lambda: None))
+    assert asked == [(1, 0), (2, 0), (3, 0), (4, 0)]
 
 
 def stuck() -> train.Trainer:
@@ -106,7 +154,7 @@ def stuck() -> train.Trainer:
 
 
 def rates(one: train.Trainer, count: int | None = None) -> list[float]:
-    stream = one.epochs(lambda _: [torch.ones(1)], lambda: [torch.ones(1)], lambda _: None)
+    stream = one.epochs(lambda *_: [torch.ones(1)], lambda: [torch.ones(1)], lambda: None)
     return [epoch.lr for epoch in islice(stream, count)]
 
 
@@ -133,11 +181,8 @@ def test_validation_changes_neither_weights_nor_running_statistics():
 @pytest.mark.parametrize("read_steps", [2, 3, 100])
 def test_how_often_losses_are_read_changes_nothing(read_steps: int):
     one, rare = trainer(), train.Trainer(method(), SETTINGS, device=CPU, read_steps=read_steps)
-    told: list[dict[str, float]] = []
-    assert list(rare.epochs(shifted, lambda: shifted(0), told.append)) == epochs(one)
-    assert len(told) == 12
-    for key, value in one.method.state_dict().items():
-        assert torch.equal(rare.method.state_dict()[key], value), key
+    assert epochs(rare) == epochs(one)
+    assert_equal(one, rare)
 
 
 def test_a_loss_that_is_not_finite_is_found_within_the_epoch_where_losses_are_read_rarely():
@@ -145,7 +190,7 @@ def test_a_loss_that_is_not_finite_is_found_within_the_epoch_where_losses_are_re
     one = train.Trainer(net, SETTINGS, device=CPU, read_steps=100)
     batches = [torch.ones(1), torch.ones(1), torch.full((1,), float("nan")), torch.ones(1)]
     with pytest.raises(train.DivergedError, match="the loss became nan in step 3"):
-        next(one.epochs(lambda _: batches, lambda: [torch.ones(1)], lambda _: None))
+        next(one.epochs(lambda *_: batches, lambda: [torch.ones(1)], lambda: None))
     assert one.epoch == 0
 
 
@@ -153,21 +198,40 @@ def test_a_loss_that_is_not_finite_is_found_within_the_epoch_where_losses_are_re
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(value: float):
     one = trainer(net=Scalar(lambda weight, frames: weight * frames.mean()))
     with pytest.raises(train.DivergedError, match=f"the loss became {value} in step 2"):
-        list(one.epochs(lambda _: [torch.ones(1), torch.full((1,), value)], lambda: [torch.ones(1)], lambda _: None))
+        list(one.epochs(lambda *_: [torch.ones(1), torch.full((1,), value)], lambda: [torch.ones(1)], lambda: None))
     assert one.method.state_dict()["weight"].isfinite()
 
 
 def test_a_last_step_that_makes_the_weights_infinite_is_noticed():
     one = trainer(replace(SETTINGS, epochs=1), Scalar(lambda weight, _: (weight - 1).sqrt()))  # its slope is infinite
     with pytest.raises(train.DivergedError, match="after step 1"):
-        list(one.epochs(lambda _: [torch.ones(1)], lambda: [torch.ones(1)], lambda _: None))
+        list(one.epochs(lambda *_: [torch.ones(1)], lambda: [torch.ones(1)], lambda: None))
+
+
+@pytest.mark.parametrize("read_steps", [1, 100])
+def test_a_state_that_is_not_finite_is_not_given_away(read_steps: int):
+    def of(weight: Tensor, frames: Tensor) -> Tensor:
+        return (weight - frames).sqrt().sum()  # at 1 the slope is infinite, the loss is not
+
+    one = train.Trainer(Scalar(of), SETTINGS, device=CPU, read_steps=read_steps)
+    good: list[Any] = []
+    with pytest.raises(train.DivergedError, match="the norm of the weights became nan after step 2"):
+        list(
+            one.epochs(
+                lambda *_: [torch.zeros(1), one.method.weight.detach()],
+                lambda: [torch.zeros(1)],
+                lambda: good.append(copy.deepcopy(one.state())),
+            )
+        )
+    assert [state["steps"] for state in good] == [1]
+    assert good[0]["method"]["weight"].isfinite()
 
 
 @pytest.mark.parametrize(("training", "validation"), [([], [torch.ones(1)]), ([torch.ones(1)], [])])
 def test_an_epoch_without_a_batch_is_refused(training: list[Tensor], validation: list[Tensor]):
     one = trainer(net=Scalar(lambda weight, frames: weight * frames.mean()))
     with pytest.raises(ValueError, match="no batch"):
-        list(one.epochs(lambda _: training, lambda: validation, lambda _: None))
+        list(one.epochs(lambda *_: training, lambda: validation, lambda: None))
 
 
 def test_weight_decay_and_momentum_are_given_to_the_optimiser():

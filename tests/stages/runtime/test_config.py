@@ -42,7 +42,10 @@ WRONG = {
     ),
     "a start that is not trained": (("  start: fabnet\n", "  start: fabmet\n"), "refine.start should be one of"),
     "a method without settings": (("  random: {", "  untrained: {"), "method.random is missing"),
-    "a batch smaller than a window": (("patience: 0, batch: 64", "patience: 0, batch: 1"), "batch should be larger"),
+    "a batch smaller than a window": (
+        ("patience: 0, batch: 64", "patience: 0, batch: 1"),
+        "batch should be at least 2",
+    ),
     "a misspelt setting of a method": (
         ("  fabnet: {width", "  fabnet: {widht"),
         "method.fabnet.widht is not a known parameter",
