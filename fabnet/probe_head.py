@@ -23,6 +23,8 @@ TINY = 1e-14  # variance of a dimension that is constant but for rounding
 STEP = 1e-3  # weight, per unit of output, of the direction that carries the rest of the intercept
 
 Link = Callable[[Tensor], Tensor]  # outputs -> predictions
+# a short kind, a detail that may be empty, and which labels (N,) have this problem: of several the first one counts
+Problem = tuple[str, str, NDArray[np.bool_]]
 Shift = Callable[[Tensor, Tensor], Tensor]  # outputs and targets (N, K) of validation -> (K), added to the outputs
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from probe_problems import first_problems
 from sklearn.metrics import f1_score
 
 from fabnet import metrics
@@ -21,7 +22,7 @@ def planted(count: int, seed: int, unknown: float = 0.0) -> Samples:
 
 
 def test_unknown_units_differ_from_absent_ones():
-    y = action_units.encode(np.array([[0, None, 1], [1, 0, 0]], dtype=object), CROPS, 3)
+    y = action_units.encode(np.array([[0, np.nan, 1], [1, 0, 0]]), CROPS, 3)
     assert y[0].tolist() == [0, action_units.UNKNOWN, 1]
     decoded = action_units.decode(y, CROPS)
     assert np.isnan(decoded[0, 1])
@@ -29,10 +30,13 @@ def test_unknown_units_differ_from_absent_ones():
 
 
 def test_labels_that_cannot_be_used_are_a_problem():
-    assert action_units.problem([0, None, 1], 3) is None
-    assert action_units.problem([None, None, None], 3) == ("no action unit is known", "")
-    assert action_units.problem([0, 2, 1], 3) == ("an action unit is neither 0 nor 1 nor unknown", "")
-    assert action_units.problem([0, 1], 3) == ("expected 3 action units", "found 2")
+    unknown = np.nan
+    assert first_problems(action_units, [[0, unknown, 1], [unknown] * 3, [0, 2, 1]], 3) == [
+        None,
+        ("no action unit is known", ""),
+        ("an action unit is neither 0 nor 1 nor unknown", ""),
+    ]
+    assert first_problems(action_units, [[0, 1]], 3) == [("expected 3 action units", "found 2")]
 
 
 def test_the_output_for_an_unknown_target_does_not_matter():
