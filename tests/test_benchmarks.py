@@ -24,6 +24,7 @@ from benchmarks import (
     original,
     pictures,
     placeholders,
+    probing,
     rehearsal,
     releases,
     run,
@@ -262,3 +263,7 @@ def test_one_command_measures_prints_and_keeps(tmp_path: Path):
 def test_committed_results_have_the_columns_that_are_written_now():
     for path in run.RESULTS.glob("*.parquet"):
         assert pq.read_schema(path).equals(run.SCHEMA)
+
+
+def test_both_ways_fit_the_same_probe():
+    assert probing.largest_difference(5000) < 1e-6
