@@ -45,7 +45,7 @@ def fitting(frames: TrackSet, limit_bytes: int) -> dict[str, list[Rows]]:
     Raises:
         UserError: even PER_TRACK frames of each track are larger.
     """
-    size = frames.frames["size"].to_numpy()
+    size = frames.places.size
     longest = max(int(frames.tracks[split].lengths.max()) for split in SPLITS)
     for every in range(1, longest + 1):
         rows = {split: chosen(frames.tracks[split], every) for split in SPLITS}
@@ -64,8 +64,7 @@ def pack(frames: TrackSet, params: Params, sets: list[str], limit_bytes: int, ou
     """Write tracks.npz (JPEG bytes, where each ends, and the tracks) and training.json (how to train)."""
     of_split = fitting(frames, limit_bytes)
     rows = np.concatenate([some for of_tracks in of_split.values() for some in of_tracks])
-    columns = [frames.frames[name].take(rows).to_pylist() for name in ("dataset", "shard", "offset", "size")]
-    files = [frames.shards[dataset].read(*place) for dataset, *place in zip(*columns, strict=True)]
+    files = [frames.read(row) for row in rows]
     packed: dict[str, Rows] = {}
     start = 0
     for split, of_tracks in of_split.items():

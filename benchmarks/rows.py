@@ -1,5 +1,6 @@
 """A row for every comparison, and how its two figures are measured."""
 
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -66,3 +67,8 @@ def peak_gb() -> float:
         (line,) = [line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

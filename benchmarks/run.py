@@ -8,7 +8,6 @@ that did not run stay. What cannot run here says why.
 """
 
 import argparse
-import os
 import platform
 import re
 import subprocess
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import rehearsal
-from benchmarks.rows import Row, SkippedError
+from benchmarks.rows import Row, SkippedError, cores
 from stages.runtime import command, files
 
 BENCHMARKS = ("columns", "loading", "detection", "embed_video", "train_speed")
@@ -98,11 +97,6 @@ def processor() -> str:
     about = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", about.read_text(encoding="utf-8")) if about.exists() else None
     return found[1] if found else platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> str:

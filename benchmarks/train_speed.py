@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.rows import Row, SkippedError
+from benchmarks.rows import Row, SkippedError, cores
 from fabnet.pretext import fabnet
 from fabnet.training import pairs, train
 
@@ -136,7 +136,7 @@ def decoded(clips: list[bytes], batch: int, size_px: int, device: torch.device) 
 
     while True:
         drawn = pairs.draw(tracks, sizes, jitter_px, frames=2, draws_per_identity=batch, rng=rng)
-        yield from pairs.batches(drawn, load, batch=batch, size_px=size_px, device=device)
+        yield from pairs.batches(drawn, load, batch=batch, size_px=size_px, device=device, workers=cores())
 
 
 if __name__ == "__main__":

@@ -56,10 +56,10 @@ def test_both_ways_split_into_the_same_bytes(folder: Path):
 def test_both_ways_load_the_same_tracks(folder: Path):
     ours = columns.source(folder).load(columns.FRAMES, "pretrain")
     plain = former.load(folder / "tracks", folder / "splits", columns.JITTER_PX)
-    place, others = (
-        list(map(tuple, zip(*(table[name].to_pylist() for name in ("dataset", "shard", "offset")), strict=True)))
-        for table in (ours.frames, plain.frames)
-    )
+    shards = [ours.places.shards[number] for number in ours.places.shard]
+    place = [(*shard, offset) for shard, offset in zip(shards, ours.places.offset.tolist(), strict=True)]
+    columns_of_plain = (plain.frames[name].to_pylist() for name in ("dataset", "shard", "offset"))
+    others = list(zip(*columns_of_plain, strict=True))
     for split, identities in plain.tracks.items():
         expected = {
             tuple(others[row] for row in rows)

@@ -1,10 +1,11 @@
 """Samples of source and target frames of one face track, drawn per identity."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 from fabnet.modules.crops import crop_and_resize, draw_squares
 
 Ints = NDArray[np.int64]
+Work = TypeVar("Work")
+
+AHEAD = 2  # batches that are loaded while the network works on another
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,14 @@ class Draw:
 
     frames: NDArray[np.int64]  # (N, F) row numbers, target first
     boxes_xyxy_px: NDArray[np.float32]  # (N, F, 4) random square crop of every frame
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.frames)
+
+    def __getitem__(self, samples: slice) -> "Draw":
+        """Some of the samples: `drawn[done * batch :]` is what follows the first `done` batches."""
+        return Draw(self.frames[samples], self.boxes_xyxy_px[samples])
 
 
 def draw(
@@ -108,7 +120,8 @@ def batches(
     batch: int,
     size_px: int,
     device: torch.device,
-    workers: int = 4,
+    workers: int,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Tensor]:
     """Batches (B, F, 3, size_px, size_px) in [0, 1] on `device`; an incomplete last batch is left out.
 
@@ -117,25 +130,87 @@ def batches(
         load: row number -> RGB frame (H, W, 3) uint8; called from several threads.
         batch: samples per batch B.
         size_px: side of the network's input.
-        device: where crops are scaled; only the pixels inside them go there.
-        workers: decoding threads; frames are decoded up to two batches ahead, the order stays.
+        device: where the squares are scaled; only they go there.
+        workers: loading threads, at least 1; the batches are the same for any number.
+        share: number of this process and how many there are: each gets the samples of every batch that are its turn,
+            B / processes that follow each other.
+
+    Raises:
+        ValueError: a batch cannot be shared equally.
     """
-    chunks = [slice(start, start + batch) for start in range(0, len(drawn.frames) - batch + 1, batch)]
+    pinned = device.type == "cuda"
+    for pixels, squares in cuts(drawn, load, batch=batch, workers=workers, share=share, pinned=pinned):
+        there, within = (each.to(device, non_blocking=pinned) for each in (pixels, squares))
+        yield crop_and_resize(there, within, size_px).unflatten(0, (-1, drawn.frames.shape[1]))
+
+
+def cuts(
+    drawn: Draw,
+    load: Callable[[int], NDArray[np.uint8]],
+    *,
+    batch: int,
+    workers: int,
+    share: tuple[int, int] = (0, 1),
+    pinned: bool = False,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The squares of each batch, not yet scaled; the next two batches are loaded meanwhile.
+
+    Arguments as for `batches`; `pinned` memory can be fetched by a GPU while the processor goes on, and is used again.
+
+    Yields:
+        (B * F, S, S, 3) uint8, each square at the top left, beyond it anything. S is the largest side of the draw, so
+            that all batches have one shape.
+        (B * F, 4) the squares in these images, px.
+    """
+    whole = drawn.boxes_xyxy_px
+    side = int((whole[..., 2:] - whole[..., :2]).max(initial=0))
+
+    def start(samples: Draw) -> tuple[Tensor, Tensor, list[Future[None]]]:
+        rows, boxes = samples.frames.ravel(), samples.boxes_xyxy_px.reshape(-1, 4)
+        pixels = _memory((len(rows), side, side, 3), pinned=pinned)
+        parts = zip(*(np.array_split(each, workers) for each in (rows, boxes, pixels.numpy())), strict=True)
+        loading = [pool.submit(_fill, load, *part) for part in parts]
+        squares = torch.from_numpy(boxes - np.tile(boxes[:, :2], 2))
+        return pixels, squares.pin_memory() if pinned else squares, loading
+
     with ThreadPoolExecutor(workers) as pool:
-        pending = ([pool.submit(load, int(row)) for row in drawn.frames[chunk].ravel()] for chunk in chunks)
-        queue = list(islice(pending, 2))
-        for chunk in chunks:
-            boxes = drawn.boxes_xyxy_px[chunk].reshape(-1, 4)
-            pixels = stack([_inside(box, future.result()) for box, future in zip(boxes, queue.pop(0), strict=True)])
-            queue += islice(pending, 1)
-            whole = torch.from_numpy(boxes - np.tile(boxes[:, :2], 2))  # the same squares relative to their corners
-            cropped = crop_and_resize(pixels.to(device), whole.to(device), size_px)
-            yield cropped.unflatten(0, (batch, -1))
+        for pixels, squares, loading in _ahead(map(start, _shares(drawn, batch, *share)), AHEAD):
+            for part in loading:
+                part.result()
+            yield pixels, squares
 
 
-def _inside(box_xyxy_px: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    x0, y0, x1, y1 = box_xyxy_px.astype(int)
-    return image[y0:y1, x0:x1]
+def _shares(drawn: Draw, batch: int, number: int, processes: int) -> list[Draw]:
+    """The samples of each batch that are the turn of one process."""
+    if batch % processes:
+        raise ValueError(f"a batch of {batch} cannot be shared equally by {processes} processes")
+    part = batch // processes
+    starts = range(0, len(drawn) - batch + 1, batch)
+    return [drawn[start + number * part : start + (number + 1) * part] for start in starts]
+
+
+def _ahead(started: Iterator[Work], number: int) -> Iterator[Work]:
+    """The same; `number` more have been started when one comes out."""
+    waiting = deque(islice(started, number))
+    while waiting:
+        waiting.extend(islice(started, 1))
+        yield waiting.popleft()
+
+
+def _memory(shape: tuple[int, ...], *, pinned: bool) -> Tensor:
+    """Uninitialised uint8; NumPy's is in huge pages on Linux."""
+    if pinned:
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+    return torch.from_numpy(np.empty(shape, np.uint8))
+
+
+def _fill(
+    load: Callable[[int], NDArray[np.uint8]], rows: Ints, boxes_xyxy_px: NDArray[np.float32], pixels: NDArray[np.uint8]
+) -> None:
+    """Put the square of each frame at the top left of its part of `pixels` (n, S, S, 3)."""
+    for row, box, slot in zip(rows.tolist(), boxes_xyxy_px.astype(int).tolist(), pixels, strict=True):
+        x0, y0, x1, y1 = box
+        slot[: y1 - y0, : x1 - x0] = load(row)[y0:y1, x0:x1]
 
 
 def stack(images: Sequence[NDArray[np.uint8]]) -> Tensor:

@@ -179,7 +179,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 def _jpeg_ends(data: bytes) -> bool:
     """Whether the end marker follows the first scan; these two bytes never follow each other inside a scan."""
     scans = [payload for marker, payload in _jpeg_segments(data) if marker == 0xDA]
-    return bool(scans) and data.find(b"\xff\xd9", scans[0]) >= 0
+    return bool(scans) and data.rfind(b"\xff\xd9", scans[0]) >= 0
 
 
 def _tiff_size(data: bytes) -> tuple[int, int]:

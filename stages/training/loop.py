@@ -20,7 +20,7 @@ from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
 from fabnet.training import options, pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
-from stages.runtime import files, plugins, progress, tables
+from stages.runtime import files, plugins, progress, tables, workers
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
@@ -79,7 +79,14 @@ class Batches:
 
     def _batches(self, drawn: pairs.Draw) -> Iterator[Tensor]:
         params = self._params
-        return pairs.batches(drawn, self._frames.image, batch=params.batch, size_px=params.size_px, device=self._device)
+        return pairs.batches(
+            drawn,
+            self._frames.image,
+            batch=params.batch,
+            size_px=params.size_px,
+            device=self._device,
+            workers=workers.available(),
+        )
 
 
 def train(

@@ -1,10 +1,8 @@
 """Frames of all track data sets in columns, by split, identity, video and track; pixels on demand."""
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,54 +16,70 @@ from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
 from stages.storage.shards import Shards
 
-CACHE_BYTES = 2**30  # decoded frames that are kept
+SIDES = ("width_px", "height_px")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Places:
+    """Where every frame lies, in columns."""
+
+    shards: Sequence[tuple[str, str]]  # data set and name of each shard
+    shard: NDArray[np.int32]  # (rows,) which of them
+    offset: NDArray[np.int64]  # (rows,) of the JPEG's first byte
+    size: NDArray[np.int64]  # (rows,) bytes
+
+    @classmethod
+    def of(cls, indexes: Mapping[str, pa.Table]) -> "Places":
+        """Rows of several data sets, one after another, from columns of TRACK_FRAMES; `shard` is a dictionary."""
+        shards: list[tuple[str, str]] = []
+        numbers: list[NDArray[np.int32]] = []
+        for dataset, index in indexes.items():
+            for names in index["shard"].chunks:
+                numbers.append(names.indices.to_numpy() + np.int32(len(shards)))
+                shards += [(dataset, name) for name in names.dictionary.to_pylist()]
+        offset, size = (
+            np.concatenate([index[name].to_numpy() for index in indexes.values()]) for name in ("offset", "size")
+        )
+        return cls(shards, np.concatenate(numbers), offset, size)
+
+
+@dataclass(frozen=True)
 class TrackSet:
-    """Row numbers point into `frames`, `sizes` and `jitter_px`."""
+    """Row numbers point into `places`, `sizes` and `jitter_px`."""
 
     tracks: dict[str, Tracks]  # by split
-    frames: pa.Table  # where every frame lies: dataset, shard, offset, size; by data set and name
+    places: Places  # of all frames, by data set and name
     shards: Mapping[str, Shards]  # by data set
     sizes: NDArray[np.int32]  # (rows, 2) width and height, px
     jitter_px: NDArray[np.int32]  # (rows, 2) range of the random crop's side
     rejects: tables.Rejects
-    _cache: OrderedDict[int, NDArray[np.uint8]] = field(default_factory=OrderedDict[int, NDArray[np.uint8]])
-    _cached_bytes: int = 0
-    _lock: Any = field(default_factory=Lock)
 
     def image(self, row: int) -> NDArray[np.uint8]:
-        """RGB frame (H, W, 3) of one row; the most recently used frames stay decoded. Safe between threads.
+        """RGB frame (H, W, 3) of one row. Safe between threads.
 
         Raises:
             UserError: the frame cannot be decoded, though `crop` wrote it.
         """
-        with self._lock:
-            if row in self._cache:
-                self._cache.move_to_end(row)
-                return self._cache[row]
-        dataset, shard, offset, size = (column[row].as_py() for column in self.frames.columns)
         try:
-            image = media.decode_image(self.shards[dataset].read(shard, offset, size))
+            return media.decode_image(self.read(row))
         except Rejected as error:
-            raise UserError(f"{dataset}, frame at {offset} in {shard}: {error}; run `dvc repro --force crop`") from None
-        with self._lock:
-            self._keep(row, image)
-        return image
+            dataset, shard = self._shard(row)
+            where = f"{dataset}, frame at {self.places.offset[row]} in {shard}"
+            raise UserError(f"{where}: {error}; run `dvc repro --force crop`") from None
+
+    def read(self, row: int) -> bytes:
+        """JPEG of one row. Safe between threads."""
+        dataset, shard = self._shard(row)
+        return self.shards[dataset].read(shard, int(self.places.offset[row]), int(self.places.size[row]))
 
     def datasets(self, split: str) -> set[str]:
         """Data sets that have a track in the split."""
         if split not in self.tracks:
             return set()
-        return set(self.frames["dataset"].take(pa.array(self.tracks[split].first)).unique().to_pylist())
+        return {self.places.shards[number][0] for number in np.unique(self.places.shard[self.tracks[split].first])}
 
-    def _keep(self, row: int, image: NDArray[np.uint8]) -> None:
-        if row not in self._cache:
-            self._cache[row] = image
-            self._cached_bytes += image.nbytes
-        while self._cached_bytes > CACHE_BYTES:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+    def _shard(self, row: int) -> tuple[str, str]:
+        return self.places.shards[self.places.shard[row]]
 
 
 @dataclass(frozen=True)
@@ -84,19 +98,19 @@ class TrackSource:
             UserError: a table is missing, or one of the `needed` splits has no track.
         """
         names = sorted(self.track_sets)
-        places = [_places(self.tracks / name / "index.parquet", name) for name in names]
-        starts = np.cumsum([0, *(len(rows) for rows in places)])
+        indexes = {name: _index(self.tracks / name / "index.parquet") for name in names}
+        starts = np.cumsum([0, *(len(index) for index in indexes.values())])
         runs = pa.concat_tables([self._runs(name, int(start)) for name, start in zip(names, starts, strict=False)])
         tracks, rejects = _group(runs, frames, stage)
         for split in needed:
             if split not in tracks:
                 raise UserError(f"no track of at least {frames} frames in the {split} split: use a larger release")
-        rows = pa.concat_tables(places).unify_dictionaries()
+        sizes = [np.stack([index[side].to_numpy() for side in SIDES], axis=1) for index in indexes.values()]
         return TrackSet(
             tracks,
-            rows.select(["dataset", "shard", "offset", "size"]),
+            Places.of(indexes),
             {name: Shards(self.tracks / name) for name in names},
-            np.stack([rows["width_px"].to_numpy(), rows["height_px"].to_numpy()], axis=1),
+            np.concatenate(sizes),
             np.repeat(np.array([self.jitter_px[name] for name in names], np.int32), np.diff(starts), axis=0),
             rejects,
         )
@@ -132,12 +146,10 @@ def _column(path: Path, schema: pa.Schema, name: str) -> pa.ChunkedArray:
     return tables.read(path, tables.columns(schema, [name]))[name]
 
 
-def _places(index: Path, dataset: str) -> pa.Table:
-    """What TRACK_FRAMES says of the place and the size of every frame; names are stored once."""
-    rows = tables.read(index, tables.columns(tables.TRACK_FRAMES, ["shard", "offset", "size", "width_px", "height_px"]))
-    names = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), [dataset])
-    rows = rows.set_column(0, "shard", rows["shard"].dictionary_encode())
-    return rows.append_column("dataset", names)
+def _index(path: Path) -> pa.Table:
+    """What TRACK_FRAMES says of the place and the size of every frame; names of shards are stored once."""
+    rows = tables.read(path, tables.columns(tables.TRACK_FRAMES, ["shard", "offset", "size", *SIDES]))
+    return rows.set_column(0, "shard", rows["shard"].combine_chunks().dictionary_encode())
 
 
 def _group(runs: pa.Table, frames: int, stage: str) -> tuple[dict[str, Tracks], tables.Rejects]:

@@ -41,8 +41,10 @@ def image(row: int) -> np.ndarray:
     return np.random.default_rng(row).integers(0, 256, (36, 40, 3), np.uint8)
 
 
-def loaded(draw: pairs.Draw, *, batch: int = 8, workers: int = 2, load=image) -> list[torch.Tensor]:
-    return list(pairs.batches(draw, load, batch=batch, size_px=32, device=CPU, workers=workers))
+def loaded(
+    draw: pairs.Draw, *, batch: int = 8, workers: int = 2, load=image, share: tuple[int, int] = (0, 1)
+) -> list[torch.Tensor]:
+    return list(pairs.batches(draw, load, batch=batch, size_px=32, device=CPU, workers=workers, share=share))
 
 
 def test_tracks_are_grouped_by_identity_and_video():
@@ -136,19 +138,48 @@ def test_batches_are_the_crops_in_the_order_of_the_draw():
             assert torch.allclose(frames[sample, slot], expected, atol=1e-6)
 
 
-def test_batches_do_not_depend_on_the_number_of_threads():
+@pytest.mark.parametrize("workers", [2, 5, 100])
+def test_batches_do_not_depend_on_the_number_of_threads(workers: int):
     def late(row: int) -> np.ndarray:
         time.sleep(0.002 * (row % 3))  # later frames are ready first
         return image(row)
 
-    one, many = loaded(drawn(), workers=1), loaded(drawn(), workers=7, load=late)
+    one, many = loaded(drawn(), workers=1), loaded(drawn(), workers=workers, load=late)
     assert all(torch.equal(a, b) for a, b in zip(one, many, strict=True))
+
+
+def test_all_batches_of_squares_have_one_shape():
+    draw = drawn()
+    side = int((draw.boxes_xyxy_px[..., 2] - draw.boxes_xyxy_px[..., 0]).max())
+    for pixels, squares in pairs.cuts(draw, image, batch=8, workers=2):
+        assert pixels.shape == (16, side, side, 3)
+        assert not squares[:, :2].any()  # at the top left
+        assert (squares[:, 2] == squares[:, 3]).all()
+        assert squares.max() <= side
 
 
 @pytest.mark.parametrize(("batch", "full"), [(60, 1), (61, 0), (8, 7), (1, 60), (200, 0)])
 def test_an_incomplete_last_batch_is_left_out(batch: int, full: int):
     shapes = [frames.shape for frames in loaded(drawn(), batch=batch)]
     assert shapes == [(batch, 2, 3, 32, 32)] * full
+
+
+def test_the_rest_of_a_draw_gives_the_batches_that_are_left():
+    whole, rest = loaded(drawn()), loaded(drawn()[3 * 8 :])
+    assert len(rest) == 4
+    assert all(torch.equal(a, b) for a, b in zip(whole[3:], rest, strict=True))
+
+
+@pytest.mark.parametrize(("batch", "processes"), [(8, 2), (7, 7), (60, 3), (61, 1)])
+def test_shares_put_together_are_the_whole_batches(batch: int, processes: int):
+    shares = [loaded(drawn(), batch=batch, share=(number, processes)) for number in range(processes)]
+    together = [torch.cat(parts) for parts in zip(*shares, strict=True)]
+    assert all(torch.equal(a, b) for a, b in zip(together, loaded(drawn(), batch=batch), strict=True))
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused():
+    with pytest.raises(ValueError, match="a batch of 8 cannot be shared equally by 3 processes"):
+        loaded(drawn(), share=(0, 3))
 
 
 def test_at_most_two_batches_are_read_ahead():

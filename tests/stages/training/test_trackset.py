@@ -7,7 +7,6 @@ from track_samples import SIDE_PX, SPLITS, frame_image, write_many_tracks, write
 
 from stages.runtime import tables
 from stages.runtime.errors import UserError
-from stages.training import trackset
 from stages.training.trackset import TrackSet, TrackSource
 
 JITTER = {"voxceleb1": (36, 40), "voxceleb2": (32, 34)}
@@ -48,6 +47,13 @@ def filed(frames: TrackSet, rows: list[dict]) -> dict[tuple[str, ...], list[int]
     return found
 
 
+def filed_at(frames: TrackSet) -> list[tuple[str, str, int, int]]:
+    """Data set, shard, offset and size of every row."""
+    places = frames.places
+    where = zip(places.shard.tolist(), places.offset.tolist(), places.size.tolist(), strict=True)
+    return [(*places.shards[shard], offset, size) for shard, offset, size in where]
+
+
 def test_tracks_are_filed_by_split_identity_and_video(tmp_path: Path):
     write_tracks(tmp_path)
     found = filed(load(tmp_path), indexed(tmp_path))
@@ -75,9 +81,9 @@ def test_rows_say_where_their_frames_lie(tmp_path: Path):
     for dataset in JITTER:
         write_tracks(tmp_path, dataset)
     expected = [
-        {name: row[name] for name in ("dataset", "shard", "offset", "size")} for row in indexed(tmp_path, *JITTER)
+        tuple(row[name] for name in ("dataset", "shard", "offset", "size")) for row in indexed(tmp_path, *JITTER)
     ]
-    assert load(tmp_path, *JITTER).frames.to_pylist() == expected
+    assert filed_at(load(tmp_path, *JITTER)) == expected
 
 
 def test_a_frame_is_the_stored_image_in_rgb(tmp_path: Path):
@@ -94,7 +100,7 @@ def test_every_row_has_its_size_and_the_jitter_of_its_data_set(tmp_path: Path):
         write_tracks(tmp_path, dataset)
     frames = load(tmp_path, *JITTER)
     assert frames.sizes.tolist() == [[SIDE_PX, SIDE_PX]] * 96
-    names = frames.frames["dataset"].to_pylist()
+    names = [dataset for dataset, *_ in filed_at(frames)]
     assert sorted(set(names)) == list(JITTER)
     assert [tuple(row) for row in frames.jitter_px] == [JITTER[name] for name in names]
 
@@ -125,7 +131,7 @@ def test_the_order_of_data_sets_does_not_matter(tmp_path: Path):
     for dataset in JITTER:
         write_tracks(tmp_path, dataset)
     one, other = load(tmp_path, "voxceleb1", "voxceleb2"), load(tmp_path, "voxceleb2", "voxceleb1")
-    assert one.frames.equals(other.frames)
+    assert filed_at(one) == filed_at(other)
 
 
 def test_a_track_that_is_too_short_becomes_a_reject(tmp_path: Path):
@@ -159,28 +165,13 @@ def test_a_split_that_is_not_needed_may_be_empty(tmp_path: Path):
     assert TrackSource(*folders, ["voxceleb1"], JITTER).load(5, "illustrate", needed=()).tracks == {}
 
 
-def test_decoded_frames_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    frame_bytes = 3 * SIDE_PX**2
-    monkeypatch.setattr(trackset, "CACHE_BYTES", 5 * frame_bytes)
-    write_tracks(tmp_path)
-    frames = load(tmp_path)
-    kept = frames.image(0)
-    for row in range(1, 40):
-        frames.image(row)
-        assert frames.image(0) is kept  # the most recently used frame
-        assert sum(image.nbytes for image in frames._cache.values()) == frames._cached_bytes <= 5 * frame_bytes
-    assert list(frames._cache) == [36, 37, 38, 39, 0]
-
-
-def test_threads_that_share_a_track_set_get_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trackset, "CACHE_BYTES", 20_000)
+def test_threads_that_share_a_track_set_get_the_same_frames(tmp_path: Path):
     write_tracks(tmp_path)
     alone, shared = load(tmp_path), load(tmp_path)
     rows = [row % 11 for row in range(200)]
     with ThreadPoolExecutor(8) as pool:
         for row, image in zip(rows, pool.map(shared.image, rows), strict=True):
             assert np.array_equal(image, alone.image(row))
-    assert sum(image.nbytes for image in shared._cache.values()) == shared._cached_bytes
 
 
 def test_frames_without_a_split_raise_a_user_error(tmp_path: Path):
@@ -200,7 +191,7 @@ def test_a_missing_table_is_a_user_error(tmp_path: Path):
 def test_a_damaged_frame_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     frames = load(tmp_path)
-    shard, offset = frames.frames["shard"][0].as_py(), frames.frames["offset"][0].as_py()
+    _, shard, offset, _ = filed_at(frames)[0]
     with (tmp_path / "tracks" / "voxceleb1" / shard).open("r+b") as file:
         file.seek(offset)
         file.write(b"nothing")
