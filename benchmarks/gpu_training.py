@@ -1,98 +1,72 @@
-"""A real training of `fabnet` for some minutes on frames that `benchmarks/gpu_pack.py` packed.
+"""A real training of `fabnet` for some minutes on frames that `benchmarks/gpu_pack.py` packed, and its embeddings.
 
-Needs PyTorch, torchvision or Pillow, NumPy and safetensors alone. The folder that it writes is a model folder, so that
-`stages.embed` and `stages.probe` judge it elsewhere; weights are float16 to keep it small:
+Needs PyTorch, Pillow, NumPy and safetensors alone:
 
     PYTHONPATH=. python benchmarks/gpu_training.py --packed .gpu --out results --minutes 4
+
+Writes fabnet-0 (a model folder with a history in place of the stage's table; weights are float16 to keep it small),
+embeddings.npz (of the packed faces by each of its encoders, and by the untrained one of `random`) and rows.jsonl.
+`benchmarks/gpu_results.py` makes the tables of the stages from them.
 """
 
 import argparse
 import csv
-import io
-import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fabnet.modules import devices, model_file
+from benchmarks import gpu_steps, packed, parts, rows
+from benchmarks.packed import Frames, Pixels
+from benchmarks.rows import Row
+from fabnet.modules import crops, model_file
 from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
-from fabnet.pretext import fabnet
+from fabnet.pretext import fabnet, random
 from fabnet.training import pairs
 from fabnet.training.train import Epoch, Settings, Trainer
 
 SEED = 0
-DRAWS = 32  # samples that an epoch draws from each identity: epochs of seconds, as the clock is read after each
-THREADS = 16
+DRAWS = 64  # samples that an epoch draws from each identity: epochs of seconds, as the clock is read after each
+CHECKPOINTS = 3  # besides the model itself
+BATCH = 256  # of faces
 
 
-@dataclass
-class Packed:
-    """Decoded frames and whose they are."""
+@dataclass(frozen=True)
+class Batches:
+    """The samples of an epoch, as in the stage `pretrain`, from frames that are decoded already."""
 
-    images: list[NDArray[np.uint8]]  # RGB (H, W, 3)
-    tracks: dict[str, pairs.Tracks]  # by split
-    sizes: NDArray[np.int64]
-    jitter_px: NDArray[np.int64]
+    frames: Frames
+    images: list[Pixels]
+    batch: int
+    size_px: int
+    device: torch.device
 
-    def draw(self, split: str, draws: int, *random_state: int) -> pairs.Draw:
-        """An epoch of samples of two frames."""
-        return pairs.draw(
-            self.tracks[split],
-            self.sizes,
-            self.jitter_px,
-            frames=2,
-            draws_per_identity=draws,
-            rng=np.random.default_rng(random_state),
-        )
-
-
-def unpack(path: Path) -> Packed:
-    """Read and decode everything; it stays in memory."""
-    with np.load(path) as packed:
-        jpeg, ends, sizes, jitter_px = (packed[name] for name in ("jpeg", "ends", "sizes", "jitter_px"))
-        columns = [field.name for field in fields(pairs.Tracks)]
-        tracks = {split: pairs.Tracks(*(packed[f"{split}_{name}"] for name in columns)) for split in ("train", "val")}
-    starts = [0, *ends[:-1].tolist()]
-    with ThreadPoolExecutor(THREADS) as pool:
-        images = list(pool.map(lambda place: _decode(jpeg[place[0] : place[1]]), zip(starts, ends, strict=True)))
-    return Packed(images, tracks, sizes, jitter_px)
-
-
-def _decode(jpeg: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(jpeg.tobytes())) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def train(
-    packed: Packed, trainer: Trainer, shared: dict[str, Any], seconds: float, after: Callable[[Epoch], None]
-) -> None:
-    """Train for about so many seconds: until the first epoch that ends later. `after` is called with each epoch."""
-
-    def batches(split: str, draws: int, *random_state: int) -> Iterator[Tensor]:
+    def draw(self, split: str, draws: int, *random_state: int) -> Iterator[Tensor]:
+        """Batches (B, 2, 3, S, S) in [0, 1]."""
         return pairs.batches(
-            packed.draw(split, draws, *random_state),
-            packed.images.__getitem__,
-            batch=shared["batch"],
-            size_px=shared["size_px"],
-            device=trainer.device,
-            workers=THREADS,
+            self.frames.draw(split, draws, *random_state),
+            self.images.__getitem__,
+            batch=self.batch,
+            size_px=self.size_px,
+            device=self.device,
+            workers=rows.cores(),
         )
 
-    draws = -(-shared["val_samples"] // len(packed.tracks["val"]))
-    validation = list(batches("val", draws, 0))
+
+def train(trainer: Trainer, batches: Batches, val_samples: int, seconds: float, after: Callable[[Epoch], None]) -> None:
+    """Train for about so many seconds: until the first epoch that ends later. `after` is called with each epoch."""
+    draws = -(-val_samples // len(batches.frames.tracks["val"]))
+    validation = list(batches.draw("val", draws, 0))
     end = time.monotonic() + seconds
-    for epoch in trainer.epochs(lambda n, _: batches("train", DRAWS, SEED, n), lambda: validation, lambda: None):
+    for epoch in trainer.epochs(lambda n, _: batches.draw("train", DRAWS, SEED, n), lambda: validation, lambda: None):
         after(epoch)
         if time.monotonic() > end:
             return
@@ -107,14 +81,15 @@ def small(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 class Results:
     """What a training leaves in its folder."""
 
-    def __init__(self, out: Path, encoder: nn.Module, checkpoint_seconds: float) -> None:
+    def __init__(self, out: Path, encoder: nn.Module, checkpoint_s: float) -> None:
         (out / "checkpoints").mkdir(parents=True)
-        self._out, self._encoder, self._every = out, encoder, checkpoint_seconds
+        self._out, self._encoder, self._every = out, encoder, checkpoint_s
         self._start = self._last = time.monotonic()
-        self._steps = 0
+        self._last_epoch: Epoch | None = None
 
     def add(self, epoch: Epoch) -> None:
         """A line of the history, and a checkpoint of the encoder when it is time."""
+        self._last_epoch = epoch
         now = time.monotonic()
         row = {
             "epoch": epoch.number,
@@ -131,12 +106,24 @@ class Results:
             if is_new:
                 writer.writeheader()
             writer.writerow(row)
-        rate = epoch.steps / (now - self._start)
         losses = f"loss train {epoch.train['loss']:.4f}, val {epoch.val['loss']:.4f}, copy {epoch.val['copy']:.4f}"
-        print(f"epoch {epoch.number}: {epoch.steps} steps, {rate:.1f} steps/s, {losses}", flush=True)
+        print(f"epoch {epoch.number}: {epoch.steps} steps, {self.steps_per_s:.1f} steps/s, {losses}", flush=True)
         if now - self._last > self._every:
             save_file(small(self._encoder.state_dict()), self._out / "checkpoints" / f"{epoch.steps:08d}.safetensors")
             self._last = now
+
+    @property
+    def steps_per_s(self) -> float:
+        """Since the start, validation included."""
+        return self._last_epoch.steps / (time.monotonic() - self._start) if self._last_epoch else 0.0
+
+    def rows(self, what: str, device: torch.device) -> Iterator[Row]:
+        """The rate, and how much better than no warp the network has become."""
+        peak_gb = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
+        yield Row("gpu_training", f"{what}: a whole training", "steps/s", "", self.steps_per_s, peak_gb=peak_gb)
+        if last := self._last_epoch:
+            what = f"{what}: L1 distance on validation after {last.steps} steps"
+            yield Row("gpu_training", what, "", "that without a warp", last.val["loss"], last.val["copy"])
 
 
 def write_model(out: Path, method: Method, training: dict[str, Any], steps: int) -> None:
@@ -155,37 +142,72 @@ def write_model(out: Path, method: Method, training: dict[str, Any], steps: int)
     model_file.write(out / model_file.NAME, description, method.half().cpu())
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packed", type=Path, default=Path(".gpu"), help="folder that gpu_pack wrote")
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+def embeddings(
+    out: Path, method: Method, training: dict[str, Any], faces: list[Pixels], device: torch.device
+) -> dict[str, NDArray[Any]]:
+    """(N, D) of each encoder, by model folder and steps; those of `random` differ by less than float16 can tell."""
+    size_px = training["pretrain"]["size_px"]
+    torch.manual_seed(SEED)  # as the stage `pretrain` does
+    untrained = random.build(random.Params(**training["method"]["random"]), size_px=size_px).encoder
+    found = {f"random-{SEED}/{0:08d}": embed(untrained, faces, size_px, device)}
+    encoder = method.encoder
+    for path in sorted((out / "checkpoints").glob("*.safetensors")):
+        kept = {name: value.clone() for name, value in encoder.state_dict().items()}
+        encoder.load_state_dict(load_file(path))
+        found[f"{out.name}/{path.stem}"] = embed(encoder, faces, size_px, device).astype(np.float16)
+        encoder.load_state_dict(kept)
+    steps = model_file.read(out / model_file.NAME)[0].steps
+    found[f"{out.name}/{steps:08d}"] = embed(encoder, faces, size_px, device).astype(np.float16)
+    return found
+
+
+def embed(encoder: nn.Module, faces: list[Pixels], size_px: int, device: torch.device) -> NDArray[np.float32]:
+    """(N, D), in full float32: TF32 would blur what little an untrained encoder tells."""
+    encoder.to(device).float().eval()
+    found: list[NDArray[np.float32]] = []
+    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        for start in range(0, len(faces), BATCH):
+            images = [torch.from_numpy(face).to(device)[None] for face in faces[start : start + BATCH]]
+            inputs = torch.cat([crops.resize(image, size_px) for image in images])
+            found.append(encoder(inputs).flatten(1).cpu().numpy())
+    return np.concatenate(found)
+
+
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = parts.parser(__doc__)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--size", type=int, default=256, help="side of the input, px (default: 256)")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-4, help="of Adam (default: 0.0001)")
-    parser.add_argument("--precision", choices=["float32", "float16", "bfloat16"], default="float32")
-    parser.add_argument("--fused", action="store_true", help="the optimiser moves all weights in one call")
-    wanted = parser.parse_args()
-    training = json.loads((wanted.packed / "training.json").read_text(encoding="utf-8"))
-    shared = training["pretrain"] | {"size_px": wanted.size, "batch": wanted.batch}
-    training["pretrain"] = shared
+    parser.add_argument("--precision", default="bfloat16", choices=gpu_steps.PRECISIONS)
+    return parser.parse_args(arguments)
+
+
+def measure(wanted: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    """Train, write the model and its embeddings, and yield rows of the training as a whole."""
+    training = packed.training(wanted.packed)
+    training["pretrain"] |= {"size_px": wanted.size, "batch": wanted.batch}
     started = time.monotonic()
-    packed = unpack(wanted.packed / "tracks.npz")
-    print(f"{len(packed.images)} frames decoded in {time.monotonic() - started:.1f} s")
+    frames, faces = packed.frames(wanted.packed), packed.faces(wanted.packed)
+    images, cut_faces = frames.pictures.images(), faces.pictures.images()
+    print(f"{len(images)} frames and {len(cut_faces)} faces decoded in {time.monotonic() - started:.1f} s", flush=True)
     torch.manual_seed(SEED)
     method = fabnet.build(fabnet.Params(**training["method"]["fabnet"]), size_px=wanted.size)
     settings = Settings(
-        "adam", wanted.lr, 0.9, 0.0, 10**6, plateau_factor=0.1, plateau_patience=40, precision=wanted.precision,
-        fused=wanted.fused,
+        "adam", wanted.lr, 0.9, 0.0, 10**6, plateau_factor=0.1, plateau_patience=40,
+        precision=wanted.precision, fused=True,
     )  # fmt: skip
-    trainer = Trainer(method, settings, device=devices.device("auto"))
-    results = Results(wanted.out, method.encoder, checkpoint_seconds=20 * wanted.minutes)
-    train(packed, trainer, shared, 60 * wanted.minutes, results.add)
-    write_model(wanted.out, method, training, trainer.steps)
-    peak = torch.cuda.max_memory_allocated() / 2**30 if trainer.device.type == "cuda" else 0.0
-    print(f"{trainer.steps} steps on {trainer.device}, peak memory {peak:.2f} GiB; {wanted.out}")
+    trainer = Trainer(method, settings, device=device)
+    out = wanted.out / f"fabnet-{SEED}"
+    results = Results(out, method.encoder, checkpoint_s=60 * wanted.minutes / (CHECKPOINTS + 1))
+    batches = Batches(frames, images, wanted.batch, wanted.size, device)
+    train(trainer, batches, training["pretrain"]["val_samples"], 60 * wanted.minutes, results.add)
+    yield from results.rows(f"{wanted.size} px, batch {wanted.batch}, {wanted.precision}", device)
+    write_model(out, method, training, trainer.steps)
+    of_encoders = embeddings(out, method, training, cut_faces, device)
+    np.savez_compressed(wanted.out / "embeddings.npz", datasets=faces.datasets, ids=faces.ids, **of_encoders)
 
 
 if __name__ == "__main__":
-    main()
+    parts.run(parsed(), measure)

@@ -1,102 +1,140 @@
-"""Pictures a second that one core brings from JPEG to the network, against the original's chain of PIL operations.
+"""Pictures a second from JPEG to the network, against the original's chain of PIL operations.
 
 The original decodes the owner's frame of 224 px, scales, pads and cuts it, draws a square and scales again, for every
-sample. `crop` has done the first three once and stored 190 px. Rates are of processor time, so that other work on the
-machine disturbs them little.
+sample. `crop` has done the first three once and stored 190 px. Rates of a core are of processor time, so that other
+work on the machine disturbs them little; that of two workers is of the clock, and skipped where others use the cores.
 """
 
-import io
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
+import psutil
 import torch
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.rows import Row, apart
-from benchmarks.train_speed import jpegs
+from benchmarks import original
+from benchmarks.original import CENTRE_PX, JITTER_PX, PAD_LTRB_PX, SCALE_PX
+from benchmarks.pictures import jpegs
+from benchmarks.rows import Measured, Row, apart, cores
 from fabnet.images import scale_pad_centre
-from fabnet.modules.crops import crop_and_resize, draw_squares
-from fabnet.training import pairs
+from fabnet.training import cuts, pairs
 from stages.storage import media
 
-SCALE_PX, PAD_LTRB_PX, CENTRE_PX = 256, (20, 80, 20, 30), 190  # VoxCeleb2
-JITTER_PX = (170, 190)
-BATCH, TURNS = 64, 3
+BATCH, PICTURES, TURNS = 32, 512, 3
+PASSES = 10  # through the pictures in a turn by the clock, about a second
+CPU = torch.device("cpu")
+QUIET = 0.05  # share of the cores that others may use
 ORIGINAL = "the original's PIL chain"
 
 
 def compare(wanted: Namespace) -> Iterator[Row]:
-    """Rows with and without the last resize on the CPU."""
-    for size_px in wanted.sizes:
-        original = apart(pictures_per_s, original_chain, size_px)
-        for what, chain in (
-            (f"JPEG to {size_px} px on the CPU, a core", whole_chain),
-            (f"JPEG to cut pixels for a GPU, a core, against {size_px} px", cut_chain),
-        ):
-            ours = apart(pictures_per_s, chain, size_px)
-            yield Row("loading", what, "pictures/s", ORIGINAL, ours[0], original[0], ours[1], original[1])
+    """Rows for a GPU, with the resize on the CPU at each size, and for two workers."""
+    former = {size_px: apart(original_rate, size_px) for size_px in wanted.sizes}
+    cut = apart(cut_rate)
+    for size_px, comparison in former.items():
+        yield _row(f"JPEG to cut pixels for a GPU, a core, against {size_px} px", cut, comparison)
+        yield _row(f"JPEG to {size_px} px on the CPU, a core", apart(whole_rate, size_px), comparison)
+    yield two_workers()
 
 
-def pictures_per_s(chain: Callable[[list[bytes], int, np.random.Generator], Tensor], size_px: int) -> float:
-    """The best of some turns over the same pictures."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    pictures = jpegs()[: 4 * BATCH]
-    if chain is not original_chain:
-        pictures = [stored(picture) for picture in pictures]
+def two_workers() -> Row:
+    """The loader for a GPU with two threads and with one, by the clock."""
+    what, compared_with = "JPEG to cut pixels for a GPU, two workers", "one worker"
+    if cores() < 2:
+        return Row("loading", what, "pictures/s", compared_with, skipped="there is one core")
+    one, two = (apart(clock_rate, workers) for workers in (1, 2))
+    if min(one.value, two.value) == 0:
+        return Row("loading", what, "pictures/s", compared_with, skipped="other programs use the cores")
+    return Row("loading", what, "pictures/s", compared_with, two.value, one.value)
+
+
+def original_rate(size_px: int) -> float:
+    """Pictures a second of a core in the original's way."""
+    owners = jpegs()[:PICTURES]
+
+    def chain(rng: np.random.Generator) -> Iterator[Tensor]:
+        for start in range(0, len(owners), 2 * BATCH):
+            yield torch.stack([original.prepared(owner, size_px, rng) for owner in owners[start : start + 2 * BATCH]])
+
+    return of_a_core(chain)
+
+
+def whole_rate(size_px: int) -> float:
+    """Pictures a second of a core to inputs of the network."""
+    load = stored()
+    return of_a_core(lambda rng: pairs.batches(drawn(rng), load, batch=BATCH, size_px=size_px, device=CPU, workers=1))
+
+
+def cut_rate() -> float:
+    """Pictures a second of a core to squares, which a GPU scales."""
+    load = stored()
+    return of_a_core(lambda rng: squares(drawn(rng), load, 1))
+
+
+def clock_rate(workers: int) -> float:
+    """Pictures a second of the clock to squares; 0 where other programs used the cores."""
+    load, draw = stored(), drawn(np.random.default_rng(0))
+    _limit_threads()
     best = 0.0
-    for turn in range(TURNS):
-        rng = np.random.default_rng(turn)
-        start = time.process_time()
-        for at in range(0, len(pictures), BATCH):
-            chain(pictures[at : at + BATCH], size_px, rng)
-        best = max(best, len(pictures) / (time.process_time() - start))
+    for _ in range(TURNS):
+        start, used, busy = time.perf_counter(), time.process_time(), _busy_s()
+        count = sum(len(pixels) for _ in range(PASSES) for pixels, _ in squares(draw, load, workers))
+        seconds = time.perf_counter() - start
+        others = _busy_s() - busy - (time.process_time() - used)
+        if others < QUIET * cores() * seconds:
+            best = max(best, count / seconds)
     return best
 
 
-def stored(picture: bytes) -> bytes:
-    """What `crop` makes of a frame."""
-    return media.encode_jpeg(scale_pad_centre(media.decode_image(picture), SCALE_PX, PAD_LTRB_PX, CENTRE_PX), 95)
+def of_a_core(chain: Callable[[np.random.Generator], Iterable[object]]) -> float:
+    """The best of some turns through PICTURES pictures, by processor time."""
+    _limit_threads()
+    best = 0.0
+    for turn in range(TURNS):
+        start = time.process_time()
+        for _ in chain(np.random.default_rng(turn)):
+            pass
+        best = max(best, PICTURES / (time.process_time() - start))
+    return best
 
 
-def whole_chain(pictures: list[bytes], size_px: int, rng: np.random.Generator) -> Tensor:
-    """(N, 3, size_px, size_px) in [0, 1]."""
-    pixels, boxes = _cut(pictures, rng)
-    return crop_and_resize(pixels, torch.from_numpy(boxes), size_px)
+def stored() -> Callable[[int], NDArray[np.uint8]]:
+    """Decodes one of PICTURES frames as `crop` stores them."""
+    owners = [media.decode_image(owner) for owner in jpegs()[:PICTURES]]
+    kept = [media.encode_jpeg(scale_pad_centre(owner, SCALE_PX, PAD_LTRB_PX, CENTRE_PX), 95) for owner in owners]
+    return lambda row: media.decode_image(kept[row])
 
 
-def cut_chain(pictures: list[bytes], size_px: int, rng: np.random.Generator) -> Tensor:
-    """(N, H, W, 3) uint8: a GPU scales them."""
-    return _cut(pictures, rng)[0]
+def drawn(rng: np.random.Generator) -> pairs.Draw:
+    """Every picture once, in pairs."""
+    tracks = np.arange(PICTURES // 2)
+    of_two = pairs.Tracks.of(tracks, tracks, 2 * tracks, np.full(len(tracks), 2))
+    sizes, jitter_px = np.full((PICTURES, 2), CENTRE_PX), np.tile(JITTER_PX, (PICTURES, 1))
+    return pairs.draw(of_two, sizes, jitter_px, frames=2, draws_per_identity=1, rng=rng)
 
 
-def _cut(pictures: list[bytes], rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    images = [media.decode_image(picture) for picture in pictures]
-    sizes = np.array([image.shape[1::-1] for image in images])
-    boxes = draw_squares(sizes, np.tile(JITTER_PX, (len(images), 1)), rng)
-    places = boxes.astype(int)
-    pixels = pairs.stack([image[y0:y1, x0:x1] for image, (x0, y0, x1, y1) in zip(images, places, strict=True)])
-    return pixels, boxes - np.tile(boxes[:, :2], 2)
+def squares(
+    draw: pairs.Draw, load: Callable[[int], NDArray[np.uint8]], workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What goes to a GPU; without one it is not pinned."""
+    wanted = pairs.wanted(draw, BATCH)
+    return cuts.loaded(wanted, load, side_px=JITTER_PX[1], workers=workers, pinned=torch.cuda.is_available())
 
 
-def original_chain(pictures: list[bytes], size_px: int, rng: np.random.Generator) -> Tensor:
-    """(N, 3, size_px, size_px) in [0, 1]."""
-    return torch.stack([_original(picture, size_px, rng) for picture in pictures])
+def _limit_threads() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
-def _original(picture: bytes, size_px: int, rng: np.random.Generator) -> Tensor:
-    with Image.open(io.BytesIO(picture)) as file:
-        image = file.convert("RGB").resize((SCALE_PX, SCALE_PX), Image.Resampling.BILINEAR)
-    image = _square(ImageOps.expand(image, PAD_LTRB_PX), CENTRE_PX, 0.5, 0.5)
-    image = _square(image, int(rng.integers(JITTER_PX[0], JITTER_PX[1] + 1)), *rng.random(2))
-    image = image.resize((size_px, size_px), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
+def _busy_s() -> float:
+    """Seconds that all cores have worked."""
+    times = psutil.cpu_times()
+    return times.user + times.system + getattr(times, "nice", 0) + getattr(times, "steal", 0)
 
 
-def _square(image: Image.Image, side: int, across: float, down: float) -> Image.Image:
-    x, y = round(across * (image.width - side)), round(down * (image.height - side))
-    return image.crop((x, y, x + side, y + side))
+def _row(what: str, ours: Measured, comparison: Measured) -> Row:
+    return Row("loading", what, "pictures/s", ORIGINAL, ours.value, comparison.value, ours.peak_gb, comparison.peak_gb)

@@ -8,23 +8,21 @@ that did not run stay. What cannot run here says why.
 """
 
 import argparse
-import platform
-import re
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import rehearsal
-from benchmarks.rows import Row, SkippedError, cores
+from benchmarks.rows import Row, SkippedError, about, cores, file_name, processor
 from stages.runtime import command, files
 
-BENCHMARKS = ("columns", "loading", "detection", "embed_video", "train_speed")
+BENCHMARKS = ("columns", "loading", "detection", "embed_video", "gpu_steps", "gpu_loading", "gpu_probe")
 LEAST_FRAMES = 20_000  # of fewer people a split has none
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("ours", "comparison", "ratio", "peak_gb", "comparison_peak_gb")
@@ -46,7 +44,7 @@ def main(arguments: list[str]) -> None:
         for row in measured(name, wanted):
             print(row, flush=True)
             rows.append(row)
-    path = wanted.out / f"{file_name()}.parquet"
+    path = wanted.out / f"{file_name(processor(), cores())}.parquet"
     keep(rows, path)
     print(path)
 
@@ -79,31 +77,16 @@ def measured(name: str, wanted: argparse.Namespace) -> Iterator[Row]:
 
 def keep(rows: Sequence[Row], path: Path) -> None:
     """Write the rows beside those of other benchmarks, in order of their names."""
-    ran = {row.benchmark for row in rows}
+    machine = about()
+    merge([{**asdict(row), "ratio": row.ratio, **machine} for row in rows], path)
+
+
+def merge(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write rows of SCHEMA beside those of other benchmarks."""
+    ran = {row["benchmark"] for row in rows}
     kept = [row for row in pq.read_table(path).to_pylist() if row["benchmark"] not in ran] if path.exists() else []
-    about = {"machine": processor(), "cores": cores(), "torch": metadata.version("torch"), "commit": commit()}
-    kept += [{**asdict(row), "ratio": row.ratio, **about} for row in rows]
     with files.whole(path) as partial:
-        pq.write_table(pa.Table.from_pylist(sorted(kept, key=lambda row: row["benchmark"]), SCHEMA), partial)
-
-
-def file_name() -> str:
-    """The processor and the number of cores, in letters that every file system takes."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{processor()} {cores()} cores".lower()).strip("-")
-
-
-def processor() -> str:
-    """As the system calls it."""
-    about = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.+)", about.read_text(encoding="utf-8")) if about.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def commit() -> str:
-    """The commit of the code that was measured."""
-    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+        pq.write_table(pa.Table.from_pylist(sorted([*kept, *rows], key=lambda row: row["benchmark"]), SCHEMA), partial)
 
 
 if __name__ == "__main__":

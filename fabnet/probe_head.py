@@ -1,24 +1,27 @@
 """Fit the probe head of the paper: BatchNorm1d, then a linear layer without bias, on frozen embeddings.
 
 The head is an affine map, so it is fitted as one, a convex problem, and then rewritten exactly in the layout of
-the released heads. Departures: the paper names neither optimiser nor regularisation; here full-batch L-BFGS in
-float64 minimises the mean loss plus an L2 penalty, whose weight is chosen on the validation split.
+the released heads. Departures: the paper names neither optimiser nor regularisation; here Newton's method in
+float64 minimises the mean loss plus an L2 penalty, whose weight is chosen on the validation split. All is done on the
+device where the samples lie.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fabnet.newton import Loss, Newton
+
 WEAK = 1e-3  # singular values below this share of the largest carry no intercept: BN's shift would become huge
+EPS = 1e-5  # of BN, PyTorch's default
 TINY = 1e-14  # variance of a dimension that is constant but for rounding
 STEP = 1e-3  # weight, per unit of output, of the direction that carries the rest of the intercept
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (N, K), targets (N, K) -> (N, K)
 Link = Callable[[Tensor], Tensor]  # outputs -> predictions
 Shift = Callable[[Tensor, Tensor], Tensor]  # outputs and targets (N, K) of validation -> (K), added to the outputs
 
@@ -46,7 +49,7 @@ class Crops:
 
 @dataclass(frozen=True)
 class Samples:
-    """Embeddings and targets, N samples of one split.
+    """Embeddings and targets on one device, N samples of one split.
 
     Raises:
         ValueError: no sample, lengths that differ, or a value that is not finite.
@@ -67,7 +70,7 @@ class Samples:
 @dataclass(frozen=True)
 class Settings:
     l2: Sequence[float]  # weights of the L2 penalty to try, each above 0
-    max_iter: int  # L-BFGS iterations for each
+    max_iter: int  # Newton steps for each
     neighbours: int  # k of the nearest-neighbour probes
 
 
@@ -88,11 +91,11 @@ class Probe(Protocol):
         ...
 
     def predict(self, x: Tensor) -> Tensor:
-        """Embeddings (N, D) -> predictions (N, K), float64."""
+        """Embeddings (N, D) -> predictions (N, K), float64, all on the device of the samples."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """Weights of a head in the layout of the released heads; empty without a head."""
+        """Weights of a head in the layout of the released heads, on the CPU; empty without a head."""
         ...
 
 
@@ -113,7 +116,7 @@ class FittedHead:
     def state(self) -> dict[str, Tensor]:
         """float32 weights under the names of the released heads: `0.` is BatchNorm1d, `1.` the linear layer."""
         names = ("0.weight", "0.bias", "0.running_mean", "0.running_var", "1.weight")
-        return {name: self.head.state_dict()[name].float().contiguous() for name in names}
+        return {name: self.head.state_dict()[name].float().cpu().contiguous() for name in names}
 
 
 def fit(
@@ -123,21 +126,16 @@ def fit(
 
     `shift` moves the outputs of the chosen head, so that a decision threshold can be part of it.
     """
-    norm = nn.BatchNorm1d(train.x.shape[1]).double().eval()
-    norm.running_mean = train.x.mean(0)
-    norm.running_var = train.x.var(0, correction=0)  # of the training split, as one full batch would leave it
-    norm.weight.data = _undamped(norm.running_var, norm.eps)
-    with torch.no_grad():
-        z = norm(train.x)
-        spectrum, directions = torch.linalg.eigh(z.T @ z / len(z))
+    z, norm = _standardise(train.x)
+    gram = z[:, :-1].T @ z[:, :-1]
+    newton = Newton(z, train.y, loss, max_iter=settings.max_iter)
     heads: dict[float, nn.Sequential] = {}
     affine: dict[float, tuple[Tensor, Tensor]] = {}
     val_losses: dict[float, float] = {}
     for l2 in sorted(settings.l2, reverse=True):
-        # in this basis the squared loss has the identity as its Hessian: few iterations, whatever the correlations
-        basis = directions / (spectrum.clamp_min(0) + l2).sqrt()
-        affine[l2] = _minimise(z @ basis, basis, train.y, loss, l2=l2, max_iter=settings.max_iter)
-        heads[l2] = _head(norm, *fold_intercept(*affine[l2], z))
+        found = newton.minimum(l2)
+        affine[l2] = found[:, :-1], found[:, -1]
+        heads[l2] = _head(norm, *fold_intercept(*affine[l2], gram))
         with torch.no_grad():
             val_losses[l2] = loss(heads[l2](val.x), val.y).sum(1).mean().item()
     best = min(val_losses, key=lambda l2: val_losses[l2])
@@ -146,37 +144,29 @@ def fit(
     linear, intercept = affine[best]
     with torch.no_grad():
         moved = intercept + shift(heads[best](val.x), val.y)
-    return FittedHead(_head(norm, *fold_intercept(linear, moved, z)), link, best, val_losses)
+    return FittedHead(_head(norm, *fold_intercept(linear, moved, gram)), link, best, val_losses)
 
 
-def _minimise(
-    features: Tensor, basis: Tensor, y: Tensor, loss: Loss, *, l2: float, max_iter: int
-) -> tuple[Tensor, Tensor]:
-    """A (K, D) and b (K) that minimise mean over samples of sum(loss(A z + b, y)) + l2 / 2 * |A|^2."""
-    weight = torch.zeros(y.shape[1], features.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(y.shape[1], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS(
-        [weight, bias], max_iter=max_iter, tolerance_grad=1e-8, tolerance_change=1e-12, line_search_fn="strong_wolfe"
-    )
+def _standardise(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Embeddings (N, D) -> what BN makes of them, and a column of ones, (N, D + 1); and BN's weights.
 
-    def objective() -> Tensor:
-        optimiser.zero_grad()
-        penalty = (weight @ basis.T).square().sum() * (l2 / 2)
-        value = loss(features @ weight.T + bias, y).sum(1).mean() + penalty
-        value.backward()
-        return value
-
-    optimiser.step(objective)  # pyright: ignore[reportArgumentType]  (typed for float, documented for Tensor)
-    return (weight @ basis.T).detach(), bias.detach()
+    Its mean and variance are those of the training split, as one full batch would leave them.
+    """
+    z = x.new_ones(len(x), x.shape[1] + 1)
+    inner = z[:, :-1].copy_(x)
+    mean, variance = inner.mean(0), inner.var(0, correction=0)
+    weight = _undamped(variance)
+    inner.sub_(mean).mul_(weight / (variance + EPS).sqrt())
+    return z, {"0.weight": weight, "0.running_mean": mean, "0.running_var": variance}
 
 
-def fold_intercept(linear: Tensor, intercept: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def fold_intercept(linear: Tensor, intercept: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
     """W (K, D) and shift (D) with W (z + shift) = A z + b, the only form of a layer without bias.
 
     Args:
         linear: A (K, D).
         intercept: b (K).
-        z: (N, D) standardised training embeddings.
+        gram: z^T z (D, D) of the standardised training embeddings.
 
     The strong singular directions of A carry b exactly. What they cannot carry (dependent outputs, more outputs
     than dimensions) goes into one direction outside them, the one with the least variance of the data: W drops its
@@ -193,41 +183,33 @@ def fold_intercept(linear: Tensor, intercept: Tensor, z: Tensor) -> tuple[Tensor
         return linear, shift
     rest = intercept - outer[:, :rank] @ carried
     outside = inner[rank:]  # (D - rank, D), orthonormal rows
-    projected = z @ outside.T
-    quietest = outside.T @ torch.linalg.eigh(projected.T @ projected).eigenvectors[:, 0]
+    quietest = outside.T @ torch.linalg.eigh(outside @ gram @ outside.T).eigenvectors[:, 0]
     weight = linear + torch.outer(STEP * rest - linear @ quietest, quietest)
     return weight, shift + quietest / STEP
 
 
-def _undamped(variance: Tensor, eps: float) -> Tensor:
-    """BN weights (D) that give every dimension unit variance, however far its own lies below BN's `eps`; 0 if constant.
+def _undamped(variance: Tensor) -> Tensor:
+    """BN weights (D) that give every dimension unit variance, however far its own lies below `EPS`; 0 if constant.
 
-    An untrained encoder's embedding varies by about 1e-7, a hundredth of `eps`: without this the same L2 weight would
+    An untrained encoder's embedding varies by about 1e-7, a hundredth of `EPS`: without this the same L2 weight would
     regularise it more than a trained one, and the control would look worse than it is. A constant dimension varies
     only by rounding, which would be mistaken for a direction that can carry the intercept.
     """
-    return torch.where(variance > TINY, ((variance + eps) / variance.clamp_min(TINY)).sqrt(), 0.0)
+    return torch.where(variance > TINY, ((variance + EPS) / variance.clamp_min(TINY)).sqrt(), 0.0)
 
 
-def _head(norm: nn.BatchNorm1d, weight: Tensor, shift: Tensor) -> nn.Sequential:
+def _head(norm: Mapping[str, Tensor], weight: Tensor, shift: Tensor) -> nn.Sequential:
     """The layers with their weights rounded to float32, as they are exported."""
-    state = {
-        "0.weight": norm.weight.detach(),
-        "0.bias": shift,
-        "0.running_mean": norm.running_mean,
-        "0.running_var": norm.running_var,
-        "1.weight": weight,
-    }
-    return layers({name: cast(Tensor, value).float() for name, value in state.items()})
+    return layers({name: value.float() for name, value in {**norm, "0.bias": shift, "1.weight": weight}.items()})
 
 
 def layers(state: Mapping[str, Tensor]) -> nn.Sequential:
-    """The head with the weights in `state`, (N, D) float64 -> (N, K).
+    """The head with the weights in `state`, on their device, (N, D) float64 -> (N, K).
 
     Raises:
         KeyError, RuntimeError: a weight is missing or does not fit.
     """
     outputs, dims = state["1.weight"].shape
-    head = nn.Sequential(nn.BatchNorm1d(dims), nn.Linear(dims, outputs, bias=False)).double()
+    head = nn.Sequential(nn.BatchNorm1d(dims, eps=EPS), nn.Linear(dims, outputs, bias=False)).double()
     head.load_state_dict({"0.num_batches_tracked": torch.zeros((), dtype=torch.long), **state})
-    return head.eval()
+    return head.eval().to(state["1.weight"].device)

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from benchmarks import columns, former, rehearsal, run
+from benchmarks import columns, former, loading, original, pictures, rehearsal, run
 from benchmarks.rows import Row, SkippedError, apart
+from fabnet.training import pairs
 from stages.runtime import tables
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +74,14 @@ def test_both_ways_load_the_same_tracks(folder: Path):
         assert {tuple(place[first : first + length]) for first, length in found} == expected
         assert len(tracks) == len(identities)
         assert len(tracks.videos) - 1 == sum(map(len, identities.values()))
+
+
+def test_the_loader_and_the_original_make_inputs_of_one_shape_and_brightness():
+    draw, load = loading.drawn(np.random.default_rng(0)), loading.stored()
+    ours = next(pairs.batches(draw, load, batch=32, size_px=64, device=torch.device("cpu"), workers=2))
+    theirs = torch.stack([original.prepared(owner, 64, np.random.default_rng(0)) for owner in pictures.jpegs()[:64]])
+    assert ours.flatten(0, 1).shape == theirs.shape
+    assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=0.02)
 
 
 def test_a_process_of_its_own_does_not_count_the_memory_of_its_parent():

@@ -33,7 +33,7 @@ EXTRAS_OF = {
     "benchmarks": ["dev"],
 }
 # Imported where they are needed; without them an error says what to install.
-OPTIONAL = {"fabnet": {"pytorch-metric-learning"}, "tests": {"timm"}}
+OPTIONAL = {"fabnet": {"pytorch-metric-learning"}, "stages": {"torchcodec"}, "tests": {"timm"}}
 # Declared although no module imports them.
 NOT_IMPORTED = {
     "pandas": "docs/reading-reports.md shows readers the tables with it",

@@ -62,8 +62,8 @@ def _known_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
 def _to_thresholds(outputs: Tensor, y: Tensor) -> Tensor:
     """(K) that moves the best threshold of every unit to 0; a unit without a positive keeps its own."""
     shifts = torch.zeros(y.shape[1], dtype=outputs.dtype)
-    for unit, (scores, truth) in enumerate(zip(outputs.T.numpy(), y.T.numpy(), strict=True)):
+    for unit, (scores, truth) in enumerate(zip(outputs.T.cpu().numpy(), y.T.cpu().numpy(), strict=True)):
         known = truth != UNKNOWN
         threshold = metrics.best_threshold(truth[known] > 0.5, scores[known])
         shifts[unit] = -threshold if np.isfinite(threshold) else 0.0
-    return shifts
+    return shifts.to(outputs.device)

@@ -1,11 +1,8 @@
 """Samples of source and target frames of one face track, drawn per identity."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabnet.modules.crops import crop_and_resize, draw_squares
+from fabnet.training import cuts
 
 Ints = NDArray[np.int64]
-Work = TypeVar("Work")
-
-AHEAD = 2  # batches that are loaded while the network works on another
 
 
 @dataclass(frozen=True)
@@ -115,102 +110,53 @@ def _distinct(counts: Ints, picks: int, rng: np.random.Generator) -> Ints:
 
 def batches(
     drawn: Draw,
-    load: Callable[[int], NDArray[np.uint8]],
+    load: Callable[[int], Any],
     *,
     batch: int,
     size_px: int,
     device: torch.device,
     workers: int,
     share: tuple[int, int] = (0, 1),
+    decode: Callable[[list[Any]], Sequence[Tensor]] | None = None,
 ) -> Iterator[Tensor]:
     """Batches (B, F, 3, size_px, size_px) in [0, 1] on `device`; an incomplete last batch is left out.
 
     Args:
         drawn: an epoch of samples.
-        load: row number -> RGB frame (H, W, 3) uint8; called from several threads.
+        load: row number -> RGB frame (H, W, 3) uint8, or what `decode` takes; called from several threads.
         batch: samples per batch B.
         size_px: side of the network's input.
-        device: where the squares are scaled; only they go there.
+        device: where the squares are scaled.
         workers: loading threads, at least 1; the batches are the same for any number.
         share: number of this process and how many there are: each gets the samples of every batch that are its turn,
             B / processes that follow each other.
+        decode: what was loaded for a batch -> RGB frames (H, W, 3) uint8 on `device`, all at once. Without it only
+            the squares go to the device.
 
     Raises:
         ValueError: a batch cannot be shared equally.
     """
-    pinned = device.type == "cuda"
-    for pixels, squares in cuts(drawn, load, batch=batch, workers=workers, share=share, pinned=pinned):
-        there, within = (each.to(device, non_blocking=pinned) for each in (pixels, squares))
+    rows = wanted(drawn, batch, share)
+    side_px = int((drawn.boxes_xyxy_px[..., 2] - drawn.boxes_xyxy_px[..., 0]).max(initial=0))
+    on_gpu = device.type == "cuda"
+    if decode is None:
+        loaded = cuts.loaded(rows, load, side_px=side_px, workers=workers, pinned=on_gpu)
+    else:
+        loaded = cuts.decoded(rows, load, decode, side_px=side_px, workers=workers, device=device)
+    for pixels, squares in loaded:
+        there, within = (each.to(device, non_blocking=on_gpu) for each in (pixels, squares))
         yield crop_and_resize(there, within, size_px).unflatten(0, (-1, drawn.frames.shape[1]))
 
 
-def cuts(
-    drawn: Draw,
-    load: Callable[[int], NDArray[np.uint8]],
-    *,
-    batch: int,
-    workers: int,
-    share: tuple[int, int] = (0, 1),
-    pinned: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The squares of each batch, not yet scaled; the next two batches are loaded meanwhile.
-
-    Arguments as for `batches`; `pinned` memory can be fetched by a GPU while the processor goes on, and is used again.
-
-    Yields:
-        (B * F, S, S, 3) uint8, each square at the top left, beyond it anything. S is the largest side of the draw, so
-            that all batches have one shape.
-        (B * F, 4) the squares in these images, px.
-    """
-    whole = drawn.boxes_xyxy_px
-    side = int((whole[..., 2:] - whole[..., :2]).max(initial=0))
-
-    def start(samples: Draw) -> tuple[Tensor, Tensor, list[Future[None]]]:
-        rows, boxes = samples.frames.ravel(), samples.boxes_xyxy_px.reshape(-1, 4)
-        pixels = _memory((len(rows), side, side, 3), pinned=pinned)
-        parts = zip(*(np.array_split(each, workers) for each in (rows, boxes, pixels.numpy())), strict=True)
-        loading = [pool.submit(_fill, load, *part) for part in parts]
-        squares = torch.from_numpy(boxes - np.tile(boxes[:, :2], 2))
-        return pixels, squares.pin_memory() if pinned else squares, loading
-
-    with ThreadPoolExecutor(workers) as pool:
-        for pixels, squares, loading in _ahead(map(start, _shares(drawn, batch, *share)), AHEAD):
-            for part in loading:
-                part.result()
-            yield pixels, squares
-
-
-def _shares(drawn: Draw, batch: int, number: int, processes: int) -> list[Draw]:
-    """The samples of each batch that are the turn of one process."""
+def wanted(drawn: Draw, batch: int, share: tuple[int, int] = (0, 1)) -> cuts.Wanted:
+    """Rows and squares of the frames of each batch, arguments as for `batches`."""
+    number, processes = share
     if batch % processes:
         raise ValueError(f"a batch of {batch} cannot be shared equally by {processes} processes")
     part = batch // processes
     starts = range(0, len(drawn) - batch + 1, batch)
-    return [drawn[start + number * part : start + (number + 1) * part] for start in starts]
-
-
-def _ahead(started: Iterator[Work], number: int) -> Iterator[Work]:
-    """The same; `number` more have been started when one comes out."""
-    waiting = deque(islice(started, number))
-    while waiting:
-        waiting.extend(islice(started, 1))
-        yield waiting.popleft()
-
-
-def _memory(shape: tuple[int, ...], *, pinned: bool) -> Tensor:
-    """Uninitialised uint8; NumPy's is in huge pages on Linux."""
-    if pinned:
-        return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
-    return torch.from_numpy(np.empty(shape, np.uint8))
-
-
-def _fill(
-    load: Callable[[int], NDArray[np.uint8]], rows: Ints, boxes_xyxy_px: NDArray[np.float32], pixels: NDArray[np.uint8]
-) -> None:
-    """Put the square of each frame at the top left of its part of `pixels` (n, S, S, 3)."""
-    for row, box, slot in zip(rows.tolist(), boxes_xyxy_px.astype(int).tolist(), pixels, strict=True):
-        x0, y0, x1, y1 = box
-        slot[: y1 - y0, : x1 - x0] = load(row)[y0:y1, x0:x1]
+    turns = [drawn[start + number * part : start + (number + 1) * part] for start in starts]
+    return [(turn.frames.ravel(), turn.boxes_xyxy_px.reshape(-1, 4)) for turn in turns]
 
 
 def stack(images: Sequence[NDArray[np.uint8]]) -> Tensor:

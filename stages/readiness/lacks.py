@@ -10,13 +10,14 @@ from stages.readiness.releases import Source
 from stages.runtime import config
 from stages.runtime.errors import UserError
 from stages.runtime.params import Params
+from stages.training import gpu_frames
 
 
 @dataclass(frozen=True)
 class Lack:
     """One thing that a run lacks."""
 
-    topic: str  # a data set, a method, `parameters`, `detect` or `disk`
+    topic: str  # a data set, a method, `parameters`, `detect`, `pretrain` or `disk`
     sentence: str  # what was expected, what was found, what to do
 
 
@@ -37,6 +38,8 @@ def find(params: Params, root: Path, folders: Folders, environment: Mapping[str,
     for topic, check in _weight_checks(params):
         yield from _lack(topic, check)
     fetches = {name: params.dataset[name].fetch for name in params.datasets}
+    if params.pretrain.jpeg_decoder == "torchcodec":
+        yield from _lack("pretrain", gpu_frames.torchcodec)
     ready: list[Source] = []
     for source in (Source(name, fetch, root / fetch.folder, folders.raw[name]) for name, fetch in fetches.items()):
         lack = _lack(source.dataset, partial(releases.check, source, environment))

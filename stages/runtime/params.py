@@ -36,8 +36,7 @@ class FetchParams(Section):
 class CropParams(Section):
     fps: Annotated[float, Field(gt=0, le=25)]  # frames kept per second of a 25 fps clip
     jpeg_quality: JpegQuality
-    tracks_per_unit: Count  # tracks that one worker packs before it records them as done
-    shard_mb: Count  # a shard is closed once it is larger
+    tracks_per_unit: Count  # tracks that one worker packs into one shard; not of videos, which have a shard each
 
 
 class GeometryParams(Section):
@@ -75,8 +74,7 @@ class DetectParams(Section):
     min_score: float  # below which a box is ignored, in the detector's own scale
     crop_px: Pixels  # side of the stored crop
     jpeg_quality: JpegQuality
-    images_per_unit: Count
-    shard_mb: Count
+    images_per_unit: Count  # images that one worker packs into one shard
 
     @model_validator(mode="after")
     def passes_rise(self) -> Self:
@@ -92,8 +90,7 @@ class BoxParams(Section):
 class IndexParams(Section):
     crop_px: Pixels
     jpeg_quality: JpegQuality
-    images_per_unit: Count
-    shard_mb: Count
+    images_per_unit: Count  # as for `detect`
 
 
 class FaceSplitParams(Section):
@@ -131,6 +128,7 @@ class PretrainParams(Section):
     precision: Literal["float32", "float16", "bfloat16"]  # of convolutions and products; float16 needs CUDA
     fused: bool  # the optimiser moves all weights in one call
     compile: Literal["none", "default", "reduce-overhead", "max-autotune"]  # modes of torch.compile
+    jpeg_decoder: Literal["opencv", "torchcodec"]  # torchcodec: on the GPU, cuda only
 
 
 class RefineParams(Section):
@@ -146,7 +144,7 @@ class EmbedParams(Section):
 
 class ProbeParams(Section):
     l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
-    max_iter: Count  # L-BFGS iterations
+    max_iter: Count  # Newton steps for each
     neighbours: Count  # nearest training images that retrieval looks at
     bootstrap: Count  # resamples of the test images behind every interval
     confidence: Fraction

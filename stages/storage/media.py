@@ -59,10 +59,7 @@ def decode_image(data: bytes) -> Image:
     Raises:
         Rejected: another format, too large, empty, damaged or cut short.
     """
-    width, height = image_size(data)
-    _check_size(width, height, MAX_SIDE_PX)
-    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
-        raise Rejected("image is cut short")
+    check_image(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
@@ -70,6 +67,17 @@ def decode_image(data: bytes) -> Image:
     if image is None:
         raise Rejected("image is damaged")
     return np.asarray(image, np.uint8)
+
+
+def check_image(data: bytes) -> None:
+    """What can be found wrong without decoding.
+
+    Raises:
+        Rejected: another format, too large, empty or cut short.
+    """
+    _check_size(*image_size(data), MAX_SIDE_PX)
+    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
+        raise Rejected("image is cut short")
 
 
 def encode_jpeg(image: Image, quality: int) -> bytes:

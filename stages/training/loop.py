@@ -25,7 +25,8 @@ from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
-from stages.training import models, processes, torchrun
+from stages.training import gpu_frames, models, processes, torchrun
+from stages.training.gpu_frames import GpuFrames
 from stages.training.trackset import TrackSet, TrackSource
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,13 @@ class Batches:
         """`per_sample`: frames of a track in each sample; `device`: where the batches are wanted.
 
         Raises:
-            UserError: an epoch or the validation split does not fill a batch.
+            UserError: an epoch or the validation split does not fill a batch, or frames cannot be decoded on the GPU.
         """
         self._frames, self._per_sample, self._params = frames, per_sample, params
         self.device = device
+        self._on_gpu = None
+        if params.jpeg_decoder == "torchcodec":
+            self._on_gpu = GpuFrames(frames, device, gpu_frames.decoder(device))
         identities = len(frames.tracks["train"])
         self.per_epoch = identities * params.draws_per_identity // params.batch
         if not self.per_epoch:
@@ -84,7 +88,8 @@ class Batches:
         params = self._params
         return pairs.batches(
             drawn,
-            self._frames.image,
+            self._on_gpu.read if self._on_gpu else self._frames.image,
+            decode=self._on_gpu.decode if self._on_gpu else None,
             batch=params.batch,
             size_px=params.size_px,
             device=self.device,
@@ -180,6 +185,8 @@ def _check(name: str, net: Method, params: PretrainParams, device: torch.device)
             f"pretrain.compile {params.compile} records CUDA graphs, which several processes cannot: set it to default "
             "or start one process"
         )
+    if params.jpeg_decoder == "torchcodec":
+        gpu_frames.decoder(device)
     try:
         if not net.is_solved:
             options.check(params.precision, params.compile, device)

@@ -1,6 +1,7 @@
 """Frames of all track data sets in columns, by split, identity, video and track; pixels on demand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,15 @@ class TrackSet:
         Raises:
             UserError: the frame cannot be decoded, though `crop` wrote it.
         """
+        jpeg = self.read(row)
+        with self.blamed(row):
+            return media.decode_image(jpeg)
+
+    @contextmanager
+    def blamed(self, row: int) -> Generator[None]:
+        """What is rejected within becomes a UserError that names the frame."""
         try:
-            return media.decode_image(self.read(row))
+            yield
         except Rejected as error:
             dataset, shard = self._shard(row)
             where = f"{dataset}, frame at {self.places.offset[row]} in {shard}"

@@ -148,16 +148,6 @@ def test_batches_do_not_depend_on_the_number_of_threads(workers: int):
     assert all(torch.equal(a, b) for a, b in zip(one, many, strict=True))
 
 
-def test_all_batches_of_squares_have_one_shape():
-    draw = drawn()
-    side = int((draw.boxes_xyxy_px[..., 2] - draw.boxes_xyxy_px[..., 0]).max())
-    for pixels, squares in pairs.cuts(draw, image, batch=8, workers=2):
-        assert pixels.shape == (16, side, side, 3)
-        assert not squares[:, :2].any()  # at the top left
-        assert (squares[:, 2] == squares[:, 3]).all()
-        assert squares.max() <= side
-
-
 @pytest.mark.parametrize(("batch", "full"), [(60, 1), (61, 0), (8, 7), (1, 60), (200, 0)])
 def test_an_incomplete_last_batch_is_left_out(batch: int, full: int):
     shapes = [frames.shape for frames in loaded(drawn(), batch=batch)]

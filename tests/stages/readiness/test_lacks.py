@@ -1,6 +1,7 @@
 """What a run needs and lacks, on real folders: releases, weights, settings of downloads, disk space."""
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,14 @@ def test_weights_that_are_missing_wrong_or_of_another_network_are_named_at_once(
         "method.released.weights should be the path of the weights of released: found no file" in sentences["released"]
     )
     assert f"{file} cannot be used as the weights of vgg_face" in sentences["vgg_face"]
+
+
+def test_a_decoder_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    pretrain = SAMPLE.pretrain.model_copy(update={"jpeg_decoder": "torchcodec"})
+    sentences = found(tmp_path, SAMPLE.model_copy(update={"pretrain": pretrain}))
+    assert list(sentences) == ["pretrain"]
+    assert "torchcodec is not installed: `pip install" in sentences["pretrain"]
 
 
 def test_a_setting_that_a_method_refuses_is_all_that_is_said(tmp_path: Path):
