@@ -78,21 +78,20 @@ def pack(job: Job, read: Callable[[Path], Release[Item]], work: Work[Item]) -> N
         UserError: the release is incomplete, or no item of it can be used.
     """
     with journals.unfinished(job.journal, job.place.out) as shards:
-        _fill(job, read(job.place.raw), work)
-        _finish(job, shards)
+        count = _fill(job, read(job.place.raw), work)
+        _finish(job, shards, [Unit(job.journal, number, 0).record for number in range(count)])
 
 
-def _fill(job: Job, release: Release[Item], work: Work[Item]) -> None:
-    """Have all units packed that are not finished yet."""
+def _fill(job: Job, release: Release[Item], work: Work[Item]) -> int:
+    """Have all units packed that are not finished yet; returns how many there are in all."""
     done = units.finished(job.journal)
     if done:
         log.info("%s: continuing after %d finished units", job.name, len(done))
     todo = _units(job, _unique(release.items), done)
     pack_unit = partial(units.pack, work=work, schema=job.schema)
-    with closing(workers.in_order(pack_unit, todo, workers.available())) as packed:
+    with closing(workers.in_order(pack_unit, todo, workers.available(), shared=job.journal)) as packed:
         counts = chain(done.values(), map(_settle, packed))
-        for _ in progress.track(counts, release.total, job.name, job.items, size=int):
-            pass
+        return sum(1 for _ in progress.track(counts, release.total, job.name, job.items, size=int))
 
 
 def _units(job: Job, items: Iterator[Item | Reject], done: Mapping[int, int]) -> Iterator[Unit]:
@@ -121,8 +120,8 @@ def _unique(items: Iterable[Item | Reject]) -> Iterator[Item | Reject]:
         yield Reject(item.key, "repeated", "the release holds another of that name") if is_repeated else item
 
 
-def _finish(job: Job, shards: Path) -> None:
-    records = units.records(job.journal)
+def _finish(job: Job, shards: Path, records: Sequence[Path]) -> None:
+    """Write what goes with the shards; `records` by name: a list of a shared folder may lag behind other machines."""
     rejects = [reject for record in records for reject in units.rejects(record)]
     index = pa.concat_tables([job.schema.empty_table(), *(tables.read(record, job.schema) for record in records)])
     _log(job, index, rejects)

@@ -47,6 +47,9 @@ class Unit:
     number: int
     items: int  # how many
 
+    def __str__(self) -> str:
+        return f"unit {self.number} of {self.journal.parent.name}"
+
     @property
     def waiting(self) -> Path:
         """The items, one pickle after the other."""
