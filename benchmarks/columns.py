@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import former, rehearsal
+from benchmarks import former, indexes
 from benchmarks.rows import Row, apart
 from fabnet.training import pairs
 from stages import split
@@ -41,7 +41,7 @@ def compare(wanted: Namespace) -> Iterator[Row]:
 
 def write(folder: Path, frames: int) -> float:
     start = time.process_time()
-    rehearsal.write_indexes(folder / "tracks", frames)
+    indexes.write_indexes(folder / "tracks", frames)
     return time.process_time() - start
 
 

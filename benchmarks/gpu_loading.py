@@ -33,10 +33,14 @@ def measure(wanted: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         former = original_rate(owners, size_px, batch, device, wanted.seconds)
         resident = None
         for decoder in pictures.decoders(kept, device):
-            stream = pictures.batches(kept, decoder, batch, size_px, device)
-            resident = resident or gpu_steps.rate(repeat(next(stream)), way, size_px, device, wanted.seconds)
-            fed = gpu_steps.rate(stream, way, size_px, device, wanted.seconds)
             of = f"{what}, JPEG decoded by {decoder.name}"
+            try:
+                stream = pictures.batches(kept, decoder, batch, size_px, device)
+                resident = resident or gpu_steps.rate(repeat(next(stream)), way, size_px, device, wanted.seconds)
+                fed = gpu_steps.rate(stream, way, size_px, device, wanted.seconds)
+            except RuntimeError as error:
+                yield Row("gpu_loading", of, "steps/s", "", skipped=gpu_steps.reason(error))
+                continue
             yield Row("gpu_loading", of, "steps/s", "the same batch on the device", fed, resident)
             yield Row("gpu_loading", of, "steps/s", "the original's way", fed, former)
 

@@ -165,7 +165,7 @@ def embed(encoder: nn.Module, faces: list[Pixels], size_px: int, device: torch.d
     """(N, D), in full float32: TF32 would blur what little an untrained encoder tells."""
     encoder.to(device).float().eval()
     found: list[NDArray[np.float32]] = []
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for start in range(0, len(faces), BATCH):
             images = [torch.from_numpy(face).to(device)[None] for face in faces[start : start + BATCH]]
             inputs = torch.cat([crops.resize(image, size_px) for image in images])

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fabnet.modules.losses import photometric
@@ -72,23 +72,28 @@ def batches(pairs: Pairs, batch: int, device: torch.device, workers: int) -> Ite
         yield frames.to(device, non_blocking=True)
 
 
+def loss(net: FAbNet, frames: Tensor) -> Tensor:
+    """Of frames (B, 2, 3, S, S), target first; the softmax of the confidence of one source is 1."""
+    target, source = frames.unbind(1)
+    pair = torch.cat([net.encoder(view) for view in (source, target)], dim=1)
+    warped, confidence = warp(source, net.sampler(pair)), net.confidence(pair)
+    weight = confidence[:, None].softmax(dim=1)
+    return photometric((weight * warped[:, None]).sum(dim=1), target).mean()
+
+
 class Training:
     """The network and its optimiser; `losses` are those of the steps so far."""
 
     def __init__(self, *, size_px: int, width: int, device: torch.device) -> None:
         torch.manual_seed(0)
         self.net = FAbNet(size_px=size_px, width=width, embedding=256, with_confidence=True).to(device)
-        used = nn.ModuleList([self.net.encoder, self.net.sampler])
-        self.optimiser = torch.optim.Adam(used.parameters(), lr=1e-4)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-4)
         self.losses: list[float] = []
 
     def step(self, frames: Tensor) -> None:
         """One step on frames (B, 2, 3, S, S)."""
-        target, source = frames[:, 0], frames[:, 1]
-        pair = torch.cat([self.net.encoder(view) for view in (source, target)], dim=1)
-        flow, _ = self.net.sampler(pair), self.net.confidence(pair)
-        loss = photometric(warp(source, flow), target).mean()
+        value = loss(self.net, frames)
         self.optimiser.zero_grad()
-        loss.backward()
+        value.backward()
         self.optimiser.step()
-        self.losses.append(loss.item())
+        self.losses.append(value.item())

@@ -1,6 +1,7 @@
 """What the parts of `benchmarks/on_gpu.sh` share: the command line, and where their rows go."""
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from benchmarks import packed, rows
 from benchmarks.rows import Row, SkippedError
+from fabnet.modules import devices
 
 ROWS = "rows.jsonl"
 
@@ -36,6 +38,10 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 
 def run(wanted: argparse.Namespace, measure: Measure) -> None:
     """Print the rows and keep each as soon as it is measured."""
+    try:
+        device = devices.device(wanted.device)
+    except ValueError as error:
+        sys.exit(str(error))
     wanted.out.mkdir(parents=True, exist_ok=True)
-    for row in measure(wanted, torch.device(wanted.device)):
+    for row in measure(wanted, device):
         rows.append(row, wanted.out / ROWS, rows.about(packed.commit(wanted.packed)))

@@ -1,145 +1,218 @@
-"""Indexes of VoxCeleb at its real size, without pixels: what the stages after `crop` have to hold.
+"""A paper run without pixels: what the stages after `crop` and `detect` take at the real size, and hours of the rest.
 
-    python -m benchmarks.rehearsal data/rehearsal --frames 9000000
+    python -m benchmarks.rehearsal data/rehearsal                    tables of 9 million frames and 1.2 million faces
+    python -m benchmarks.rehearsal data/rehearsal --probed 929000    the probes of all action units as well
 
-Names, counts and lengths are drawn so that there are about as many identities, videos and tracks as in VoxCeleb1 and
-VoxCeleb2 together; with fewer frames there are fewer of all. The same options give the same bytes.
+Writes the tables into FOLDER, runs split, loading, drawing and the probe on random embeddings, and a `dvc repro` that
+finds nothing to run among as many files as a paper run leaves: seconds and peak memory of each. Hours of whole stages
+follow from these and from the rates in benchmarks/results, for several numbers of cores and GPUs. Seconds are of
+processor time, so other work on the machine disturbs them little. All of it is kept in benchmarks/results/rehearsal.
 """
 
 import argparse
+import hashlib
+import resource
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from stages.runtime import command, tables
+from benchmarks import columns, estimate, face_indexes, indexes, placeholders, run
+from benchmarks.rows import apart, cores, current_commit, file_name, processor
+from pipelines import profile
+from stages import probe, split
+from stages.runtime import command, config, files, tables
 
-FRAMES = 9_000_000  # one a second of all clips
-LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", np.uint8)
-VIDEO_NAME = 11  # letters of a video's name
-SIDE_PX, JPEG_BYTES, SHARD_BYTES = 224, (8_000, 16_000), 2**28
-ROW_GROUP = 2**20
-
-Ints = NDArray[np.int64]
+FEWEST_FRAMES, FEWEST_PROBED = run.LEAST_FRAMES, 500
+PROBED = 50_000
+METHOD = "fabnet-0"
+HASHED_MB = 256
 
 
 @dataclass(frozen=True)
-class Release:
-    """How much of everything a whole release has."""
+class Step:
+    """One measured step."""
 
-    first_identity: int
-    identities: int
-    videos: int
-    tracks: int
-
-
-RELEASES = {
-    "voxceleb1": Release(10_001, 1_251, 22_496, 153_516),
-    "voxceleb2": Release(1, 6_112, 150_480, 1_128_246),
-}
-TRACKS = sum(release.tracks for release in RELEASES.values())
+    step: str
+    what: str
+    seconds: float  # of a processor
+    peak_gb: float
 
 
-def write_indexes(folder: Path, frames: int) -> None:
-    """One TRACK_FRAMES table per release, with about `frames` frames in all."""
-    for seed, (name, release) in enumerate(RELEASES.items()):
-        rng = np.random.default_rng(seed)
-        path = folder / name / "index.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tracks = draw_tracks(release, frames / FRAMES, rng)
-        schema = tables.TRACK_FRAMES.with_metadata({tables.VERSION: tables.SCHEMA_VERSION})
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for rows in frames_of(tracks, rng):
-                writer.write_table(rows.cast(schema))
+def rehearse(folder: Path, frames: int, probed: int) -> Iterator[Step]:
+    """Write the tables and run everything on them, each step in a process of its own."""
+    share = frames / indexes.FRAMES
+    faces = sum(round(share * indexes.IMAGES[name]) for name in face_indexes.TEST)
+    yield _step("write", f"indexes of {frames:,} frames and {faces:,} faces", write, folder, share, probed)
+    yield _step("split", f"{frames:,} frames and {faces:,} faces", split_all, folder)
+    yield _step("load", f"{frames:,} frames for a training", columns.load_columns, folder)
+    yield _step("draw", f"{columns.DRAWS:,} samples, after loading", columns.draw_columns, folder)
+    rows, dims = embedded(folder), face_indexes.EMBEDDING
+    yield _step("read", f"embeddings {rows:,} x {dims}", read_embeddings, folder)
+    units = len(_units())
+    yield _step("probe", f"stage on {rows:,} x {dims} random embeddings, {units} action units", probe_all, folder)
+    with tempfile.TemporaryDirectory() as name:
+        stages, outputs = placeholders.make(Path(name), "paper")
+        what = f"dvc repro, nothing to run: {stages} stages, {outputs} files"
+        seconds = placeholders.repro(Path(name))
+        yield Step("dvc", what, seconds, apart(dvc_peak_gb, Path(name)).value)
+    yield _step("hash", f"MD5 of {HASHED_MB} MB, as DVC takes it of every new file", hash_all)
 
 
-def draw_tracks(release: Release, share: float, rng: np.random.Generator) -> pa.Table:
-    """Tracks by name with their numbers of frames: every identity has a video, every video a track."""
-    identities, videos, tracks = (
-        max(1, round(share * count)) for count in (release.identities, release.videos, release.tracks)
+def _step(name: str, what: str, function: object, *arguments: object) -> Step:
+    seconds, peak_gb = apart(function, *arguments)  # pyright: ignore[reportArgumentType]
+    return Step(name, what, seconds, peak_gb)
+
+
+def write(folder: Path, share: float, probed: int) -> float:
+    """All tables."""
+    start = time.process_time()
+    indexes.write_indexes(folder / "tracks", round(share * indexes.FRAMES))
+    face_indexes.write(folder / "faces", share, len(_units()))
+    face_indexes.write_embeddings(folder / "embeddings", folder / "faces", probed)
+    return time.process_time() - start
+
+
+def split_all(folder: Path) -> float:
+    """The stage `split` with the shares of the profile."""
+    params = _paper()
+    start = time.process_time()
+    split.run(
+        tracks=folder / "tracks",
+        faces=folder / "faces",
+        track_splits=folder / "splits",
+        face_splits=folder / "face_splits",
+        seed=params.seed,
+        track_sets=list(indexes.RELEASES),
+        face_sets=list(face_indexes.TEST),
+        split=params.split,
     )
-    of_video = np.sort(dealt(videos, identities, rng))
-    of_track = np.sort(dealt(tracks, videos, rng))
-    first = np.searchsorted(of_track, of_track)
-    identity = texts(np.arange(identities) + release.first_identity, "id", 5).take(pa.array(of_video[of_track]))
-    video = names(videos, rng).take(pa.array(of_track))
-    number = texts(np.arange(len(of_track)) - first + 1, "", 5)
-    lengths = 2 + rng.poisson(FRAMES / TRACKS - 2, len(of_track))
-    columns = {"identity_id": identity, "video_id": video, "track_id": joined(identity, video, number)}
-    return pa.table({**columns, "frames": lengths}).sort_by("track_id")
+    return time.process_time() - start
 
 
-def dealt(items: int, groups: int, rng: np.random.Generator) -> Ints:
-    """The group of every item; none is empty if there are enough items."""
-    return np.concatenate([np.arange(groups), rng.integers(0, groups, max(0, items - groups))])
+def embedded(folder: Path) -> int:
+    """Number of embeddings."""
+    return pq.read_metadata(folder / "embeddings/emotionet.parquet").num_rows
 
 
-def frames_of(tracks: pa.Table, rng: np.random.Generator) -> Iterator[pa.Table]:
-    """Rows of TRACK_FRAMES of some tracks at a time; JPEG files lie one after the other in shards."""
-    at = 0
-    ends = np.cumsum(tracks["frames"].to_numpy())
-    cuts = np.searchsorted(ends, np.arange(ROW_GROUP, ends[-1] + ROW_GROUP, ROW_GROUP), side="right")
-    for start, end in zip([0, *cuts[:-1]], cuts, strict=True):
-        some = tracks.slice(start, end - start).combine_chunks()
-        lengths = some["frames"].to_numpy()
-        track = np.repeat(np.arange(len(lengths)), lengths)
-        number = 25 * (np.arange(len(track)) - np.repeat(np.cumsum(lengths) - lengths, lengths))
-        rows = some.select(["identity_id", "video_id", "track_id"]).take(pa.array(track))
-        size = rng.integers(*JPEG_BYTES, len(track))
-        offset = at + np.cumsum(1024 + size) - size
-        at = int(offset[-1] + size[-1])
-        yield pa.table({
-            "sample_id": joined(rows["track_id"].combine_chunks(), texts(number, "", 6)),
-            **{name: rows[name] for name in rows.column_names},
-            "frame": number.astype(np.int32),
-            "shard": joined(texts(offset // SHARD_BYTES, "", 5), separator="", end=".tar"),
-            "offset": offset % SHARD_BYTES,
-            "size": size,
-            "sha256": digests(len(track), rng),
-            "width_px": np.full(len(track), SIDE_PX, np.int32),
-            "height_px": np.full(len(track), SIDE_PX, np.int32),
-        })  # fmt: skip
+def read_embeddings(folder: Path) -> float:
+    """From the disk to one array."""
+    start = time.process_time()
+    column = tables.read(folder / "embeddings/emotionet.parquet", tables.EMBEDDINGS)["embedding"]
+    np.asarray(column.combine_chunks().flatten()).reshape(len(column), -1)
+    return time.process_time() - start
 
 
-def texts(numbers: Ints, start: str, digits: int) -> pa.Array:
-    """Numbers with leading zeros after `start`."""
-    return joined(start, pc.utf8_lpad(pa.array(numbers).cast(pa.string()), digits, "0"), separator="")
+def probe_all(folder: Path) -> float:
+    """The stage `probe` on EmotioNet alone."""
+    params = _paper()
+    start = time.process_time()
+    probe.run(
+        embeddings=folder / "embeddings",
+        faces=folder / "faces",
+        splits=folder / "face_splits",
+        out=folder / "metrics",
+        seed=params.seed,
+        face_sets=["emotionet"],
+        track_sets=[],
+        followed=[],
+        probe=params.probe,
+        dataset=params.dataset,
+    )
+    return time.process_time() - start
 
 
-def joined(*parts: pa.Array | str, separator: str = "/", end: str = "") -> pa.Array:
-    """The parts of every row as one text."""
-    return pc.binary_join_element_wise(*parts, *([end] if end else []), separator)
+def dvc_peak_gb(folder: Path) -> float:
+    """The most memory that DVC held, GB."""
+    placeholders.repro(folder)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def names(count: int, rng: np.random.Generator) -> pa.Array:
-    """Names of videos as YouTube gives them."""
-    return fixed_width(LETTERS[rng.integers(0, len(LETTERS), (count, VIDEO_NAME))])
+def hash_all() -> float:
+    """MD5 of HASHED_MB, MB by MB."""
+    block = np.random.default_rng(0).bytes(10**6)
+    digest = hashlib.md5(usedforsecurity=False)
+    start = time.process_time()
+    for _ in range(HASHED_MB):
+        digest.update(block)
+    return time.process_time() - start
 
 
-def digests(count: int, rng: np.random.Generator) -> pa.Array:
-    """Hexadecimal digits of random SHA-256."""
-    return fixed_width(np.frombuffer(rng.bytes(32 * count).hex().encode(), np.uint8).reshape(count, 64))
+def _paper() -> config.Params:
+    return config.parsed(profile.text("paper", placeholders.ROOT / "profiles"), "profile paper")
 
 
-def fixed_width(letters: NDArray[np.uint8]) -> pa.Array:
-    """ASCII letters (N, L) as N texts."""
-    offsets = np.arange(len(letters) + 1, dtype=np.int32) * letters.shape[1]
-    return pa.StringArray.from_buffers(len(letters), pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(letters)))
+def _units() -> Sequence[str]:
+    return _paper().dataset["emotionet"].tasks["action_units"].classes
+
+
+def keep(steps: Sequence[Step], hours: Sequence[estimate.Hours], path: Path) -> None:
+    """Steps and hours in one table."""
+    about = {"machine": processor(), "commit": current_commit()}
+    rows = [{"kind": "measured", **asdict(row), **about} for row in steps]
+    rows += [{"kind": "estimated", **asdict(row), **about} for row in hours]
+    with files.whole(path) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
+
+
+SCHEMA = pa.schema([
+    *((name, pa.string()) for name in ("kind", "step", "what")),
+    ("seconds", pa.float64()),
+    ("peak_gb", pa.float64()),
+    ("cores", pa.int32()),
+    ("gpus", pa.int32()),
+    ("hours", pa.float64()),  # null if a rate is not measured
+    ("limit", pa.string()),
+    ("machine", pa.string()),
+    ("commit", pa.string()),
+])  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder to write, one table per release in it")
-    parser.add_argument("--frames", type=int, default=FRAMES, help=f"about how many (default: {FRAMES})")
+    wanted = parsed(arguments)
+    steps: list[Step] = []
+    print(f"{'step':<6} {'s of a processor':>16} {'peak GB':>8}  what")
+    for step in rehearse(wanted.folder, wanted.frames, wanted.probed):
+        print(f"{step.step:<6} {step.seconds:>16.2f} {step.peak_gb:>8.2f}  {step.what}", flush=True)
+        steps.append(step)
+    seconds = {step.step: step.seconds for step in steps}
+    seconds["split"] /= wanted.frames / indexes.FRAMES
+    seconds["probe"] /= embedded(wanted.folder) / indexes.IMAGES["emotionet"]
+    name = file_name(processor(), cores())
+    rates = estimate.Rates.of(run.RESULTS, name, seconds, HASHED_MB / seconds["hash"], wanted.steps_per_s)
+    hours = list(estimate.hours(_paper(), rates))
+    print(estimate.table(hours))
+    path = wanted.out / "rehearsal" / f"{name}.parquet"
+    keep(steps, hours, path)
+    print(path)
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rehearsal",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="folder to write, about 1.5 GB at the whole size")
+    parser.add_argument("--frames", type=int, default=indexes.FRAMES, help=f"of tracks (default: {indexes.FRAMES})")
+    parser.add_argument("--probed", type=int, default=PROBED, metavar="N", help=f"embeddings (default: {PROBED})")
+    parser.add_argument("--steps-per-s", type=float, default=None, metavar="RATE",
+                        help="of a GPU at 256 px and batch 8, where none was measured")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=run.RESULTS, help="of results (default: benchmarks/results)")
     wanted = parser.parse_args(arguments)
-    write_indexes(wanted.folder, wanted.frames)
+    for name, least in (("frames", FEWEST_FRAMES), ("probed", FEWEST_PROBED)):
+        if getattr(wanted, name) < least:
+            parser.error(f"--{name} should be at least {least}, so that each split has some, "
+                         f"found {getattr(wanted, name)}")  # fmt: skip
+    return wanted
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Row:
     def __str__(self) -> str:
         """One line for people."""
         if self.skipped:
-            return f"{self.benchmark:<11} skipped: {self.skipped}"
+            return f"{self.benchmark:<11} {self.what}{', ' if self.what else ''}skipped: {self.skipped}"
         if self.ratio is None:
             return f"{self.benchmark:<11} {self.what}: {self.ours:,.4g} {self.unit}"
         line = f"{self.benchmark:<11} {self.what}: {self.ratio:.2f}x {self.compared_with}; "

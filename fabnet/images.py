@@ -13,6 +13,8 @@ def cut(image: Image, box: PixelBox) -> Image:
     """The pixels inside the box; black where it leaves the image."""
     x0, y0, x1, y1 = box
     height, width = image.shape[:2]
+    if 0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height:
+        return image[y0:y1, x0:x1].copy()
     result = np.zeros((y1 - y0, x1 - x0, *image.shape[2:]), np.uint8)
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
     if left < right and top < bottom:
@@ -23,11 +25,15 @@ def cut(image: Image, box: PixelBox) -> Image:
 def resize(image: Image, width: int, height: int) -> Image:
     """The image scaled to `width` x `height`; its outer edges stay outer edges, its aspect may change.
 
-    A side that shrinks is averaged over the area of each new pixel, a side that grows is interpolated linearly.
+    A side that shrinks is averaged over the area of each new pixel, a side that grows is interpolated linearly. An
+    image that has the size already is returned as it is.
     """
     smaller = (min(width, image.shape[1]), min(height, image.shape[0]))
-    shrunk = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    if smaller != image.shape[1::-1]:
+        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+    if smaller != (width, height):
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return image
 
 
 def face_crop(image: Image, box: PixelBox, crop_px: int) -> Image:

@@ -114,11 +114,12 @@ def weighted_auc(is_positive: NDArray[np.bool_], score: Array, weights: Array) -
     Returns:
         (B,) in [0, 1]; NaN where positives or negatives have no weight.
     """
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # first of each run of equal scores
-    ranked, positive = weights[:, order], is_positive[order]
-    wins = np.add.reduceat(ranked * positive, starts, axis=1)  # (B, R) weight of positives in each run
-    losses = np.add.reduceat(ranked * ~positive, starts, axis=1)
-    below = np.cumsum(losses, axis=1) - losses / 2  # negatives below each run
-    pairs = wins.sum(axis=1) * losses.sum(axis=1)
-    return np.divide((wins * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    positive, negative = np.flatnonzero(is_positive), np.flatnonzero(~is_positive)
+    negative = negative[np.argsort(score[negative], kind="stable")]
+    below = np.zeros((len(weights), len(negative) + 1))  # weight of the negatives up to each rank
+    np.cumsum(weights[:, negative], axis=1, out=below[:, 1:])
+    lower, upper = (np.searchsorted(score[negative], score[positive], side) for side in ("left", "right"))
+    wins = weights[:, positive]
+    beaten = below[:, lower] if (lower == upper).all() else (below[:, lower] + below[:, upper]) / 2
+    pairs = wins.sum(axis=1) * below[:, -1]
+    return np.divide((wins * beaten).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)

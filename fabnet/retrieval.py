@@ -83,7 +83,7 @@ def leakage(x: Tensor, identity: Tensor, video: Tensor) -> Tensor:
 
     The embeddings are centred on the mean of all frames.
     """
-    shares = torch.full((len(x),), float("nan"), dtype=torch.float64)
+    shares = x.new_full((len(x),), float("nan"), dtype=torch.float64)
     for block, similarity in similarities(x, x, x.double().mean(0)):
         is_other = video[block, None] != video
         is_same = is_other & (identity[block, None] == identity)

@@ -9,19 +9,23 @@ Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, le
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from fabnet.modules import devices
 from fabnet.probe_head import Probe
 from stages.evaluation import identities, labelled, scores
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
 from stages.runtime import command, plugins, tables
+from stages.runtime.errors import UserError
 from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
@@ -33,7 +37,7 @@ class Findings:
 
     heads: dict[str, Probe] = field(default_factory=dict[str, Probe])  # dataset.task -> probe
     scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    predictions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    predictions: list[pa.Table] = field(default_factory=lambda: [tables.PREDICTIONS.empty_table()])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     rejects: tables.Rejects = field(default_factory=lambda: tables.Rejects("probe"))
@@ -55,14 +59,15 @@ def run(
     """Probe every task of every still-image data set, and the identities of every track data set.
 
     Raises:
-        UserError: a split of a task has no usable image, or an index lacks the task's label.
+        UserError: a split of a task has no usable image, an index lacks the task's label, or there is no such device.
     """
     findings = Findings()
+    device = _device(probe.device)
     bootstrap = Bootstrap(probe.bootstrap, probe.confidence, seed)
     for name in sorted(face_sets):
         joined, steps = labelled.load(faces, splits, embeddings, name)
         for task in _tasks(name, dataset[name]):
-            images = labelled.usable(joined, task, findings.rejects)
+            images = labelled.usable(joined, task, findings.rejects, device)
             fitted = labelled.fit(images, task, probe)
             _record_sweep(fitted, task, probe, findings)
             _record_test(fitted, images, task, bootstrap, findings)
@@ -73,11 +78,18 @@ def run(
         for name in followed:
             joined, steps = labelled.load(faces, splits, folder, name)
             for task in _tasks(name, dataset[name]):
-                images = labelled.usable(joined, task, findings.rejects)  # the same rejects as above
+                images = labelled.usable(joined, task, findings.rejects, device)  # the same rejects as above
                 _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
     for name in track_sets:
-        _record_identities(embeddings, name, bootstrap, findings)
+        _record_identities(embeddings, name, bootstrap, device, findings)
     _write(out, findings)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return devices.exact(name)
+    except ValueError as error:
+        raise UserError(f"params.yaml: probe.device: {error}") from None
 
 
 def _tasks(dataset: str, settings: DatasetParams) -> list[Task]:
@@ -104,7 +116,7 @@ def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap,
     tested = labelled.predict(probe, images, "test", task)
     is_test = images.split == "test"
     subset = images.subset[is_test]
-    _record_predictions(tested, images.ids[is_test].tolist(), subset.tolist(), task, findings)
+    _record_predictions(tested, images.ids.filter(pa.array(is_test)), pa.array(subset, pa.string()), task, findings)
     for split, members in scores.splits(subset):
         for metric in task.settings.metrics:
             for score in scores.score(metric, [tested[members]], bootstrap):
@@ -124,25 +136,39 @@ def _record_validation(probe: Probe, images: Images, task: Task, steps: int, fin
     log.info("%s: after %d steps val %s %.4g", task, steps, metric, value)
 
 
-def _record_identities(embeddings: Path, dataset: str, bootstrap: Bootstrap, findings: Findings) -> None:
+def _record_identities(
+    embeddings: Path, dataset: str, bootstrap: Bootstrap, device: torch.device, findings: Findings
+) -> None:
     """Score how often the nearest frame of another video shows the same identity, if identities have several videos."""
     task = TaskName(dataset, scores.IDENTITY)
-    names, shares = identities.leakage(tables.read(embeddings / f"{dataset}.parquet", tables.TRACK_EMBEDDINGS))
+    frames = tables.read(embeddings / f"{dataset}.parquet", tables.TRACK_EMBEDDINGS)
+    names, shares = identities.leakage(frames, device)
     if not names:
         detail = "the test split has one identity, or none with embedded frames of two videos"
         task.reject(findings.rejects, "test", "too few identities", detail)
         return
-    _record_predictions(shares, names, [""] * len(names), task, findings)
+    _record_predictions(shares, pa.array(names), pa.repeat("", len(names)), task, findings)
     for score in scores.score(scores.IDENTITY, [shares], bootstrap):
         _record_score(score, "test", task, findings)
 
 
-def _record_predictions(
-    tested: Predictions, ids: Sequence[str], subset: Sequence[str], task: TaskName, findings: Findings
-) -> None:
-    for sample_id, subset_name, truth, prediction in zip(ids, subset, tested.truth, tested.prediction, strict=True):
-        of = {"dataset": task.dataset, "task": task.name, "sample_id": sample_id, "subset": subset_name}
-        findings.predictions.append({**of, "truth": truth, "prediction": prediction})
+def _record_predictions(tested: Predictions, ids: Any, subset: pa.Array, task: TaskName, findings: Findings) -> None:
+    columns = {
+        "dataset": pa.repeat(task.dataset, len(ids)),
+        "task": pa.repeat(task.name, len(ids)),
+        "sample_id": ids,
+        "subset": subset,
+        "truth": _lists(tested.truth),
+        "prediction": _lists(tested.prediction),
+    }
+    findings.predictions.append(pa.table(columns, schema=tables.PREDICTIONS))
+
+
+def _lists(values: NDArray[np.float64]) -> pa.Array:
+    """A list of float32 for each row of (N, K)."""
+    rows, length = values.shape
+    offsets = pa.array(np.arange(rows + 1) * length, pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(values.ravel().astype(np.float32)))
 
 
 def _record_score(score: Score, split: str, task: TaskName, findings: Findings) -> None:
@@ -163,7 +189,8 @@ def _write(out: Path, findings: Findings) -> None:
             save_file(weights, out / "heads" / f"{name}.safetensors")
     of_task = ["dataset", "task"]
     tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=[*of_task, "split", "metric", "target"])
-    tables.write(out / "predictions.parquet", tables.PREDICTIONS, findings.predictions, key=[*of_task, "sample_id"])
+    predictions = pa.concat_tables(findings.predictions)
+    tables.write(out / "predictions.parquet", tables.PREDICTIONS, predictions, key=[*of_task, "sample_id"])
     tables.write(out / "sweeps.parquet", tables.SWEEPS, findings.sweeps, key=[*of_task, "l2"])
     tables.write(
         out / "learning_curves.parquet", tables.LEARNING_CURVES, findings.learning_curves, key=[*of_task, "step"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from probe_samples import PARAMS, SETTINGS, write_tree
 from torch import nn
 from track_samples import SPLITS, write_tracks
 
-from benchmarks import gpu_pack, gpu_results, original, packed, roofline, run
+from benchmarks import gpu_pack, gpu_results, gpu_steps, original, packed, parts, roofline, run
 from fabnet.modules import model_file
 from fabnet.pretext import fabnet
 from pipelines import profile
@@ -48,7 +49,7 @@ sys.meta_path[:] = [Visible(sys.meta_path)]
 from benchmarks import gpu_loading, gpu_probe, gpu_steps, gpu_training, parts
 common = ["--device", "cpu", "--packed", sys.argv[2], "--out", sys.argv[3]]
 small = {
-    gpu_steps: "--sizes 32 --batches 2 --precisions float32 bfloat16 --seconds 0 --modes",
+    gpu_steps: "--sizes 32 --batches 2 --precisions bfloat16 --seconds 0 --modes",
     gpu_loading: "--size 32 --batches 2 --precision float32 --seconds 0",
     gpu_training: "--size 32 --batch 8 --precision float32 --minutes 0",
     gpu_probe: "--images 800",
@@ -74,7 +75,7 @@ def params() -> Params:
     """The profile `paper` with small networks."""
     whole = config.parsed(profile.text("paper"), "paper")
     small = {"width": 4, "embedding": 6}
-    pretrain = whole.pretrain.model_copy(update={"val_samples": 4, "jitter_px": {"voxceleb1": (36, 40)}})
+    pretrain = whole.pretrain.model_copy(update={"val_samples": 8, "jitter_px": {"voxceleb1": (36, 40)}})
     return whole.model_copy(update={"method": {"fabnet": small, "random": small}, "pretrain": pretrain})
 
 
@@ -212,6 +213,27 @@ def test_the_original_way_has_the_same_loss():
     frames = torch.rand(4, 2, 3, 32, 32)
     training.step(frames)
     assert training.losses == pytest.approx([ours.losses(frames)["loss"].item()], rel=1e-5)
+
+
+def test_a_part_that_fails_does_not_keep_the_next_ones_from_running(tmp_path: Path):
+    stub = tmp_path / "python"
+    stub.write_text("#!/bin/sh\necho arguments: $@\nexit 3\n", encoding="utf-8")
+    stub.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(stub)}
+    command = ["sh", "benchmarks/on_gpu.sh", str(tmp_path / "out")]
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    log = (tmp_path / "out" / "log.txt").read_text(encoding="utf-8")
+    found = re.findall(r"^== (\w+)\narguments: .*?(\S+\.py)", log, re.MULTILINE)
+    assert [name for name, _ in found] == ["tests", "steps", "loader", "training", "probe"]
+    assert all((ROOT / path).exists() for _, path in found)
+    assert log.count("ended with 3") == 5
+
+
+def test_a_part_without_a_gpu_ends_in_one_sentence(tmp_path: Path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(SystemExit, match="device 'cuda' is not available here: take auto or cpu"):
+        parts.run(gpu_steps.parsed(["--out", str(tmp_path)]), gpu_steps.measure)
 
 
 def test_all_parts_together_end_within_nine_minutes():

@@ -16,3 +16,13 @@ def device(name: str) -> torch.device:
     except (AssertionError, RuntimeError):
         raise ValueError(f"device {name!r} is not available here: take auto or cpu") from None
     return torch.device(name)
+
+
+def exact(name: str) -> torch.device:
+    """`device` for arithmetic in float64, which MPS does not have: there, `auto` is the CPU.
+
+    Raises:
+        ValueError: one sentence: it is not available here.
+    """
+    found = device(name)
+    return torch.device("cpu") if name == "auto" and found.type == "mps" else found

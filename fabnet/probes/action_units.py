@@ -6,8 +6,6 @@ the validation split; it is moved into the head, so that a score above 0.5 means
 its metric nor a threshold.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,34 +13,32 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from fabnet import metrics, probe_head
-from fabnet.probe_head import Crops, Probe, Samples, Settings
+from fabnet.probe_head import Crops, Probe, Problem, Samples, Settings
+
+Array = NDArray[np.float64]
 
 UNKNOWN = -1.0  # in targets
 link = Tensor.sigmoid  # one score in (0, 1) per unit
 
 
-def problem(label: Sequence[int | None] | None, classes: int) -> tuple[str, str] | None:
-    """Kind and detail of what is wrong with a label, None if it can be used.
-
-    Labels are `classes` units: 0 absent, 1 present, None unknown.
-    """
-    if label is None:
-        return "no label", ""
-    if len(label) != classes:
-        return f"expected {classes} action units", f"found {len(label)}"
-    if any(unit not in (0, 1, None) for unit in label):
-        return "an action unit is neither 0 nor 1 nor unknown", ""
-    return None if any(unit is not None for unit in label) else ("no action unit is known", "")
+def problems(labels: Array, classes: int) -> list[Problem]:
+    """What is wrong with labels (N, L), `classes` units: 0 absent, 1 present, NaN unknown."""
+    rows, units = labels.shape
+    is_unknown = np.isnan(labels)
+    return [
+        (f"expected {classes} action units", f"found {units}", np.full(rows, units != classes)),
+        ("an action unit is neither 0 nor 1 nor unknown", "", ~(is_unknown | np.isin(labels, (0, 1))).all(1)),
+        ("no action unit is known", "", is_unknown.all(1)),
+    ]
 
 
-def encode(labels: NDArray[np.object_], crops: Crops, classes: int) -> NDArray[np.float64]:
-    """Units (N, K), None where unknown -> targets (N, K): 0, 1 or UNKNOWN."""
+def encode(labels: Array, crops: Crops, classes: int) -> Array:
+    """Units (N, K), NaN where unknown -> targets (N, K): 0, 1 or UNKNOWN."""
     del crops, classes
-    units = labels.astype(np.float64)
-    return np.where(np.isnan(units), UNKNOWN, units)
+    return np.where(np.isnan(labels), UNKNOWN, labels)
 
 
-def decode(y: NDArray[np.float64], crops: Crops) -> NDArray[np.float64]:
+def decode(y: Array, crops: Crops) -> Array:
     """Targets or scores (N, K) as they are, unknown ones as NaN."""
     del crops
     return np.where(y == UNKNOWN, np.nan, y)
@@ -50,10 +46,11 @@ def decode(y: NDArray[np.float64], crops: Crops) -> NDArray[np.float64]:
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
     """A probe whose `predict` gives one score in (0, 1) per unit, above 0.5 where the unit is taken to be present."""
-    return probe_head.fit(train, val, params, loss=_known_cross_entropy, link=link, shift=_to_thresholds)
+    return probe_head.fit(train, val, params, loss=known_cross_entropy, link=link, shift=_to_thresholds)
 
 
-def _known_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+def known_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    """Loss (N, K) whose mean is, for every unit, that over the images where it is known."""
     known = (y != UNKNOWN).double()
     share = known.mean(0).clamp_min(1 / len(y))
     return F.binary_cross_entropy_with_logits(outputs, y.clamp_min(0), reduction="none") * known / share

@@ -10,19 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from fabnet import probe_head
-from fabnet.probe_head import Crops, Probe, Samples, Settings
+from fabnet.probe_head import Crops, Probe, Problem, Samples, Settings
 
 link = Tensor.sigmoid  # one score in (0, 1) per class
 
 
-def problem(label: int | None, classes: int) -> tuple[str, str] | None:
-    """Kind and detail of what is wrong with a label, None if it can be used.
-
-    Labels are codes from 0.
-    """
-    if label is None:
-        return "no label", ""
-    return None if 0 <= label < classes else ("unknown class", str(label))
+def problems(labels: NDArray[np.int64], classes: int) -> list[Problem]:
+    """What is wrong with labels (N,), codes from 0."""
+    return [
+        ("unknown class", str(code), labels == code) for code in np.unique(labels).tolist() if not 0 <= code < classes
+    ]
 
 
 def encode(labels: NDArray[np.int64], crops: Crops, classes: int) -> NDArray[np.float64]:

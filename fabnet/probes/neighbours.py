@@ -8,7 +8,7 @@ from fabnet.probes import classes
 from fabnet.retrieval import Neighbours
 
 # labels are those of the linear probe for classes
-problem = classes.problem
+problems = classes.problems
 encode = classes.encode
 decode = classes.decode
 

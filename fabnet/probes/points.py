@@ -4,33 +4,30 @@ Loss: half the squared error per coordinate (the paper's loss is not known; its 
 and 1 are the outer edges of the first and the last pixel; the head has a shift, so the choice changes nothing.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fabnet import metrics, probe_head
-from fabnet.probe_head import Crops, Probe, Samples, Settings
+from fabnet.probe_head import Crops, Probe, Problem, Samples, Settings
 
 Array = NDArray[np.float64]
 link = probe_head.as_is
 
 
-def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | None:
-    """Kind and detail of what is wrong with a label, None if it can be used.
-
-    Labels are x0, y0, x1, y1 ... in pixels of the stored crop.
-    """
+def problems(labels: Array, classes: int) -> list[Problem]:
+    """What is wrong with labels (N, L): x0, y0, x1, y1 ... in pixels of the stored crop."""
     del classes
-    if label is None:
-        return "no label", ""
-    points = np.asarray(label, np.float64).reshape(-1, 2)
-    if not np.isfinite(points).all():
-        return "a point is not a finite number", ""
-    if len(points) not in metrics.EYE_POINTS:
-        return "unknown number of points", str(len(points))
-    first, second = metrics.EYE_POINTS[len(points)]
-    return ("the two eye points coincide", "") if (points[first] == points[second]).all() else None
+    count = labels.shape[1] // 2
+    is_known = count in metrics.EYE_POINTS and not labels.shape[1] % 2
+    is_blind: NDArray[np.bool_] = np.zeros(len(labels), np.bool_)
+    if is_known:
+        first, second = metrics.EYE_POINTS[count]
+        is_blind = (_pairs(labels)[:, first] == _pairs(labels)[:, second]).all(1)
+    return [
+        ("a point is not a finite number", "", np.any(~np.isfinite(labels), axis=1)),
+        ("unknown number of points", str(count), np.full(len(labels), not is_known)),
+        ("the two eye points coincide", "", is_blind),
+    ]
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:

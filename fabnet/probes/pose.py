@@ -3,34 +3,29 @@
 Loss: half the squared error per angle. Angles keep their owner's signs; predictions are reported in degrees.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fabnet import probe_head
-from fabnet.probe_head import Crops, Probe, Samples, Settings
+from fabnet.probe_head import Crops, Probe, Problem, Samples, Settings
 
 Array = NDArray[np.float64]
 link = probe_head.as_is
 
 
-def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | None:
-    """Kind and detail of what is wrong with a label, None if it can be used.
-
-    Labels are `classes` angles in radians.
-    """
-    if label is None:
-        return "no label", ""
-    if len(label) != classes:
-        return f"expected {classes} angles", f"found {len(label)}"
-    return None if np.isfinite(np.array(label, np.float64)).all() else ("an angle is not a finite number", "")
+def problems(labels: Array, classes: int) -> list[Problem]:
+    """What is wrong with labels (N, L), `classes` angles in radians."""
+    rows, angles = labels.shape
+    return [
+        (f"expected {classes} angles", f"found {angles}", np.full(rows, angles != classes)),
+        ("an angle is not a finite number", "", ~np.isfinite(labels).all(1)),
+    ]
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:
     """Angles (N, K) in radians as they are."""
     del crops, classes
-    return labels.astype(np.float64)
+    return labels
 
 
 def decode(y: Array, crops: Crops) -> Array:

@@ -5,12 +5,10 @@ bins are split at 45, 15, -15 and -45 degrees. They are named from the left edge
 yaw turns a face to the left edge. Nothing is fitted; see `fabnet.retrieval`.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from fabnet.probe_head import Crops, Probe, Samples, Settings
+from fabnet.probe_head import Crops, Probe, Problem, Samples, Settings
 from fabnet.probes import pose
 from fabnet.retrieval import Neighbours
 
@@ -20,20 +18,17 @@ YAW, ANGLES = 2, 3  # labels are roll, pitch, yaw
 BIN_DEG = 30.0
 
 
-def problem(label: Sequence[float] | None, classes: int) -> tuple[str, str] | None:
-    """Kind and detail of what is wrong with a label, None if it can be used.
-
-    Labels are roll, pitch and yaw in radians.
-    """
+def problems(labels: Array, classes: int) -> list[Problem]:
+    """What is wrong with labels (N, L): roll, pitch and yaw in radians."""
     del classes  # those of the bins
-    return pose.problem(label, ANGLES)
+    return pose.problems(labels, ANGLES)
 
 
 def encode(labels: Array, crops: Crops, classes: int) -> Array:
     """Angles (N, 3) in radians -> one-hot bins (N, K) of yaw, from the left edge of the image to the right one."""
     del crops
     inner_deg = BIN_DEG * (np.arange(1, classes) - classes / 2)
-    return np.eye(classes)[np.digitize(-np.degrees(labels[:, YAW].astype(np.float64)), inner_deg)]
+    return np.eye(classes)[np.digitize(-np.degrees(labels[:, YAW]), inner_deg)]
 
 
 def decode(y: Array, crops: Crops) -> Array:

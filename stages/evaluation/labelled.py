@@ -1,16 +1,18 @@
 """Labelled images of one task: embedding, split and target of each, as a probe needs them."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
 from fabnet.probe_head import Crops, Probe, Samples, Settings
+from stages.evaluation import columns
 from stages.evaluation.scores import Predictions
 from stages.runtime import tables
 from stages.runtime.errors import UserError
@@ -42,17 +44,22 @@ class Task(TaskName):
 class Images:
     """The usable images of one task, sorted by `sample_id`."""
 
-    ids: NDArray[np.str_]  # (N,)
+    ids: pa.ChunkedArray  # (N,)
     subset: NDArray[np.str_]  # (N,) the owner's subset of the split, may be empty
     split: NDArray[np.str_]  # (N,) train, val or test
-    x: Array  # (N, D) embeddings
+    x: NDArray[np.float32]  # (M, D) embeddings of all images of the data set, as they are stored
+    rows: columns.Rows  # (N,) where in x those of these images are
     y: Array  # (N, K) targets as the probe is fitted to them
     crops: Crops
+    device: torch.device  # of the tensors
 
     def samples(self, split: str) -> Samples:
         """Embeddings and targets of one split."""
-        rows = self.split == split
-        return Samples(torch.from_numpy(self.x[rows]), torch.from_numpy(self.y[rows]))
+        return Samples(self.embeddings(split), torch.from_numpy(self.y[self.split == split]).to(self.device))
+
+    def embeddings(self, split: str) -> torch.Tensor:
+        """Those of one split (N, D), float64."""
+        return torch.from_numpy(self.x[self.rows[self.split == split]]).to(self.device).double()
 
 
 def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:
@@ -60,19 +67,12 @@ def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:
 
     Columns `split` and `embedding` are added. A row without one of them is a reject of `split` or `embed`.
     """
-    split_of = dict(zip(splits["sample_id"].to_pylist(), splits["split"].to_pylist(), strict=True))
-    row_of = {sample_id: row for row, sample_id in enumerate(embeddings["sample_id"].to_pylist())}
     index = index.sort_by("sample_id")
-    kept = [
-        row
-        for row, sample_id in enumerate(index["sample_id"].to_pylist())
-        if sample_id in split_of and sample_id in row_of
-    ]
-    index = index.take(kept)
-    ids = index["sample_id"].to_pylist()
-    embedding = embeddings["embedding"].take([row_of[sample_id] for sample_id in ids])
-    split = pa.array([split_of[sample_id] for sample_id in ids], pa.string())
-    return index.append_column("split", split).append_column("embedding", embedding)
+    split_at, embedding_at = (columns.places(index["sample_id"], of["sample_id"]) for of in (splits, embeddings))
+    kept = pc.call_function("and", [split_at.is_valid(), embedding_at.is_valid()])
+    split = splits["split"].take(split_at.filter(kept))
+    embedding = embeddings["embedding"].take(embedding_at.filter(kept))
+    return index.filter(kept).append_column("split", split).append_column("embedding", embedding)
 
 
 def load(faces: Path, splits: Path, embeddings: Path, dataset: str) -> tuple[pa.Table, int]:
@@ -87,8 +87,8 @@ def load(faces: Path, splits: Path, embeddings: Path, dataset: str) -> tuple[pa.
     return joined, int(steps)
 
 
-def usable(joined: pa.Table, task: Task, rejects: tables.Rejects) -> Images:
-    """The images whose label the probe can use; the others are added to `rejects`.
+def usable(joined: pa.Table, task: Task, rejects: tables.Rejects, device: torch.device) -> Images:
+    """The images whose label the probe can use, for a probe on that device; the others are added to `rejects`.
 
     Raises:
         UserError: the index lacks the label, or no image has a usable one.
@@ -98,24 +98,46 @@ def usable(joined: pa.Table, task: Task, rejects: tables.Rejects) -> Images:
         raise UserError(
             f"dataset.{task.dataset}.tasks.{task.name}.label: the index of {task.dataset} has no column {column!r}"
         )
-    problems = [task.module.problem(label, classes) for label in joined[column].to_pylist()]
-    ids = joined["sample_id"].to_pylist()
-    for sample_id, problem in zip(ids, problems, strict=True):
-        if problem is not None:
-            task.reject(rejects, sample_id, *problem)
-    kept = joined.take([row for row, problem in enumerate(problems) if problem is None])
-    if not len(kept):
+    rows, labels = _usable_labels(joined[column], joined["sample_id"], task, rejects)
+    if not len(rows):
         raise UserError(f"{task}: no image has a usable label, an embedding and a split; see the rejects tables")
+    kept = joined.drop_columns("embedding").take(pa.array(rows))
     sizes = np.stack([kept["width_px"].to_numpy(), kept["height_px"].to_numpy()], axis=1).astype(np.float64)
-    crops = Crops(sizes, np.array(kept["crop_xyxy_px"].to_pylist(), np.float64))
+    crops = Crops(sizes, columns.matrix(kept["crop_xyxy_px"]).astype(np.float64))
     return Images(
-        ids=np.array(kept["sample_id"].to_pylist(), str),
-        subset=np.array(kept["subset"].fill_null("").to_pylist(), str),
-        split=np.array(kept["split"].to_pylist(), str),
-        x=np.stack(kept["embedding"].to_numpy()).astype(np.float64),
-        y=task.module.encode(np.array(kept[column].to_pylist()), crops, classes),
+        ids=kept["sample_id"],
+        subset=columns.texts(kept["subset"].fill_null("")),
+        split=columns.texts(kept["split"]),
+        x=columns.matrix(joined["embedding"]),
+        rows=rows,
+        y=task.module.encode(labels, crops, classes),
         crops=crops,
+        device=device,
     )
+
+
+def _usable_labels(
+    column: pa.ChunkedArray, ids: pa.ChunkedArray, task: Task, rejects: tables.Rejects
+) -> tuple[columns.Rows, NDArray[Any]]:
+    """Rows of the labels that the probe can use, in their order, and these labels; the others are rejects."""
+    _reject(ids.filter(column.is_null()), "no label", "", task, rejects)
+    usable: list[tuple[columns.Rows, NDArray[Any]]] = []
+    for rows, labels in columns.by_length(column):
+        is_fine = np.ones(len(rows), np.bool_)
+        for kind, detail, is_wrong in task.module.problems(labels, len(task.settings.classes)):
+            _reject(ids.take(pa.array(rows[is_fine & is_wrong])), kind, detail, task, rejects)
+            is_fine &= ~is_wrong
+        if is_fine.any():
+            usable.append((rows[is_fine], labels[is_fine]))
+    if len(usable) > 1:
+        lengths = " and ".join(str(labels.shape[1]) for _, labels in usable)
+        raise UserError(f"{task}: the labels of all images should have as many values, found {lengths}: keep one kind")
+    return usable[0] if usable else (np.empty(0, np.int64), np.empty(0))
+
+
+def _reject(ids: pa.ChunkedArray, kind: str, detail: str, task: Task, rejects: tables.Rejects) -> None:
+    for sample_id in ids.to_pylist():
+        task.reject(rejects, sample_id, kind, detail)
 
 
 def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
@@ -124,8 +146,7 @@ def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
     Raises:
         UserError: a split is empty.
     """
-    counts = Counter(images.split.tolist())
-    missing = [split for split in tables.SPLIT_NAMES if not counts[split]]
+    missing = [split for split in tables.SPLIT_NAMES if not (images.split == split).any()]
     if missing:
         raise UserError(f"{task}: no usable image in the split {missing[0]}; see the rejects tables and `split`")
     settings = Settings(params.l2, params.max_iter, params.neighbours)
@@ -136,6 +157,6 @@ def predict(probe: Probe, images: Images, split: str, task: Task) -> Predictions
     """Truth and prediction of every image of one split, in the units of the report, float32 as they are stored."""
     rows = images.split == split
     crops = images.crops[rows]
-    raw = probe.predict(torch.from_numpy(images.x[rows])).numpy()
+    raw = probe.predict(images.embeddings(split)).cpu().numpy()
     truth, prediction = (task.module.decode(y, crops).astype(np.float32) for y in (images.y[rows], raw))
     return Predictions(truth.astype(np.float64), prediction.astype(np.float64), tuple(task.settings.classes))

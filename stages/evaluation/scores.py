@@ -286,7 +286,8 @@ def _of_class(measure: Callable[..., Array], images: Predictions, column: int) -
     """`measure` of the images whose truth in this column is known."""
     known = images.known(column)
     positive, predicted = images.truth[known, column] > 0.5, images.prediction[known, column]
-    return Statistic(lambda weights: measure(positive, predicted, weights[:, known]), known, int(positive.sum()))
+    columns = slice(None) if known.all() else known  # without a copy, if that is all of them
+    return Statistic(lambda weights: measure(positive, predicted, weights[:, columns]), known, int(positive.sum()))
 
 
 def _by_column(images: Predictions, values: Array) -> dict[str, Statistic]:

@@ -146,6 +146,7 @@ class ProbeParams(Section):
     l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
     max_iter: Count  # Newton steps for each
     neighbours: Count  # nearest training images that retrieval looks at
+    device: Literal["auto", "cpu", "cuda"]  # float64, which Apple's MPS does not have: there, auto is the CPU
     bootstrap: Count  # resamples of the test images behind every interval
     confidence: Fraction
 

@@ -36,11 +36,6 @@ def test_a_probe_predicts_finite_numbers_and_exports_its_head_in_the_released_la
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_missing_label_is_a_problem(module: ModuleType):
-    assert module.problem(None, 3) == ("no label", "")
-
-
-@pytest.mark.parametrize("module", MODULES)
 def test_decoding_keeps_one_row_per_image(module: ModuleType):
     y = np.random.default_rng(1).uniform(-1, 1, (30, 4))
     assert module.decode(y, CROPS).shape == y.shape

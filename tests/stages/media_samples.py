@@ -1,5 +1,7 @@
 """RGB images and clips made on the spot, for tests of everything that reads media."""
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -37,6 +39,21 @@ def mp4(folder: Path, frames: int, *, fps: int = 25, side: int = 224, seed: int 
     data = path.read_bytes()
     path.unlink()
     return data
+
+
+def moving_clip(path: Path, times: Sequence[float], *, x264: str = "", side: int = 64, codec: str = "libx264") -> bytes:
+    """A clip of a scene that moves, with frames at these times in seconds; `x264` holds parameters of the encoder."""
+    scene = noise(4 * side, side)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"x264-params": x264} if x264 else {})
+        stream.width, stream.height, stream.pix_fmt = side, side, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for k, at_s in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(scene[:, 2 * k % side :][:, :side]), format="rgb24")
+            frame.pts, frame.time_base = round(1000 * at_s), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path.read_bytes()
 
 
 def level(image: np.ndarray) -> float:

@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[str, pa.DataType]] = {
     "mafl": ("landmarks", pa.list_(pa.float32(), 10)),
     "w300": ("landmarks", pa.list_(pa.float32(), 136)),
 }
-PROBE = {"l2": [1e-2, 1.0], "max_iter": 20, "bootstrap": 20}
+PROBE = {"l2": [1e-2, 1.0], "max_iter": 20, "device": "cpu", "bootstrap": 20}
 
 
 def params(method: str, settings: dict[str, Any], **changes: Any) -> Params:

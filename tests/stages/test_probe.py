@@ -6,6 +6,7 @@ import probe_samples
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
@@ -283,6 +284,20 @@ def test_a_task_without_validation_images_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match="affectnet expression: no usable image in the split val"):
         run(paths, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_a_user_error(tmp_path: Path):
+    params = probe_samples.PARAMS.model_copy(update={"device": "cuda"})
+    with pytest.raises(UserError, match=r"probe.device: device 'cuda' is not available here: take auto or cpu"):
+        run(probe_samples.write_tree(tmp_path), tmp_path / "out", probe=params)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_results(good: Path, tmp_path: Path):
+    params = probe_samples.PARAMS.model_copy(update={"device": "cuda"})
+    run(probe_samples.write_tree(tmp_path), tmp_path / "out", probe=params)
+    assert values(tmp_path / "out") == pytest.approx(values(good), abs=1e-4)
 
 
 def test_an_unknown_label_column_is_a_user_error_that_names_it(tmp_path: Path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from probe_problems import first_problems
 from sklearn.metrics import f1_score
 
 from fabnet import metrics
@@ -21,7 +22,7 @@ def planted(count: int, seed: int, unknown: float = 0.0) -> Samples:
 
 
 def test_unknown_units_differ_from_absent_ones():
-    y = action_units.encode(np.array([[0, None, 1], [1, 0, 0]], dtype=object), CROPS, 3)
+    y = action_units.encode(np.array([[0, np.nan, 1], [1, 0, 0]]), CROPS, 3)
     assert y[0].tolist() == [0, action_units.UNKNOWN, 1]
     decoded = action_units.decode(y, CROPS)
     assert np.isnan(decoded[0, 1])
@@ -29,23 +30,26 @@ def test_unknown_units_differ_from_absent_ones():
 
 
 def test_labels_that_cannot_be_used_are_a_problem():
-    assert action_units.problem([0, None, 1], 3) is None
-    assert action_units.problem([None, None, None], 3) == ("no action unit is known", "")
-    assert action_units.problem([0, 2, 1], 3) == ("an action unit is neither 0 nor 1 nor unknown", "")
-    assert action_units.problem([0, 1], 3) == ("expected 3 action units", "found 2")
+    unknown = np.nan
+    assert first_problems(action_units, [[0, unknown, 1], [unknown] * 3, [0, 2, 1]], 3) == [
+        None,
+        ("no action unit is known", ""),
+        ("an action unit is neither 0 nor 1 nor unknown", ""),
+    ]
+    assert first_problems(action_units, [[0, 1]], 3) == [("expected 3 action units", "found 2")]
 
 
 def test_the_output_for_an_unknown_target_does_not_matter():
     outputs = torch.randn(8, 3, dtype=torch.float64)
     y = planted(8, 1, unknown=0.4).y
     changed = torch.where(y == action_units.UNKNOWN, 5.0, outputs)
-    assert torch.equal(action_units._known_cross_entropy(outputs, y), action_units._known_cross_entropy(changed, y))
+    assert torch.equal(action_units.known_cross_entropy(outputs, y), action_units.known_cross_entropy(changed, y))
 
 
 def test_a_rarely_labelled_unit_counts_as_much_as_the_others():
     outputs, y = torch.zeros(10, 2, dtype=torch.float64), torch.ones(10, 2, dtype=torch.float64)
     y[2:, 1] = action_units.UNKNOWN
-    losses = action_units._known_cross_entropy(outputs, y).mean(0)
+    losses = action_units.known_cross_entropy(outputs, y).mean(0)
     assert losses[0].item() == pytest.approx(losses[1].item())
 
 

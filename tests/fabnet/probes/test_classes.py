@@ -12,6 +12,9 @@ def test_codes_become_one_hot_rows():
 
 
 def test_codes_outside_the_named_classes_are_a_problem():
-    assert classes.problem(2, 3) is None
-    assert classes.problem(3, 3) == ("unknown class", "3")
-    assert classes.problem(-1, 3) == ("unknown class", "-1")
+    labels = np.array([2, 3, -1, 3, 0], np.int8)
+    found = {(kind, detail): is_wrong.tolist() for kind, detail, is_wrong in classes.problems(labels, 3)}
+    assert found == {
+        ("unknown class", "-1"): [False, False, True, False, False],
+        ("unknown class", "3"): [False, True, False, True, False],
+    }

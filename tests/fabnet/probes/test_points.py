@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from probe_problems import first_problems
 
 from fabnet.probe_head import Crops
 from fabnet.probes import points
@@ -27,17 +28,20 @@ def test_no_faces_have_no_points():
 
 def test_points_that_cannot_be_scored_are_a_problem():
     face = np.random.default_rng(1).uniform(0, 255, 136)
-    assert points.problem(face.tolist(), 0) is None
     blind, unknown = face.copy(), face.copy()
     blind[90:92] = blind[72:74]
     unknown[5] = np.nan
-    assert points.problem(blind.tolist(), 0) == ("the two eye points coincide", "")
-    assert points.problem(unknown.tolist(), 0) == ("a point is not a finite number", "")
+    assert first_problems(points, [face, blind, unknown], 0) == [
+        None,
+        ("the two eye points coincide", ""),
+        ("a point is not a finite number", ""),
+    ]
 
 
 def test_five_points_are_scaled_by_the_first_two():
     five = np.random.default_rng(1).uniform(0, 255, 10)
-    assert points.problem(five.tolist(), 0) is None
-    five[2:4] = five[0:2]
-    assert points.problem(five.tolist(), 0) == ("the two eye points coincide", "")
-    assert points.problem([1.0, 2.0] * 7, 0) == ("unknown number of points", "7")
+    blind = five.copy()
+    blind[2:4] = blind[0:2]
+    assert first_problems(points, [five, blind], 0) == [None, ("the two eye points coincide", "")]
+    assert first_problems(points, [[1.0, 2.0] * 7], 0) == [("unknown number of points", "7")]
+    assert first_problems(points, [[1.0] * 11], 0) == [("unknown number of points", "5")]

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from probe_problems import first_problems
 
 from fabnet.probe_head import Crops
 from fabnet.probes import pose
@@ -17,6 +18,8 @@ def test_angles_are_fitted_in_radians_and_decoded_to_degrees():
 
 
 def test_angles_that_cannot_be_scored_are_a_problem():
-    assert pose.problem([0.1, 0.2, 0.3], 3) is None
-    assert pose.problem([0.1, math.nan, 0.3], 3) == ("an angle is not a finite number", "")
-    assert pose.problem([0.1], 3) == ("expected 3 angles", "found 1")
+    assert first_problems(pose, [[0.1, 0.2, 0.3], [0.1, math.nan, 0.3]], 3) == [
+        None,
+        ("an angle is not a finite number", ""),
+    ]
+    assert first_problems(pose, [[0.1]], 3) == [("expected 3 angles", "found 1")]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from probe_problems import first_problems
 
 from fabnet.probe_head import Crops
 from fabnet.probes import pose_neighbours
@@ -26,4 +27,4 @@ def test_the_middle_bin_is_centred_on_frontal_faces_for_every_odd_number():
     [([0.1, 0.2], ("expected 3 angles", "found 2")), ([0, 0, np.nan], ("an angle is not a finite number", ""))],
 )
 def test_other_labels_are_problems(label, reason):
-    assert pose_neighbours.problem(label, 5) == reason
+    assert first_problems(pose_neighbours, [label], 5) == [reason]

@@ -1,3 +1,4 @@
+import io
 import struct
 import zlib
 
@@ -5,7 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_samples import encoded, level, mp4, noise
+from media_samples import encoded, level, moving_clip, mp4, noise
 
 from stages.runtime.errors import Rejected
 from stages.storage import media
@@ -141,3 +142,66 @@ def test_a_clip_beyond_the_limits_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr(media, "MAX_VIDEO_SIDE_PX", 100)
     with pytest.raises(Rejected, match="too large: 224x224"):
         frames_of(clip, 5.0)
+
+
+STEADY = [k / 25 for k in range(90)]
+UNSTEADY = [0.5 + at for at in np.cumsum(np.random.default_rng(0).choice([0.01, 0.04, 0.3], 60)).tolist()]
+
+
+def first_of_intervals(clip: bytes, fps: float) -> list[tuple[int, np.ndarray]]:
+    """Every frame is decoded."""
+    kept: list[tuple[int, np.ndarray]] = []
+    with av.open(io.BytesIO(clip)) as container:
+        frames = list(container.decode(video=0))
+    for frame in frames:
+        number = round((frame.time - frames[0].time) * 25)
+        if not kept or media.grid_slot(number, fps) > media.grid_slot(kept[-1][0], fps):
+            kept.append((number, frame.to_ndarray(format="rgb24")))
+    return kept
+
+
+@pytest.mark.parametrize("times", [STEADY, UNSTEADY], ids=["25 fps", "any rate"])
+@pytest.mark.parametrize(
+    "x264",
+    [
+        "bframes=0",
+        "bframes=3:b-pyramid=none",
+        "bframes=8:b-adapt=0:ref=4",
+        "bframes=3:open-gop=1:keyint=20:min-keyint=20",
+        "bframes=3:slices=3:aud=1",
+        "bframes=3:tff=1",
+    ],
+)
+def test_frames_that_are_not_decoded_change_no_other_one(tmp_path, x264, times):
+    clip = moving_clip(tmp_path / "clip.mp4", times, x264=x264)
+    for fps in (1.0, 2.0, 5.0, 25.0):
+        expected, found = first_of_intervals(clip, fps), frames_of(clip, fps)
+        assert [number for number, _ in found] == [number for number, _ in expected]
+        assert all(np.array_equal(a[1], b[1]) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("clip.mkv", "libx264"), ("clip.mp4", "mpeg4"), ("clip.ts", "libx264")])
+def test_every_frame_of_other_files_is_decoded(tmp_path, name, codec):
+    clip = moving_clip(tmp_path / name, STEADY, codec=codec)
+    for fps in (1.0, 5.0):
+        expected, found = first_of_intervals(clip, fps), frames_of(clip, fps)
+        assert [number for number, _ in found] == [number for number, _ in expected]
+        assert all(np.array_equal(a[1], b[1]) for a, b in zip(found, expected, strict=True))
+
+
+def damaged(clip: bytes, frame: int, at: int) -> bytes:
+    """The clip with zeros from this byte of a frame on, which is counted as the file holds them."""
+    with av.open(io.BytesIO(clip)) as container:
+        place = [packet.pos for packet in container.demux(video=0)][frame] + at
+    return clip[:place] + bytes(4) + clip[place + 4 :]
+
+
+def test_damage_is_found_if_a_kept_frame_could_show_it(tmp_path):
+    clip = moving_clip(tmp_path / "clip.mp4", STEADY, x264="bframes=1:b-adapt=0")  # in the file: I P B P B ...
+    with pytest.raises(Rejected, match="damaged"):
+        frames_of(damaged(clip, 47, at=4), 1.0)
+    for frame in (48, 88, 89):
+        with pytest.raises(Rejected, match="damaged"):
+            frames_of(damaged(clip, frame, at=0), 1.0)
+        found = frames_of(damaged(clip, frame, at=8), 1.0)
+        assert all(np.array_equal(a[1], b[1]) for a, b in zip(found, frames_of(clip, 1.0), strict=True))
