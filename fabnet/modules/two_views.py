@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from fabnet.modules import ranks
 from fabnet.modules.encoder import Encoder
 from fabnet.modules.method import Method
 
@@ -33,7 +34,7 @@ class Projector(nn.Sequential):
 
     def __init__(self, *, embedding: int, outputs: int) -> None:
         super().__init__(
-            nn.Linear(embedding, embedding), nn.BatchNorm1d(embedding), nn.ReLU(), nn.Linear(embedding, outputs)
+            nn.Linear(embedding, embedding), ranks.BatchNorm1d(embedding), nn.ReLU(), nn.Linear(embedding, outputs)
         )
 
 
@@ -50,6 +51,9 @@ class TwoViews(Method):
         self.criterion = criterion
 
     def projections(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames (B, 2, 3, S, S) in [0, 1] -> projections (B, P) of all first and of all second ones; BN sees both."""
+        """Frames (B, 2, 3, S, S) in [0, 1] -> projections (B, P) of all first and of all second ones; BN sees both.
+
+        They are those of the whole batch, also where several processes share it.
+        """
         first, second = self.projector(self.encoder(frames.transpose(0, 1).flatten(0, 1)).flatten(1)).chunk(2)
-        return first, second
+        return ranks.gathered(first), ranks.gathered(second)

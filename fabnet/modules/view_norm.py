@@ -7,6 +7,8 @@ its own frames alone. The result here is that of those calls, and so are the run
 import torch
 from torch import Tensor, nn
 
+from fabnet.modules import ranks
+
 
 class ViewNorm2d(nn.BatchNorm2d):
     """(views * B, C, H, W), one view after the other -> the same, in training each view normalised on its own.
@@ -21,7 +23,7 @@ class ViewNorm2d(nn.BatchNorm2d):
 
     def normalise(self, view: Tensor) -> Tensor:
         """A view (B, C, H, W) by its own statistics in training, by the running ones in evaluation mode."""
-        return super().forward(view)
+        return ranks.normalise(self, view) if self.training and ranks.count() > 1 else super().forward(view)
 
 
 class ViewSequential(nn.Sequential):

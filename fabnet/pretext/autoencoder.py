@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fabnet.modules import ranks
 from fabnet.modules.decoder import Decoder
 from fabnet.modules.encoder import Encoder
 from fabnet.modules.losses import photometric
@@ -36,7 +37,7 @@ class Autoencoder(Method):
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss`, and `mean_image`: the loss when every frame is rebuilt as the mean of the batch."""
         target = frames[:, 0]
-        mean = target.mean(dim=0, keepdim=True)
+        mean = ranks.averaged(target.mean(dim=0, keepdim=True))
         return {
             "loss": photometric(self.rebuild(target), target).mean(),
             "mean_image": photometric(mean, target).mean(),

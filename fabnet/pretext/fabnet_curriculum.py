@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from fabnet.modules import ranks
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet, single_source
 
@@ -105,7 +106,7 @@ class EasyToHard(Method):
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss` of the window, and `copy` of the whole batch: the loss without a warp."""
         per_sample, copy = single_source(self.net, frames)
-        return {"loss": self.curriculum(per_sample), "copy": copy.mean()}
+        return {"loss": self.curriculum(ranks.gathered(per_sample)), "copy": copy.mean()}
 
     def observe(self, val_loss: float) -> bool:
         """True until the window has reached its end: only then may the learning rate fall."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 Precision = Literal["float32", "float16", "bfloat16"]
 Mode = Literal["none", "default", "reduce-overhead", "max-autotune"]  # PyTorch's words; `none` does not compile
+GRAPHS = ("reduce-overhead", "max-autotune")  # modes that record CUDA graphs
 
 
 def check(precision: Precision, mode: Mode, device: torch.device) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fabnet.modules import ranks
+
 
 class Record:
     """Losses by name, of as many steps as were added."""
@@ -27,9 +29,10 @@ class Record:
         return len(self._unread)
 
     def read(self) -> dict[str, list[float]]:
-        """The losses of all steps by name."""
+        """The losses of all steps by name; those that were not read before are averaged over the processes."""
         if self._unread:
-            for name, of_steps in zip(self._names, torch.stack(self._unread).T.tolist(), strict=True):
+            unread = ranks.averaged(torch.stack(self._unread))
+            for name, of_steps in zip(self._names, unread.T.tolist(), strict=True):
                 self._values.setdefault(name, []).extend(of_steps)
             self._unread.clear()
         return self._values

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from fabnet.modules import ranks
 from fabnet.modules.method import Method
 from fabnet.training import options
 from fabnet.training.record import Record
@@ -65,7 +67,7 @@ class Trainer:
             self.optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
-        self.losses = options.compiled(self.method.losses, settings.compile)
+        self.losses = options.compiled(_shared(method), settings.compile)
         self.read_steps = read_steps or (1 if device.type == "cpu" else READ_STEPS)
         self.epoch = 0  # epochs that are finished
         self.steps = 0  # that are done
@@ -108,6 +110,11 @@ class Trainer:
             for frames in batches:
                 record.add(self.method.losses(frames))
         return record.means()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the losses of all steps were read; then a process may take the `state()` without the others."""
+        return not self._record.unread
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, as tensors and plain values.
@@ -165,6 +172,25 @@ class Trainer:
         for place in range(len(losses) - unread, len(losses)):
             _check(losses[place], "the loss", f"in step {self.steps - self.begun + place + 1}")
         return values
+
+
+class _Losses(nn.Module):
+    """The losses of a method as what its module returns."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        return self.method.losses(frames)
+
+
+def _shared(method: Method) -> Callable[[Tensor], dict[str, Tensor]]:
+    """The losses of a method; their gradients are averaged over all processes, so they are those of the whole batch."""
+    if ranks.count() == 1:
+        return method.losses
+    # every step uses the same weights, maybe not all of them
+    return DistributedDataParallel(_Losses(method), static_graph=True)
 
 
 def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:

@@ -9,9 +9,11 @@ arguments. These sections are exactly the `params:` of the stage in dvc.yaml (te
 import argparse
 import errno
 import inspect
+import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +21,12 @@ from typing import Any, get_type_hints
 
 from stages.runtime import config, stopwatch
 from stages.runtime.errors import UserError
+from stages.runtime.files import replace_text
 from stages.runtime.params import Lists, Params
 
 LISTS = {name: f"lists.{name}" for name in Lists.model_fields}
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
+REPORT = "TORCHELASTIC_ERROR_FILE"  # where torchrun reads why one of the processes that it started has failed
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUMABLE = "stopped; finished parts are kept, the same command continues from there"
 CLEAN = "stopped; no unfinished file is left"
@@ -33,7 +37,8 @@ def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] |
 
     Options with a default may be left out. `renamed` maps keywords to sections of another name.
     Exit status: 0 done, 1 a user error, printed as one line, 130 stopped by the user. Time and memory of a finished
-    stage that DVC started are kept in .timings.
+    stage that DVC started are kept in .timings. One of several processes leaves its error and its time to torchrun and
+    to whoever called that.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     run = _by_name(run)
@@ -42,7 +47,7 @@ def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] |
     params_file = arguments.pop("_params")
     watch, stage = stopwatch.Stopwatch(), os.environ.get(stopwatch.STAGE)
     status = guarded(lambda: run(**arguments, **config.sections(params_file, wanted, **arguments)))
-    if status == 0 and stage:
+    if status == 0 and stage and REPORT not in os.environ:
         stopwatch.keep(watch.read(), stage)
     sys.exit(status)
 
@@ -63,13 +68,13 @@ def guarded(work: Callable[[], int | None], stopped: str = RESUMABLE) -> int:
     try:
         return work() or 0
     except UserError as error:
-        return _say("\n".join(f"error: {line}" for line in str(error).splitlines()), 1)
+        return _failed(str(error))
     except KeyboardInterrupt:
         return _say(stopped, 130)
     except OSError as error:
         if error.errno not in FULL:
             raise
-        return _say("error: the disk is full; free some space and run the same command again", 1)
+        return _failed("the disk is full; free some space and run the same command again")
 
 
 def _by_name(run: Callable[..., None]) -> Callable[..., None]:
@@ -103,6 +108,15 @@ def _parser(run: Callable[..., None], wanted: Mapping[str, str], doc: str | None
     parser.add_argument("--params", dest="_params", type=Path, default=Path("params.yaml"), metavar="FILE",
                         help="parameter file (default: params.yaml)")  # fmt: skip
     return parser
+
+
+def _failed(reason: str) -> int:
+    """Tell why: torchrun, which tells the first reason of all, or else the user."""
+    if report := os.environ.get(REPORT):
+        told = {"message": reason, "timestamp": int(time.time())}
+        replace_text(Path(report), json.dumps(told))
+        return 1
+    return _say("\n".join(f"error: {line}" for line in reason.splitlines()), 1)
 
 
 def _say(sentence: str, status: int) -> int:

@@ -6,6 +6,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fabnet.modules import model_file
+from fabnet.modules import model_file, ranks
 from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
 from fabnet.training import options, pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
-from stages.runtime import files, plugins, progress, tables, workers
+from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
-from stages.training import gpu_frames, models
+from stages.training import gpu_frames, models, processes, torchrun
 from stages.training.gpu_frames import GpuFrames
 from stages.training.trackset import TrackSet, TrackSource
 
@@ -37,17 +38,17 @@ OVERRIDABLE = ("size_px", "batch")  # settings that a method may have itself, in
 class Batches:
     """The samples of an epoch, drawn from the tracks by seed and epoch number alone."""
 
-    def __init__(self, frames: TrackSet, per_sample: int, params: PretrainParams) -> None:
-        """`per_sample`: frames of a track in each sample.
+    def __init__(self, frames: TrackSet, per_sample: int, params: PretrainParams, device: torch.device) -> None:
+        """`per_sample`: frames of a track in each sample; `device`: where the batches are wanted.
 
         Raises:
             UserError: an epoch or the validation split does not fill a batch, or frames cannot be decoded on the GPU.
         """
         self._frames, self._per_sample, self._params = frames, per_sample, params
-        self._device = models.device(params.device)
+        self.device = device
         self._on_gpu = None
         if params.jpeg_decoder == "torchcodec":
-            self._on_gpu = GpuFrames(frames, self._device, gpu_frames.decoder(self._device))
+            self._on_gpu = GpuFrames(frames, device, gpu_frames.decoder(device))
         identities = len(frames.tracks["train"])
         self.per_epoch = identities * params.draws_per_identity // params.batch
         if not self.per_epoch:
@@ -62,10 +63,12 @@ class Batches:
             )
 
     def train(self, seed: int, epoch: int, start: int = 0) -> Iterator[Tensor]:
-        """Batches (B, F, 3, S, S) in [0, 1], without the first `start` ones, whose frames are not decoded."""
+        """Batches (B, F, 3, S, S) in [0, 1], of which each process has its share.
+
+        The first `start` ones are left out, and their frames not decoded.
+        """
         drawn = self._draw("train", self._params.draws_per_identity, seed, epoch)
-        first = start * self._params.batch
-        return self._batches(pairs.Draw(drawn.frames[first:], drawn.boxes_xyxy_px[first:]))
+        return self._batches(drawn[start * self._params.batch :])
 
     def val(self) -> Iterator[Tensor]:
         """The same batches at every call and in every run."""
@@ -89,8 +92,9 @@ class Batches:
             decode=self._on_gpu.decode if self._on_gpu else None,
             batch=params.batch,
             size_px=params.size_px,
-            device=self._device,
-            workers=workers.available(),
+            device=self.device,
+            workers=processes.threads(),
+            share=(ranks.number(), ranks.count()),
         )
 
 
@@ -130,17 +134,26 @@ def train(
     start_bytes = [(start / model_file.NAME).read_bytes()] if start is not None else []
     ingredients = [*source.track_sets, *source.table_digests(), *start_bytes]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
+    can_share = net.frames > 0 and not net.is_solved
+    if can_share and (number := torchrun.due(params)) > 1:
+        torchrun.again(number)
+        return
+    if not can_share and not processes.is_first():
+        return
     history: list[dict[str, Any]] = []
     rejects = tables.Rejects(stage)
     if net.frames > 0:
-        _check(method, net, params)
-        frames = source.load(net.frames, stage)
-        rejects = frames.rejects
-        batches = Batches(frames, net.frames, params)
-        if net.is_solved:
-            net.solve(batches.train(seed, 1))
-        else:
-            history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}", before=before)
+        with processes.joined(params.device, params.batch, work.name) if can_share else _alone(params) as device:
+            _check(method, net, params, device)
+            frames = source.load(net.frames, stage)
+            rejects = frames.rejects
+            batches = Batches(frames, net.frames, params, device)
+            if net.is_solved:
+                net.solve(batches.train(seed, 1))
+            else:
+                history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}", before=before)
+    if not processes.is_first():
+        return
     description = Description(
         method=method,
         settings=dict(settings),
@@ -157,13 +170,21 @@ def train(
     log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
 
 
-def _check(name: str, net: Method, params: PretrainParams) -> None:
-    """Raise UserError unless the method can be trained with these parameters on this machine."""
+def _alone(params: PretrainParams) -> AbstractContextManager[torch.device]:
+    return nullcontext(models.device(params.device))
+
+
+def _check(name: str, net: Method, params: PretrainParams, device: torch.device) -> None:
+    """Raise UserError unless the method can be trained with these parameters on this device."""
     if params.batch < net.smallest_batch:
         raise UserError(
             f"{name} needs batches of at least {net.smallest_batch}, found {params.batch}: raise pretrain.batch"
         )
-    device = models.device(params.device)
+    if ranks.count() > 1 and params.compile in options.GRAPHS:
+        raise UserError(
+            f"pretrain.compile {params.compile} records CUDA graphs, which several processes cannot: set it to default "
+            "or start one process"
+        )
     if params.jpeg_decoder == "torchcodec":
         gpu_frames.decoder(device)
     try:
@@ -196,26 +217,27 @@ def fit(
     Raises:
         UserError: the loss diverged; the last state that was finite stays in the journal.
     """
-    trainer = Trainer(net, _settings(params), device=models.device(params.device))
+    trainer = Trainer(net, _settings(params), device=batches.device)
     history = restore(trainer, journal)
     validation = list(batches.val())
     remaining = params.epochs * batches.per_epoch - trainer.steps
-    ticks = progress.track(range(remaining), remaining, label, "steps")
+    ticks = progress.track(range(remaining), remaining, label, "steps") if processes.is_first() else iter(())
     saved = time.monotonic()
 
     def after_step() -> None:
         nonlocal saved
         next(ticks, None)
-        if time.monotonic() - saved >= 60 * SAVE_MINUTES:
+        if processes.is_first() and trainer.is_read and time.monotonic() - saved >= 60 * SAVE_MINUTES:
             record(trainer, history, journal)
             saved = time.monotonic()
 
     try:
         for epoch in trainer.epochs(partial(batches.train, seed), lambda: validation, after_step):
             history += rows(epoch)
-            if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
-                models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
-            record(trainer, history, journal)
+            if processes.is_first():
+                if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
+                    models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
+                record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
     except DivergedError as error:
         raise UserError(f"{error}: lower pretrain.lr, found {params.lr}") from None
@@ -240,10 +262,16 @@ def record(trainer: Trainer, history: list[dict[str, Any]], journal: Path) -> No
 
 
 def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
-    """Load the journal's state into `trainer`, if there is one; returns the history so far."""
-    if not (journal / "state.pt").exists():
+    """Load the journal's state into `trainer`, if there is one; returns the history so far.
+
+    The first process reads it for all: other machines may not see its journal.
+    """
+    path, saved = journal / "state.pt", None
+    if processes.is_first() and path.exists():
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = ranks.of_first(saved)
+    if saved is None:
         return []
-    saved = torch.load(journal / "state.pt", map_location="cpu", weights_only=True)
     trainer.restore(saved["trainer"])
     log.info("resuming after step %d", trainer.steps)
     return saved["history"]

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -9,12 +12,14 @@ import torch
 from model_samples import described
 from torch import Tensor, nn
 
+from fabnet.modules import ranks
 from fabnet.modules.encoder import Encoder
 from fabnet.modules.method import Method
 from fabnet.training import train
 from stages.runtime import config, plugins
 from stages.training import models
 
+HERE = Path(__file__).parent
 NAMES = plugins.names("fabnet.pretext")
 SIZES = [32, 64]
 SMALL = {"width": 4, "embedding": 6, "batch": 4}
@@ -71,6 +76,17 @@ def trained(name: str) -> tuple[Method, list[train.Epoch]]:
             lambda *_: batches, lambda: batches, lambda: None
         )
     )
+
+
+def step(name: str) -> dict[str, Any]:
+    """Gradients, running statistics and losses after a step on this process's share of a batch, in double precision."""
+    net = build(name, 32).double()
+    brightness = torch.linspace(1, 0.2, 4, dtype=torch.float64)[:, None, None, None, None]  # the last ones are easy
+    share = (noise(net, 32).double() * brightness).chunk(ranks.count())[ranks.number()]
+    one = train.Trainer(net, SETTINGS, device=torch.device("cpu"))
+    (epoch,) = one.epochs(lambda *_: [share], lambda: [share], lambda: None)
+    gradients = {key: weight.grad for key, weight in net.named_parameters() if weight.grad is not None}
+    return {"gradients": gradients, "buffers": dict(net.named_buffers()), "train": epoch.train, "val": epoch.val}
 
 
 @each
@@ -173,3 +189,24 @@ def test_the_untrained_encoder_is_where_training_starts(name: str):
     untrained = build("random", 32).encoder.state_dict()
     for key, value in build(name, 32).encoder.state_dict().items():
         assert torch.equal(untrained[key], value), key
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_a_batch_do_the_step_of_one(tmp_path: Path):
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost", "--nproc-per-node", "2"]
+    command = [sys.executable, *torchrun, "--log-dir", str(tmp_path), str(HERE / "two_processes.py"), str(tmp_path)]
+    paths = os.pathsep.join(str(path) for path in (HERE.parents[1], HERE, HERE.parent / "stages"))
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, check=True)
+    shared = torch.load(tmp_path / "steps.pt")
+    for name in TRAINED:
+        alone = step(name)
+        for key, tolerance in (("gradients", 1e-9), ("buffers", 1e-7)):  # losses are recorded in float32
+            torch.testing.assert_close(
+                shared[name][key],
+                alone[key],
+                rtol=tolerance,
+                atol=tolerance,
+                msg=lambda said, at=f"{name}, {key}": f"{at}: {said}",
+            )
+        assert shared[name]["train"] == pytest.approx(alone["train"], rel=1e-5), name
+        assert shared[name]["val"] == pytest.approx(alone["val"], rel=1e-5), name

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from model_samples import described
@@ -63,6 +64,13 @@ def write_params(root: Path, *, method: dict[str, Any] | None = None, **changes:
     whole["method"] = dict.fromkeys(whole["methods"], METHOD_PARAMS) if method is None else method
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe").dump(whole, file)
+
+
+def wait_for_state(journal: Path) -> None:
+    """Until the first state of a training is there."""
+    deadline = time.monotonic() + 120
+    while not list(journal.rglob("state.pt")) and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def test_a_trained_model_has_all_its_files_and_leaves_no_journal(tmp_path: Path):
@@ -245,9 +253,7 @@ def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path):
     with subprocess.Popen(
         killed, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
-        deadline = time.monotonic() + 120
-        while not list((tmp_path / "journal").rglob("state.pt")) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_for_state(tmp_path / "journal")
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
@@ -334,3 +340,46 @@ def test_a_method_without_settings_ends_the_command_with_a_one_line_error(tmp_pa
 def test_missing_tracks_are_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match=r"index\.parquet is missing"):
         run(tmp_path)
+
+
+START = """
+import sys
+from stages.runtime import command
+from stages.training import torchrun
+sys.exit(command.guarded(lambda: torchrun.start(2, "stages.pretrain", sys.argv[1:])))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_both_and_one_process_continues_to_the_same_history(tmp_path: Path):
+    for dataset in ("voxceleb1", "voxceleb2"):
+        write_tracks(tmp_path, dataset)
+    smooth = {"epochs": 15, "optimiser": "sgd", "lr": 1e-3}  # larger steps make more of a rounding error each time
+    write_params(tmp_path, **smooth)
+    arguments = command(tmp_path, "out")[3:]
+    started = [sys.executable, "-c", START, *arguments]
+    with subprocess.Popen(started, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as both:
+        wait_for_state(tmp_path / "journal")
+        psutil.Process(both.pid).children()[1].kill()
+        told = both.communicate(timeout=60)[1]
+    assert (both.returncode, told.count("\n")) == (1, 1)
+    assert re.search(r"^error: process [01] of 2 was killed, .* continues from the last state", told)
+    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, check=True, capture_output=True)
+    assert b"resuming after step" in done.stdout
+    whole = run(tmp_path, "whole", track_sets=["voxceleb1", "voxceleb2"], pretrain=params(**smooth))
+    found, expected = history(tmp_path / "out"), history(whole)
+    assert [row | {"value": None} for row in found] == [row | {"value": None} for row in expected]
+    assert [row["value"] for row in found] == pytest.approx([row["value"] for row in expected], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_batch_that_does_not_divide_ends_all_processes_with_one_sentence(tmp_path: Path):
+    write_tracks(tmp_path)
+    write_params(tmp_path, batch=3)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost", "--nproc-per-node", "2"]
+    logs = ["--log-dir", str(tmp_path / "logs")]
+    started = [sys.executable, *torchrun, *logs, *command(tmp_path, "out")[1:]]
+    done = subprocess.run(started, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "a batch of 3 cannot be shared equally by 2 processes: start 1 or make it a multiple of 2" in done.stderr
+    assert not (tmp_path / "journal").exists()

@@ -94,6 +94,13 @@ class Stop(Exception):  # noqa: N818  not an error
     pass
 
 
+def test_a_state_needs_no_other_process_after_the_steps_at_which_losses_are_read():
+    one = train.Trainer(method(), replace(SETTINGS, epochs=1), device=CPU, read_steps=2)
+    seen: list[bool] = []
+    list(one.epochs(lambda *_: shifted(0), lambda: shifted(0), lambda: seen.append(one.is_read)))
+    assert seen == [False, True, False]
+
+
 @pytest.mark.parametrize("read_steps", [1, 2, 100])
 @pytest.mark.parametrize("last", [4, 6])
 def test_stopping_within_an_epoch_and_resuming_equals_an_uninterrupted_run(last: int, read_steps: int):

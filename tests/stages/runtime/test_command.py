@@ -1,5 +1,6 @@
 """The command line that stages share, as a user meets it: run as a module in a folder with a params.yaml."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,14 @@ def test_a_path_with_a_default_can_be_given(stage):
 def test_user_errors_stops_and_a_full_disk_are_one_line(stage, repeats, status, sentence):
     done = stage("voxceleb2", repeats, "--out", "o")
     assert (done.returncode, done.stderr) == (status, sentence)
+
+
+def test_one_of_several_processes_leaves_its_error_to_torchrun(stage, tmp_path):
+    report = tmp_path / "error.json"
+    done = stage("voxceleb2", "1", "--out", "o", TORCHELASTIC_ERROR_FILE=str(report))
+    assert (done.returncode, done.stderr) == (1, "")
+    told = json.loads(report.read_text(encoding="utf-8"))
+    assert told["message"] == "the release should hold 3 parts, found 2: copy the missing one"
 
 
 def test_a_bug_keeps_its_traceback(stage):
