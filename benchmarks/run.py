@@ -23,8 +23,8 @@ from benchmarks.rows import Row, SkippedError, about, cores, file_name, processo
 from stages.runtime import command, files
 
 BENCHMARKS = (
-    "columns", "loading", "crop", "workers", "cpu_training", "detection", "embed_video", "up_to_date", "gpu_steps",
-    "gpu_loading", "gpu_probe",
+    "columns", "loading", "crop", "workers", "cpu_training", "detection", "embed_video", "probing", "up_to_date",
+    "gpu_steps", "gpu_loading", "gpu_probe",
 )  # fmt: skip
 LEAST_FRAMES = 20_000  # of fewer people a split has none
 RESULTS = Path(__file__).parent / "results"
@@ -57,6 +57,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--frames", type=int, default=indexes.FRAMES, help="of the tables (default: 9 million)")
+    parser.add_argument("--images", type=int, default=10_000, help="that a probe is fitted to (default: 10000)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256], metavar="PX", help="inputs of the network")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: benchmarks/results)")
     wanted = parser.parse_args(arguments)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-LEFT = 1e-18  # twice the loss that is still to gain; then outputs are about 1e-8 from the optimum's
+LEFT = 1e-18  # twice the loss that is still to gain; outputs are then within 1e-6 of the optimum's
 RATE = 0.1  # a step should leave less than this share of it, or the Hessian is renewed
 RISE = 1e-9  # relative; a loss that rises by less has not risen but for rounding
 FLOOR = 1e-9  # curvature of an intercept that no sample bends any more

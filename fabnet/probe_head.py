@@ -128,7 +128,7 @@ def fit(
 
     `shift` moves the outputs of the chosen head, so that a decision threshold can be part of it.
     """
-    z, norm = _standardise(train.x)
+    z, norm = standardise(train.x)
     gram = z[:, :-1].T @ z[:, :-1]
     newton = Newton(z, train.y, loss, max_iter=settings.max_iter)
     heads: dict[float, nn.Sequential] = {}
@@ -149,7 +149,7 @@ def fit(
     return FittedHead(_head(norm, *fold_intercept(linear, moved, gram)), link, best, val_losses)
 
 
-def _standardise(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def standardise(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Embeddings (N, D) -> what BN makes of them, and a column of ones, (N, D + 1); and BN's weights.
 
     Its mean and variance are those of the training split, as one full batch would leave them.

@@ -21,10 +21,11 @@ from benchmarks import (
     loading,
     original,
     pictures,
+    probing,
     rehearsal,
     releases,
     run,
-)  # fmt: skip
+)
 from benchmarks.rows import Row, SkippedError, apart
 from fabnet.training import pairs
 from pipelines import profile
@@ -240,3 +241,7 @@ def test_one_command_measures_prints_and_keeps(tmp_path: Path):
 def test_committed_results_have_the_columns_that_are_written_now():
     for path in run.RESULTS.glob("*.parquet"):
         assert pq.read_schema(path).equals(run.SCHEMA)
+
+
+def test_both_ways_fit_the_same_probe():
+    assert probing.largest_difference(2000) < 1e-6

@@ -52,7 +52,7 @@ small = {
     gpu_steps: "--sizes 32 --batches 2 --precisions bfloat16 --seconds 0 --modes",
     gpu_loading: "--size 32 --batches 2 --precision float32 --seconds 0",
     gpu_training: "--size 32 --batch 8 --precision float32 --minutes 0",
-    gpu_probe: "--images 800",
+    gpu_probe: "--images 8000 --dims 8",
 }
 for part, arguments in small.items():
     parts.run(part.parsed(common + arguments.split()), part.measure)

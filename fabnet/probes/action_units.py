@@ -46,10 +46,11 @@ def decode(y: Array, crops: Crops) -> Array:
 
 def fit(train: Samples, val: Samples, params: Settings) -> Probe:
     """A probe whose `predict` gives one score in (0, 1) per unit, above 0.5 where the unit is taken to be present."""
-    return probe_head.fit(train, val, params, loss=_known_cross_entropy, link=link, shift=_to_thresholds)
+    return probe_head.fit(train, val, params, loss=known_cross_entropy, link=link, shift=_to_thresholds)
 
 
-def _known_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+def known_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    """Loss (N, K) whose mean is, for every unit, that over the images where it is known."""
     known = (y != UNKNOWN).double()
     share = known.mean(0).clamp_min(1 / len(y))
     return F.binary_cross_entropy_with_logits(outputs, y.clamp_min(0), reduction="none") * known / share

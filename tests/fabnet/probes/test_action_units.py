@@ -43,13 +43,13 @@ def test_the_output_for_an_unknown_target_does_not_matter():
     outputs = torch.randn(8, 3, dtype=torch.float64)
     y = planted(8, 1, unknown=0.4).y
     changed = torch.where(y == action_units.UNKNOWN, 5.0, outputs)
-    assert torch.equal(action_units._known_cross_entropy(outputs, y), action_units._known_cross_entropy(changed, y))
+    assert torch.equal(action_units.known_cross_entropy(outputs, y), action_units.known_cross_entropy(changed, y))
 
 
 def test_a_rarely_labelled_unit_counts_as_much_as_the_others():
     outputs, y = torch.zeros(10, 2, dtype=torch.float64), torch.ones(10, 2, dtype=torch.float64)
     y[2:, 1] = action_units.UNKNOWN
-    losses = action_units._known_cross_entropy(outputs, y).mean(0)
+    losses = action_units.known_cross_entropy(outputs, y).mean(0)
     assert losses[0].item() == pytest.approx(losses[1].item())
 
 
