@@ -39,8 +39,7 @@ class Rates:
         """From the results of machine `name`; the rate of a GPU from those of any machine, unless it is given."""
         here = _rows([results / f"{name}.parquet"])
         everywhere = _rows(sorted(results.glob("*.parquet")))
-        rated = [row for row in everywhere if row["unit"] == "steps/s" and row["ours"] is not None]
-        trained = [row["ours"] for row in rated if "256 px" in row["what"]]
+        trained = [row["ours"] for row in everywhere if row["unit"] == "steps/s" and "256 px, batch 8," in row["what"]]
         return cls(
             _each(here, r"crop of (\d+) clips.* at 1 frames/s"),
             _each(here, r"two passes over (\d+) images"),

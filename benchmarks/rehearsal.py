@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import columns, estimate, face_indexes, indexes, placeholders, run
-from benchmarks.rows import apart
+from benchmarks.rows import apart, cores, current_commit, file_name, processor
 from pipelines import profile
 from stages import probe, split
 from stages.runtime import command, config, files, tables
@@ -154,7 +154,7 @@ def _units() -> Sequence[str]:
 
 def keep(steps: Sequence[Step], hours: Sequence[estimate.Hours], path: Path) -> None:
     """Steps and hours in one table."""
-    about = {"machine": run.processor(), "commit": run.commit()}
+    about = {"machine": processor(), "commit": current_commit()}
     rows = [{"kind": "measured", **asdict(row), **about} for row in steps]
     rows += [{"kind": "estimated", **asdict(row), **about} for row in hours]
     with files.whole(path) as partial:
@@ -185,10 +185,11 @@ def main(arguments: list[str]) -> None:
     seconds = {step.step: step.seconds for step in steps}
     seconds["split"] /= wanted.frames / indexes.FRAMES
     seconds["probe"] /= embedded(wanted.folder) / indexes.IMAGES["emotionet"]
-    rates = estimate.Rates.of(run.RESULTS, run.file_name(), seconds, HASHED_MB / seconds["hash"], wanted.steps_per_s)
+    name = file_name(processor(), cores())
+    rates = estimate.Rates.of(run.RESULTS, name, seconds, HASHED_MB / seconds["hash"], wanted.steps_per_s)
     hours = list(estimate.hours(_paper(), rates))
     print(estimate.table(hours))
-    path = wanted.out / "rehearsal" / f"{run.file_name()}.parquet"
+    path = wanted.out / "rehearsal" / f"{name}.parquet"
     keep(steps, hours, path)
     print(path)
 

@@ -17,7 +17,7 @@ from pipelines import prerequisites
 from pipelines.dvc import graph
 from pipelines.own import outputs
 from stages.readiness import lacks
-from stages.runtime import command, config
+from stages.runtime import command, config, workers
 from stages.runtime.errors import UserError
 from stages.runtime.params import Params
 from stages.training import models
@@ -39,6 +39,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield Finding("python", sys.version.split()[0], "; ".join(prerequisites.missing(root)))
     yield from packages(root / "constraints.txt")
     yield device()
+    yield processes()
     yield disk(root)
     yield from dvc(root)
     yield git(root)
@@ -65,6 +66,12 @@ def device() -> Finding:
     chosen = models.device("auto")
     name = torch.cuda.get_device_name() if chosen.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     return Finding("device", f"{chosen.type}, {name}")
+
+
+def processes() -> Finding:
+    """Where `crop`, `track`, `detect`, `index` and `embed` run their units."""
+    cluster = workers.cluster_name()
+    return Finding("workers", f"the Dask cluster {cluster}" if cluster else f"{workers.available()} processes here")
 
 
 def disk(root: Path) -> Finding:

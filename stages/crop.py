@@ -4,12 +4,12 @@ Reads: a release of face tracks in data/raw. Writes: shards, a TRACK_FRAMES inde
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stages.preparation.packing import FEWEST_FRAMES, EncodedImage, Job, Place, encode_frame, frame_id, pack
-from stages.releases.readers import Clip, Frames, Reject, Track
+from stages.preparation.encoded import FEWEST_FRAMES, EncodedImage, encode_frame, frame_id
+from stages.preparation.packing import Job, Place, pack
+from stages.releases.readers import Clip, Reject, Track
 from stages.runtime import command, plugins
 from stages.runtime.errors import Rejected
 from stages.runtime.params import CropParams, GeometryParams
@@ -17,16 +17,6 @@ from stages.runtime.tables import TRACK_FRAMES
 from stages.storage import media
 
 SECTIONS = {"geometry": "dataset.{dataset}.crop"}
-
-
-@dataclass(frozen=True)
-class LoadedTrack:
-    """A track with its media in memory."""
-
-    identity_id: str
-    video_id: str
-    key: str
-    media: Clip | Frames
 
 
 def run(
@@ -51,22 +41,16 @@ def run(
         TRACK_FRAMES,
         items="tracks",
         items_per_unit=crop.tracks_per_unit,
-        shard_mb=crop.shard_mb,
         settings=[crop.model_dump_json(), geometry.model_dump_json()],
     )
-    pack(job, module.read, load, partial(crop_track, crop=crop, geometry=geometry))
+    pack(job, module.read, partial(crop_track, crop=crop, geometry=geometry))
 
 
-def load(track: Track) -> LoadedTrack:
-    """The track with its media; Rejected where they cannot be read."""
-    return LoadedTrack(track.identity_id, track.video_id, track.key, track.load())
-
-
-def crop_track(track: LoadedTrack, *, crop: CropParams, geometry: GeometryParams) -> Iterator[EncodedImage | Reject]:
+def crop_track(track: Track, *, crop: CropParams, geometry: GeometryParams) -> Iterator[EncodedImage | Reject]:
     """Crops of the track's frames, one per interval of 1/fps seconds; a frame that cannot be decoded is a reject.
 
     Raises:
-        Rejected: a damaged clip, or fewer than two frames are left.
+        Rejected: a clip that is damaged or cannot be read, or fewer than two frames are left.
     """
     images = 0
     for frame in _frames(track, crop.fps):
@@ -79,10 +63,10 @@ def crop_track(track: LoadedTrack, *, crop: CropParams, geometry: GeometryParams
         raise Rejected("too few frames", f"a pair needs {FEWEST_FRAMES}, found {images} at {crop.fps:g} fps")
 
 
-def _frames(track: LoadedTrack, fps: float) -> Iterator[tuple[int, media.Image] | Reject]:
+def _frames(track: Track, fps: float) -> Iterator[tuple[int, media.Image] | Reject]:
     """Frame number at 25 fps, and image."""
     if isinstance(track.media, Clip):
-        yield from media.video_frames(track.media.data, fps)
+        yield from media.video_frames(track.media.read(), fps)
         return
     slot = -1
     for number, data in track.media.data:

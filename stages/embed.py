@@ -10,10 +10,13 @@ Writes: <dataset>.parquet for all data sets, checkpoints/<step>/<dataset>.parque
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import cached_property, lru_cache, partial
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.modules import crops, model_file
-from stages.runtime import command, files, progress, tables
+from stages.runtime import command, files, progress, tables, workers
 from stages.runtime.errors import Rejected
 from stages.runtime.params import EmbedParams
 from stages.storage import journals, media
@@ -44,17 +47,25 @@ UNIT_ROWS = pa.schema([*tables.EMBEDDINGS, ("kind", pa.string()), ("detail", pa.
 class Batch:
     """Readable images, and why the others could not be read."""
 
-    unit: int
+    unit: int  # its number
     ids: list[str] = field(default_factory=list[str])
     images: list[Tensor] = field(default_factory=list[Tensor])  # each (3, S, S) float32 in [0, 1]
     lost: dict[str, Rejected] = field(default_factory=dict[str, Rejected])  # by `sample_id`
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where any process finds an encoder, and where it puts it."""
+
+    model: Path
+    checkpoint: Path | None  # file of its weights; None: those of the model file
+    device: str
+    journal: Path  # other contents of these files have another one
+
+
+@dataclass(frozen=True)
 class Encoder:
-    net: nn.Module
-    device: torch.device
-    size_px: int
+    origin: Origin
     steps: int  # of its training
     folder: str  # of its tables in the result: `` or `checkpoints/<step>/`
 
@@ -66,6 +77,55 @@ class Source:
     folder: Path  # of the shards
     rows: pa.Table  # shard, offset, size and the columns of `schema` but for `embedding`; sorted by sample_id
     schema: pa.Schema  # of the result
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Consecutive images of a source, and the encoder for them."""
+
+    origin: Origin
+    folder: Path  # of the shards
+    number: int
+    rows: list[dict[str, Any]]  # of Source.rows
+
+    def __str__(self) -> str:
+        return f"embed {self.folder.name}: {len(self.rows)} images from {self.rows[0]['sample_id']}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the result: an encoder's embeddings of a source."""
+
+    dataset: str
+    source: Source
+    encoder: Encoder
+    units: Path  # folder of the UNIT_ROWS of finished units
+    per_unit: int  # images
+
+    @property
+    def name(self) -> str:
+        return f"{self.encoder.folder}{self.dataset}"
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """Files of all units."""
+        return [self.units / f"{start:09d}.parquet" for start in range(0, len(self.source.rows), self.per_unit)]
+
+    @cached_property
+    def missing(self) -> list[int]:
+        """Numbers of the units that are not finished."""
+        return [number for number, path in enumerate(self.paths) if not path.exists()]
+
+    @cached_property
+    def images(self) -> int:
+        """How many these units hold."""
+        return sum(min(self.per_unit, len(self.source.rows) - number * self.per_unit) for number in self.missing)
+
+    def todo(self) -> Iterator[Unit]:
+        """The units that are not finished."""
+        for number in self.missing:
+            rows = self.source.rows.slice(number * self.per_unit, self.per_unit).to_pylist()
+            yield Unit(self.encoder.origin, self.source.folder, number, rows)
 
 
 def run(
@@ -86,8 +146,8 @@ def run(
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
-    method, description = models.load(model)
-    device = models.device(embed.device)
+    _, description = models.load(model)
+    device = _device(embed.device)
     checkpoints = models.checkpoints(model)
     sources = {name: _still_images(faces / name) for name in sorted(face_sets)}
     for name in sorted(track_sets):
@@ -101,16 +161,33 @@ def run(
     ]
     named = (embed.model_dump_json(), *track_sets, *followed)
     work = journals.folder(journal, "embed", out.name, *named, *map(files.file_digest, read))
-    rejects = tables.Rejects("embed")
+    encoders = [Encoder(Origin(model, None, device, work), description.steps, "")]
+    for step, weights in checkpoints.items():
+        encoders.append(Encoder(Origin(model, weights, device, work), step, f"checkpoints/{step:08d}/"))
+    per_unit = embed.batch * BATCHES_PER_UNIT
+    wanted = [
+        Table(name, source, encoder, work / "units" / encoder.folder / name, per_unit)
+        for encoder in encoders
+        for name, source in sources.items()
+        if encoder is encoders[0] or name in followed
+    ]
     with journals.unfinished(work, out) as whole:
-        encoder = Encoder(method.encoder, device, description.size_px, description.steps, "")
-        _embed_all(encoder, sources, work, embed, rejects)
-        curves = {name: sources[name] for name in followed}
-        for step, weights in checkpoints.items():
-            net = models.load(model, weights)[0].encoder
-            encoder = Encoder(net, device, description.size_px, step, f"checkpoints/{step:08d}/")
-            _embed_all(encoder, curves, work, embed, rejects)
+        _embed_all(wanted, embed.batch)
+        rejects = tables.Rejects("embed")
+        for table in wanted:
+            _write(table, whole, rejects)
         rejects.write(whole / "rejects.parquet")
+
+
+def _device(name: str) -> str:
+    """Name of the device to use; `auto` is what this machine has, also for the workers of a cluster.
+
+    Raises:
+        UserError: it is not available here, where it is needed.
+    """
+    if name != "auto" and workers.cluster_name():
+        return name
+    return models.device(name).type
 
 
 def _still_images(folder: Path) -> Source:
@@ -136,43 +213,74 @@ def _source(folder: Path, index: pa.Table, schema: pa.Schema) -> Source:
     return Source(folder, index.select(columns).sort_by("sample_id"), schema)
 
 
-def _embed_all(
-    encoder: Encoder,
-    sources: Mapping[str, Source],
-    work: Path,
-    params: EmbedParams,
-    rejects: tables.Rejects,
-) -> None:
-    """Write the encoder's table of every source; images without an embedding are added to `rejects`."""
-    encoder.net.to(encoder.device)
-    for dataset, source in sources.items():
-        rows = _embed_source(encoder, source, work / "units" / encoder.folder / dataset, params.batch)
-        images = zip(source.rows.to_pylist(), rows, strict=True)
-        embedded = [image | row for image, row in images if row["kind"] is None]
-        lost = [row for row in rows if row["kind"] is not None]
-        for row in lost:
-            rejects.add(dataset, encoder.folder + row["sample_id"], row["kind"], row["detail"])
-        path = work / journals.WHOLE / encoder.folder / f"{dataset}.parquet"
-        steps = {tables.STEPS: str(encoder.steps)}
-        tables.write(path, source.schema, embedded, key=["sample_id"], metadata=steps)
-        log.info("embed %s%s: %d images, %d rejects", encoder.folder, dataset, len(embedded), len(lost))
+def _embed_all(wanted: Sequence[Table], batch: int) -> None:
+    """Write the UNIT_ROWS of every unit that is not finished."""
+    unfinished = [table.paths[number] for table in wanted for number in table.missing]
+    embed = _embed_there if workers.cluster_name() else _embed_here
+    with closing(embed(wanted, batch)) as results:
+        for path, rows in zip(unfinished, results, strict=True):
+            tables.write(path, UNIT_ROWS, rows, key=["sample_id"])
 
 
-def _embed_source(encoder: Encoder, source: Source, units: Path, batch: int) -> list[dict[str, Any]]:
-    """UNIT_ROWS of the source's images in their order; units that lie in `units` already are not done again."""
-    per_unit = batch * BATCHES_PER_UNIT
-    paths = [units / f"{start:09d}.parquet" for start in range(0, len(source.rows), per_unit)]
-    todo: list[tuple[int, list[dict[str, Any]]]] = []
-    for unit, path in enumerate(paths):
-        rows = [] if path.exists() else source.rows.slice(unit * per_unit, per_unit).to_pylist()
-        todo += [(unit, rows[start : start + batch]) for start in range(0, len(rows), batch)]
-    with Shards(source.folder) as shards:
-        batches = _batches(todo, shards, encoder.size_px)
-        batches = progress.track(batches, len(todo), f"embed {encoder.folder}{source.folder.name}", "batches")
-        for unit, of_unit in groupby(batches, key=lambda batch: batch.unit):
-            rows = [row for batch in of_unit for row in _embed(encoder, batch)]
-            tables.write(paths[unit], UNIT_ROWS, rows, key=["sample_id"])
-    return [row for path in paths for row in tables.read(path, UNIT_ROWS).to_pylist()]
+def _write(table: Table, whole: Path, rejects: tables.Rejects) -> None:
+    """Write a table whose units are all finished; images without an embedding are added to `rejects`."""
+    rows = [row for path in table.paths for row in tables.read(path, UNIT_ROWS).to_pylist()]
+    images = zip(table.source.rows.to_pylist(), rows, strict=True)
+    embedded = [image | row for image, row in images if row["kind"] is None]
+    lost = [row for row in rows if row["kind"] is not None]
+    for row in lost:
+        rejects.add(table.dataset, table.encoder.folder + row["sample_id"], row["kind"], row["detail"])
+    steps = {tables.STEPS: str(table.encoder.steps)}
+    tables.write(whole / f"{table.name}.parquet", table.source.schema, embedded, key=["sample_id"], metadata=steps)
+    log.info("embed %s: %d images, %d rejects", table.name, len(embedded), len(lost))
+
+
+def _embed_here(wanted: Iterable[Table], batch: int) -> Generator[list[dict[str, Any]], None, None]:
+    """UNIT_ROWS of every unfinished unit in its turn, made in this process."""
+    for table in wanted:
+        batches = _embed_batches(table.encoder.origin, table.source.folder, table.todo(), batch)
+        batches = progress.track(batches, -(-table.images // batch), f"embed {table.name}", "batches")
+        for _, of_unit in groupby(batches, itemgetter(0)):
+            yield list(chain.from_iterable(rows for _, rows in of_unit))
+
+
+def _embed_there(wanted: Sequence[Table], batch: int) -> Generator[list[dict[str, Any]], None, None]:
+    """UNIT_ROWS of every unfinished unit in its turn, made by the workers of a cluster."""
+    todo = (unit for table in wanted for unit in table.todo())
+    work = partial(embed_unit, batch=batch)
+    shared = wanted[0].encoder.origin.journal
+    with closing(workers.in_order(work, todo, 1, shared=shared)) as results:
+        yield from progress.track(results, sum(table.images for table in wanted), "embed", "images", size=len)
+
+
+def embed_unit(unit: Unit, *, batch: int) -> list[dict[str, Any]]:
+    """UNIT_ROWS of one unit, by a worker that is one of many on its machine: with a single PyTorch thread.
+
+    Raises:
+        UserError: the device is not available to this worker, or a shard is missing or cut short.
+    """
+    torch.set_num_threads(1)
+    return [row for _, rows in _embed_batches(unit.origin, unit.folder, [unit], batch) for row in rows]
+
+
+def _embed_batches(
+    origin: Origin, folder: Path, units: Iterable[Unit], batch: int
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Number of the unit and UNIT_ROWS of every batch."""
+    net, size_px = _network(origin)
+    todo = (
+        (unit.number, unit.rows[start : start + batch]) for unit in units for start in range(0, len(unit.rows), batch)
+    )
+    with Shards(folder) as shards:
+        for images in _batches(todo, shards, size_px):
+            yield images.unit, list(_embed(net, images, origin.device))
+
+
+@lru_cache(maxsize=1)  # a worker embeds many units with it
+def _network(origin: Origin) -> tuple[nn.Module, int]:
+    """The encoder on its device, and the side of its input in px."""
+    method, description = models.load(origin.model, origin.checkpoint)
+    return method.encoder.to(models.device(origin.device)), description.size_px
 
 
 def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shards, size_px: int) -> Iterator[Batch]:
@@ -203,14 +311,14 @@ def _finished(unit: int, loading: list[tuple[str, Future[Tensor]]]) -> Batch:
     return batch
 
 
-def _embed(encoder: Encoder, batch: Batch) -> Iterator[dict[str, Any]]:
+def _embed(net: nn.Module, batch: Batch, device: str) -> Iterator[dict[str, Any]]:
     """UNIT_ROWS of one batch."""
     for sample_id, rejected in batch.lost.items():
         yield {"sample_id": sample_id, "kind": rejected.kind, "detail": rejected.detail}
     if not batch.images:
         return
     with torch.inference_mode():
-        vectors = encoder.net(torch.stack(batch.images).to(encoder.device)).flatten(1).cpu().numpy()  # (B, D)
+        vectors = net(torch.stack(batch.images).to(device)).flatten(1).cpu().numpy()  # (B, D)
     for sample_id, vector in zip(batch.ids, vectors, strict=True):
         if np.isfinite(vector).all():
             yield {"sample_id": sample_id, "embedding": vector}

@@ -20,7 +20,8 @@ from fabnet.images import cut, resize
 from stages.faces import detection
 from stages.footage import tracks, videos
 from stages.footage.tracks import FaceTrack, Seen, Square
-from stages.preparation.packing import FEWEST_FRAMES, EncodedImage, Job, Place, encode_frame, pack
+from stages.preparation.encoded import FEWEST_FRAMES, EncodedImage, encode_frame
+from stages.preparation.packing import Job, Place, pack
 from stages.releases.readers import Reject, Video
 from stages.runtime import command, plugins
 from stages.runtime.errors import Rejected
@@ -77,13 +78,12 @@ def run(
         TRACK_FRAMES,
         items="videos",
         items_per_unit=1,
-        shard_mb=crop.shard_mb,
         settings=[section.model_dump_json() for section in (crop, detect, geometry, track)],
         metadata=detection.configured(detect),
     )
     module = plugins.load("stages.datasets", dataset)
     work = partial(cut_tracks, settings=Settings(crop, detect, geometry, track))
-    pack(job, module.read, lambda video: video, work)
+    pack(job, module.read, work)
 
 
 def cut_tracks(video: Video, *, settings: Settings) -> Iterator[EncodedImage | Reject]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from benchmarks import (
     columns,
+    cpu_training,
     crop,
     estimate,
     face_indexes,
@@ -21,12 +23,13 @@ from benchmarks import (
     loading,
     original,
     pictures,
+    placeholders,
     probing,
     rehearsal,
     releases,
     run,
 )
-from benchmarks.rows import Row, SkippedError, apart
+from benchmarks.rows import Measured, Row, SkippedError, apart, peak_gb
 from fabnet.training import pairs
 from pipelines import profile
 from stages.runtime import config, plugins, tables
@@ -92,14 +95,6 @@ def test_both_ways_load_the_same_tracks(folder: Path):
         assert len(tracks.videos) - 1 == sum(map(len, identities.values()))
 
 
-def test_the_loader_and_the_original_make_inputs_of_one_shape_and_brightness():
-    draw, load = loading.drawn(np.random.default_rng(0)), loading.stored()
-    ours = next(pairs.batches(draw, load, batch=32, size_px=64, device=torch.device("cpu"), workers=2))
-    theirs = torch.stack([original.prepared(owner, 64, np.random.default_rng(0)) for owner in pictures.jpegs()[:64]])
-    assert ours.flatten(0, 1).shape == theirs.shape
-    assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=0.02)
-
-
 def test_generated_faces_are_tables_of_their_data_sets_with_both_owners_splits(tmp_path: Path):
     face_indexes.write(tmp_path, 0.002, action_units=11)
     for name, tested in face_indexes.TEST.items():
@@ -108,6 +103,16 @@ def test_generated_faces_are_tables_of_their_data_sets_with_both_owners_splits(t
         assert len(table) == round(0.002 * indexes.IMAGES[name]) == len(set(table["sample_id"].to_pylist()))
         assert table["owner_split"].to_pylist().count("test") == round(0.002 * tested)
     assert {unit for units in table["action_units"].to_pylist() for unit in units} == {0, 1, None}
+
+
+def test_the_original_way_has_the_loss_that_ours_has():
+    frames = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    theirs = original.Training(size_px=32, width=cpu_training.WIDTH, device=cpu_training.CPU)
+    ours = cpu_training.our_way(32)  # of the same seed
+    for _ in range(2):
+        loss = ours(frames)
+        theirs.step(frames)
+        assert loss == pytest.approx(theirs.losses[-1], rel=1e-3)
 
 
 @pytest.mark.slow
@@ -157,30 +162,47 @@ def test_rates_come_from_the_results_of_this_machine(tmp_path: Path):
         Row("detection", "skipped", "", "", skipped="no images"),
     ]
     run.keep(rows, tmp_path / "here.parquet")
-    run.keep([Row("train", "256 px", "steps/s", "plain", 80.0, 20.0)], tmp_path / "elsewhere.parquet")
+    run.keep(
+        [Row("gpu_steps", "256 px, batch 8, bf16", "steps/s", "plain", 80.0, 20.0)], tmp_path / "elsewhere.parquet"
+    )
     rates = estimate.Rates.of(tmp_path, "here", {"split": 1.0, "probe": 2.0}, 400.0, None)
     assert (rates.clip_s, rates.image_s, rates.pictures_per_s, rates.steps_per_s) == (0.1, 0.01, None, 80.0)
     assert estimate.Rates.of(tmp_path, "here", {"split": 1.0, "probe": 2.0}, 400.0, 10.0).steps_per_s == 10
 
 
 @pytest.mark.slow
-def test_a_small_rehearsal_measures_every_step_and_keeps_it(tmp_path: Path):
-    command = [sys.executable, "-m", "benchmarks.rehearsal", str(tmp_path / "tables"), "--out", str(tmp_path / "out")]
-    command += ["--frames", "20000", "--probed", "500"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (path,) = (tmp_path / "out" / "rehearsal").iterdir()
-    rows = pq.read_table(path).to_pylist()
-    measured = {row["step"]: row for row in rows if row["kind"] == "measured"}
-    assert list(measured) == ["write", "split", "load", "draw", "read", "probe", "dvc", "hash"]
-    assert all(row["seconds"] > 0 and row["peak_gb"] > 0 for row in measured.values())
-    assert {row["step"] for row in rows if row["kind"] == "estimated"} >= {"crop", "detect", "pretrain", "embed"}
+def test_a_small_rehearsal_measures_every_stage_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rehearsal, "apart", lambda work, *given: Measured(work(*given), peak_gb()))  # faster
+    steps = list(islice(rehearsal.rehearse(tmp_path, frames=20_000, probed=500), 6))
+    assert [step.step for step in steps] == ["write", "split", "load", "draw", "read", "probe"]
+    assert all(step.seconds > 0 and step.peak_gb > 0 for step in steps)
+    assert pq.read_metadata(tmp_path / "metrics" / "metrics.parquet").num_rows > 0
+    hours = [estimate.Hours("crop", "clips", 2, 0, None, "cores")]
+    rehearsal.keep(steps, hours, tmp_path / "kept.parquet")
+    kept = pq.read_table(tmp_path / "kept.parquet").to_pylist()
+    assert [row["kind"] for row in kept] == ["measured"] * 6 + ["estimated"]
+
+
+@pytest.mark.slow
+def test_placeholders_are_up_to_date_for_dvc_and_for_the_flow(tmp_path: Path):
+    stages, files = placeholders.make(tmp_path, "sample")
+    assert files > stages > 10
+    assert placeholders.repro(tmp_path) > 0
+    assert placeholders.flow(tmp_path) > 0
 
 
 def test_a_rehearsal_that_is_too_small_is_refused(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         rehearsal.parsed(["tables", "--probed", "10"])
     assert "--probed should be at least 500, so that each split has some, found 10" in capsys.readouterr().err
+
+
+def test_the_loader_and_the_original_make_inputs_of_one_shape_and_brightness():
+    draw, load = loading.drawn(np.random.default_rng(0)), loading.stored()
+    ours = next(pairs.batches(draw, load, batch=32, size_px=64, device=torch.device("cpu"), workers=2))
+    theirs = torch.stack([original.prepared(owner, 64, np.random.default_rng(0)) for owner in pictures.jpegs()[:64]])
+    assert ours.flatten(0, 1).shape == theirs.shape
+    assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=0.02)
 
 
 def test_a_process_of_its_own_does_not_count_the_memory_of_its_parent():

@@ -33,13 +33,18 @@ EXTRAS_OF = {
     "benchmarks": ["dev"],
 }
 # Imported where they are needed; without them an error says what to install.
-OPTIONAL = {"fabnet": {"pytorch-metric-learning"}, "stages": {"torchcodec"}, "tests": {"timm"}}
+OPTIONAL = {
+    "fabnet": {"pytorch-metric-learning"},
+    "stages": {"dask", "distributed", "torchcodec"},
+    "tests": {"dask", "timm"},
+}
 # Declared although no module imports them.
 NOT_IMPORTED = {
     "pandas": "docs/reading-reports.md shows readers the tables with it",
     "fastapi": "Prefect's server needs it; Prefect does not bound its version",
     "onnxscript": "torch.onnx.export needs it",
     "dlib-bin": "it brings the module dlib, but does not say so",
+    "dask-jobqueue": "Dask's configuration names its classes",
     "dvc-s3": "DVC loads it for a remote s3://",
     "dvc-ssh": "DVC loads it for a remote ssh://",
 }

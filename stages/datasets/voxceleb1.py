@@ -106,8 +106,8 @@ def _track(frames: Iterator[Frame], identities: dict[str, str]) -> Iterator[Trac
         if frame.number in by_number:
             yield Reject(f"{key}/{frame.number:07d}", "frame number repeated in its track")
         by_number.setdefault(frame.number, frame.data)
-    media = Frames(tuple(sorted(by_number.items())))
-    yield Track(identities[first.name], first.video_id, first.track, lambda: media)
+    frames_by_number = Frames(tuple(sorted(by_number.items())))
+    yield Track(identities[first.name], first.video_id, first.track, frames_by_number)
 
 
 def _frame(name: str, data: bytes) -> Frame | Reject | None:

@@ -8,14 +8,12 @@ A clip is [dev/]mp4/<identity>/<video>/<utterance>.mp4 and is one track. In the 
 
 import logging
 import re
-import zipfile
 from collections.abc import Collection
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
-from stages.releases.archives import ZipSource, open_zip, zip_member, zip_sources
+from stages.releases.archives import ZipMember, ZipSource, zip_members, zip_sources
 from stages.releases.readers import Clip, Reject, Release, Track, incomplete, printable, records, safe_path
 from stages.runtime.errors import Rejected
 
@@ -41,13 +39,7 @@ def read(raw: Path) -> Release[Track]:
     rows = list(records(raw / META, ",", ["VoxCeleb2 ID"]))
     listed = {row["VoxCeleb2 ID"] for row in rows if not isinstance(row, Reject)}
     rejects = [row for row in rows if isinstance(row, Reject)]
-    clips = [
-        (archive, info)
-        for archive in map(open_zip, sources)
-        for info in sorted(archive.infolist(), key=lambda info: info.filename)
-        if not info.is_dir()
-    ]
-    items = [*(_track(archive, info) for archive, info in clips), *rejects]
+    items = [*(_track(member) for source in sources for member in zip_members(source)), *rejects]
     present = {item.identity_id for item in items if isinstance(item, Track)}
     items += [Reject(name, "no tracks in the release", f"listed in {META}") for name in sorted(listed - present)]
     if unlisted := sorted(present - listed):
@@ -67,15 +59,11 @@ def located(raw: Path, names: Collection[str]) -> list[ZipSource]:
     return sources
 
 
-def _track(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Track | Reject:
+def _track(member: ZipMember) -> Track | Reject:
     try:
-        match = _CLIP.fullmatch(safe_path(info.filename))
+        match = _CLIP.fullmatch(safe_path(member.name))
     except Rejected as error:
-        return Reject(printable(info.filename), error.kind, error.detail)
+        return Reject(printable(member.name), error.kind, error.detail)
     if match is None:
-        return Reject(info.filename, "not a clip", "no mp4/<identity>/<video>/<utterance>.mp4")
-    return Track(match["identity"], match["video"], match["track"], partial(_load, archive, info))
-
-
-def _load(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Clip:
-    return Clip(zip_member(archive, info))
+        return Reject(member.name, "not a clip", "no mp4/<identity>/<video>/<utterance>.mp4")
+    return Track(match["identity"], match["video"], match["track"], Clip(member.read))

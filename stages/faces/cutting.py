@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from fabnet.boxes import PixelBox, area, clamp, follow
 from fabnet.images import face_crop
-from stages.preparation import packing
-from stages.preparation.packing import EncodedImage, Finish, Place
+from stages.preparation import encoded, packing
+from stages.preparation.encoded import EncodedImage
+from stages.preparation.packing import Finish, Place
 from stages.releases.readers import Face, Reject
 from stages.runtime import plugins, tables
 from stages.runtime.errors import Rejected
@@ -64,14 +65,13 @@ def pack_faces(
         schema=tables.faces_schema(module.LABELS, columns),
         items="images",
         items_per_unit=params.images_per_unit,
-        shard_mb=params.shard_mb,
         settings=[section.model_dump_json() for section in (params, *more)] + [json.dumps(metadata, sort_keys=True)],
         metadata=metadata or {},
         names=getattr(module, "NAMES", {}),
         finish=finish,
     )
     work = partial(cut_face, raw=place.raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)
-    packing.pack(job, module.read, lambda face: face, work)
+    packing.pack(job, module.read, work)
 
 
 def cut_face(
@@ -104,7 +104,7 @@ def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int
     }
     if face.points_px is not None:
         row["landmarks"] = follow(face.points_px, box, crop_px).astype(np.float32).ravel()
-    return packing.encode(row, face_crop(image, box, crop_px), jpeg_quality)
+    return encoded.encode(row, face_crop(image, box, crop_px), jpeg_quality)
 
 
 def _check_size(face: Face, image: media.Image) -> None:

@@ -10,16 +10,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from string import ascii_lowercase
 
 from stages.releases import joined
 from stages.releases.readers import Reject, printable, safe_path
+from stages.runtime import files
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import MAX_FILE_BYTES
 
 MAX_EXPANSION = 200  # images and clips hardly shrink, lists by a factor of ten
 FREE_EXPANSION_BYTES = 2**20  # always allowed: too little to do harm
+_NO_MEMBERS = bytes(20) + b"PK\5\6" + bytes(18)  # no locator of a ZIP64 archive, then the end of one without members
 _PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
 
 
@@ -71,6 +74,48 @@ def zip_sources(folder: Path, skip: str = "") -> list[ZipSource]:
             )
         sources.setdefault(stem, ZipSource(f"{stem}_part*", tuple(parts[letters] for letters in expected)))
     return [sources[stem] for stem in sorted(sources)]
+
+
+@dataclass(frozen=True)
+class ZipMember:
+    """One file in a ZIP archive, which any process can read that sees the archive."""
+
+    source: ZipSource
+    info: zipfile.ZipInfo
+
+    @property
+    def name(self) -> str:
+        """Its name in the archive, unchecked."""
+        return self.info.filename
+
+    def read(self) -> bytes:
+        """All its bytes.
+
+        Raises:
+            Rejected: see `zip_member`.
+        """
+        identities = tuple(tuple(files.file_identity(path)) for path in self.source.paths)
+        return zip_member(_unlisted(self.source, identities), self.info)
+
+
+def zip_members(source: ZipSource) -> list[ZipMember]:
+    """All files in the archive, sorted by name.
+
+    Raises:
+        UserError: see `open_zip`.
+    """
+    with open_zip(source) as archive:
+        infos = sorted(archive.infolist(), key=lambda info: info.filename)
+    return [ZipMember(source, info) for info in infos if not info.is_dir()]
+
+
+@lru_cache(maxsize=2)  # archives are read one after the other
+def _unlisted(source: ZipSource, identities: tuple[tuple[int, ...], ...]) -> zipfile.ZipFile:
+    """The archive without its list of members, which takes a gigabyte for a million of them: it ends like an empty one.
+
+    A file that was replaced has another identity, so that it is opened anew.
+    """
+    return zipfile.ZipFile(io.BufferedReader(joined.files(source.paths, end=_NO_MEMBERS), 1 << 16))
 
 
 def following_part(name: str) -> str:

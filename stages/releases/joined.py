@@ -57,12 +57,16 @@ class Joined(io.RawIOBase):
         super().close()
 
 
-def files(paths: Sequence[Path]) -> Joined:
-    """Several files as one file."""
+def files(paths: Sequence[Path], end: bytes = b"") -> Joined:
+    """Several files as one file, and `end` after them."""
     with ExitStack() as stack:
         opened: list[int] = []
         for path in paths:
             opened.append(os.open(path, os.O_RDONLY))
             stack.callback(os.close, opened[-1])
         sizes = [os.fstat(file).st_size for file in opened]
-        return Joined(sizes, lambda part, start, count: os.pread(opened[part], count, start), stack.pop_all().close)
+
+        def read(part: int, start: int, count: int) -> bytes:
+            return os.pread(opened[part], count, start) if part < len(opened) else end[start : start + count]
+
+        return Joined([*sizes, len(end)], read, stack.pop_all().close)

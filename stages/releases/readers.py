@@ -43,25 +43,10 @@ class Reject:
 
 
 @dataclass(frozen=True)
-class Track:
-    """A face track: one person, one shot."""
-
-    identity_id: str
-    video_id: str
-    track: str  # within the video
-    load: Callable[[], "Clip | Frames"]  # reads the media; raises Rejected
-
-    @property
-    def key(self) -> str:
-        """Unique within the data set."""
-        return f"{self.identity_id}/{self.video_id}/{self.track}"
-
-
-@dataclass(frozen=True)
 class Clip:
     """A track as one video file."""
 
-    data: bytes
+    read: Callable[[], bytes]  # in any process; raises Rejected
 
 
 @dataclass(frozen=True)
@@ -69,6 +54,21 @@ class Frames:
     """A track as encoded images, sorted by frame number at 25 fps."""
 
     data: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True)
+class Track:
+    """A face track: one person, one shot."""
+
+    identity_id: str
+    video_id: str
+    track: str  # within the video
+    media: Clip | Frames
+
+    @property
+    def key(self) -> str:
+        """Unique within the data set."""
+        return f"{self.identity_id}/{self.video_id}/{self.track}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,10 @@ Item = TypeVar("Item", Track, Video, Face)
 
 @dataclass(frozen=True)
 class Release(Generic[Item]):
-    """The items of a release, in an order that depends on the release alone; keys may repeat."""
+    """The items of a release, in an order that depends on the release alone; keys may repeat.
+
+    Items are pickled for the processes that work on them.
+    """
 
     items: Iterator[Item | Reject]
     total: int | None  # items and rejects together, where known in advance

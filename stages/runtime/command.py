@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -35,6 +36,7 @@ def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] |
     stage that DVC started are kept in .timings.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    run = _by_name(run)
     wanted = sections(run, renamed or {})
     arguments: dict[str, Any] = vars(_parser(run, wanted, doc).parse_args())
     params_file = arguments.pop("_params")
@@ -68,6 +70,14 @@ def guarded(work: Callable[[], int | None], stopped: str = RESUMABLE) -> int:
         if error.errno not in FULL:
             raise
         return _say("error: the disk is full; free some space and run the same command again", 1)
+
+
+def _by_name(run: Callable[..., None]) -> Callable[..., None]:
+    """`run` of the module as others import it: what it hands to other processes has a name there, not in `__main__`."""
+    started = sys.modules["__main__"].__spec__
+    if run.__module__ != "__main__" or started is None:
+        return run
+    return getattr(import_module(started.name), run.__name__)
 
 
 def _parser(run: Callable[..., None], wanted: Mapping[str, str], doc: str | None) -> argparse.ArgumentParser:

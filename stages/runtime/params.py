@@ -36,8 +36,7 @@ class FetchParams(Section):
 class CropParams(Section):
     fps: Annotated[float, Field(gt=0, le=25)]  # frames kept per second of a 25 fps clip
     jpeg_quality: JpegQuality
-    tracks_per_unit: Count  # tracks that one worker packs before it records them as done
-    shard_mb: Count  # a shard is closed once it is larger
+    tracks_per_unit: Count  # tracks that one worker packs into one shard; not of videos, which have a shard each
 
 
 class GeometryParams(Section):
@@ -75,8 +74,7 @@ class DetectParams(Section):
     min_score: float  # below which a box is ignored, in the detector's own scale
     crop_px: Pixels  # side of the stored crop
     jpeg_quality: JpegQuality
-    images_per_unit: Count
-    shard_mb: Count
+    images_per_unit: Count  # images that one worker packs into one shard
 
     @model_validator(mode="after")
     def passes_rise(self) -> Self:
@@ -92,8 +90,7 @@ class BoxParams(Section):
 class IndexParams(Section):
     crop_px: Pixels
     jpeg_quality: JpegQuality
-    images_per_unit: Count
-    shard_mb: Count
+    images_per_unit: Count  # as for `detect`
 
 
 class FaceSplitParams(Section):

@@ -40,18 +40,29 @@ class Pace:
             self._next = now + self.STEP_S
 
 
+def one(_: object) -> int:
+    """An item counts for itself."""
+    return 1
+
+
 def track(
-    items: Iterable[T], total: int | None, label: str, unit: str, *, clock: Clock = time.monotonic
+    items: Iterable[T],
+    total: int | None,
+    label: str,
+    unit: str,
+    *,
+    size: Callable[[T], int] = one,
+    clock: Clock = time.monotonic,
 ) -> Iterator[T]:
-    """`items` unchanged, with the progress of the loop shown.
+    """`items` unchanged, with the progress of the loop shown; `size` says for how many an item counts in `total`.
 
     On a terminal a bar is redrawn in place. Otherwise a line is logged at most every 10 seconds and once at the
     end, so that a log file stays short. A loop that stops early logs no final line. Without `total` there is no ETA,
     and none as long as there is no basis for it.
     """
     if sys.stdout.isatty():
-        return _painted(items, total, label, unit, clock)
-    return _logged(items, total, label, unit, clock)
+        return _painted(items, total, label, unit, size=size, clock=clock)
+    return _logged(items, total, label, unit, size=size, clock=clock)
 
 
 def describe(done: int, total: int | None, label: str, unit: str, *, elapsed_s: float, rate: float | None) -> str:
@@ -78,13 +89,15 @@ def _minutes(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def _logged(items: Iterable[T], total: int | None, label: str, unit: str, clock: Clock) -> Iterator[T]:
+def _logged(
+    items: Iterable[T], total: int | None, label: str, unit: str, *, size: Callable[[T], int], clock: Clock
+) -> Iterator[T]:
     started = logged = clock()
     pace = Pace(started)
     done = 0
     for item in items:
         yield item
-        done += 1
+        done += size(item)
         now = clock()
         pace.add(now, done)
         if now - logged >= LOG_INTERVAL_S and (total is None or done < total):
@@ -93,7 +106,9 @@ def _logged(items: Iterable[T], total: int | None, label: str, unit: str, clock:
     log.info("%s", describe_end(done, total, label, unit, elapsed_s=clock() - started))
 
 
-def _painted(items: Iterable[T], total: int | None, label: str, unit: str, clock: Clock) -> Iterator[T]:
+def _painted(
+    items: Iterable[T], total: int | None, label: str, unit: str, *, size: Callable[[T], int], clock: Clock
+) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -105,8 +120,10 @@ def _painted(items: Iterable[T], total: int | None, label: str, unit: str, clock
     pace = Pace(clock())
     with Progress(*columns) as bar:
         task = bar.add_task(label, total=total, rate="", left="")
-        for done, item in enumerate(items, 1):
+        done = 0
+        for item in items:
             yield item
+            done += size(item)
             pace.add(clock(), done)
             rate = f"{pace.rate:.1f}/s" if pace.rate else ""
             bar.update(task, completed=done, rate=rate, left=_left(done, total, pace.rate))

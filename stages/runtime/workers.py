@@ -1,4 +1,4 @@
-"""Work spread over processes, with the results in the order of the input."""
+"""Work spread over processes or a cluster, with the results in the order of the input."""
 
 import multiprocessing
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from pathlib import Path
 from typing import TypeVar
 
 import cv2
@@ -26,17 +27,23 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[In], Out], inputs: Iterable[In], processes: int) -> Generator[Out, None, None]:
+def in_order(
+    work: Callable[[In], Out], inputs: Iterable[In], processes: int, *, shared: Path | None = None
+) -> Generator[Out, None, None]:
     """`work(x)` for every input, in order; one process per core, each with a single OpenCV thread.
 
     With one input or one process, the work is done in this process. Inputs are taken as they are needed, so they may
-    be large.
+    be large. With `shared`, a folder that all machines of a cluster see, the work runs on the cluster that Dask's
+    configuration names, if it names one; a sentence calls an input by its `str`.
 
     Raises:
-        UserError: a process died, mostly for lack of memory.
+        UserError: a process died, mostly for lack of memory; or the cluster cannot do the work.
     """
     remaining = iter(inputs)
     first = list(islice(remaining, 2))
+    if first and shared is not None and cluster_name():
+        yield from _on_cluster(work, chain(first, remaining), shared)
+        return
     if processes == 1 or len(first) < 2:
         yield from map(work, chain(first, remaining))
         return
@@ -53,6 +60,15 @@ def in_order(work: Callable[[In], Out], inputs: Iterable[In], processes: int) ->
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def cluster_name() -> str:
+    """Address of the scheduler or class of the cluster that Dask's own configuration names; empty without one."""
+    try:
+        from dask import config  # noqa: PLC0415  of an extra
+    except ModuleNotFoundError:
+        return os.environ.get("DASK_SCHEDULER_ADDRESS", "")
+    return config.get("scheduler-address", None) or config.get("fabnet.cluster", None) or ""
+
+
 def apart(work: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
     """`work(x)` for every input, in order, in one other process: for libraries that crash on damaged files.
 
@@ -66,6 +82,17 @@ def apart(work: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
                 yield pool.submit(work, item).result()
             except BrokenProcessPool:
                 raise Rejected("the library that reads it crashed") from None
+
+
+def _on_cluster(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -> Generator[Out, None, None]:
+    try:
+        from stages.runtime import cluster  # noqa: PLC0415  Dask is an extra
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"Dask's configuration names the cluster {cluster_name()}, but {error.name} is not installed: "
+            "`pip install -c constraints.txt -e '.[cluster]'`"
+        ) from None
+    yield from cluster.in_order(work, inputs, shared)
 
 
 def _windowed(pool: ProcessPoolExecutor, work: Callable[[In], Out], inputs: Iterable[In], window: int) -> Iterator[Out]:

@@ -147,7 +147,7 @@ def _thinned(container: Any, stream: Any, fps: float) -> Iterator[tuple[int, Ima
             if grid_slot(number, fps) > slot:
                 _check_size(frame.width, frame.height, MAX_VIDEO_SIDE_PX)
                 slot = grid_slot(number, fps)
-                yield number, to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                yield number, np.asarray(to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
     if grid.frames < stream.frames:
         raise Rejected("clip is damaged or cut short", f"{grid.frames} of {stream.frames} frames")
     if not grid.frames:

@@ -116,5 +116,15 @@ def test_the_command_shows_every_topic(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     doctor.main()
     shown = capsys.readouterr().out
-    for topic in ("python", "packages", "device", "free disk", "dvc cache", "dvc remote", "git", "parameters"):
+    for topic in (
+        "python",
+        "packages",
+        "device",
+        "workers",
+        "free disk",
+        "dvc cache",
+        "dvc remote",
+        "git",
+        "parameters",
+    ):
         assert f"\n{topic}" in f"\n{shown}"

@@ -61,10 +61,11 @@ def run(params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 @pytest.mark.parametrize("name", ["sample", "study"])
 def test_an_edited_file_is_shown_and_not_overwritten(name, params, run):
     before = params.read_bytes()
+    line = before.splitlines().index(b"  epochs: 11") + 1
     done = run("use", name)
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        "--- profile sample", "+++ params.yaml", "@@ -65 +65 @@", "-  epochs: 10", "+  epochs: 11",
+        "--- profile sample", "+++ params.yaml", f"@@ -{line} +{line} @@", "-  epochs: 10", "+  epochs: 11",
     ]  # fmt: skip
     assert done.stderr.startswith("error: params.yaml was edited, as shown above")
     assert "FORCE=1" in done.stderr

@@ -20,15 +20,14 @@ def face_image(number: int) -> np.ndarray:
 
 def write_faces(folder: Path, *, broken: tuple[int, ...] = ()) -> None:
     packed: list[dict[str, Any]] = []
-    writer = shards.ShardWriter(folder, limit_bytes=50_000)
-    for number in range(COUNT):
-        data = media.encode_jpeg(face_image(number), 95)
-        data = data[: len(data) // 2] if number in broken else data
-        writer.begin_group()
-        shard, offset = writer.add(f"{number}.jpg", data)
-        packed.append({
-            "sample_id": f"{number}", "owner_split": "test", "subset": "", "crop_xyxy_px": [0, 0, 256, 256],
-            "shard": shard, "offset": offset, "size": len(data), "sha256": "", "width_px": 256, "height_px": 256,
-        })  # fmt: skip
-    writer.close()
+    with shards.ShardWriter(folder / "00000.tar") as writer:
+        for number in range(COUNT):
+            data = media.encode_jpeg(face_image(number), 95)
+            data = data[: len(data) // 2] if number in broken else data
+            offset = writer.add(f"{number}.jpg", data)
+            packed.append({
+                "sample_id": f"{number}", "owner_split": "test", "subset": "", "crop_xyxy_px": [0, 0, 256, 256],
+                "shard": "00000.tar", "offset": offset, "size": len(data), "sha256": "", "width_px": 256,
+                "height_px": 256,
+            })  # fmt: skip
     tables.write(folder / "index.parquet", tables.FACES, packed, key=["sample_id"])

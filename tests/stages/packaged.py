@@ -139,17 +139,16 @@ def make(root: Path, module: ModuleType, settings: dict[str, Any]) -> Path:
 
 
 def _write_faces(folder: Path, kinds: dict[str, pa.DataType], of_label: list[Any]) -> None:
-    writer = shards.ShardWriter(folder, limit_bytes=50_000)
     rows: list[dict[str, Any]] = []
-    for number, split in enumerate(SPLITS):
-        data = media.encode_jpeg(image(number), 95)
-        writer.begin_group()
-        shard, offset = writer.add(f"{number}.jpg", data)
-        crop = [0.0, 0.0, float(CROP_PX), float(CROP_PX)]  # stored as it was: source pixels are those of the crop
-        packed = {"shard": shard, "offset": offset, "size": len(data), "width_px": CROP_PX, "height_px": CROP_PX}
-        of = {"sample_id": f"{number:02d}", "owner_split": split, "subset": "", "crop_xyxy_px": crop, "sha256": ""}
-        rows.append({**of, **packed, next(iter(kinds)): of_label[number]})
-    writer.close()
+    with shards.ShardWriter(folder / "00000.tar") as writer:
+        for number, split in enumerate(SPLITS):
+            data = media.encode_jpeg(image(number), 95)
+            offset = writer.add(f"{number}.jpg", data)
+            crop = [0.0, 0.0, float(CROP_PX), float(CROP_PX)]  # stored as it was: source pixels are those of the crop
+            packed = {"shard": "00000.tar", "offset": offset, "size": len(data)}
+            packed |= {"width_px": CROP_PX, "height_px": CROP_PX, "sha256": ""}
+            of = {"sample_id": f"{number:02d}", "owner_split": split, "subset": "", "crop_xyxy_px": crop}
+            rows.append({**of, **packed, next(iter(kinds)): of_label[number]})
     tables.write(folder / "index.parquet", tables.faces_schema(kinds), rows, key=["sample_id"])
 
 

@@ -17,7 +17,7 @@ from stages.storage.shards import Shards
 
 PARAMS = DetectParams(
     detector="dlib_hog", weights="", weights_sha256="", upsample=[0], min_score=0.0,
-    crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64,
+    crop_px=256, jpeg_quality=95, images_per_unit=100,
 )  # fmt: skip
 LEFT, RIGHT = (140, 170, 160), (480, 190, 200)  # centre and side of two drawn heads
 

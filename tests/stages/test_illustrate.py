@@ -32,13 +32,12 @@ def write_model(folder: Path, module: Any, **more: Any) -> None:
 
 def write_faces(root: Path, dataset: str = "affectnet", test: int = COUNT) -> None:
     """Pictures of one grey level each, `test` of them in the test split; the embedding turns with their number."""
-    writer = shards.ShardWriter(root / "faces" / dataset, limit_bytes=50_000)
     rows: list[dict[str, Any]] = []
-    for number in range(COUNT):
-        data = media.encode_jpeg(np.full((16, 16, 3), 20 * number, np.uint8), 95)
-        shard, offset = writer.add(f"{number}.jpg", data)
-        rows.append({"sample_id": f"{number}", "shard": shard, "offset": offset, "size": len(data)})
-    writer.close()
+    with shards.ShardWriter(root / "faces" / dataset / "00000.tar") as writer:
+        for number in range(COUNT):
+            data = media.encode_jpeg(np.full((16, 16, 3), 20 * number, np.uint8), 95)
+            offset = writer.add(f"{number}.jpg", data)
+            rows.append({"sample_id": f"{number}", "shard": "00000.tar", "offset": offset, "size": len(data)})
     tables.write(root / "faces" / dataset / "index.parquet", tables.FACES, rows, key=["sample_id"])
     splits = [{"sample_id": f"{n}", "group_id": f"{n}", "split": "test" if n < test else "train"} for n in range(COUNT)]
     tables.write(root / "splits" / "faces" / f"{dataset}.parquet", tables.SPLITS, splits, key=["sample_id"])

@@ -10,7 +10,7 @@ from stages.runtime.params import BoxParams, IndexParams
 from stages.storage import media
 from stages.storage.shards import Shards
 
-PARAMS = IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64)
+PARAMS = IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100)
 SCHEMA = tables.faces_schema(LABELS)
 
 

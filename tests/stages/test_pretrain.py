@@ -161,8 +161,9 @@ def test_a_stopped_run_resumes_after_its_last_epoch(tmp_path: Path, monkeypatch:
     assert asked == [(0,), (0, 3)]  # validation, third epoch
 
 
+@pytest.mark.parametrize(("last", "rest"), [(5, 4), (6, 0)])
 def test_a_run_that_is_stopped_within_an_epoch_resumes_at_its_next_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int, rest: int
 ):
     write_tracks(tmp_path)
     whole = run(tmp_path, "whole")
@@ -175,7 +176,7 @@ def test_a_run_that_is_stopped_within_an_epoch_resumes_at_its_next_step(
 
     def dying(trainer: Any, *rest: Any) -> None:
         record(trainer, *rest)
-        if trainer.steps == 5:
+        if trainer.steps == last:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "SAVE_MINUTES", 0)
@@ -185,7 +186,7 @@ def test_a_run_that_is_stopped_within_an_epoch_resumes_at_its_next_step(
     monkeypatch.setattr(loop, "record", record)
     monkeypatch.setattr(loop.pairs, "batches", noted)
     assert contents(run(tmp_path)) == contents(whole)
-    assert samples == [4, 4, 12]  # validation, the last of three batches of the second epoch, the third epoch
+    assert samples == [4, rest, 12]  # validation, what is left of the second epoch, the third epoch
 
 
 def test_a_state_that_is_not_finite_does_not_replace_one_that_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -34,15 +34,14 @@ def frame_image(track: str, frame: int) -> np.ndarray:
 
 def write_tracks(root: Path, dataset: str = "voxceleb1", *, frames: int = 4, short: str | None = None) -> None:
     """Two tracks of `frames` frames for every identity; the first track of identity `short` has one frame."""
-    writer = shards.ShardWriter(root / "tracks" / dataset, limit_bytes=40_000)
     index: list[dict[str, Any]] = []
-    for identity in SPLITS:
-        for number in (1, 2):
-            track = f"{identity}/v{number}/00001"
-            writer.begin_group()
-            for frame in range(1 if short == identity and number == 1 else frames):
-                index.append(_packed(writer, track, frame * 5))
-    writer.close()
+    for person, identity in enumerate(SPLITS):
+        shard = root / "tracks" / dataset / shards.shard_name(person)
+        with shards.ShardWriter(shard) as writer:
+            for number in (1, 2):
+                track = f"{identity}/v{number}/00001"
+                for frame in range(1 if short == identity and number == 1 else frames):
+                    index.append({**_packed(writer, track, frame * 5), "shard": shard.name})
     tables.write(root / "tracks" / dataset / "index.parquet", tables.TRACK_FRAMES, index, key=["sample_id"])
     write_splits(root, dataset, index)
 
@@ -70,10 +69,9 @@ def write_splits(root: Path, dataset: str, index: list[dict[str, Any]]) -> None:
 
 def _packed(writer: shards.ShardWriter, track: str, frame: int) -> dict[str, Any]:
     data = media.encode_jpeg(frame_image(track, frame), 95)
-    shard, offset = writer.add(f"{track}/{frame:06d}.jpg", data)
+    offset = writer.add(f"{track}/{frame:06d}.jpg", data)
     identity, video, _ = track.split("/")
     return {
         "sample_id": f"{track}/{frame:06d}", "identity_id": identity, "video_id": video, "track_id": track,
-        "frame": frame, "shard": shard, "offset": offset, "size": len(data), "sha256": "", "width_px": SIDE_PX,
-        "height_px": SIDE_PX,
+        "frame": frame, "offset": offset, "size": len(data), "sha256": "", "width_px": SIDE_PX, "height_px": SIDE_PX,
     }  # fmt: skip

@@ -101,7 +101,7 @@ def test_box_is_cropped_unchanged_where_it_extends_beyond_the_image(tmp_path):
         out=tmp_path / "out",
         sheets=tmp_path / "sheets",
         journal=tmp_path / "journal",
-        index=IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64),
+        index=IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100),
         box=BoxParams(margin_frac=0.0),
     )
     (row,) = tables.read(tmp_path / "out" / "index.parquet").to_pylist()

@@ -108,7 +108,7 @@ def test_crops_are_those_of_the_demo_and_an_image_of_another_size_is_a_reject(tm
         out=tmp_path / "out",
         sheets=tmp_path / "sheets",
         journal=tmp_path / "journal",
-        index=IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100, shard_mb=64),
+        index=IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100),
         box=BoxParams(margin_frac=0.0),
     )
     (first, _) = tables.read(tmp_path / "out" / "index.parquet").to_pylist()

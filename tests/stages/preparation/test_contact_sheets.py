@@ -12,24 +12,23 @@ from stages.preparation import contact_sheets
 from stages.preparation.contact_sheets import EMPTY, MARK, TILE_PX, label_words
 from stages.releases.readers import Reject
 from stages.runtime import tables
-from stages.storage.shards import Mark, ShardWriter
+from stages.storage.shards import ShardWriter
 
 SCHEMA = tables.faces_schema({"landmarks": pa.list_(pa.float32(), 4)}, tables.DETECTION)
 
 
 def packed(folder: Path, count: int) -> pa.Table:
     """Crops 256 px wide with one point in the middle of the image's left half."""
-    writer, rows = ShardWriter(folder, 2**20, Mark()), []
-    for number in range(count):
-        data = encoded(noise(256, 256, number))
-        shard, offset = writer.add(f"{number}.jpg", data)
-        place = {"shard": shard, "offset": offset, "size": len(data), "sha256": "", "width_px": 256, "height_px": 256}
-        rows.append({
-            "sample_id": f"folder/image-{number:03d}", "group_id": "", "owner_split": "train", "subset": "",
-            "crop_xyxy_px": [0, 0, 9, 9], "landmarks": [64.0, 128.0, 64.0, 128.0], "detector_score": 1.5,
-            "upsample": 0, **place,
-        })  # fmt: skip
-    writer.close()
+    rows = []
+    with ShardWriter(folder / "00000.tar") as writer:
+        for number in range(count):
+            data = encoded(noise(256, 256, number))
+            place = {"shard": "00000.tar", "offset": writer.add(f"{number}.jpg", data), "size": len(data)}
+            rows.append({
+                "sample_id": f"folder/image-{number:03d}", "group_id": "", "owner_split": "train", "subset": "",
+                "crop_xyxy_px": [0, 0, 9, 9], "landmarks": [64.0, 128.0, 64.0, 128.0], "detector_score": 1.5,
+                "upsample": 0, "sha256": "", "width_px": 256, "height_px": 256, **place,
+            })  # fmt: skip
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 

@@ -1,4 +1,5 @@
 import io
+import pickle
 import random
 import tarfile
 import zipfile
@@ -71,6 +72,27 @@ def test_only_the_damaged_member_is_rejected(tmp_path):
             archives.zip_member(archive, archive.getinfo("dev/mp4/id4/v/00004.mp4"))
             == MEMBERS["dev/mp4/id4/v/00004.mp4"]
         )
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_another_process_reads_a_member_without_the_list_of_members(parts, tmp_path):
+    in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), parts)
+    members = pickle.loads(pickle.dumps(archives.zip_members(only(tmp_path))))
+    assert [member.name for member in members] == sorted(MEMBERS)
+    assert {member.name: member.read() for member in members[::-1]} == MEMBERS
+    opened = archives._unlisted.cache_info().currsize
+    assert 0 < opened <= 2
+
+
+def test_a_member_of_an_archive_that_was_replaced_is_read_from_the_new_one(tmp_path):
+    data = bytearray(zip_bytes(MEMBERS))
+    at = data.index(MEMBERS["dev/mp4/id3/v/00003.mp4"])
+    path = put(tmp_path / "x.zip", bytes(data[: at + 50] + b"?" + data[at + 51 :]))
+    damaged = next(member for member in archives.zip_members(only(tmp_path)) if "id3/" in member.name)
+    with pytest.raises(Rejected, match=r"damaged in the archive: Bad CRC-32 for file 'dev/mp4/id3/v/00003\.mp4'"):
+        damaged.read()
+    put(tmp_path / "new.zip", bytes(data)).replace(path)
+    assert damaged.read() == MEMBERS[damaged.name]
 
 
 def test_member_with_a_huge_size_is_rejected_unread(tmp_path, monkeypatch):

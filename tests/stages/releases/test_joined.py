@@ -21,6 +21,15 @@ def test_parts_are_read_as_one_file_from_any_position(tmp_path):
         assert file.read() == whole[-10:]
 
 
+def test_bytes_after_the_files_are_read_as_a_last_part(tmp_path):
+    with io.BufferedReader(joined.files(in_parts(tmp_path, "x", b"abcdef", 2), b"ghi"), 2) as file:
+        assert file.read() == b"abcdefghi"
+        file.seek(-2, io.SEEK_END)
+        assert file.read() == b"hi"
+        file.seek(5)
+        assert file.read(2) == b"fg"
+
+
 def test_seeking_before_the_start_raises_and_reading_behind_the_end_is_empty(tmp_path):
     with joined.files(in_parts(tmp_path, "x", b"abcdef", 2)) as file:
         with pytest.raises(ValueError, match="negative seek position -1"):

@@ -28,6 +28,13 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(caplog: pytest.L
     assert starts == ["crop: 10/25", "crop: 20/25", "crop: 25/25"]
 
 
+def test_an_item_may_count_for_many(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    assert list(progress.track([20, 20, 5], 45, "crop", "tracks", size=int, clock=clock_ticking(10.0))) == [20, 20, 5]
+    starts = [record.getMessage().split(" tracks")[0] for record in caplog.records]
+    assert starts == ["crop: 20/45", "crop: 40/45", "crop: 45/45"]
+
+
 def test_a_line_shows_rate_and_time_left():
     line = progress.describe(200, 900, "detect", "images", elapsed_s=5.0, rate=40.0)
     assert line == "detect: 200/900 images (22 %), 40.0 images/s, 0:18 left"
