@@ -13,7 +13,7 @@ from torch import Tensor
 LEFT = 1e-18  # twice the loss that is still to gain; outputs are then within 1e-6 of the optimum's
 RATE = 0.1  # a step should leave less than this share of it, or the Hessian is renewed
 RISE = 1e-9  # relative; a loss that rises by less has not risen but for rounding
-FLOOR = 1e-9  # curvature of an intercept that no sample bends any more
+FLOOR = 1e-18  # curvature of an intercept that no sample bends any more: of a class that never occurs
 ROWS = 2**13  # of a Hessian at a time, 16 MiB at 256 dimensions
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (N, K), targets (N, K) -> (N, K), convex, column by column

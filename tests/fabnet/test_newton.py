@@ -75,3 +75,18 @@ def test_a_step_that_goes_too_far_is_halved():
     z[:, 0] = 0
     found = Newton(z, y, pseudo_huber, max_iter=100).minimum(1.0)
     assert (z @ found.T).numpy() == pytest.approx(y.numpy(), abs=1e-6)
+
+
+def test_a_unit_that_never_occurs_does_not_take_all_steps():
+    passes: list[int] = []
+
+    def counted(outputs: Tensor, y: Tensor) -> Tensor:
+        passes.append(1)
+        return action_units.known_cross_entropy(outputs, y)
+
+    z = features(100, 20, seed=9)
+    y = torch.cat([units(z, seed=10)[:, :1], torch.zeros(100, 1).double()], dim=1)
+    newton = Newton(z, y, counted, max_iter=1000)
+    found = [newton.minimum(l2) for l2 in L2]
+    assert len(passes) < 200
+    assert (z @ found[-1][1] < -20).all()
