@@ -32,11 +32,11 @@ def compare(_: argparse.Namespace) -> Iterator[Row]:
 
 def measure(wanted: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     """The time of all images, then both devices on some of them."""
-    sizes = f"{DIMS}, {UNITS} units, {len(SETTINGS.l2)} strengths"
-    fit(*made(1000), device)  # loads the libraries
-    _, seconds = fit(*made(wanted.images), device)
+    sizes = f"{wanted.dims}, {UNITS} units, {len(SETTINGS.l2)} strengths"
+    some = made(wanted.images // 16, wanted.dims)
+    fit(*some, device)  # loads the libraries
+    _, seconds = fit(*made(wanted.images, wanted.dims), device)
     yield Row("gpu_probe", f"{wanted.images:,} x {sizes}", "s", "two minutes", seconds, MOST_S)
-    some = made(wanted.images // 16)
     there, ours = fit(*some, device)
     here, comparison = fit(*some, CPU)
     yield Row("gpu_probe", f"{wanted.images // 16:,} x {sizes}", "s", "the CPU", ours, comparison)
@@ -47,16 +47,17 @@ def measure(wanted: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     )
 
 
-def made(images: int) -> tuple[Samples, Samples]:
-    """Training and validation."""
+def made(images: int, dims: int = DIMS) -> tuple[Samples, Samples]:
+    """Training and validation; the rarest unit is there in 5 % of the images."""
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    directions, least = normal(DIMS, UNITS), torch.linspace(40, 0, UNITS, dtype=torch.float64)
-    inputs = [normal(count, DIMS) for count in (images, images // 8)]
-    train, val = (Samples(x, (x @ directions + 8 * normal(len(x), UNITS) > least).double()) for x in inputs)
+    directions = normal(dims, UNITS) / dims**0.5
+    least = torch.linspace(1.8, 0, UNITS, dtype=torch.float64)
+    inputs = [normal(count, dims) for count in (images, images // 8)]
+    train, val = (Samples(x, (x @ directions + normal(len(x), UNITS) / 2 > least).double()) for x in inputs)
     return train, val
 
 
@@ -73,6 +74,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = parts.parser(__doc__)
     parser.add_argument("--images", type=int, default=743_033, help="of the training split (default: 743033)")
+    parser.add_argument("--dims", type=int, default=DIMS, help="of the embeddings (default: 256)")
     return parser.parse_args(arguments)
 
 

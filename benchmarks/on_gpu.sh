@@ -22,8 +22,8 @@ part() {  # seconds, name, command; a process that outlives its part must not ho
 }
 
 PARTS="--out $OUT --packed $PACKED"
-TESTS=$(grep -rl --include='*.py' 'mark\.gpu' tests/fabnet)  # the others need more than PyTorch
-part 60 tests $PYTHON -m pytest -m gpu -v -W default -p no:cacheprovider --continue-on-collection-errors $TESTS
+TESTS=$(grep -rl --include='*.py' 'mark\.gpu' tests/fabnet | sort)  # the others need more than PyTorch
+part 60 tests $PYTHON -m pytest -m gpu -v -W default -p no:cacheprovider --noconftest --continue-on-collection-errors $TESTS
 part 100 steps $PYTHON benchmarks/gpu_steps.py $PARTS
 part 50 loader $PYTHON benchmarks/gpu_loading.py $PARTS
 part 270 training $PYTHON benchmarks/gpu_training.py $PARTS --minutes "$MINUTES"

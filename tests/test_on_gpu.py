@@ -18,9 +18,8 @@ from probe_samples import PARAMS, SETTINGS, write_tree
 from torch import nn
 from track_samples import SPLITS, write_tracks
 
-from benchmarks import gpu_pack, gpu_results, gpu_steps, original, packed, parts, roofline, run
+from benchmarks import gpu_pack, gpu_results, gpu_steps, packed, parts, roofline, run
 from fabnet.modules import model_file
-from fabnet.pretext import fabnet
 from pipelines import profile
 from stages.evaluation import scores
 from stages.runtime import config, tables
@@ -52,7 +51,7 @@ small = {
     gpu_steps: "--sizes 32 --batches 2 --precisions bfloat16 --seconds 0 --modes",
     gpu_loading: "--size 32 --batches 2 --precision float32 --seconds 0",
     gpu_training: "--size 32 --batch 8 --precision float32 --minutes 0",
-    gpu_probe: "--images 800",
+    gpu_probe: "--images 8000 --dims 8",
 }
 for part, arguments in small.items():
     parts.run(part.parsed(common + arguments.split()), part.measure)
@@ -204,15 +203,6 @@ def test_the_roofline_is_the_slower_of_calculation_and_transport():
     work = roofline.Work(100.0, 400.0, 900.0)
     assert ceilings.least_s(work, "float32") == 10
     assert ceilings.least_s(work, "bfloat16") == 4
-
-
-def test_the_original_way_has_the_same_loss():
-    training = original.Training(size_px=32, width=4, device=torch.device("cpu"))
-    ours = fabnet.build(fabnet.Params(width=4, embedding=256), size_px=32)
-    ours.load_state_dict({f"net.{k}": v for k, v in training.net.state_dict().items()}, strict=False)
-    frames = torch.rand(4, 2, 3, 32, 32)
-    training.step(frames)
-    assert training.losses == pytest.approx([ours.losses(frames)["loss"].item()], rel=1e-5)
 
 
 def test_a_part_that_fails_does_not_keep_the_next_ones_from_running(tmp_path: Path):
