@@ -34,6 +34,7 @@ EXTRAS_OF = {
 }
 # Imported where they are needed; without them an error says what to install.
 OPTIONAL = {
+    "benchmarks": {"torchvision"},
     "fabnet": {"pytorch-metric-learning"},
     "stages": {"dask", "distributed", "torchcodec"},
     "tests": {"dask", "timm"},
