@@ -14,15 +14,15 @@ pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGE = ROOT / "docs" / "reading-reports.md"
-EXPERIMENT = "dvc exp run --name brief --set-param probe.max_iter=3"
-DIFFERENCES = "dvc metrics diff base brief"
-HISTORY = "python -m pipelines.history base brief"
+EXPERIMENT = "dvc exp run --name strong --set-param 'probe.l2=[100]'"
+DIFFERENCES = "dvc metrics diff base strong"
+HISTORY = "python -m pipelines.history base strong"
 
 BLOCKS = [
     block.splitlines()
     for block in re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 ]
-(REMOVAL,) = [block for block in BLOCKS if "dvc exp remove brief" in block]
+(REMOVAL,) = [block for block in BLOCKS if "dvc exp remove strong" in block]
 
 SMALL = {
     "datasets": ["voxceleb1", "w300"],
@@ -54,7 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outputs(project: Path) -> dict[str, str]:
-    """Output of the page's commands up to the end of the experiment, run in order: tag `base`, experiment `brief`."""
+    """Output of the page's commands up to the end of the experiment, run in order: tag `base`, experiment `strong`."""
     return {line: run(project, "sh", "-c", line) for block in BLOCKS for line in block if line not in REMOVAL}
 
 
@@ -72,7 +72,7 @@ def test_an_experiment_runs_only_the_stages_that_its_setting_reaches(project, ou
     probed = {f"{stage}@{method}-0" for stage in ("probe", "package") for method in ("fabnet", "random")}
     assert set(ran) == {"check", "report", *probed}
     shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
-    assert [each["name"] for row in shown for each in row.get("experiments") or []] == ["brief"]
+    assert [each["name"] for row in shown for each in row.get("experiments") or []] == ["strong"]
 
 
 def repro(folder: Path) -> set[str]:
@@ -150,15 +150,15 @@ def test_metrics_show_is_a_table_of_methods_and_tasks(project):
 
 
 def test_metrics_diff_gives_the_difference_of_every_number(project, outputs):
-    found = json.loads(run(project, "dvc", "metrics", "diff", "base", "brief", "--json"))
+    found = json.loads(run(project, "dvc", "metrics", "diff", "base", "strong", "--json"))
     landmarks = found["data/reports/metrics/fabnet.json"]["w300.landmarks"]
     assert landmarks["diff"] == pytest.approx(landmarks["new"] - landmarks["old"])
     assert landmarks["diff"] != 0
 
 
 def test_params_diff_names_the_setting_that_changed(project, outputs):
-    found = json.loads(run(project, "dvc", "params", "diff", "base", "brief", "--json"))
-    assert found == {"params.yaml": {"probe.max_iter": {"old": 100, "new": 3, "diff": -97}}}
+    found = json.loads(run(project, "dvc", "params", "diff", "base", "strong", "--json"))
+    assert found == {"params.yaml": {"probe.l2": {"old": "[0.01, 1.0]", "new": "[100]"}}}
 
 
 def test_plots_show_draws_every_image_and_every_curve(project, outputs, tmp_path):
@@ -171,18 +171,18 @@ def test_plots_show_draws_every_image_and_every_curve(project, outputs, tmp_path
 
 
 def test_plots_diff_has_the_images_and_curves_of_both(project, outputs, tmp_path):
-    found = json.loads(run(project, "dvc", "plots", "diff", "base", "brief", "--json", "--out", str(tmp_path)))
+    found = json.loads(run(project, "dvc", "plots", "diff", "base", "strong", "--json", "--out", str(tmp_path)))
     assert found.get("errors", []) == []
     revisions = {revision for each in found["data"]["data/reports/summary.png"] for revision in each["revisions"]}
-    assert revisions == {"base", "brief"}
+    assert revisions == {"base", "strong"}
     assert {path.name for path in tmp_path.rglob("*summary.png")} == {
-        "base_data_reports_summary.png", "brief_data_reports_summary.png",
+        "base_data_reports_summary.png", "strong_data_reports_summary.png",
     }  # fmt: skip
 
 
 def test_the_history_lists_what_the_experiment_changed(project, outputs):
     assert "w300 · landmarks" in outputs[HISTORY]
-    assert "differences between base and brief" in outputs[HISTORY]
+    assert "differences between base and strong" in outputs[HISTORY]
     assert (project / "changes.html").exists()
 
 
