@@ -183,6 +183,14 @@ def test_a_small_rehearsal_measures_every_stage_and_keeps_it(tmp_path: Path, mon
     assert [row["kind"] for row in kept] == ["measured"] * 6 + ["estimated"]
 
 
+def test_placeholders_have_a_shard_for_each_unit_of_the_profile_for_real_data():
+    params = config.parsed(profile.text("paper"), "paper")
+    shards = placeholders.shards_of_whole(params)
+    assert shards["voxceleb2"] == -(-1_128_246 // params.crop.tracks_per_unit)
+    assert shards["emotionet"] == -(-929_000 // params.detect.images_per_unit)
+    assert shards["mafl"] == 20_000 // params.index.images_per_unit
+
+
 @pytest.mark.slow
 def test_placeholders_are_up_to_date_for_dvc_and_for_the_flow(tmp_path: Path):
     stages, files = placeholders.make(tmp_path, "sample")
