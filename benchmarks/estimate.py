@@ -14,7 +14,6 @@ from stages.runtime.params import Params
 
 CORES, GPUS = (2, 16, 64), (1, 8)
 UNTRAINED = {"constant", "pca", "random"}  # methods without a training
-DETECTED = ("affectnet", "emotionet")
 FRAMES_PER_SAMPLE = 2
 UNKNOWN = "not measured"
 ASSUMED_STEPS_PER_S = 100.0
@@ -65,8 +64,8 @@ class Hours:
 
 def hours(params: Params, rates: Rates) -> Iterator[Hours]:
     """Rows for stages on cores alone, then for those on GPUs."""
-    tracks, images = indexes.TRACKS, sum(indexes.IMAGES[name] for name in DETECTED)
-    stored_mb = sum(placeholders.SHARDS.values()) / 10**6
+    tracks, images = indexes.TRACKS, sum(indexes.IMAGES[name] for name in indexes.DETECTED)
+    stored_mb = sum(placeholders.STORED_BYTES.values()) / 10**6
     for cores in CORES:
         at_once = min(cores, len(params.methods))
         yield Hours("crop", f"{tracks:,} clips", cores, 0, _hours(rates.clip_s, tracks / cores), "cores")

@@ -80,9 +80,7 @@ def row(frames: Tensor, way: Way, ceilings: Ceilings, seconds: float) -> Row:
         return Row("gpu_steps", what, "steps/s", "", skipped=reason(error))
     needs = f"{work.operations / 1e12:.3g} TFLOP, {work.least_bytes / 1e9:.3g} GB of {work.eager_bytes / 1e9:.3g}"
     peak_gb = peaks.max_memory_allocated() / 2**30 if peaks else None
-    return Row(
-        "gpu_steps", f"{size_px} px, batch {batch}, {way}", "steps/s", f"the roofline: {needs}", found, most, peak_gb
-    )
+    return Row("gpu_steps", what, "steps/s", f"the roofline: {needs}", found, most, peak_gb)
 
 
 def reason(error: Exception) -> str:

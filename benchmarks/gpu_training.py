@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from benchmarks import gpu_steps, packed, parts, rows
 from benchmarks.packed import Frames, Pixels
 from benchmarks.rows import Row
-from fabnet.modules import crops, model_file
+from fabnet.modules import crops, devices, model_file
 from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
 from fabnet.pretext import fabnet, random
@@ -162,10 +162,10 @@ def embeddings(
 
 
 def embed(encoder: nn.Module, faces: list[Pixels], size_px: int, device: torch.device) -> NDArray[np.float32]:
-    """(N, D), in full float32: TF32 would blur what little an untrained encoder tells."""
+    """(N, D), as the stage `embed` makes them."""
     encoder.to(device).float().eval()
     found: list[NDArray[np.float32]] = []
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with torch.inference_mode(), devices.without_tf32():
         for start in range(0, len(faces), BATCH):
             images = [torch.from_numpy(face).to(device)[None] for face in faces[start : start + BATCH]]
             inputs = torch.cat([crops.resize(image, size_px) for image in images])

@@ -50,6 +50,7 @@ IMAGES = {
     "mafl": 20_000,
     "w300": 3_500,
 }  # about, with labels
+DETECTED = ("affectnet", "emotionet")  # by `detect`, the others by `index`
 TRACKS = sum(release.tracks for release in RELEASES.values())
 
 

@@ -10,20 +10,23 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import indexes
 from pipelines import profile
 from pipelines.dvc import graph
+from stages.runtime import config
+from stages.runtime.params import Params
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("stages/", "fabnet/", "pipelines/", ".dvc", "dvc.yaml", ".gitignore", "profiles/")
-SHARD_BYTES = 512 * 10**6
-SHARDS = {
+STORED_BYTES = {
     **{name: indexes.FRAMES * release.tracks / indexes.TRACKS * 13_000 for name, release in indexes.RELEASES.items()},
     **{name: 21_000 * images for name, images in indexes.IMAGES.items()},
 }  # bytes of a whole data set
 FILES = {"models": 12, "embeddings": 24}  # in the folder of one method; checkpoints are the most
+TABLES = 3  # beside the shards of a data set
 OTHERS = 4  # in any other folder
 
 
@@ -34,28 +37,38 @@ def make(folder: Path, name: str) -> tuple[int, int]:
     for path in (path for path in listed if path.startswith(NEEDED) and (ROOT / path).is_file()):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, folder / path)
-    (folder / "params.yaml").write_text(profile.text(name, ROOT / "profiles"), encoding="utf-8")
+    text = profile.text(name, ROOT / "profiles")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    shards = shards_of_whole(config.parsed(text, name)) if name == "paper" else {}
     run(folder, "git", "init", "--quiet")
     stages = graph.ordered(folder)
     outs = sorted({out for stage in stages for out in stage.outs})
-    files = sum(_fill(out, out.relative_to(folder.resolve()), whole=name == "paper") for out in outs)
+    files = sum(_fill(out, out.relative_to(folder.resolve()), shards) for out in outs)
     run(folder, sys.executable, "-m", "dvc", "commit", "--force", "--quiet")
     return len(stages), files
 
 
-def _fill(out: Path, place: Path, *, whole: bool) -> int:
+def shards_of_whole(params: Params) -> dict[str, int]:
+    """How many shards each whole data set has, one for each unit."""
+    detect, index = params.detect.images_per_unit, params.index.images_per_unit
+    amounts = {name: (release.tracks, params.crop.tracks_per_unit) for name, release in indexes.RELEASES.items()}
+    amounts |= {name: (count, detect if name in indexes.DETECTED else index) for name, count in indexes.IMAGES.items()}
+    return {name: math.ceil(count / per_unit) for name, (count, per_unit) in amounts.items()}
+
+
+def _fill(out: Path, place: Path, shards: Mapping[str, int]) -> int:
     """Number of files that were written for one output; each has other bytes."""
-    paths = [out] if out.suffix else [out / f"{number:05d}.tar" for number in range(_count(place, whole=whole))]
+    paths = [out] if out.suffix else [out / f"{number:05d}.tar" for number in range(_count(place, shards))]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{place}/{path.name}", encoding="utf-8")
     return len(paths)
 
 
-def _count(place: Path, *, whole: bool) -> int:
+def _count(place: Path, shards: Mapping[str, int]) -> int:
     kind, name = place.parts[1], place.parts[-1]
-    if kind in ("tracks", "faces") and name in SHARDS:
-        return 3 + (math.ceil(SHARDS[name] / SHARD_BYTES) if whole else 1)
+    if kind in ("tracks", "faces") and name in STORED_BYTES:
+        return TABLES + shards.get(name, 1)
     return FILES.get(kind, OTHERS)
 
 

@@ -9,7 +9,7 @@ from stages.runtime import plugins
 from stages.runtime.params import CropParams, DetectParams, FetchParams, GeometryParams, SyntheticParams
 
 SECONDS = 8.0  # about the mean of VoxCeleb2's clips
-CROP = {"jpeg_quality": 95, "tracks_per_unit": 16}
+CROP = {"jpeg_quality": 95, "tracks_per_unit": 64}
 GEOMETRY = GeometryParams(scale_px=256, pad_ltrb_px=(20, 80, 20, 30), centre_px=190)  # of VoxCeleb2
 DETECT = DetectParams(
     detector="dlib_hog",
@@ -19,7 +19,7 @@ DETECT = DetectParams(
     min_score=0.0,
     crop_px=256,
     jpeg_quality=95,
-    images_per_unit=25,
+    images_per_unit=100,
 )
 
 

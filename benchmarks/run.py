@@ -26,6 +26,7 @@ BENCHMARKS = (
     "columns", "loading", "crop", "workers", "cpu_training", "detection", "embed_video", "probing", "up_to_date",
     "gpu_steps", "gpu_loading", "gpu_probe",
 )  # fmt: skip
+BROUGHT = ("gpu_training",)  # rows that on_gpu.sh alone makes
 LEAST_FRAMES = 20_000  # of fewer people a split has none
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("ours", "comparison", "ratio", "peak_gb", "comparison_peak_gb")
@@ -80,15 +81,15 @@ def measured(name: str, wanted: argparse.Namespace) -> Iterator[Row]:
 
 
 def keep(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows beside those of other benchmarks, in order of their names."""
+    """Write the rows beside those of other benchmarks, see `merge`."""
     machine = about()
     merge([{**asdict(row), "ratio": row.ratio, **machine} for row in rows], path)
 
 
 def merge(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write rows of SCHEMA beside those of other benchmarks."""
-    ran = {row["benchmark"] for row in rows}
-    kept = [row for row in pq.read_table(path).to_pylist() if row["benchmark"] not in ran] if path.exists() else []
+    """Write rows of SCHEMA beside those of the benchmarks that did not run; rows of benchmarks that are no more go."""
+    others = {*BENCHMARKS, *BROUGHT} - {row["benchmark"] for row in rows}
+    kept = [row for row in pq.read_table(path).to_pylist() if row["benchmark"] in others] if path.exists() else []
     with files.whole(path) as partial:
         pq.write_table(pa.Table.from_pylist(sorted([*kept, *rows], key=lambda row: row["benchmark"]), SCHEMA), partial)
 

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from fabnet.modules import crops, model_file
+from fabnet.modules import crops, devices, model_file
 from stages.runtime import command, files, progress, tables, workers
 from stages.runtime.errors import Rejected
 from stages.runtime.params import EmbedParams
@@ -317,7 +317,7 @@ def _embed(net: nn.Module, batch: Batch, device: str) -> Iterator[dict[str, Any]
         yield {"sample_id": sample_id, "kind": rejected.kind, "detail": rejected.detail}
     if not batch.images:
         return
-    with torch.inference_mode():
+    with torch.inference_mode(), devices.without_tf32():
         vectors = net(torch.stack(batch.images).to(device)).flatten(1).cpu().numpy()  # (B, D)
     for sample_id, vector in zip(batch.ids, vectors, strict=True):
         if np.isfinite(vector).all():

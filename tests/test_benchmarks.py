@@ -183,6 +183,14 @@ def test_a_small_rehearsal_measures_every_stage_and_keeps_it(tmp_path: Path, mon
     assert [row["kind"] for row in kept] == ["measured"] * 6 + ["estimated"]
 
 
+def test_placeholders_have_a_shard_for_each_unit_of_the_profile_for_real_data():
+    params = config.parsed(profile.text("paper"), "paper")
+    shards = placeholders.shards_of_whole(params)
+    assert shards["voxceleb2"] == -(-1_128_246 // params.crop.tracks_per_unit)
+    assert shards["emotionet"] == -(-929_000 // params.detect.images_per_unit)
+    assert shards["mafl"] == 20_000 // params.index.images_per_unit
+
+
 @pytest.mark.slow
 def test_placeholders_are_up_to_date_for_dvc_and_for_the_flow(tmp_path: Path):
     stages, files = placeholders.make(tmp_path, "sample")
@@ -218,12 +226,17 @@ def test_a_ratio_is_how_many_times_as_fast_ours_is():
     assert Row("b", "", "", "", skipped="no GPU").ratio is None
 
 
-def test_rows_of_benchmarks_that_did_not_run_stay(tmp_path: Path):
+def test_rows_of_benchmarks_that_did_not_run_stay_while_there_are_such(tmp_path: Path):
     path = tmp_path / "machine.parquet"
-    run.keep([Row("a", "x", "s", "other", 1.0, 2.0), Row("b", "y", "s", "other", 1.0, 3.0)], path)
-    run.keep([Row("b", "z", "s", "other", 1.0, 4.0)], path)
+    first = [Row(name, "x", "s", "other", 1.0, 2.0) for name in ("crop", "loading", "gpu_training", "former")]
+    run.keep(first, path)
+    run.keep([Row("loading", "z", "s", "other", 1.0, 4.0)], path)
     kept = pq.read_table(path).to_pylist()
-    assert [(row["benchmark"], row["what"], row["ratio"]) for row in kept] == [("a", "x", 2), ("b", "z", 4)]
+    assert [(row["benchmark"], row["what"], row["ratio"]) for row in kept] == [
+        ("crop", "x", 2),
+        ("gpu_training", "x", 2),
+        ("loading", "z", 4),
+    ]
     assert all(row["machine"] and row["cores"] and row["torch"] and row["commit"] for row in kept)
 
 

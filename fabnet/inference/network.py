@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fabnet.inference import batches
 from fabnet.inference.batches import Images
+from fabnet.modules import devices
 from fabnet.modules.face_crop import Crop
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet
@@ -68,7 +69,7 @@ class Network:
             ValueError: no images in any of the forms.
         """
         frames = batches.batches(images, self.description.size_px, batch)
-        with torch.inference_mode():
+        with torch.inference_mode(), devices.without_tf32():
             vectors = [self.method.encoder(inputs.to(self.device)).flatten(1).cpu().numpy() for inputs in frames]
         return np.concatenate([np.zeros((0, self.description.dims), np.float32), *vectors])
 

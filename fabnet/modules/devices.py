@@ -1,4 +1,7 @@
-"""Where networks run."""
+"""Where networks run, and how exactly."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import torch
 
@@ -26,3 +29,17 @@ def exact(name: str) -> torch.device:
     """
     found = device(name)
     return torch.device("cpu") if name == "auto" and found.type == "mps" else found
+
+
+@contextmanager
+def without_tf32() -> Generator[None]:
+    """Convolutions in full float32 also on CUDA, where PyTorch takes TF32.
+
+    For embeddings: those of an untrained encoder differ from image to image by less than TF32 can tell.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -67,7 +67,7 @@ class Curriculum(nn.Module):
         super().__init__()
         self.patience = patience
         self.register_buffer("window", torch.zeros((), dtype=torch.long))
-        self.register_buffer("best", torch.full((), torch.inf, dtype=torch.float64))
+        self.register_buffer("best", torch.full((), torch.inf))  # float32: MPS has no float64
         self.register_buffer("stale", torch.zeros((), dtype=torch.long))
 
     def forward(self, per_sample: Tensor) -> Tensor:
@@ -82,8 +82,9 @@ class Curriculum(nn.Module):
         """
         if int(self.window) == WINDOWS - 1:
             return False
-        if val_loss < float(self.best):
-            self.best.fill_(val_loss)
+        loss = torch.tensor(val_loss, dtype=self.best.dtype)
+        if loss < self.best.cpu():
+            self.best.copy_(loss)
             self.stale.zero_()
         else:
             self.stale += 1

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 Precision = Literal["float32", "float16", "bfloat16"]
 Mode = Literal["none", "default", "reduce-overhead", "max-autotune"]  # PyTorch's words; `none` does not compile
+Losses = TypeVar("Losses", bound=Callable[[Tensor], dict[str, Tensor]])  # a function, or a module
 GRAPHS = ("reduce-overhead", "max-autotune")  # modes that record CUDA graphs
 
 
@@ -35,6 +36,6 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, getattr(torch, precision))
 
 
-def compiled(losses: Callable[[Tensor], dict[str, Tensor]], mode: Mode) -> Callable[[Tensor], dict[str, Tensor]]:
+def compiled(losses: Losses, mode: Mode) -> Losses:
     """`losses` as one program, made when it is first called, which takes minutes; `none` gives it back as it is."""
-    return losses if mode == "none" else torch.compile(losses, mode=mode)
+    return losses if mode == "none" else torch.compile(losses, mode=mode)  # pyright: ignore[reportReturnType]

@@ -67,7 +67,7 @@ class Trainer:
             self.optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
-        self.losses = options.compiled(_shared(method), settings.compile)
+        self.losses = _shared(method, settings.compile)
         self.read_steps = read_steps or (1 if device.type == "cpu" else READ_STEPS)
         self.epoch = 0  # epochs that are finished
         self.steps = 0  # that are done
@@ -185,12 +185,12 @@ class _Losses(nn.Module):
         return self.method.losses(frames)
 
 
-def _shared(method: Method) -> Callable[[Tensor], dict[str, Tensor]]:
+def _shared(method: Method, mode: options.Mode) -> Callable[[Tensor], dict[str, Tensor]]:
     """The losses of a method; their gradients are averaged over all processes, so they are those of the whole batch."""
     if ranks.count() == 1:
-        return method.losses
-    # every step uses the same weights, maybe not all of them
-    return DistributedDataParallel(_Losses(method), static_graph=True)
+        return options.compiled(method.losses, mode)
+    # every step uses the same weights, maybe not all of them; compiled within, as hooks on gradients cannot be
+    return DistributedDataParallel(options.compiled(_Losses(method), mode), static_graph=True)
 
 
 def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:

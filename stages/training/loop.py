@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -124,54 +125,86 @@ def train(
     Raises:
         UserError: wrong settings, tables that are missing, too little data, or a loss that diverged.
     """
-    stage = "pretrain" if start is None else "refine"
     module = plugins.load("fabnet.pretext", method)
     checked = plugins.settings(module, settings, f"method.{method}")
     params = params.model_copy(update={name: getattr(checked, name) for name in OVERRIDABLE if hasattr(checked, name)})
     net = models.build(module, checked, seed=seed, size_px=params.size_px)
-    before = _start(module, net, start) if start is not None else 0
-    label = f"{method}-{seed}"
-    start_bytes = [(start / model_file.NAME).read_bytes()] if start is not None else []
-    ingredients = [*source.track_sets, *source.table_digests(), *start_bytes]
+    before = 0 if start is None else _start(module, net, start)
+    stage, label = "pretrain" if start is None else "refine", f"{method}-{seed}"
+    ingredients = [*source.track_sets, *source.table_digests(), *_start_bytes(start)]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
-    can_share = net.frames > 0 and not net.is_solved
-    if can_share and (number := torchrun.due(params)) > 1:
+    job = Job(stage, method, settings, params, seed, before, work, out)
+    if _can_share(net) and (number := torchrun.due(params)) > 1:
         torchrun.again(number)
         return
-    if not can_share and not processes.is_first():
+    if not _can_share(net) and not processes.is_first():
         return
-    history: list[dict[str, Any]] = []
-    rejects = tables.Rejects(stage)
-    if net.frames > 0:
-        with processes.joined(params.device, params.batch, work.name) if can_share else _alone(params) as device:
-            _check(method, net, params, device)
-            frames = source.load(net.frames, stage)
-            rejects = frames.rejects
-            batches = Batches(frames, net.frames, params, device)
-            if net.is_solved:
-                net.solve(batches.train(seed, 1))
-            else:
-                history = fit(net, batches, params, seed=seed, journal=work, label=f"{stage} {label}", before=before)
-    if not processes.is_first():
-        return
+    history, rejects = _trained(net, source, job)
+    if processes.is_first():
+        _write(net, source, job, history, rejects)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training."""
+
+    stage: str
+    method: str
+    settings: Mapping[str, Any]  # the method's own
+    params: PretrainParams
+    seed: int
+    before: int  # steps of the network that it starts from
+    journal: Path  # its own folder there
+    out: Path
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.method}-{self.seed}"
+
+
+def _can_share(net: Method) -> bool:
+    """Whether several processes can train it together: step by step, on frames."""
+    return net.frames > 0 and not net.is_solved
+
+
+def _trained(net: Method, source: TrackSource, job: Job) -> tuple[list[dict[str, Any]], tables.Rejects]:
+    """Train or solve `net` in place; returns HISTORY rows, and tracks that were too short."""
+    if net.frames == 0:
+        return [], tables.Rejects(job.stage)
+    params = job.params
+    with _processes(net, job) as device:
+        _check(job.method, net, params, device)
+        frames = source.load(net.frames, job.stage)
+        batches = Batches(frames, net.frames, params, device)
+        if net.is_solved:
+            net.solve(batches.train(job.seed, 1))
+            return [], frames.rejects
+        history = fit(net, batches, params, seed=job.seed, journal=job.journal, label=str(job), before=job.before)
+        return history, frames.rejects
+
+
+def _processes(net: Method, job: Job) -> AbstractContextManager[torch.device]:
+    """The device of this process, in a group with the others that train `net`."""
+    if _can_share(net):
+        return processes.joined(job.params.device, job.params.batch, job.journal.name)
+    return nullcontext(models.device(job.params.device))
+
+
+def _write(net: Method, source: TrackSource, job: Job, history: list[dict[str, Any]], rejects: tables.Rejects) -> None:
+    """The model folder, in one step."""
     description = Description(
-        method=method,
-        settings=dict(settings),
-        size_px=params.size_px,
-        dims=models.embedding_dims(net.cpu(), params.size_px),
-        seed=seed,
-        steps=before + max((row["step"] for row in history), default=0),
+        method=job.method,
+        settings=dict(job.settings),
+        size_px=job.params.size_px,
+        dims=models.embedding_dims(net.cpu(), job.params.size_px),
+        seed=job.seed,
+        steps=job.before + max((row["step"] for row in history), default=0),
         trained_on=tuple(source.track_sets) if net.frames > 0 else (),
     )
-    with journals.unfinished(work, out) as whole:
+    with journals.unfinished(job.journal, job.out) as whole:
         models.save(whole, description, net)
         tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
         rejects.write(whole / "rejects.parquet")
-    log.info("%s %s: %d steps, %d rejects", stage, label, description.steps, len(rejects))
-
-
-def _alone(params: PretrainParams) -> AbstractContextManager[torch.device]:
-    return nullcontext(models.device(params.device))
+    log.info("%s: %d steps, %d rejects", job, description.steps, len(rejects))
 
 
 def _check(name: str, net: Method, params: PretrainParams, device: torch.device) -> None:
@@ -192,6 +225,10 @@ def _check(name: str, net: Method, params: PretrainParams, device: torch.device)
             options.check(params.precision, params.compile, device)
     except ValueError as error:
         raise UserError(f"params.yaml: pretrain.{error}") from None
+
+
+def _start_bytes(start: Path | None) -> list[bytes]:
+    return [] if start is None else [(start / model_file.NAME).read_bytes()]
 
 
 def _start(module: ModuleType, net: Method, start: Path) -> int:

@@ -89,6 +89,11 @@ def step(name: str) -> dict[str, Any]:
     return {"gradients": gradients, "buffers": dict(net.named_buffers()), "train": epoch.train, "val": epoch.val}
 
 
+@each_built
+def test_it_fits_a_device_without_float64(name: str):
+    assert torch.float64 not in {value.dtype for value in BUILT[name].state_dict().values()}
+
+
 @each
 def test_settings_are_a_plain_frozen_dataclass(name: str):
     params = module(name).Params

@@ -10,6 +10,7 @@ from model_samples import described
 from PIL import Image
 from torch import nn
 
+import fabnet
 from fabnet.modules import crops
 from fabnet.pretext import random
 from stages import embed
@@ -78,6 +79,22 @@ def test_an_embedding_is_that_of_the_stored_crop_in_rgb(tmp_path: Path):
     found = run(tmp_path)
     assert sorted(found) == [str(number) for number in range(COUNT)]
     assert found["4"] == pytest.approx(embedded(encoder, face_image(4)), abs=1e-5)
+
+
+def test_convolutions_are_not_rounded_to_tf32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[bool] = []
+    write_model(tmp_path / "model")
+    write_faces(tmp_path / "faces" / "affectnet")
+    forward = nn.Conv2d.forward
+
+    def noted(self: nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return forward(self, inputs)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", noted)
+    run(tmp_path)
+    fabnet.load(tmp_path / "model").embed(np.zeros((1, 40, 40, 3), np.uint8))
+    assert set(seen) == {False}
 
 
 def test_the_resize_is_that_of_pil():
