@@ -159,6 +159,15 @@ def test_what_a_killed_worker_leaves_is_removed(tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole" / "out")
 
 
+def test_a_shard_without_a_record_is_removed(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        packing.pack(job(tmp_path), lambda _: release(20), Painter("f15"))
+    (whole,) = of_kind(tmp_path, journals.WHOLE)
+    (whole / "00099.tar").write_bytes(b"of another release")
+    packing.pack(job(tmp_path), lambda _: release(20), paint)
+    assert not (tmp_path / "out" / "00099.tar").exists()
+
+
 def test_two_workers_may_pack_the_same_unit(tmp_path):
     units.finished(tmp_path)
     unit = units.hand_over(tmp_path, 0, [Face(f"f{k}", "", "train", "") for k in range(5)])
