@@ -197,6 +197,18 @@ def test_items_wait_in_files_for_no_more_units_than_are_in_hand(tmp_path):
     assert of_kind(tmp_path, "*.items") == []
 
 
+def test_a_worker_that_does_not_see_the_release_ends_the_run(tmp_path):
+    of = job(tmp_path)
+
+    def vanishing() -> Iterator[Face]:
+        yield from (Face(f"f{k}", "", "train", "") for k in range(4))
+        (of.place.raw / MANIFEST).unlink()
+        yield Face("f4", "", "train", "")
+
+    with pytest.raises(UserError, match=r"unit 2 of made: .*manifest\.json is not seen from"):
+        packing.pack(of, lambda _: Release(vanishing(), 5), paint)
+
+
 def test_a_release_without_items_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="nothing in the release can be used, 0 rejects;"):
         packing.pack(job(tmp_path), lambda _: Release(iter(()), 0), paint)
