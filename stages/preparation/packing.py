@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from stages.preparation import contact_sheets, units
 from stages.preparation.units import Unit, Work
-from stages.releases.readers import Item, Reject, Release, manifest_bytes
+from stages.releases.readers import MANIFEST, Item, Reject, Release, manifest_bytes
 from stages.runtime import progress, tables, workers
 from stages.runtime.errors import UserError
 from stages.storage import journals
@@ -88,7 +88,7 @@ def _fill(job: Job, release: Release[Item], work: Work[Item]) -> int:
     if done:
         log.info("%s: continuing after %d finished units", job.name, len(done))
     todo = _units(job, _unique(release.items), done)
-    pack_unit = partial(units.pack, work=work, schema=job.schema)
+    pack_unit = partial(_pack, raw=job.place.raw, work=work, schema=job.schema)
     with closing(workers.in_order(pack_unit, todo, workers.available(), shared=job.journal)) as packed:
         counts = chain(done.values(), map(_settle, packed))
         return sum(1 for _ in progress.track(counts, release.total, job.name, job.items, size=int))
@@ -103,6 +103,17 @@ def _units(job: Job, items: Iterator[Item | Reject], done: Mapping[int, int]) ->
         else:
             for _ in of_unit:
                 pass
+
+
+def _pack(unit: Unit, *, raw: Path, work: Work[Item], schema: pa.Schema) -> Unit:
+    """Pack a unit where the release is seen; elsewhere every image of it would be a reject.
+
+    Raises:
+        UserError: it is not seen here.
+    """
+    if not (raw / MANIFEST).is_file():
+        raise UserError(f"{unit}: {raw / MANIFEST} is not seen from {Path.cwd()}: put the release on a shared disk")
+    return units.pack(unit, work=work, schema=schema)
 
 
 def _settle(unit: Unit) -> int:

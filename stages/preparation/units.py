@@ -78,6 +78,10 @@ def finished(journal: Path) -> dict[int, int]:
             items[number] = known
         else:
             path.unlink()
+    packed = {Unit(journal, number, 0).shard for number in items}
+    for path in (journal / journals.WHOLE).glob("*.tar"):
+        if path not in packed:
+            path.unlink()
     return items
 
 

@@ -93,8 +93,12 @@ class ZipMember:
 
         Raises:
             Rejected: see `zip_member`.
+            UserError: the archive is not there any more.
         """
-        identities = tuple(tuple(files.file_identity(path)) for path in self.source.paths)
+        try:
+            identities = tuple(tuple(files.file_identity(path)) for path in self.source.paths)
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename} is gone: put it back and run the same command again") from None
         return zip_member(_unlisted(self.source, identities), self.info)
 
 

@@ -87,7 +87,7 @@ class Crew:
         self._coming = coming
         self._project = remote.project(token)
         self._hosts: dict[str, str] = {}  # machines of the workers that fit, by address
-        self._ready = time.monotonic()  # when a worker was last seen that takes units
+        self._ready = self._looked = time.monotonic()  # when a worker was last seen that takes units; the last look
         self._told = False
         self.look()
 
@@ -110,6 +110,8 @@ class Crew:
             try:
                 while not self._is_done(unit.future):
                     pass
+                if time.monotonic() - self._looked > WATCH_S:
+                    self.look()
                 return unit.future.result()
             except (remote.UnfitError, ImportError) as error:
                 self.look()
@@ -140,6 +142,7 @@ class Crew:
             self._admit([address for address in present if address not in self._hosts])
         except OSError:
             raise self._lost_scheduler() from None
+        self._looked = time.monotonic()
         self._check_patience(present)
 
     def _present(self) -> Mapping[str, Any]:

@@ -4,12 +4,15 @@ A journal lies under `<root>/<stage>/<name>/<fingerprint>/`. The fingerprint cov
 depends on, the project's code included, so work of another configuration or version is never continued.
 """
 
+import fcntl
 import hashlib
 import shutil
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+from stages.runtime.errors import UserError
 
 WHOLE = "whole"  # the folder of a journal in which the result grows
 _PROJECT = ("stages", "fabnet")
@@ -30,11 +33,29 @@ def unfinished(journal: Path, out: Path) -> Generator[Path, None, None]:
 
     Then the journal is removed, with older ones of the same stage and name. When the block raises, or the process is
     killed, the journal stays as it is: the next run finds there what was finished.
+
+    Raises:
+        UserError: another run works in a journal of the same stage and name.
     """
-    result = journal / WHOLE
-    yield result
-    _move_into_place(result, out)
-    shutil.rmtree(journal.parent, ignore_errors=True)
+    with _alone(journal.parent):
+        result = journal / WHOLE
+        yield result
+        _move_into_place(result, out)
+        shutil.rmtree(journal.parent, ignore_errors=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Generator[None, None, None]:
+    """The folder for this run alone. The operating system ends the lock of a run that was killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another run works in {folder}: wait until it has ended, or stop it") from None
+        except OSError:  # the disk has no locks
+            pass
+        yield
 
 
 def _move_into_place(result: Path, out: Path) -> None:

@@ -5,9 +5,10 @@ gives equal bytes.
 """
 
 import os
+import resource
 import tarfile
 import threading
-import weakref
+from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,13 +58,16 @@ class ShardWriter:
 
 
 class Shards:
-    """Reads members of the shards in `folder` by (shard, offset, size); safe between threads."""
+    """Reads members of the shards in `folder` by (shard, offset, size); safe between threads.
+
+    Of any number of shards, a quarter of the files that the process may open is open at most.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._open: dict[str, int] = {}
+        self._open: OrderedDict[str, _Descriptor] = OrderedDict()  # the last one read from comes last
+        self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._lock = threading.Lock()
-        self._finalizer = weakref.finalize(self, _close_all, self._open)
 
     def read(self, shard: str, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` of the shard, in one positioned read.
@@ -71,7 +75,8 @@ class Shards:
         Raises:
             UserError: the shard is missing or shorter than its index says.
         """
-        data = os.pread(self._descriptor(shard), size, offset)
+        opened = self._opened(shard)
+        data = os.pread(opened.number, size, offset)
         if len(data) != size:
             raise UserError(
                 f"{self._folder / shard} should hold {size} bytes at {offset}, found {len(data)}: "
@@ -82,7 +87,7 @@ class Shards:
     def close(self) -> None:
         """Close the files; `read` opens them again."""
         with self._lock:
-            _close_all(self._open)
+            self._open.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -92,20 +97,29 @@ class Shards:
     ) -> None:
         self.close()
 
-    def _descriptor(self, shard: str) -> int:
+    def _opened(self, shard: str) -> "_Descriptor":
         with self._lock:
             if shard not in self._open:
-                try:
-                    self._open[shard] = os.open(self._folder / shard, os.O_RDONLY)
-                except FileNotFoundError:
-                    raise UserError(f"{self._folder / shard} is missing: run `dvc repro` to make it") from None
+                self._open[shard] = _Descriptor(self._folder / shard)
+            self._open.move_to_end(shard)
+            if len(self._open) > self._most:
+                self._open.popitem(last=False)
             return self._open[shard]
 
 
-def _close_all(descriptors: dict[str, int]) -> None:
-    for descriptor in descriptors.values():
-        os.close(descriptor)
-    descriptors.clear()
+class _Descriptor:
+    """An open file, closed once nobody reads from it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = -1
+        try:
+            self.number = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
 
 
 def _header(name: str, size: int) -> bytes:

@@ -159,6 +159,15 @@ def test_what_a_killed_worker_leaves_is_removed(tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole" / "out")
 
 
+def test_a_shard_without_a_record_is_removed(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        packing.pack(job(tmp_path), lambda _: release(20), Painter("f15"))
+    (whole,) = of_kind(tmp_path, journals.WHOLE)
+    (whole / "00099.tar").write_bytes(b"of another release")
+    packing.pack(job(tmp_path), lambda _: release(20), paint)
+    assert not (tmp_path / "out" / "00099.tar").exists()
+
+
 def test_two_workers_may_pack_the_same_unit(tmp_path):
     units.finished(tmp_path)
     unit = units.hand_over(tmp_path, 0, [Face(f"f{k}", "", "train", "") for k in range(5)])
@@ -186,6 +195,18 @@ def test_items_wait_in_files_for_no_more_units_than_are_in_hand(tmp_path):
     packing.pack(job(tmp_path), lambda _: release(40), watch)
     assert 1 <= most <= 2
     assert of_kind(tmp_path, "*.items") == []
+
+
+def test_a_worker_that_does_not_see_the_release_ends_the_run(tmp_path):
+    of = job(tmp_path)
+
+    def vanishing() -> Iterator[Face]:
+        yield from (Face(f"f{k}", "", "train", "") for k in range(4))
+        (of.place.raw / MANIFEST).unlink()
+        yield Face("f4", "", "train", "")
+
+    with pytest.raises(UserError, match=r"unit 2 of made: .*manifest\.json is not seen from"):
+        packing.pack(of, lambda _: Release(vanishing(), 5), paint)
 
 
 def test_a_release_without_items_is_a_user_error(tmp_path):

@@ -95,6 +95,14 @@ def test_a_member_of_an_archive_that_was_replaced_is_read_from_the_new_one(tmp_p
     assert damaged.read() == MEMBERS[damaged.name]
 
 
+def test_an_archive_that_was_removed_meanwhile_is_a_user_error(tmp_path):
+    in_parts(tmp_path, "vox2_dev_mp4", zip_bytes(MEMBERS), 3)
+    member = archives.zip_members(only(tmp_path))[0]
+    (tmp_path / "vox2_dev_mp4_partab").unlink()
+    with pytest.raises(UserError, match="vox2_dev_mp4_partab is gone: put it back"):
+        member.read()
+
+
 def test_member_with_a_huge_size_is_rejected_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_FILE_BYTES", 100)
     buffer = io.BytesIO()

@@ -200,6 +200,21 @@ def test_a_worker_that_dies_is_told_and_its_units_run_elsewhere(named, tmp_path,
     assert f"lost the Dask worker on {socket.gethostname()}: what it had in hand runs elsewhere" in caplog.messages
 
 
+def test_a_worker_that_comes_later_is_noticed_however_short_the_units_are(named, tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(dask_work, "WATCH_S", 0.5)
+    with closing(workers.in_order(dask_cluster.square, range(1000), 1, shared=tmp_path)) as results:
+        next(results)
+        named.add_worker()
+        named.wait(3)
+        time.sleep(0.5)
+        next(results)
+        assert "Dask workers: 3, machines: 1" in caplog.messages
+    worker = named.processes.pop()
+    worker.terminate()
+    worker.wait(30)
+
+
 def test_a_unit_that_no_worker_survives_ends_the_run_with_a_sentence(named, tmp_path):
     results = workers.in_order(dask_cluster.die, range(6), 1, shared=tmp_path)
     assert next(results) == 0

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.runtime.errors import UserError
 from stages.storage import journals
 
 
@@ -35,6 +36,16 @@ def test_the_result_replaces_an_older_one_and_removes_its_journals(tmp_path, out
     write(out, tmp_path / "crop" / "w300" / "1")
     assert [path.name for path in out.iterdir()] == ["new"]
     assert list((tmp_path / "crop").iterdir()) == []
+
+
+def test_a_second_run_at_the_same_time_is_a_user_error_and_harms_nothing(tmp_path, out):
+    first, second = (tmp_path / "crop" / "w300" / name for name in "12")
+    with journals.unfinished(first, out) as whole:
+        whole.mkdir(parents=True)
+        (whole / "new").touch()
+        with pytest.raises(UserError, match=r"another run works in .*w300: wait"):
+            write(out, second)
+    assert [path.name for path in out.iterdir()] == ["new"]
 
 
 def test_a_stopped_run_keeps_its_journal_and_the_old_result(tmp_path, out):

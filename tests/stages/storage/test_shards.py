@@ -1,5 +1,7 @@
+import resource
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,11 @@ def write(folder, *of_shards: list[bytes]) -> list[tuple[str, int, int]]:
         with ShardWriter(folder / name) as writer:
             places += [(name, writer.add(f"{number}/{k}.jpg", data), len(data)) for k, data in enumerate(members)]
     return places
+
+
+def open_files() -> int:
+    """How many this process has."""
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 def test_every_member_is_read_by_shard_offset_and_size(tmp_path):
@@ -68,6 +75,18 @@ def test_many_threads_read_the_same_bytes(tmp_path):
     places = write(tmp_path, members)
     with Shards(tmp_path) as shards, ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda place: shards.read(*place), places)) == members
+
+
+def test_more_shards_are_read_than_files_may_be_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 16))
+    members = [blobs(2, seed) for seed in range(30)]
+    places = write(tmp_path, *members) * 3
+    before = open_files()
+    with Shards(tmp_path) as shards, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda place: shards.read(*place), places))
+        assert open_files() <= before + 4
+    assert found == [data for of_shard in members for data in of_shard] * 3
+    assert open_files() == before
 
 
 def test_a_missing_or_shortened_shard_is_a_user_error(tmp_path):
