@@ -180,7 +180,7 @@ def _items_if_whole(unit: Unit) -> int:
     """The number of items in the unit's record; 0 if the record cannot be read or the shard is not whole."""
     try:
         metadata = _metadata(unit.record)
-    except pa.ArrowInvalid:
+    except (OSError, pa.ArrowInvalid):
         return 0
     shard_bytes = unit.shard.stat().st_size if unit.shard.exists() else 0
     return int(metadata["items"]) if shard_bytes == int(metadata["shard_bytes"]) else 0

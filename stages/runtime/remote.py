@@ -85,9 +85,9 @@ def versions() -> tuple[tuple[str, str], ...]:
 def _problem(expected: Project, threads: int) -> str:
     if threads != 1:
         return f"works on {threads} units at once: start it with `--nthreads 1 --nworkers {threads}`"
-    if not expected.token.is_file() or expected.token.read_text(encoding="utf-8") != expected.text:
+    if not _sees(expected):
         return (
-            f"does not see the folder {expected.token.parent} from {Path.cwd()}: start it in the project's folder, "
+            f"cannot read the folder {expected.token.parent} from {Path.cwd()}: start it in the project's folder, "
             "on a disk that all machines share"
         )
     if expected.code != code():
@@ -96,6 +96,13 @@ def _problem(expected: Project, threads: int) -> str:
         if wanted != found:
             return f"has {name} {found} instead of {wanted}: start it from the environment of this process"
     return ""
+
+
+def _sees(expected: Project) -> bool:
+    try:
+        return expected.token.read_text(encoding="utf-8") == expected.text
+    except OSError:  # not there, or another user's
+        return False
 
 
 def _version(package: str) -> str:

@@ -224,7 +224,7 @@ def test_a_unit_that_no_worker_survives_ends_the_run_with_a_sentence(named, tmp_
 
 def test_a_worker_that_does_not_see_the_shared_folder_is_named(named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the workers are in another folder
-    with pytest.raises(UserError, match=f"on {socket.gethostname()} does not see the folder journal from {ROOT}"):
+    with pytest.raises(UserError, match=f"on {socket.gethostname()} cannot read the folder journal from {ROOT}"):
         list(workers.in_order(dask_cluster.square, [1], 1, shared=Path("journal")))
 
 
