@@ -28,11 +28,16 @@ def compare(_: Namespace) -> Iterator[Row]:
         for fps in RATES:
             ours = apart(prepare, raw, fps)
             what = f"crop of {CLIPS * COPIES} clips of {releases.SECONDS:g} s at {fps:g} frames/s"
-            yield Row("crop", what, "s of a processor", "decoding with PyAV alone", *_figures(ours, decoding))
-
-
-def _figures(ours: tuple[float, float], theirs: tuple[float, float]) -> tuple[float, float, float, float]:
-    return ours[0], theirs[0], ours[1], theirs[1]
+            yield Row(
+                "crop",
+                what,
+                "s of a processor",
+                "decoding with PyAV alone",
+                ours.value,
+                decoding.value,
+                ours.peak_gb,
+                decoding.peak_gb,
+            )
 
 
 def decode(raw: Path) -> float:
@@ -58,14 +63,5 @@ def prepare(raw: Path, fps: float) -> float:
 
 def run(raw: Path, fps: float) -> None:
     """The stage; what it makes is thrown away."""
-    with tempfile.TemporaryDirectory() as name:
-        out = Path(name)
-        crop.run(
-            "voxceleb2",
-            raw=raw,
-            out=out / "tracks",
-            sheets=out / "sheets",
-            journal=out / "journal",
-            crop=releases.cropping(fps),
-            geometry=releases.GEOMETRY,
-        )
+    with releases.places() as places:
+        crop.run("voxceleb2", raw=raw, **places, crop=releases.cropping(fps), geometry=releases.GEOMETRY)

@@ -1,6 +1,9 @@
 """Rendered releases in data/raw's layout, for benchmarks that prepare one."""
 
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,13 @@ DETECT = DetectParams(
     jpeg_quality=95,
     images_per_unit=100,
 )
+
+
+@contextmanager
+def places() -> Iterator[dict[str, Path]]:
+    """Where a stage writes, by the names of its arguments; all of it is thrown away."""
+    with tempfile.TemporaryDirectory() as name:
+        yield {place: Path(name) / place for place in ("out", "sheets", "journal")}
 
 
 def cropping(fps: float) -> CropParams:

@@ -47,13 +47,5 @@ def crop_tracks(raw: Path) -> None:
 
 def detect_faces(raw: Path) -> None:
     """What the stage makes is thrown away."""
-    with tempfile.TemporaryDirectory() as name:
-        out = Path(name)
-        detect.run(
-            "affectnet",
-            raw=raw,
-            out=out / "faces",
-            sheets=out / "sheets",
-            journal=out / "journal",
-            detect=releases.DETECT,
-        )
+    with releases.places() as places:
+        detect.run("affectnet", raw=raw, **places, detect=releases.DETECT)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import visible_modules
 from face_samples import COUNT, write_faces
 from probe_samples import PARAMS, SETTINGS, write_tree
 from torch import nn
@@ -31,22 +32,10 @@ ROOT = Path(__file__).parents[1]
 SEEN = ["torch", "torchgen", "functorch", "numpy", "PIL", "safetensors"]
 BROUGHT_BY_TORCH = ["typing_extensions", "sympy", "mpmath", "networkx", "jinja2", "markupsafe", "filelock", "fsspec"]
 
-# Hides all modules but the standard library and those that are named, then runs the parts with few and small steps.
+# Runs the parts with few and small steps.
 PROGRAM = """
-import sys
-
-class Visible:
-    def __init__(self, finders):
-        self.finders = list(finders)
-
-    def find_spec(self, name, path=None, target=None):
-        top = name.split(".")[0]
-        if top in sys.argv[1].split() or top in sys.stdlib_module_names or top.startswith("_sysconfigdata"):
-            return next(filter(None, (finder.find_spec(name, path, target) for finder in self.finders)), None)
-
-sys.meta_path[:] = [Visible(sys.meta_path)]
 from benchmarks import gpu_loading, gpu_probe, gpu_steps, gpu_training, parts
-common = ["--device", "cpu", "--packed", sys.argv[2], "--out", sys.argv[3]]
+common = ["--device", "cpu", "--packed", sys.argv[1], "--out", sys.argv[2]]
 small = {
     gpu_steps: "--sizes 32 --batches 2 --precisions bfloat16 --seconds 0 --modes",
     gpu_loading: "--size 32 --batches 2 --precision float32 --seconds 0",
@@ -120,8 +109,8 @@ def test_files_that_are_too_large_are_refused_with_what_to_do(tmp_path: Path, da
 @pytest.mark.slow
 def test_all_parts_run_where_there_is_little_more_than_pytorch(tmp_path: Path, data: Path):
     inputs, out = pack(data, tmp_path / "packed"), tmp_path / "out"
-    visible = " ".join([*SEEN, *BROUGHT_BY_TORCH, "fabnet", "benchmarks"])
-    command = [sys.executable, "-c", PROGRAM, visible, str(inputs), str(out)]
+    program = visible_modules.only([*SEEN, *BROUGHT_BY_TORCH, "fabnet", "benchmarks"]) + PROGRAM
+    command = [sys.executable, "-c", program, str(inputs), str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text(encoding="utf-8").splitlines()]

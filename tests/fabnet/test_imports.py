@@ -6,6 +6,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import visible_modules
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -14,23 +15,10 @@ ROOT = Path(__file__).parents[2]
 # Methods whose loss comes from one more package, which they import when they are built.
 NEED_MORE = {"contrastive": "pytorch_metric_learning", "vicreg": "pytorch_metric_learning"}
 
-# Hides all modules but those named on the command line and the standard library (whose build settings have a name of
-# their own on each platform), then imports all of fabnet. Each method that can be built without a weight file is asked
-# for a loss and takes a step; the others are named with what they lack.
+# Imports all of fabnet. Each method that can be built without a weight file is asked for a loss and takes a step; the
+# others are named with what they lack.
 PROGRAM = """
 import importlib, pkgutil, sys
-
-class Visible:
-    def __init__(self, finders):
-        self.finders = list(finders)
-
-    def find_spec(self, name, path=None, target=None):
-        top = name.split(".")[0]
-        if top in sys.argv[1:] or top in sys.stdlib_module_names or top.startswith("_sysconfigdata"):
-            specs = (finder.find_spec(name, path, target) for finder in self.finders)
-            return next(filter(None, specs), None)
-
-sys.meta_path[:] = [Visible(sys.meta_path)]
 import fabnet, torch
 for module in pkgutil.walk_packages(fabnet.__path__, "fabnet."):
     importlib.import_module(module.name)
@@ -72,7 +60,7 @@ def run_with(distributions: list[str]) -> subprocess.CompletedProcess[str]:
     visible = [
         name for name, by in metadata.packages_distributions().items() if owners & set(map(canonicalize_name, by))
     ]
-    command = [sys.executable, "-c", PROGRAM, "fabnet", *visible]
+    command = [sys.executable, "-c", visible_modules.only(["fabnet", *visible]) + PROGRAM]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
