@@ -20,6 +20,7 @@ DETECT = DetectParams(
     weights_sha256="",
     upsample=[0, 1],
     min_score=0.0,
+    margin_frac=0.2,
     crop_px=256,
     jpeg_quality=95,
     images_per_unit=100,

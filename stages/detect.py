@@ -55,7 +55,7 @@ def square_box(face: Face, image: Image, *, params: DetectParams) -> tuple[Pixel
     """
     detector = detection.detector(params.detector, params.weights, params.min_score)
     box, score, upsample = find_face(image, face.box_xyxy_px, detector=detector, passes=params.upsample)
-    return crop_box(box), {"detector_score": score, "upsample": upsample}
+    return crop_box(box, params.margin_frac), {"detector_score": score, "upsample": upsample}
 
 
 def find_face(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from fabnet.modules import ranks
 from fabnet.modules.method import Method
@@ -26,6 +27,8 @@ class Settings:
     epochs: int
     plateau_factor: float
     plateau_patience: int
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    lr_floor: float = 0.0
     precision: options.Precision = "float32"  # of convolutions and products; float16 needs CUDA
     fused: bool = False  # the optimiser moves all weights in one call; float16 without it waits for each step
     compile: options.Mode = "none"  # how the losses and their gradients are compiled
@@ -47,8 +50,9 @@ class DivergedError(RuntimeError):
 class Trainer:
     """Method, optimiser and learning-rate schedule, with all state needed to resume after a stop.
 
-    The learning rate is multiplied by `plateau_factor` when the validation loss has not improved for more than
-    `plateau_patience` epochs (supplement: divided by 10 on a plateau), not while the method's curriculum lasts.
+    The learning rate falls by `schedule`, never below `lr_floor`. `plateau`: it is multiplied by `plateau_factor` when
+    the validation loss has not improved for more than `plateau_patience` epochs (supplement: divided by 10 on a
+    plateau), not while the method's curriculum lasts. `cosine`: along half a cosine over all epochs.
     """
 
     def __init__(
@@ -63,9 +67,7 @@ class Trainer:
         self.settings = settings
         self.device = device
         self.optimiser = _optimiser(method, settings)
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience
-        )
+        self.schedule = _schedule(self.optimiser, settings)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
         self.losses = _shared(method, settings.compile)
         self.read_steps = read_steps or (1 if device.type == "cpu" else READ_STEPS)
@@ -96,11 +98,18 @@ class Trainer:
             trained = self._train(train(self.epoch + 1, self.begun), on_step)
             validated = self.validate(val())
             _check(validated["loss"], "the loss", f"after step {self.steps}")
-            if not self.method.observe(validated["loss"]):
-                self.schedule.step(validated["loss"])
+            self._lower_rate(validated["loss"])
             self.epoch += 1
             self.begun, self._record = 0, Record()
             yield Epoch(self.epoch, self.steps, trained, validated, lr)
+
+    def _lower_rate(self, val_loss: float) -> None:
+        is_held = self.method.observe(val_loss)
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            if not is_held:
+                self.schedule.step(val_loss)
+        else:
+            self.schedule.step()
 
     def validate(self, batches: Iterable[Tensor]) -> dict[str, float]:
         """Mean losses over `batches`, with BN in evaluation mode; they are read at the end."""
@@ -200,6 +209,14 @@ def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
         return torch.optim.Adam(weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
     return torch.optim.SGD(
         weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=fused
+    )
+
+
+def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> ReduceLROnPlateau | CosineAnnealingLR:
+    if settings.schedule == "cosine":
+        return CosineAnnealingLR(optimiser, settings.epochs, eta_min=settings.lr_floor)
+    return ReduceLROnPlateau(
+        optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience, min_lr=settings.lr_floor
     )
 
 

@@ -72,6 +72,7 @@ class DetectParams(Section):
     weights_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # of that file
     upsample: Annotated[list[Annotated[int, Field(ge=0, le=2)]], Field(min_length=1)]  # doublings before each pass
     min_score: float  # below which a box is ignored, in the detector's own scale
+    margin_frac: Annotated[float, Field(ge=0, le=1)]  # growth of the box on each side, as a fraction of the side
     crop_px: Pixels  # side of the stored crop
     jpeg_quality: JpegQuality
     images_per_unit: Count  # images that one worker packs into one shard
@@ -115,6 +116,8 @@ class PretrainParams(Section):
     batch: Count  # samples per step; a sample is a target frame and its source frames
     optimiser: Literal["adam", "sgd"]
     lr: Annotated[float, Field(gt=0)]
+    schedule: Literal["plateau", "cosine"]  # how the learning rate falls
+    lr_floor: Annotated[float, Field(ge=0)]  # it falls no lower
     momentum: Annotated[float, Field(ge=0, lt=1)]  # used by sgd
     weight_decay: Annotated[float, Field(ge=0)]
     epochs: Count

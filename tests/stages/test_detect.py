@@ -16,7 +16,7 @@ from stages.storage import media
 from stages.storage.shards import Shards
 
 PARAMS = DetectParams(
-    detector="dlib_hog", weights="", weights_sha256="", upsample=[0], min_score=0.0,
+    detector="dlib_hog", weights="", weights_sha256="", upsample=[0], min_score=0.0, margin_frac=0.0,
     crop_px=256, jpeg_quality=95, images_per_unit=100,
 )  # fmt: skip
 LEFT, RIGHT = (140, 170, 160), (480, 190, 200)  # centre and side of two drawn heads
@@ -30,6 +30,16 @@ def test_the_drawn_face_is_found_as_a_square_around_it():
     x0, y0, x1, y1 = find(drawn_faces(320, 300, (160, 150, 200)))
     assert x1 - x0 == y1 - y0
     assert overlap((x0, y0, x1, y1), (85, 90, 235, 250)) > 0.6
+
+
+def test_the_margin_grows_the_square_on_every_side():
+    image = drawn_faces(320, 300, (160, 150, 200))
+    x0, y0, x1, y1 = find(image)
+    wide = detect.square_box(Face("x", "x", "train", ""), image, params=PARAMS.model_copy(update={"margin_frac": 0.2}))[
+        0
+    ]
+    grown = round(0.2 * (x1 - x0))
+    assert wide == (x0 - grown, y0 - grown, x1 + grown, y1 + grown)
 
 
 def test_of_two_faces_the_annotated_one_is_taken():

@@ -90,6 +90,30 @@ def test_saving_and_resuming_equals_an_uninterrupted_run(optimiser):
     assert_equal(whole, second)
 
 
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_the_rate_falls_to_its_floor_and_no_lower(schedule: str):
+    one = trainer(
+        replace(SETTINGS, lr=0.1, epochs=9, schedule=schedule, lr_floor=0.02, plateau_factor=0.5, plateau_patience=0)
+    )
+    one.validate = lambda batches: {"loss": 1.0}
+    rates = [epoch.lr for epoch in epochs(one)]
+    assert rates[0] == 0.1
+    assert rates == sorted(rates, reverse=True)
+    assert one.optimiser.param_groups[0]["lr"] == pytest.approx(0.02)
+    if schedule == "cosine":
+        assert rates[3] == pytest.approx(0.02 + 0.08 * 0.75)  # a third of the way: cos 60 degrees is 0.5
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_the_schedule_resumes_with_the_weights(schedule: str):
+    settings = replace(SETTINGS, schedule=schedule, plateau_patience=0)
+    whole, first, second = trainer(settings), trainer(settings), trainer(settings)
+    history = epochs(whole)
+    epochs(first, 2)
+    second.restore(first.state())
+    assert epochs(second) == history[2:]
+
+
 class Stop(Exception):  # noqa: N818  not an error
     pass
 

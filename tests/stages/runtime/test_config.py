@@ -60,8 +60,8 @@ WRONG = {
         "lists.detected_sets should be [affectnet, emotionet], as `methods`",
     ),
     "a followed data set that is in no list": (
-        ("  followed:\n  - aflw\n  - w300\n", "  followed: []\n"),
-        "lists.followed should be [aflw, w300], ",
+        ("  followed:\n  - affectnet\n  - aflw\n  - emotionet\n  - mafl\n  - w300\n", "  followed: []\n"),
+        "lists.followed should be [affectnet, aflw, emotionet, mafl, w300], ",
     ),
     "no lists": (("\nlists:  ", "\nlist:  "), "list is not a known parameter"),
     "a box without its margin": (
