@@ -11,9 +11,19 @@ A module of fabnet/pretext holds a frozen dataclass `Params` and `build(params, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class OwnHead:
+    """A probe head that came with the weights of a method, and the task that its owners fitted it to."""
+
+    dataset: str
+    task: str
+    state: Mapping[str, Tensor]  # in the layout of `fabnet.probe_head.layers`
 
 
 class Method(nn.Module, ABC):
@@ -36,6 +46,10 @@ class Method(nn.Module, ABC):
     def solve(self, batches: Iterable[Tensor]) -> None:
         """Set the weights from batches (B, F, 3, S, S) in closed form; for methods that are `is_solved`."""
         raise NotImplementedError
+
+    def own_head(self) -> OwnHead | None:
+        """The head that came with the weights; None without one. It is never used in place of heads fitted here."""
+        return None
 
 
 class Fixed(Method):
