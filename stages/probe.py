@@ -129,7 +129,9 @@ def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap,
 def _record_own_head(embeddings: Path, images: Images, task: Task, bootstrap: Bootstrap, findings: Findings) -> None:
     """Score the head that came with the weights, if there is one for this task: on the test split as a whole."""
     tested = own_heads.predictions(embeddings, images, task, findings.rejects)
-    for metric in task.settings.metrics if tested else ():
+    if tested is None:
+        return
+    for metric in task.settings.metrics:
         for score in scores.score(metric, [tested], bootstrap):
             if not np.isnan(score.value):  # where it is, that of the fitted head is as well, and is a reject
                 row = {"dataset": task.dataset, "task": task.name, "split": "test", **score.row}
