@@ -9,6 +9,7 @@ from typing import Any
 
 from fabnet.modules import model_file
 from fabnet.modules.model_file import Description
+from pipelines.results import shots
 from pipelines.results.rows import CONTROLS, RENDERED, Row
 from stages.evaluation import scores
 from stages.reporting import revision
@@ -57,6 +58,9 @@ def rows(root: Path, said: Said) -> list[Row]:
         minus = {control: differences.get((*_task(row), row["method"], control)) for control in CONTROLS}
         if _is_finite(row, *(of for of in minus.values() if of is not None)):
             found.append(_row(row, minus, _probe(row, source.params), source, said))
+    for row, minus in shots.scored(root, source.params):
+        if row["metric"] == _headline(row, source.params) and _is_finite(row):
+            found.append(_row(row, minus, f"{row['shots']}-shot", source, said))
     first = min(source.params.seeds)
     own = [row for row in source.report("own_heads") if row["target"] == scores.MEAN and row["seed"] == first]
     found += [_row(row, {}, "own_head", source, said) for row in own if row["metric"] == _headline(row, source.params)]
@@ -125,8 +129,8 @@ def _row(row: Scored, minus: Mapping[str, Scored | None], probe: str, source: So
         raise UserError("--encoder should say which one the method own is, such as 'DINOv2 ViT-B/14'")
     differences = {
         f"minus_{control}{end}": of[name]
-        for control, of in minus.items()
-        if of is not None
+        for control in CONTROLS
+        if (of := minus.get(control)) is not None
         for end, name in (("", "value"), ("_low", "ci_low"), ("_high", "ci_high"))
     }
     copied = {name: row[name] for name in ("dataset", "task", "split", "metric", "value", "ci_low", "ci_high", "n")}
@@ -140,7 +144,7 @@ def _row(row: Scored, minus: Mapping[str, Scored | None], probe: str, source: So
         seeds=" ".join(map(str, seeds)),
         command=said.command,
         weights_sha256=params.method[method].get("weights_sha256", ""),
-        config_hash=row["config_hash"],
+        config_hash=config.digest(params),
         commit=source.commit,
         **copied,
         **differences,

@@ -58,7 +58,7 @@ class Row(BaseModel):
     value: Finite
     ci_low: Finite
     ci_high: Finite
-    n: Annotated[int, Field(gt=0)]  # test images, or identities
+    n: Annotated[int, Field(gt=0)]  # test images, or identities; of few-shot probes, draws of training images
     minus_random: Difference = None  # the value minus that of `random`, paired, with its interval
     minus_random_low: Difference = None
     minus_random_high: Difference = None

@@ -1,9 +1,12 @@
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from model_samples import described
+from scipy import stats
 
 from fabnet.pretext import random
 from pipelines import profile, reference
@@ -97,6 +100,31 @@ def test_a_head_that_came_with_the_weights_is_a_row_of_its_own_probe_without_dif
     call(project, "write", str(project / "results" / "me.csv"))
     (row,) = [placed.row for placed in read_all(project / "results") if placed.row.probe == "own_head"]
     assert (row.method, row.value, row.minus("random"), row.seeds) == ("random", 8.125, (None, None, None), "0")
+
+
+def write_shots(root: Path, method: str, values: Sequence[float]) -> None:
+    """Few-shot values of one method, a draw each."""
+    of_task = {"dataset": "w300", "task": "landmarks", "metric": "interocular_percent", "shots": 5}
+    rows = [{**of_task, "draw": draw, "value": value} for draw, value in enumerate(values)]
+    path = root / "data" / "metrics" / f"{method}-0" / "few_shot.parquet"
+    tables.write(path, pa.Table.from_pylist(rows).schema, rows, key=["draw"])
+
+
+def test_few_shot_values_are_means_over_draws_and_paired_by_draw(project: Path):
+    write_shots(project, "fabnet", [10.0, 14.0, 12.0])
+    write_shots(project, "fabnet_sources", [9.0, 12.0, 12.0])
+    write_shots(project, "random", [10.0, 14.0, 12.0])
+    call(project, "write", str(project / "results" / "me.csv"))
+    rows = {
+        row.method: row for row in (placed.row for placed in read_all(project / "results")) if row.probe == "5-shot"
+    }
+    row = rows["fabnet_sources"]
+    low, high = stats.t.interval(0.95, 2, loc=11, scale=stats.sem([9.0, 12.0, 12.0]))
+    assert (row.value, row.n) == (11.0, 3)
+    assert (row.ci_low, row.ci_high) == pytest.approx((low, high), rel=1e-5)
+    low, high = stats.t.interval(0.95, 2, loc=-1, scale=stats.sem([1.0, 2.0, 0.0]))
+    assert row.minus("fabnet") == pytest.approx((-1, low, high), rel=1e-5)
+    assert rows["random"].minus("fabnet") == (0.0, 0.0, 0.0)
 
 
 def test_the_same_report_gives_the_same_bytes(project: Path):
