@@ -48,7 +48,7 @@ def embedding_dims(method: Method, size_px: int) -> int:
 
 
 def check_parts(name: str, method: Method, size_px: int) -> None:
-    """Nothing if the named parts of the method `name` lie within its embedding; called as `embedding_dims` is.
+    """Nothing if the parts of a method lie within its embedding; it is left as by `embedding_dims`.
 
     Raises:
         UserError: one of them does not, or is empty.
@@ -57,8 +57,8 @@ def check_parts(name: str, method: Method, size_px: int) -> None:
     for part, (start, end) in method.parts.items():
         if not 0 <= start < end <= dims:
             raise UserError(
-                f"params.yaml: method.{name}: each part should lie within the {dims} dimensions of the embedding, found "
-                f"{part} from {start} to {end}: raise its embedding or change its parts"
+                f"params.yaml: method.{name}: each part should lie within the {dims} dimensions of the embedding, "
+                f"found {part} from {start} to {end}: raise its embedding or change its parts"
             )
 
 
