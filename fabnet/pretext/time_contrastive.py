@@ -44,7 +44,7 @@ class TimeContrastive(Method):
         self.projector = Projector(embedding=params.embedding, outputs=params.projection)
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
-        """`loss`; shares of queries that find their partner (`accuracy`), of anchors closer to near than far (`nearer`)."""
+        """`loss`, `accuracy` of finding the partner, and `nearer`: share of anchors closer to near than to far."""
         embeddings = self.encoder(frames.transpose(0, 1).flatten(0, 1)).flatten(1)
         views = nn.functional.normalize(self.projector(embeddings)).chunk(self.frames)
         anchor, near, far = (ranks.gathered(view) for view in views)  # (B, P) each, of the whole batch
