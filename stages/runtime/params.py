@@ -118,6 +118,7 @@ class PretrainParams(Section):
     lr: Annotated[float, Field(gt=0)]
     schedule: Literal["plateau", "cosine"]  # how the learning rate falls
     lr_floor: Annotated[float, Field(ge=0)]  # it falls no lower
+    lr_hold: Annotated[float, Field(ge=0, lt=1)]  # cosine: share of the epochs before it begins to fall
     momentum: Annotated[float, Field(ge=0, lt=1)]  # used by sgd
     weight_decay: Annotated[float, Field(ge=0)]
     epochs: Count
@@ -133,6 +134,12 @@ class PretrainParams(Section):
     fused: bool  # the optimiser moves all weights in one call
     compile: Literal["none", "default", "reduce-overhead", "max-autotune"]  # modes of torch.compile
     jpeg_decoder: Literal["opencv", "torchcodec"]  # torchcodec: on the GPU, cuda only
+
+    @model_validator(mode="after")
+    def rate_can_fall(self) -> Self:
+        if self.lr_floor > self.lr:
+            raise ValueError(f"lr_floor should be at most lr, {self.lr:g}, found {self.lr_floor:g}")
+        return self
 
 
 class RefineParams(Section):
