@@ -7,7 +7,8 @@ with its own probes, and only the validation split.
 
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet,
-    parts.parquet (tables.PART_SCORES), heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
+    own_heads.parquet (tables.SCORES of heads that came with the weights), parts.parquet (tables.PART_SCORES),
+    heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
 """
 
 import logging
@@ -23,7 +24,7 @@ from safetensors.torch import save_file
 
 from fabnet.modules import devices
 from fabnet.probe_head import Probe
-from stages.evaluation import identities, labelled, parts, scores
+from stages.evaluation import identities, labelled, own_heads, parts, scores
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
 from stages.runtime import command, plugins, tables
@@ -39,6 +40,7 @@ class Findings:
 
     heads: dict[str, Probe] = field(default_factory=dict[str, Probe])  # dataset.task -> probe
     scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    own_scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  # of heads that were not fitted here
     predictions: list[pa.Table] = field(default_factory=lambda: [tables.PREDICTIONS.empty_table()])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -75,6 +77,7 @@ def run(
             fitted = labelled.fit(images, task, probe)
             _record_sweep(fitted, task, probe, findings)
             _record_test(fitted, images, task, bootstrap, findings)
+            _record_own_head(embeddings, images, task, bootstrap, findings)
             if name in followed:
                 _record_validation(fitted, images, task, steps, findings)
             findings.heads[f"{name}.{task.name}"] = fitted
@@ -126,6 +129,18 @@ def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap,
         for metric in task.settings.metrics:
             for score in scores.score(metric, [tested[members]], bootstrap):
                 _record_score(score, split, task, findings)
+
+
+def _record_own_head(embeddings: Path, images: Images, task: Task, bootstrap: Bootstrap, findings: Findings) -> None:
+    """Score the head that came with the weights, if there is one for this task: on the test split as a whole."""
+    tested = own_heads.predictions(embeddings, images, task, findings.rejects)
+    if tested is None:
+        return
+    for metric in task.settings.metrics:
+        for score in scores.score(metric, [tested], bootstrap):
+            if not np.isnan(score.value):  # where it is, that of the fitted head is as well, and is a reject
+                row = {"dataset": task.dataset, "task": task.name, "split": "test", **score.row}
+                findings.own_scores.append(row)
 
 
 def _record_validation(probe: Probe, images: Images, task: Task, steps: int, findings: Findings) -> None:
@@ -195,7 +210,9 @@ def _write(out: Path, findings: Findings) -> None:
         if weights := probe.state():
             save_file(weights, out / "heads" / f"{name}.safetensors")
     of_task = ["dataset", "task"]
-    tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=[*of_task, "split", "metric", "target"])
+    key = [*of_task, "split", "metric", "target"]
+    tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=key)
+    tables.write(out / "own_heads.parquet", tables.SCORES, findings.own_scores, key=key)
     predictions = pa.concat_tables(findings.predictions)
     tables.write(out / "predictions.parquet", tables.PREDICTIONS, predictions, key=[*of_task, "sample_id"])
     tables.write(out / "sweeps.parquet", tables.SWEEPS, findings.sweeps, key=[*of_task, "l2"])

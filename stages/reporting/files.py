@@ -28,6 +28,7 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     rows = [*content.seed_rows, *content.rows]
     key = ["dataset", "task", "method", "seed", "split", "metric", "target"]
     tables.write(out / "metrics.parquet", tables.METRICS, rows, key=key, metadata=provenance)
+    tables.write(out / "own_heads.parquet", tables.METRICS, content.own_heads, key=key, metadata=provenance)
     key = ["dataset", "task", "metric", "control", "method"]
     path = out / "differences.parquet"
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)

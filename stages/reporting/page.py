@@ -35,6 +35,7 @@ class Content:
     code_hash: str
     rows: Sequence[Row]  # pooled over seeds
     seed_rows: Sequence[Row]  # of every seed by itself
+    own_heads: Sequence[Row]  # of every seed: heads that came with weights
     tasks: Sequence[Tested]
     differences: Sequence[Row]  # of DIFFERENCES
     leads: Sequence[Row]  # of DIFFERENCES: the best method of each task and metric minus every other one
@@ -81,6 +82,7 @@ def render(content: Content, figures: Figures) -> str:
         ),
         edges=answers.edges(content.sweeps),
         headline=_headline(content, standings),
+        own_heads=_own_heads(content),
         differences=[comparison.table(content.differences, control) for control in CONTROLS],
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
         parts=parts.by_method_and_part(content.parts, content.rows, content.tasks),
@@ -132,6 +134,32 @@ def _headline(content: Content, standings: Sequence[Standing]) -> dict[str, Any]
             for standing, of_task in zip(standings, published, strict=True)
         ],
         "without_weights": _without_weights(content.params),
+    }
+
+
+def _own_heads(content: Content) -> dict[str, Any] | None:
+    """Heads that came with weights, the same for every seed: a row per task and metric, a column per method."""
+    first = min(content.params.seeds)
+    rows = [row for row in content.own_heads if row["target"] == scores.MEAN and row["seed"] == first]
+    if not rows:
+        return None
+    columns = list(dict.fromkeys(row["method"] for row in rows))
+    of_task: dict[tuple[str, str, str], dict[str, Row]] = {}
+    for row in rows:
+        of_task.setdefault((row["dataset"], row["task"], row["metric"]), {})[row["method"]] = row
+    lines = [_own_head_line(of_method, columns) for of_method in of_task.values()]
+    return {"columns": columns, "rows": lines, "has_published": any(line["published"] for line in lines)}
+
+
+def _own_head_line(of_method: Mapping[str, Row], columns: Sequence[str]) -> dict[str, Any]:
+    first = next(iter(of_method.values()))
+    return {
+        "title": f"{first['dataset']} · {first['task']}",
+        "note": axis(first["metric"]),
+        "n": first["n"],
+        "is_few": first["n"] < FEW,
+        "cells": [_cell(of_method.get(method)) for method in columns],
+        "published": _published(of_method.values(), first["metric"]),
     }
 
 

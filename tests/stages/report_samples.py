@@ -122,6 +122,7 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         code_hash="1" * 12,
         rows=[{**row, **source} for row in pooled],
         seed_rows=[{**row, **source} for row in _seed_rows(tasks, params)],
+        own_heads=[],
         tasks=tasks,
         differences=list(results.differences(tasks, params)),
         leads=list(results.leads(tasks, pooled, params)),

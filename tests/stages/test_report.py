@@ -124,7 +124,7 @@ def test_all_files_but_the_machine_page_have_the_same_bytes_in_another_folder_an
     assert names == [
         "differences.parquet", "learning_curves.png", "learning_curves/affectnet-expression.csv", "loss_curves.csv",
         "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json", "metrics/random.json",
-        "report.html", "roc_pr/affectnet-expression.png", "summary.png",
+        "own_heads.parquet", "report.html", "roc_pr/affectnet-expression.png", "summary.png",
     ]  # fmt: skip
     differ = [name for name in names if (written / name).read_bytes() != (elsewhere / name).read_bytes()]
     assert differ == ["machine.html"]
@@ -437,3 +437,37 @@ def test_the_page_has_both_contact_sheets_of_every_data_set(written: Path):
 def test_a_missing_contact_sheet_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match="should be a contact sheet"):
         list(contents.sheets(tmp_path, ["affectnet"]))
+
+
+@pytest.fixture
+def with_own_head(tmp_path: Path) -> Path:
+    """Inputs in which `fabnet` came with a landmark head that errs by 4.2 %."""
+    write_inputs(tmp_path, parameters())
+    row = {"dataset": "w300", "task": "landmarks", "split": "test", "target": "mean", "better": "lower", "n": 60}
+    row |= {"metric": "interocular_percent", "value": 4.2, "ci_low": 4.0, "ci_high": 4.4, "positives": None}
+    for seed in parameters().seeds:
+        tables.write(tmp_path / "metrics" / f"fabnet-{seed}" / "own_heads.parquet", tables.SCORES, [row], key=["task"])
+    return tmp_path
+
+
+def test_heads_that_came_with_weights_are_in_a_table_of_their_own(with_own_head: Path, written: Path):
+    assert not len(tables.read(written / "own_heads.parquet", tables.METRICS))
+    assert "Heads that came with weights" not in shown(written / "report.html")
+    out = run(with_own_head, parameters())
+    rows = tables.read(out / "own_heads.parquet", tables.METRICS).to_pylist()
+    assert [(row["method"], row["seed"], row["value"]) for row in rows] == [("fabnet", 0, 4.2), ("fabnet", 1, 4.2)]
+    page = shown(out / "report.html")
+    assert "4.20 [4.00, 4.40]" in page[page.index("Not fitted here") :]
+    assert rows_of(out) == rows_of(written)
+
+
+def test_heads_that_came_with_weights_stand_beside_what_was_published_on_real_faces_alone(with_own_head: Path):
+    def published(source: str) -> list[float | None]:
+        dataset = parameters().dataset
+        fetch = dataset["w300"].fetch.model_copy(update={"source": source})
+        real = {**dataset, "w300": dataset["w300"].model_copy(update={"fetch": fetch})}
+        content = report.collect(report.Folders(**folders(with_own_head)), parameters(dataset=real))
+        return [row["published"] for row in content.own_heads]
+
+    assert published("synthetic") == [None, None]
+    assert published("folder") == [5.71, 5.71]
