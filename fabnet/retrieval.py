@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from fabnet.probe_head import Tried
+
 TIE = 1e-9  # similarities that differ by less are equal
 CELLS_PER_BLOCK = 2**23  # similarities held at a time, 64 MiB
 
@@ -25,7 +27,7 @@ class Neighbours:
     y: Tensor  # (G, K) float64, one-hot
     count: int
     l2: float | None = None
-    val_losses: Mapping[float, float] = field(default_factory=dict[float, float])
+    tried: Mapping[float, Tried] = field(default_factory=dict[float, Tried])
 
     def predict(self, x: Tensor) -> Tensor:
         """Embeddings (N, D) -> share of each class among the nearest (N, K), float64, rows add up to 1."""

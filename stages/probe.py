@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from fabnet.modules import devices
 from fabnet.probe_head import Probe
-from stages.evaluation import identities, labelled, scores
+from stages.evaluation import identities, labelled, scores, sweeps
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
 from stages.runtime import command, plugins, tables
@@ -100,15 +100,15 @@ def _tasks(dataset: str, settings: DatasetParams) -> list[Task]:
 
 
 def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findings) -> None:
-    findings.sweeps += [
-        {"dataset": task.dataset, "task": task.name, "l2": l2, "val_loss": loss, "is_chosen": l2 == probe.l2}
-        for l2, loss in probe.val_losses.items()
-    ]
-    if probe.l2 is None:
-        return
-    log.info("%s: l2 %g, validation loss %.4f", task, probe.l2, probe.val_losses[probe.l2])
-    if len(params.l2) > 1 and probe.l2 in (min(params.l2), max(params.l2)):
-        log.info("%s: l2 %g is the end of the sweep, a wider sweep may be better", task, probe.l2)
+    rows = sweeps.rows(probe, task)
+    findings.sweeps += rows
+    for row in rows:
+        if row["is_chosen"]:
+            log.info("%s: l2 %g, validation loss %.4f", task, row["l2"], row["val_loss"])
+            if row["edge"]:
+                log.info("%s: l2 %g is the %s of the sweep, a wider one may be better", task, row["l2"], row["edge"])
+            if not row["is_converged"]:
+                log.info("%s: the head did not converge in %d steps, raise probe.max_iter", task, params.max_iter)
 
 
 def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap, findings: Findings) -> None:

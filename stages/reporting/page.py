@@ -79,6 +79,7 @@ def render(content: Content, figures: Figures) -> str:
             standing for standing in standings if (standing.dataset, standing.task, standing.metric) in headlines
         ),
         edges=answers.edges(content.sweeps),
+        unconverged=answers.unconverged(content.sweeps),
         headline=_headline(content, standings),
         differences=[comparison.table(content.differences, control) for control in CONTROLS],
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
@@ -162,11 +163,12 @@ def _sweeps(content: Content) -> dict[str, Any]:
 def _l2(chosen: Sequence[Row]) -> dict[str, str] | None:
     if not chosen:
         return None
-    edges = dict.fromkeys(row["edge"] for row in chosen if row["edge"])
+    edges = dict.fromkeys(f"the {row['edge']}" for row in chosen if row["edge"])
+    doubts = [*edges, *(["not converged"] if not all(row["is_converged"] for row in chosen) else [])]
     return {
         "value": ", ".join(f"{row['l2']:g}" for row in chosen),
-        "interval": f"the {' and the '.join(edges)}" if edges else "",
-        "mark": "edge" if edges else "",
+        "interval": " and ".join(doubts),
+        "mark": "edge" if doubts else "",
     }
 
 

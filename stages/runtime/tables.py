@@ -91,13 +91,16 @@ PREDICTIONS = pa.schema([
     ("prediction", pa.list_(pa.float32())),
 ])  # fmt: skip
 
-# The sweep of one probe: validation loss for every L2 regularisation.
+# The sweep of one probe: what came of every L2 regularisation.
 SWEEPS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("l2", pa.float64()),
     ("val_loss", pa.float64()),
+    ("iterations", pa.int32()),  # Newton steps
+    ("is_converged", pa.bool_()),  # false: `probe.max_iter` steps were not enough
     ("is_chosen", pa.bool_()),
+    ("edge", pa.string()),  # smallest or largest: it is chosen, and a wider sweep may be better; else empty
 ])  # fmt: skip
 
 # Learning curves: the headline metric of every followed task on the validation split, for the encoder as it was after

@@ -361,6 +361,14 @@ def test_a_regularisation_at_the_edge_of_its_sweep_is_told(content: Content):
     assert text.count('class="n edge"') == 1
 
 
+def test_a_probe_that_did_not_converge_is_told(content: Content):
+    assert "did not converge" not in page_of(content)
+    stopped = {**content.sweeps[0], "edge": "", "is_converged": False}
+    text = page_of(replace(content, sweeps=[stopped, *({**row, "edge": ""} for row in content.sweeps[1:])]))
+    assert f"1 of {len(content.sweeps)} probes did not converge" in text
+    assert text.count('class="n edge"') == 1
+
+
 def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(written: Path):
     rows = table_of(written / "learning_curves" / "affectnet-expression.csv")
     assert [(row["method"], row["metric"], int(row["step"]), float(row["value"])) for row in rows] == [
