@@ -9,6 +9,7 @@ Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, le
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,10 @@ def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap,
     tested = labelled.predict(probe, images, "test", task)
     is_test = images.split == "test"
     subset = images.subset[is_test]
-    _record_predictions(tested, images.ids.filter(pa.array(is_test)), pa.array(subset, pa.string()), task, findings)
+    keys = [
+        images.ids.filter(pa.array(is_test)), images.group_ids.filter(pa.array(is_test)), pa.array(subset, pa.string()),
+    ]  # fmt: skip
+    _record_predictions(tested, keys, task, findings)
     for split, members in scores.splits(subset):
         for metric in task.settings.metrics:
             for score in scores.score(metric, [tested[members]], bootstrap):
@@ -147,17 +151,17 @@ def _record_identities(
         detail = "the test split has one identity, or none with embedded frames of two videos"
         task.reject(findings.rejects, "test", "too few identities", detail)
         return
-    _record_predictions(shares, pa.array(names), pa.repeat("", len(names)), task, findings)
+    _record_predictions(shares, [pa.array(names), pa.array(names), pa.repeat("", len(names))], task, findings)
     for score in scores.score(scores.IDENTITY, [shares], bootstrap):
         _record_score(score, "test", task, findings)
 
 
-def _record_predictions(tested: Predictions, ids: Any, subset: pa.Array, task: TaskName, findings: Findings) -> None:
+def _record_predictions(tested: Predictions, keys: Sequence[Any], task: TaskName, findings: Findings) -> None:
+    """Add the rows; `keys` are the columns sample_id, group_id and subset."""
     columns = {
-        "dataset": pa.repeat(task.dataset, len(ids)),
-        "task": pa.repeat(task.name, len(ids)),
-        "sample_id": ids,
-        "subset": subset,
+        "dataset": pa.repeat(task.dataset, len(tested.truth)),
+        "task": pa.repeat(task.name, len(tested.truth)),
+        **dict(zip(("sample_id", "group_id", "subset"), keys, strict=True)),
         "truth": _lists(tested.truth),
         "prediction": _lists(tested.prediction),
     }

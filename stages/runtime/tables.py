@@ -88,6 +88,7 @@ PREDICTIONS = pa.schema([
     ("sample_id", pa.string()),
     ("subset", pa.string()),
     ("truth", pa.list_(pa.float32())),
+    ("group_id", pa.string()),  # as in SPLITS; of the task `identity_leakage` the identity
     ("prediction", pa.list_(pa.float32())),
 ])  # fmt: skip
 
@@ -153,6 +154,7 @@ DIFFERENCES = pa.schema([
     ("method", pa.string()),
     ("control", pa.string()),
     ("dataset", pa.string()),
+    ("groups", pa.int64()),  # that these images belong to: what the bootstrap draws
     ("task", pa.string()),
     *_ESTIMATE,  # `better`: of the metric; with `lower`, a difference below 0 is better
     ("config_hash", pa.string()),
