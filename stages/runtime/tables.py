@@ -54,6 +54,7 @@ FACES = pa.schema([
     ("owner_split", pa.string()),  # train, val or test; empty where the owner has none
     ("subset", pa.string()),  # the owner's name for a subset of the split
     ("crop_xyxy_px", pa.list_(pa.float32(), 4)),  # the crop in the source image, may leave it
+    ("near_copy_digest", pa.binary()),  # of the crop: near copies differ in few bits, see preparation/near_copies.py
     *_PACKED,
 ])  # fmt: skip
 
@@ -65,6 +66,7 @@ YIELDS = pa.schema(
     [("owner_split", pa.string()), ("upsample", pa.int8()), ("images", pa.int64()), ("detected", pa.int64())]
 )
 
+# `group_id`: that of the index; near copies of which the owner gives no group are one group.
 SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("split", pa.string())])
 
 HISTORY = pa.schema([
