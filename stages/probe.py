@@ -4,7 +4,7 @@ Embeddings of face tracks are scored for identity leakage. Learning curves use t
 with its own probes, and only the validation split.
 
 Reads: faces, face splits and embeddings of one method and seed.
-Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet,
+Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet, few_shot.parquet,
     heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
 """
 
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from fabnet.modules import devices
 from fabnet.probe_head import Probe
-from stages.evaluation import identities, labelled, scores, sweeps
+from stages.evaluation import few_shot, identities, labelled, scores, sweeps
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
 from stages.runtime import command, plugins, tables
@@ -41,6 +41,7 @@ class Findings:
     predictions: list[pa.Table] = field(default_factory=lambda: [tables.PREDICTIONS.empty_table()])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    few_shot: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     rejects: tables.Rejects = field(default_factory=lambda: tables.Rejects("probe"))
 
 
@@ -75,6 +76,7 @@ def run(
             if name in followed:
                 _record_validation(fitted, images, task, steps, findings)
             findings.heads[f"{name}.{task.name}"] = fitted
+            findings.few_shot += few_shot.rows(images, task, probe, seed)
     for folder in sorted((embeddings / "checkpoints").glob("*")):
         for name in followed:
             joined, steps = labelled.load(faces, splits, folder, name)
@@ -199,6 +201,8 @@ def _write(out: Path, findings: Findings) -> None:
     tables.write(
         out / "learning_curves.parquet", tables.LEARNING_CURVES, findings.learning_curves, key=[*of_task, "step"]
     )
+    key = [*of_task, "metric", "shots", "draw"]
+    tables.write(out / "few_shot.parquet", tables.FEW_SHOT, findings.few_shot, key=key)
     findings.rejects.write(out / "rejects.parquet")
     log.info("probe: %d scores, %d rejects", len(findings.scores), len(findings.rejects))
 

@@ -154,8 +154,12 @@ def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
     missing = [split for split in tables.SPLIT_NAMES if not (images.split == split).any()]
     if missing:
         raise UserError(f"{task}: no usable image in the split {missing[0]}; see the rejects tables and `split`")
-    settings = Settings(params.l2, params.max_iter, params.neighbours)
-    return task.module.fit(images.samples("train"), images.samples("val"), settings)
+    return task.module.fit(images.samples("train"), images.samples("val"), settings(params))
+
+
+def settings(params: ProbeParams) -> Settings:
+    """What the modules of fabnet/probes are told."""
+    return Settings(params.l2, params.max_iter, params.neighbours)
 
 
 def predict(probe: Probe, images: Images, split: str, task: Task) -> Predictions:

@@ -71,7 +71,7 @@ class Score:
     @property
     def row(self) -> dict[str, Any]:
         """Columns of tables.SCORES but for data set, task and split."""
-        return {**vars(self), "better": "higher" if METRICS[self.metric].higher_is_better else "lower"}
+        return {**vars(self), "better": better(self.metric)}
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,11 @@ METRICS = {
     "angle_error_deg": Metric(angle_error_deg, "mean absolute error, degrees", False, 2, None),
     "interocular_percent": Metric(interocular_percent, "error, % of inter-ocular distance", False, 2, None),
 }
+
+
+def better(metric: str) -> str:
+    """The direction in which the metric improves, as tables say it."""
+    return "higher" if METRICS[metric].higher_is_better else "lower"
 
 
 def axis(metric: str) -> str:

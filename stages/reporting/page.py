@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
-from stages.reporting import answers, comparison
+from stages.reporting import answers, comparison, few_shot
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import CONTROL, CONTROLS, Tested, by_method
@@ -43,6 +43,7 @@ class Content:
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
+    few_shot: Sequence[Row]  # of FEW_SHOT_MEANS
     loss_curves: Sequence[LossCurve]
     learning_curves: Sequence[LearningCurves]
     illustrations: Mapping[str, bytes]  # JPEG, by name
@@ -88,6 +89,7 @@ def render(content: Content, figures: Figures) -> str:
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=_sweeps(content),
+        few_shot=few_shot.table(content.few_shot, params),
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
         summary_png=_base64(figures.summary),

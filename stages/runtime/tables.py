@@ -88,9 +88,9 @@ PREDICTIONS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("sample_id", pa.string()),
+    ("group_id", pa.string()),  # as in SPLITS; of the task `identity_leakage` the identity
     ("subset", pa.string()),
     ("truth", pa.list_(pa.float32())),
-    ("group_id", pa.string()),  # as in SPLITS; of the task `identity_leakage` the identity
     ("prediction", pa.list_(pa.float32())),
 ])  # fmt: skip
 
@@ -117,6 +117,35 @@ LEARNING_CURVES = pa.schema([
     ("n", pa.int64()),  # validation images that the value is over
 ])  # fmt: skip
 
+# A probe that was fitted to a few training images, on the whole test split; see evaluation/few_shot.py.
+FEW_SHOT = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("metric", pa.string()),
+    ("better", pa.string()),  # higher or lower
+    ("shots", pa.int32()),  # training images of each class, or in all
+    ("draw", pa.int32()),
+    ("images", pa.int64()),  # training images that were drawn
+    ("value", pa.float64()),
+])  # fmt: skip
+
+# Few-shot probes of one method: mean over draws and seeds, with the interval of the mean over draws.
+FEW_SHOT_MEANS = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("method", pa.string()),
+    ("metric", pa.string()),
+    ("better", pa.string()),
+    ("shots", pa.int32()),
+    ("images", pa.float64()),  # training images of a draw, mean
+    ("draws", pa.int64()),
+    ("value", pa.float64()),
+    ("ci_low", pa.float64()),
+    ("ci_high", pa.float64()),
+    ("config_hash", pa.string()),
+    ("code_hash", pa.string()),
+])  # fmt: skip
+
 # A value of one metric.
 _ESTIMATE = [
     ("metric", pa.string()),
@@ -125,6 +154,7 @@ _ESTIMATE = [
     ("ci_low", pa.float64()),
     ("ci_high", pa.float64()),
     ("n", pa.int64()),  # images that the value is over; identities of the task `identity_leakage`
+    ("groups", pa.int64()),  # that these images belong to: what the bootstrap draws
 ]
 
 # Where it was measured on the test split, and the estimate.
@@ -156,7 +186,6 @@ DIFFERENCES = pa.schema([
     ("method", pa.string()),
     ("control", pa.string()),
     ("dataset", pa.string()),
-    ("groups", pa.int64()),  # that these images belong to: what the bootstrap draws
     ("task", pa.string()),
     *_ESTIMATE,  # `better`: of the metric; with `lower`, a difference below 0 is better
     ("config_hash", pa.string()),
