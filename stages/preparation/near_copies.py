@@ -18,7 +18,7 @@ SIDE = 16
 BITS = SIDE * SIDE
 MOST = 25  # bits in which near copies differ, at most: a tenth
 LEVELS = 12  # grey levels; a border varies by no more around the colour of its corner
-ROWS = 256  # of a bucket, compared at a time with all of it
+ROWS = 4096  # on each side of a tile, 64 MiB
 
 Image = NDArray[np.uint8]
 Digests = NDArray[np.uint8]  # (N, BITS / 8)
@@ -53,27 +53,15 @@ def _without_border(grey: Image) -> Image:
 
 
 def _pairs(digests: Digests) -> Iterator[Pairs]:
-    """Rows of all near copies, some of them more than once.
-
-    Digests that differ in MOST bits agree in at least one of MOST + 1 bands of bits, so only those that share a band
-    are compared. Bits are scattered over the bands, since neighbouring bits are alike in all pictures.
-    """
-    words = np.ascontiguousarray(digests).view(np.uint64)  # (N, 4)
-    bits = np.unpackbits(digests, axis=1)
-    scattered = np.random.default_rng(0).permutation(BITS)
-    for band in np.array_split(scattered, MOST + 1):
-        keys = bits[:, band] @ (1 << np.arange(len(band)))
-        order = np.argsort(keys, kind="stable")
-        for bucket in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
-            yield from _near(bucket, words)
+    """Rows of all near copies. Every pair is compared, tile by tile: a matrix product counts bits that agree."""
+    for top in range(0, len(digests), ROWS):
+        ours = _signs(digests[top : top + ROWS])
+        for left in range(top, len(digests), ROWS):
+            agreeing_less_differing = ours @ _signs(digests[left : left + ROWS]).T
+            one, other = np.nonzero(agreeing_less_differing >= BITS - 2 * MOST)
+            yield one + top, other + left
 
 
-def _near(bucket: NDArray[np.int64], words: NDArray[np.uint64]) -> Iterator[Pairs]:
-    """Near copies among some rows of `words` (N, 4)."""
-    for start in range(0, len(bucket) - 1, ROWS):
-        rows = bucket[start : start + ROWS]
-        others = bucket[start:]
-        distance = np.bitwise_count(words[rows, None] ^ words[None, others]).sum(2, dtype=np.uint16)
-        left, right = np.nonzero(distance <= MOST)
-        is_pair = left < right
-        yield rows[left[is_pair]], others[right[is_pair]]
+def _signs(digests: Digests) -> NDArray[np.float32]:
+    """-1 or 1 for every bit, (N, BITS)."""
+    return np.unpackbits(digests, axis=1).astype(np.float32) * 2 - 1
