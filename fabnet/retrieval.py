@@ -8,12 +8,11 @@ a PCA, the weight of the first.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-
-from fabnet.probe_head import Tried
 
 TIE = 1e-9  # similarities that differ by less are equal
 CELLS_PER_BLOCK = 2**23  # similarities held at a time, 64 MiB
@@ -27,7 +26,7 @@ class Neighbours:
     y: Tensor  # (G, K) float64, one-hot
     count: int
     l2: float | None = None
-    tried: Mapping[float, Tried] = field(default_factory=dict[float, Tried])
+    tried: Mapping[float, Any] = field(default_factory=dict[float, Any])  # nothing
 
     def predict(self, x: Tensor) -> Tensor:
         """Embeddings (N, D) -> share of each class among the nearest (N, K), float64, rows add up to 1."""

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.preparation import near_copies
+from stages.faces import near_copies
 from stages.runtime import command, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import FaceSplitParams, SplitParams

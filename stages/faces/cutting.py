@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from fabnet.boxes import PixelBox, area, clamp, follow
 from fabnet.images import face_crop
-from stages.preparation import encoded, near_copies, packing
+from stages.faces import near_copies
+from stages.preparation import encoded, packing
 from stages.preparation.encoded import EncodedImage
 from stages.preparation.packing import Finish, Place
 from stages.releases.readers import Face, Reject

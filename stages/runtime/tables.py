@@ -19,6 +19,7 @@ SCHEMA_VERSION = "2"
 VERSION = "schema_version"
 SPLIT_NAMES = ("train", "val", "test")
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
+PARTS = "parts"  # there too, if there are any: start and end of the named parts of each embedding, as JSON
 
 REJECTS = pa.schema([
     ("dataset", pa.string()),
@@ -54,7 +55,7 @@ FACES = pa.schema([
     ("owner_split", pa.string()),  # train, val or test; empty where the owner has none
     ("subset", pa.string()),  # the owner's name for a subset of the split
     ("crop_xyxy_px", pa.list_(pa.float32(), 4)),  # the crop in the source image, may leave it
-    ("near_copy_digest", pa.binary()),  # of the crop: near copies differ in few bits, see preparation/near_copies.py
+    ("near_copy_digest", pa.binary()),  # of the crop: near copies differ in few bits, see faces/near_copies.py
     *_PACKED,
 ])  # fmt: skip
 
@@ -167,6 +168,9 @@ _MEASURED = [
 
 # Scores of one method and seed; `report` adds where they come from and makes METRICS of them.
 SCORES = pa.schema([("dataset", pa.string()), ("task", pa.string()), *_MEASURED])
+
+# Scores of one named part of the embedding by itself, for methods that name parts.
+PART_SCORES = pa.schema([("dataset", pa.string()), ("task", pa.string()), ("part", pa.string()), *_MEASURED])
 
 METRICS = pa.schema([
     ("profile", pa.string()),

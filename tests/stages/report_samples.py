@@ -131,6 +131,7 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         rejects=[],
         sweeps=[{"method": run.method, "seed": run.seed, **sweep} for run in results.expected_runs(params)],
         few_shot=[],
+        parts=[],
         loss_curves=[],
         learning_curves=[],
         illustrations={},

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.preparation import near_copies
-from stages.preparation.near_copies import BITS, MOST
+from stages.faces import near_copies
+from stages.faces.near_copies import BITS, MOST
 
 
 def picture(seed: int, size: int = 128) -> np.ndarray:
