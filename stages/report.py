@@ -1,9 +1,10 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
 Reads: probe results, histories, splits, detection rates, contact sheets, figures, rejects of every stage.
-Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics/<method>.json, report.html,
-    own_heads.parquet (tables.METRICS of heads that came with weights, which are in no other table), summary.png,
-    loss_curves.png, loss_curves.csv, learning_curves.png, learning_curves/<dataset>-<task>.csv and
+Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), few_shot.parquet
+    (tables.FEW_SHOT_MEANS), own_heads.parquet (tables.METRICS of heads that came with weights, which are in no other
+    table), metrics/<method>.json, report.html, summary.png, loss_curves.png, loss_curves.csv, learning_curves.png,
+    learning_curves/<dataset>-<task>.csv and
     roc_pr/<dataset>-<task>.png.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
@@ -18,7 +19,7 @@ from typing import Any
 import dlib
 
 from stages.evaluation import scores
-from stages.reporting import contents, files, machine, page, parts, plots, results, revision, roc_pr
+from stages.reporting import contents, few_shot, files, machine, page, parts, plots, results, revision, roc_pr
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch
 from stages.runtime.params import Params
@@ -118,6 +119,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         sheets=list(contents.sheets(inputs.sheets, params.datasets)),
         rejects=contents.rejects(folders),
         sweeps=contents.sweeps(inputs.metrics, runs),
+        few_shot=[{**row, **hashes} for row in few_shot.means(inputs.metrics, params)],
         parts=parts.rows(inputs.metrics, runs),
         loss_curves=contents.loss_curves(inputs.models, runs),
         learning_curves=contents.learning_curves(inputs.metrics, runs),

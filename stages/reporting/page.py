@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
-from stages.reporting import answers, comparison, parts
+from stages.reporting import answers, comparison, few_shot, parts
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import CONTROL, CONTROLS, Tested, by_method
@@ -44,6 +44,7 @@ class Content:
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
+    few_shot: Sequence[Row]  # of FEW_SHOT_MEANS
     parts: Sequence[Row]  # of PART_SCORES, with method and seed
     loss_curves: Sequence[LossCurve]
     learning_curves: Sequence[LearningCurves]
@@ -81,6 +82,7 @@ def render(content: Content, figures: Figures) -> str:
             standing for standing in standings if (standing.dataset, standing.task, standing.metric) in headlines
         ),
         edges=answers.edges(content.sweeps),
+        unconverged=answers.unconverged(content.sweeps),
         headline=_headline(content, standings),
         own_heads=_own_heads(content),
         differences=[comparison.table(content.differences, control) for control in CONTROLS],
@@ -91,6 +93,7 @@ def render(content: Content, figures: Figures) -> str:
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=_sweeps(content),
+        few_shot=few_shot.table(content.few_shot, params),
         versions=sorted(content.versions.items()),
         settings=json.dumps(params.model_dump(mode="json"), indent=1),
         summary_png=_base64(figures.summary),
@@ -192,11 +195,12 @@ def _sweeps(content: Content) -> dict[str, Any]:
 def _l2(chosen: Sequence[Row]) -> dict[str, str] | None:
     if not chosen:
         return None
-    edges = dict.fromkeys(row["edge"] for row in chosen if row["edge"])
+    edges = dict.fromkeys(f"the {row['edge']}" for row in chosen if row["edge"])
+    doubts = [*edges, *(["not converged"] if not all(row["is_converged"] for row in chosen) else [])]
     return {
         "value": ", ".join(f"{row['l2']:g}" for row in chosen),
-        "interval": f"the {' and the '.join(edges)}" if edges else "",
-        "mark": "edge" if edges else "",
+        "interval": " and ".join(doubts),
+        "mark": "edge" if doubts else "",
     }
 
 

@@ -350,3 +350,35 @@ def test_a_damaged_head_of_the_weights_is_an_error_that_names_it(tmp_path: Path,
     (paths["embeddings"] / "own_heads" / "w300.landmarks.safetensors").write_bytes(b"head")
     with pytest.raises(UserError, match=r"w300.landmarks.safetensors is not a readable probe head"):
         run(paths, tmp_path / "out")
+
+
+def test_few_shot_probes_have_a_row_for_every_metric_number_of_shots_and_draw(good: Path, noise: Path):
+    rows, of_noise = (tables.read(out / "few_shot.parquet", tables.FEW_SHOT).to_pylist() for out in (good, noise))
+    keys = [(row["task"], row["metric"], row["shots"], row["draw"]) for row in rows]
+    assert len(keys) == len(set(keys)) == 4 * 2 * 2
+    images = {(row["task"], row["shots"]): row["images"] for row in rows}
+    assert (images["expression", 2], images["expression", 10]) == (6, 30)  # of each of three classes
+    assert (images["landmarks", 2], images["landmarks", 10]) == (2, 10)  # in all
+    aucs, noisy = (
+        [row["value"] for row in found if row["metric"] == "auc" and row["shots"] == 10] for found in (rows, of_noise)
+    )
+    assert min(aucs) > max(noisy) + 0.1
+
+
+def test_images_of_one_group_of_the_splits_are_counted_as_one_and_widen_the_interval(good: Path, tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    path = paths["splits"] / "affectnet.parquet"
+    rows = tables.read(path).to_pylist()
+    grouped = [row | {"group_id": row["group_id"][:-1]} for row in rows]  # ten images each
+    tables.write(path, tables.SPLITS, grouped, key=["sample_id"])
+    run(paths, tmp_path / "out")
+    alone, together = (
+        next(row for row in table if row["metric"] == "accuracy")
+        for table in (
+            tables.read(out / "metrics.parquet", tables.SCORES).to_pylist() for out in (good, tmp_path / "out")
+        )
+    )
+    assert (alone["n"], alone["groups"], together["n"], together["groups"]) == (60, 60, 60, 6)
+    assert alone["value"] == together["value"]
+    predictions = tables.read(tmp_path / "out" / "predictions.parquet", tables.PREDICTIONS).to_pylist()
+    assert len({row["group_id"] for row in predictions if row["task"] == "expression"}) == 6

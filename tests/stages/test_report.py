@@ -122,9 +122,9 @@ def test_all_files_but_the_machine_page_have_the_same_bytes_in_another_folder_an
 ):
     names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert names == [
-        "differences.parquet", "learning_curves.png", "learning_curves/affectnet-expression.csv", "loss_curves.csv",
-        "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json", "metrics/random.json",
-        "own_heads.parquet", "report.html", "roc_pr/affectnet-expression.png", "summary.png",
+        "differences.parquet", "few_shot.parquet", "learning_curves.png", "learning_curves/affectnet-expression.csv",
+        "loss_curves.csv", "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json",
+        "metrics/random.json", "own_heads.parquet", "report.html", "roc_pr/affectnet-expression.png", "summary.png",
     ]  # fmt: skip
     differ = [name for name in names if (written / name).read_bytes() != (elsewhere / name).read_bytes()]
     assert differ == ["machine.html"]
@@ -344,7 +344,8 @@ def test_every_row_of_the_results_has_its_n_and_few_are_marked(content: Content)
             page_of(content).replace("<wbr>", ""),
         )
     }
-    assert len(rows) == 4 + 2  # metrics of still images, and both track sets
+    few_shot = [note for _, note in rows if "shots: " in note]
+    assert (len(few_shot), len(rows) - len(few_shot)) == (3 * 2, 4 + 2)  # metrics of still images, and both track sets
     assert rows["w300 · landmarks", "error, % of inter-ocular distance ↓"] == ("60", "")
     count, mark = next(value for (title, _), value in rows.items() if title.startswith("voxceleb1"))
     assert int(count) < 30
@@ -358,6 +359,27 @@ def test_a_regularisation_at_the_edge_of_its_sweep_is_told(content: Content):
     at_edge = [{**row, "l2": 1.0, "edge": "largest"} for row in content.sweeps[:1]]
     text = page_of(replace(content, sweeps=[*at_edge, *({**row, "edge": ""} for row in content.sweeps[1:])]))
     assert f"of 1 of {len(content.sweeps)} probes is at the edge of the sweep (the largest, 1, in 1)" in text
+    assert text.count('class="n edge"') == 1
+
+
+def test_few_shot_probes_have_a_table_of_means_and_a_place_on_the_page(written: Path, content: Content):
+    rows = tables.read(written / "few_shot.parquet", tables.FEW_SHOT_MEANS).to_pylist()
+    assert {(row["method"], row["shots"], row["draws"]) for row in rows} == {
+        (method, shots, 2) for method in ("fabnet", "random") for shots in (2, 10)
+    }
+    of_landmarks = {(row["method"], row["shots"]): row for row in rows if row["task"] == "landmarks"}
+    assert {row["images"] for (_, shots), row in of_landmarks.items() if shots == 10} == {10}
+    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
+    text = page_of(content)
+    assert text.index('id="few_shot"') > text.index('id="detail"')
+    assert "10 shots: error, % of inter-ocular distance ↓" in text
+
+
+def test_a_probe_that_did_not_converge_is_told(content: Content):
+    assert "did not converge" not in page_of(content)
+    stopped = {**content.sweeps[0], "edge": "", "is_converged": False}
+    text = page_of(replace(content, sweeps=[stopped, *({**row, "edge": ""} for row in content.sweeps[1:])]))
+    assert f"1 of {len(content.sweeps)} probes did not converge" in text
     assert text.count('class="n edge"') == 1
 
 
