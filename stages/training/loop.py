@@ -20,7 +20,7 @@ from torch import Tensor
 from fabnet.modules import model_file, ranks
 from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
-from fabnet.training import options, pairs
+from fabnet.training import options, pairs, watched
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
 from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
@@ -29,6 +29,7 @@ from stages.storage import journals
 from stages.training import gpu_frames, models, processes, torchrun
 from stages.training.gpu_frames import GpuFrames
 from stages.training.trackset import TrackSet, TrackSource
+from stages.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +70,11 @@ class Batches:
         The first `start` ones are left out, and their frames not decoded.
         """
         drawn = self._draw("train", self._params.draws_per_identity, seed, epoch)
-        return self._batches(drawn[start * self._params.batch :])
+        return self._shared(drawn[start * self._params.batch :])
 
     def val(self) -> Iterator[Tensor]:
         """The same batches at every call and in every run."""
-        return self._batches(self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0))
+        return self._shared(self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0))
 
     def _draw(self, split: str, draws: int, *random_state: int) -> pairs.Draw:
         return pairs.draw(
@@ -85,17 +86,29 @@ class Batches:
             rng=np.random.default_rng(random_state),
         )
 
-    def _batches(self, drawn: pairs.Draw) -> Iterator[Tensor]:
+    def _shared(self, drawn: pairs.Draw) -> Iterator[Tensor]:
+        return self._batches(drawn, batch=self._params.batch, share=(ranks.number(), ranks.count()))
+
+    def watch(self, label: str) -> Watch:
+        """What measures the health of a training, on about `val_samples` frames of the validation split."""
+        frames, batch = self._frames, self._params.batch
+        tracks = frames.tracks["val"]
+        chosen = watched.choose(tracks, frames.sizes, frames.jitter_px, most=self._params.val_samples)
+        parts = [chosen.drawn[start : start + batch] for start in range(0, len(chosen), batch)]
+        decoded = [whole[:, 0] for part in parts for whole in self._batches(part, batch=len(part), share=(0, 1))]
+        return Watch(label, chosen, decoded)
+
+    def _batches(self, drawn: pairs.Draw, *, batch: int, share: tuple[int, int]) -> Iterator[Tensor]:
         params = self._params
         return pairs.batches(
             drawn,
             self._on_gpu.read if self._on_gpu else self._frames.image,
             decode=self._on_gpu.decode if self._on_gpu else None,
-            batch=params.batch,
+            batch=batch,
             size_px=params.size_px,
             device=self.device,
             workers=processes.threads(),
-            share=(ranks.number(), ranks.count()),
+            share=share,
         )
 
 
@@ -177,7 +190,7 @@ def _trained(net: Method, source: TrackSource, job: Job) -> tuple[list[dict[str,
         batches = Batches(frames, net.frames, params, device)
         if net.is_solved:
             net.solve(batches.train(job.seed, 1))
-            return [], frames.rejects
+            return batches.watch(str(job)).rows(net, 0, 0), frames.rejects
         history = fit(net, batches, params, seed=job.seed, journal=job.journal, label=str(job), before=job.before)
         return history, frames.rejects
 
@@ -257,6 +270,7 @@ def fit(
     trainer = Trainer(net, _settings(params), device=batches.device)
     history = restore(trainer, journal)
     validation = list(batches.val())
+    watch = batches.watch(label) if processes.is_first() else None
     remaining = params.epochs * batches.per_epoch - trainer.steps
     ticks = progress.track(range(remaining), remaining, label, "steps") if processes.is_first() else iter(())
     saved = time.monotonic()
@@ -269,13 +283,18 @@ def fit(
             saved = time.monotonic()
 
     try:
+        if watch and not trainer.steps:
+            history += watch.rows(net, 0, 0)
         for epoch in trainer.epochs(partial(batches.train, seed), lambda: validation, after_step):
             history += rows(epoch)
-            if processes.is_first():
-                if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
-                    models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
-                record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
+            if watch:
+                is_last = epoch.number == params.epochs
+                if is_last or epoch.number % params.checkpoint_epochs == 0:
+                    history += watch.rows(net, epoch.number, epoch.steps)
+                    if not is_last:
+                        models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
+                record(trainer, history, journal)
     except DivergedError as error:
         raise UserError(f"{error}: lower pretrain.lr, found {params.lr}") from None
     next(ticks, None)
