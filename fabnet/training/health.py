@@ -4,6 +4,7 @@ A training whose loss falls may still lose its embedding: all images get nearly 
 few directions. All measures are defined for any embeddings: if all are equal, the rank is 1.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -31,18 +32,20 @@ def measures(x: Tensor, track: Tensor, identity: Tensor, video: Tensor) -> dict[
         effective_rank, dead_share, never_positive_share: see the functions of these names.
         knn_track: share of frames whose nearest other frame is of the same track.
         knn_identity: share of frames whose nearest frame of any other video shows the same identity; left out if
-            no identity has two videos.
+            there is one identity, or none has two videos.
     """
     x = x.double()
+    alone = torch.arange(len(x))  # every frame for itself
     found = {
         "frames": float(len(x)),
         "effective_rank": effective_rank(x),
         "dead_share": dead_share(x),
         "never_positive_share": never_positive_share(x),
-        "knn_track": float(retrieval.leakage(x, track, torch.arange(len(x), device=x.device)).nanmean()),
-        "knn_identity": float(retrieval.leakage(x, identity, video).nanmean()),
+        "knn_track": float(retrieval.leakage(x, track, alone).nanmean()),
     }
-    return {name: value for name, value in found.items() if value == value}  # noqa: PLR0124 (NaN: undefined)
+    if len(identity.unique()) > 1:
+        found["knn_identity"] = float(retrieval.leakage(x, identity, video).nanmean())
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def effective_rank(x: Tensor) -> float:
@@ -76,9 +79,10 @@ def never_positive_share(x: Tensor) -> float:
 
 
 def problem(found: Mapping[str, float]) -> str | None:
-    """Why a trained embedding with these measures counts as collapsed, in one clause."""
-    if found["effective_rank"] < LEAST_RANK:
-        return f"the effective rank is {found['effective_rank']:.1f}, below {LEAST_RANK:g}"
+    """Why a trained embedding with these measures counts as collapsed, in one clause; None if it does not."""
+    least = min(LEAST_RANK, (found["frames"] - 1) / 4)  # few frames cannot have more
+    if found["effective_rank"] < least:
+        return f"the effective rank is {found['effective_rank']:.1f}, below {least:g}"
     if found["dead_share"] > MOST_DEAD:
         return f"{found['dead_share']:.0%} of the dimensions have almost no variance, more than {MOST_DEAD:.0%}"
     if found["never_positive_share"] > MOST_NEVER_POSITIVE:

@@ -7,7 +7,7 @@ from fabnet.training import health
 
 CODES = torch.arange(12)
 PAIRS = CODES // 2  # two frames of each track
-HEALTHY = {"effective_rank": 12.0, "dead_share": 0.0, "never_positive_share": 0.4}
+HEALTHY = {"frames": 100.0, "effective_rank": 12.0, "dead_share": 0.0, "never_positive_share": 0.4}
 
 
 def noise(samples: int, dims: int, seed: int = 0) -> Tensor:
@@ -67,11 +67,15 @@ def test_both_kinds_of_dead_dimensions_are_counted():
     assert (found["dead_share"], found["never_positive_share"]) == (1 / 8, 2 / 8)
 
 
-def test_neighbours_of_the_own_track_are_counted_and_an_identity_needs_two_videos():
+def test_neighbours_of_the_own_track_are_counted():
     x = torch.eye(6, 30, dtype=torch.float64)[PAIRS] + 1e-3 * noise(12, 30)
     x[0], x[2] = x[2].clone(), x[0].clone()  # frames of tracks 0 and 1 change places
     assert measured(x)["knn_track"] == pytest.approx(8 / 12)
-    assert "knn_identity" not in health.measures(x, PAIRS, PAIRS, PAIRS)
+
+
+@pytest.mark.parametrize("identity", [PAIRS, torch.zeros_like(PAIRS)])
+def test_one_identity_or_none_with_two_videos_leaves_the_identity_out(identity: Tensor):
+    assert "knn_identity" not in health.measures(noise(12, 5), PAIRS, identity, PAIRS)
 
 
 def test_the_nearest_frame_of_another_video_shows_the_same_identity_or_not():
@@ -85,6 +89,8 @@ def test_the_nearest_frame_of_another_video_shows_the_same_identity_or_not():
     [
         ({}, None),
         ({"effective_rank": 2.94}, "the effective rank is 2.9, below 3"),
+        ({"effective_rank": 1.6, "frames": 9}, "the effective rank is 1.6, below 2"),
+        ({"effective_rank": 2.1, "frames": 9}, None),
         ({"dead_share": 0.6}, "60% of the dimensions have almost no variance, more than 50%"),
         ({"never_positive_share": 0.8}, "80% of the dimensions are never positive, more than 75%"),
     ],
