@@ -28,7 +28,7 @@ def measures(x: Tensor, track: Tensor, identity: Tensor, video: Tensor) -> dict[
         video: (N,) codes; a video shows one identity.
 
     Returns:
-        frames: N; the effective rank is at most N - 1.
+        watched_frames: N; the effective rank is at most N - 1.
         effective_rank, dead_share, never_positive_share: see the functions of these names.
         knn_track: share of frames whose nearest other frame is of the same track.
         knn_identity: share of frames whose nearest frame of any other video shows the same identity; left out if
@@ -37,7 +37,7 @@ def measures(x: Tensor, track: Tensor, identity: Tensor, video: Tensor) -> dict[
     x = x.double()
     alone = torch.arange(len(x))  # every frame for itself
     found = {
-        "frames": float(len(x)),
+        "watched_frames": float(len(x)),
         "effective_rank": effective_rank(x),
         "dead_share": dead_share(x),
         "never_positive_share": never_positive_share(x),
@@ -80,7 +80,7 @@ def never_positive_share(x: Tensor) -> float:
 
 def problem(found: Mapping[str, float]) -> str | None:
     """Why a trained embedding with these measures counts as collapsed, in one clause; None if it does not."""
-    least = min(LEAST_RANK, (found["frames"] - 1) / 4)  # few frames cannot have more
+    least = min(LEAST_RANK, (found["watched_frames"] - 1) / 4)  # few frames cannot have more
     if found["effective_rank"] < least:
         return f"the effective rank is {found['effective_rank']:.1f}, below {least:g}"
     if found["dead_share"] > MOST_DEAD:

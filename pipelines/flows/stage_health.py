@@ -44,7 +44,7 @@ class StageHealth:
 
 
 def values(line: str) -> dict[str, float] | None:
-    """`health of pretrain fabnet-0 after 20 steps: frames 128, effective rank 11.2` -> steps and values by name."""
+    """`health of pretrain fabnet-0 after 20 steps: effective rank 11.2, knn track 0.9` -> steps and values by name."""
     match = LINE.fullmatch(line)
     if not match:
         return None

@@ -44,7 +44,7 @@ def read(models: Path, runs: Iterable[Run]) -> list[Health]:
     for run in runs:
         of_step: dict[int, dict[str, float]] = {}
         for row in tables.read(models / run.folder / "history.parquet", tables.HISTORY).to_pylist():
-            if row["metric"] in TITLES or row["metric"] == "frames":
+            if row["metric"] in TITLES or row["metric"] == "watched_frames":
                 of_step.setdefault(row["step"], {})[row["metric"]] = row["value"]
         if of_step:
             found.append(Health(run.method, run.seed, dict(sorted(of_step.items()))))

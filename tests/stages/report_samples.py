@@ -66,7 +66,7 @@ def write_inputs(root: Path, params: Params) -> None:
                 at = {"epoch": step // 10, "step": step, "split": "val"}
                 measures = {
                     "effective_rank": rank + seed,
-                    "frames": 100.0,
+                    "watched_frames": 100.0,
                     "dead_share": 0.0,
                     "never_positive_share": 0.4,
                 }

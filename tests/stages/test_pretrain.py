@@ -29,7 +29,7 @@ FILES = (
     "model.safetensors",
     "rejects.parquet",
 )
-HEALTH = {"dead_share", "effective_rank", "frames", "knn_track", "never_positive_share"}
+HEALTH = {"dead_share", "effective_rank", "knn_track", "never_positive_share", "watched_frames"}
 
 
 def run(root: Path, out: str = "out", **changes: Any) -> Path:
@@ -104,7 +104,7 @@ def test_health_is_measured_at_the_start_at_every_checkpoint_and_at_the_end(tmp_
         (3, 9, "val"),
     }
     assert len(healthy) == 3 * 6
-    assert [row["value"] for row in healthy if row["metric"] == "frames"] == [8.0] * 3
+    assert [row["value"] for row in healthy if row["metric"] == "watched_frames"] == [8.0] * 3
     assert all(1 <= row["value"] <= 6 for row in healthy if row["metric"] == "effective_rank")
     assert len({row["value"] for row in healthy if row["metric"] == "effective_rank"}) == 3
 
@@ -127,7 +127,8 @@ def test_a_collapsed_encoder_is_told(tmp_path: Path, caplog: pytest.LogCaptureFi
     lost = "warning: pretrain fabnet-0 has collapsed after 9 steps: the effective rank is 1.0, below 3"
     assert [message for message in caplog.messages if message.startswith("warning")][-1] == lost
     assert any(
-        message.startswith("health of pretrain fabnet-0 after 9 steps: frames 16,") for message in caplog.messages
+        message.startswith("health of pretrain fabnet-0 after 9 steps: watched frames 16,")
+        for message in caplog.messages
     )
 
 

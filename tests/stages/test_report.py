@@ -24,7 +24,7 @@ from stages.runtime import config, stopwatch, tables
 from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-HEALTHY = {"frames": 100.0, "effective_rank": 12.0, "dead_share": 0.0, "never_positive_share": 0.4}
+HEALTHY = {"watched_frames": 100.0, "effective_rank": 12.0, "dead_share": 0.0, "never_positive_share": 0.4}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from fabnet.training import health
 
 CODES = torch.arange(12)
 PAIRS = CODES // 2  # two frames of each track
-HEALTHY = {"frames": 100.0, "effective_rank": 12.0, "dead_share": 0.0, "never_positive_share": 0.4}
+HEALTHY = {"watched_frames": 100.0, "effective_rank": 12.0, "dead_share": 0.0, "never_positive_share": 0.4}
 
 
 def noise(samples: int, dims: int, seed: int = 0) -> Tensor:
@@ -81,7 +81,7 @@ def test_one_identity_or_none_with_two_videos_leaves_the_identity_out(identity: 
 def test_the_nearest_frame_of_another_video_shows_the_same_identity_or_not():
     x = torch.eye(3, 30, dtype=torch.float64)[PAIRS // 2] + 1e-3 * noise(12, 30)
     assert measured(x)["knn_identity"] == 1.0
-    assert measured(x)["frames"] == 12
+    assert measured(x)["watched_frames"] == 12
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_the_nearest_frame_of_another_video_shows_the_same_identity_or_not():
     [
         ({}, None),
         ({"effective_rank": 2.94}, "the effective rank is 2.9, below 3"),
-        ({"effective_rank": 1.6, "frames": 9}, "the effective rank is 1.6, below 2"),
-        ({"effective_rank": 2.1, "frames": 9}, None),
+        ({"effective_rank": 1.6, "watched_frames": 9}, "the effective rank is 1.6, below 2"),
+        ({"effective_rank": 2.1, "watched_frames": 9}, None),
         ({"dead_share": 0.6}, "60% of the dimensions have almost no variance, more than 50%"),
         ({"never_positive_share": 0.8}, "80% of the dimensions are never positive, more than 75%"),
     ],

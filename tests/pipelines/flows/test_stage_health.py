@@ -32,12 +32,20 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_the_values_of_a_checkpoint_are_read_from_its_line(lines: list[str]):
-    names = ["steps", "frames", "effective rank", "dead share", "never positive share", "knn track", "knn identity"]
+    names = [
+        "steps",
+        "watched frames",
+        "effective rank",
+        "dead share",
+        "never positive share",
+        "knn track",
+        "knn identity",
+    ]
     start, end = (stage_health.values(line) for line in lines[:2])
     assert start is not None
     assert end is not None
     assert list(start) == list(end) == names
-    assert (start["frames"], end["steps"], end["effective rank"], end["dead share"]) == (20, 100, 1, 1)
+    assert (start["watched frames"], end["steps"], end["effective rank"], end["dead share"]) == (20, 100, 1, 1)
     assert start["effective rank"] > 5
 
 

@@ -11,7 +11,13 @@ METHODS = [*(f"method{number}" for number in range(16)), "random"]
 
 
 def training(method: str, seed: int = 0, last: float = 10.0) -> Health:
-    start = {"frames": 100.0, "effective_rank": 40.0, "dead_share": 0.0, "never_positive_share": 0.4, "knn_track": 0.9}
+    start = {
+        "watched_frames": 100.0,
+        "effective_rank": 40.0,
+        "dead_share": 0.0,
+        "never_positive_share": 0.4,
+        "knn_track": 0.9,
+    }
     return Health(method, seed, {0: start, 50: {**start, "effective_rank": last}})
 
 
@@ -50,7 +56,9 @@ def test_methods_that_share_a_colour_are_told_apart_by_dashes():
 
 def test_only_the_end_of_a_training_counts_as_its_collapse():
     assert training("fabnet").problem is None
-    assert Health("fabnet", 0, {0: {"frames": 9.0, "effective_rank": 1.0, "dead_share": math.inf}}).problem is None
+    assert (
+        Health("fabnet", 0, {0: {"watched_frames": 9.0, "effective_rank": 1.0, "dead_share": math.inf}}).problem is None
+    )
     assert health.collapsed([training("fabnet", 3, last=1.0), training("vicreg")]) == [
         "fabnet, seed 3: the effective rank is 1.0, below 3"
     ]
