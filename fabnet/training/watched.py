@@ -14,12 +14,11 @@ VIDEOS = 2  # of an identity, so that its nearest frame of another video can be 
 
 @dataclass(frozen=True)
 class Watched:
-    """N frames, and where they are from; codes are equal for the same track, video and identity."""
+    """N frames, and where they are from; codes are equal for the same track and the same video."""
 
     drawn: Draw  # one frame in each sample
     track: Ints  # (N,)
     video: Ints  # (N,)
-    identity: Ints  # (N,)
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -52,7 +51,7 @@ def choose(
     corner = (sizes[rows] - side[:, None]) // 2
     boxes = np.concatenate([corner, corner + side[:, None]], axis=1).astype(np.float32)
     identity = np.searchsorted(tracks.identities, videos, side="right") - 1
-    return Watched(Draw(rows[:, None], boxes[:, None]), track[of], videos[of], identity[of])
+    return Watched(Draw(rows[:, None], boxes[:, None], identity[of]), track[of], videos[of])
 
 
 def _spread(length: int, count: int) -> Ints:

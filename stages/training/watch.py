@@ -39,7 +39,8 @@ class Watch:
         x = embedded(net, self.frames)
         if not x.isfinite().all():
             raise DivergedError(f"an embedding of the validation split is no longer finite after step {step}")
-        codes = (torch.from_numpy(each) for each in (self.chosen.track, self.chosen.identity, self.chosen.video))
+        chosen = self.chosen
+        codes = (torch.from_numpy(each) for each in (chosen.track, chosen.drawn.identities, chosen.video))
         found = health.measures(x, *codes)
         log.info("health of %s after %d steps: %s", self.label, step, _listed(found))
         problem = health.problem(found)

@@ -21,14 +21,14 @@ def choose(most: int, side_px: int = 60) -> watched.Watched:
 def test_frames_are_spread_over_the_first_and_last_video_of_every_identity():
     found = choose(15)
     assert found.drawn.frames[:, 0].tolist() == [100, 101, 103, 106, 109, 111, 113, 114, 116, 119, 122, 134, 136, 138]
-    assert found.identity.tolist() == [0] * 2 + [1] * 6 + [2] * 6
+    assert found.drawn.identities.tolist() == [0] * 2 + [1] * 6 + [2] * 6
     assert found.video.tolist() == [0] * 2 + [1] * 3 + [2] * 3 + [3] * 3 + [5] * 3
 
 
 @pytest.mark.parametrize(("most", "frames", "identities"), [(1, 4, 1), (8, 6, 2), (1000, 30, 3)])
 def test_a_track_gives_two_frames_at_least_and_all_at_most(most: int, frames: int, identities: int):
     found = choose(most)
-    assert (len(found), len(set(found.identity))) == (frames, identities)
+    assert (len(found), len(set(found.drawn.identities))) == (frames, identities)
     assert len(set(found.drawn.frames.ravel())) == frames
 
 

@@ -22,9 +22,9 @@ from stages.training.watch import Watch
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What a training prints that has an embedding at first, and then has lost it."""
     codes = np.arange(20) // 2
-    drawn = Draw(np.zeros((20, 1), np.int64), np.zeros((20, 1, 4), np.float32))
+    drawn = Draw(np.zeros((20, 1), np.int64), np.zeros((20, 1, 4), np.float32), codes // 2)
     frames = torch.rand(20, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-    watch = Watch("pretrain fabnet-0", Watched(drawn, codes, codes, codes // 2), [frames])
+    watch = Watch("pretrain fabnet-0", Watched(drawn, codes, codes), [frames])
     caplog.set_level(logging.INFO, "stages.training.watch")
     watch.rows(Fixed(nn.Flatten()), 0, 0)
     watch.rows(Fixed(nn.Sequential(nn.Flatten(), nn.Threshold(2.0, 7.0))), 4, 100)  # always 7
