@@ -81,11 +81,11 @@ class Batches:
         The first `start` ones are left out, and their frames not decoded.
         """
         drawn = self._draw("train", self._params.draws_per_identity, seed, epoch)
-        return self._shared(drawn[start * self._params.batch :])
+        return self._batches(drawn[start * self._params.batch :])
 
     def val(self) -> Iterator[Batch]:
         """The same batches at every call and in every run."""
-        return self._shared(self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0))
+        return self._batches(self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0))
 
     def _draw(self, split: str, draws: int, *random_state: int) -> pairs.Draw:
         return pairs.draw(
@@ -97,10 +97,10 @@ class Batches:
             rng=np.random.default_rng(random_state),
         )
 
-    def _shared(self, drawn: pairs.Draw) -> Iterator[Batch]:
+    def _batches(self, drawn: pairs.Draw) -> Iterator[Batch]:
         """This process's share of every batch, with the identities if the method wants them."""
         batch, share = self._params.batch, (ranks.number(), ranks.count())
-        frames = self._batches(drawn, batch=batch, share=share)
+        frames = self._decoded(drawn, batch=batch, share=share)
         if not self._with_identities:
             return frames
         return zip(frames, pairs.identities(drawn, batch=batch, device=self.device, share=share), strict=True)
@@ -111,10 +111,10 @@ class Batches:
         tracks = frames.tracks["val"]
         chosen = watched.choose(tracks, frames.sizes, frames.jitter_px, most=self._params.val_samples)
         parts = [chosen.drawn[start : start + batch] for start in range(0, len(chosen), batch)]
-        decoded = [whole[:, 0] for part in parts for whole in self._batches(part, batch=len(part), share=(0, 1))]
+        decoded = [whole[:, 0] for part in parts for whole in self._decoded(part, batch=len(part), share=(0, 1))]
         return Watch(label, chosen, decoded)
 
-    def _batches(self, drawn: pairs.Draw, *, batch: int, share: tuple[int, int]) -> Iterator[Tensor]:
+    def _decoded(self, drawn: pairs.Draw, *, batch: int, share: tuple[int, int]) -> Iterator[Tensor]:
         params = self._params
         return pairs.batches(
             drawn,
