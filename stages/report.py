@@ -4,8 +4,7 @@ Reads: probe results, histories, splits, detection rates, contact sheets, figure
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), few_shot.parquet
     (tables.FEW_SHOT_MEANS), own_heads.parquet (tables.METRICS of heads that came with weights, which are in no other
     table), metrics/<method>.json, report.html, summary.png, loss_curves.png, loss_curves.csv, learning_curves.png,
-    learning_curves/<dataset>-<task>.csv and
-    roc_pr/<dataset>-<task>.png.
+    learning_curves/<dataset>-<task>.csv, health.png, health/<measure>.csv and roc_pr/<dataset>-<task>.png.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 
@@ -19,7 +18,7 @@ from typing import Any
 import dlib
 
 from stages.evaluation import scores
-from stages.reporting import contents, few_shot, files, machine, page, parts, plots, results, revision, roc_pr
+from stages.reporting import contents, few_shot, files, health, machine, page, parts, plots, results, revision, roc_pr
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch
 from stages.runtime.params import Params
@@ -123,6 +122,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         parts=parts.rows(inputs.metrics, runs),
         loss_curves=contents.loss_curves(inputs.models, runs),
         learning_curves=contents.learning_curves(inputs.metrics, runs),
+        health=health.read(inputs.models, runs),
         illustrations=contents.illustrations(inputs.figures / "images"),
         versions=_versions(),
     )
@@ -150,6 +150,7 @@ def _draw(content: page.Content) -> page.Figures:
         summary=plots.summary(list(_panels(content.tasks, content.rows)), methods),
         loss_curves=plots.loss_curves(content.loss_curves, methods),
         learning_curves=plots.learning_curves(content.learning_curves, methods),
+        health=health.draw(content.health, methods),
         roc_pr={name: roc_pr.draw(classes, methods) for name, classes in class_curves.items() if classes},
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.reporting import page
+from stages.reporting import health, page
 from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import by_method
 from stages.runtime import tables
@@ -37,12 +37,13 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     folder = _empty(out / "metrics")
     for method, values in _headlines(content).items():
         (folder / f"{method}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    for name in ("summary", "loss_curves", "learning_curves"):
+    for name in ("summary", "loss_curves", "learning_curves", "health"):
         (out / f"{name}.png").write_bytes(getattr(figures, name))
     folder = _empty(out / "roc_pr")
     for name, png in figures.roc_pr.items():
         (folder / f"{name}.png").write_bytes(png)
     _write_curves(out, content.loss_curves, content.learning_curves)
+    _write_health(out, content.health)
     (out / "report.html").write_text(report, encoding="utf-8")
 
 
@@ -60,6 +61,17 @@ def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[Lea
         ]
         text = _csv([["method", "metric", "step", "value"], *lines])
         (folder / f"{task.dataset}-{task.task}.csv").write_text(text, encoding="utf-8")
+
+
+def _write_health(out: Path, trainings: Sequence[health.Health]) -> None:
+    """One CSV file for each measure that some training has."""
+    folder = _empty(out / "health")
+    for measure in health.TITLES:
+        points = health.curves(trainings, measure)
+        if not points:
+            continue
+        lines = [[method, step, f"{value:.8g}"] for method, of_method in points.items() for step, value in of_method]
+        (folder / f"{measure}.csv").write_text(_csv([["method", "step", "value"], *lines]), encoding="utf-8")
 
 
 def _empty(folder: Path) -> Path:

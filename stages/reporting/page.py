@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
-from stages.reporting import answers, comparison, few_shot, parts
+from stages.reporting import answers, comparison, few_shot, health, parts
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
+from stages.reporting.health import Health
 from stages.reporting.results import CONTROL, CONTROLS, Tested, by_method
 from stages.runtime.params import Params
 
@@ -48,6 +49,7 @@ class Content:
     parts: Sequence[Row]  # of PART_SCORES, with method and seed
     loss_curves: Sequence[LossCurve]
     learning_curves: Sequence[LearningCurves]
+    health: Sequence[Health]
     illustrations: Mapping[str, bytes]  # JPEG, by name
     versions: Mapping[str, str]
 
@@ -59,6 +61,7 @@ class Figures:
     summary: bytes
     loss_curves: bytes
     learning_curves: bytes
+    health: bytes
     roc_pr: Mapping[str, bytes]  # by task
 
 
@@ -83,6 +86,7 @@ def render(content: Content, figures: Figures) -> str:
         ),
         edges=answers.edges(content.sweeps),
         unconverged=answers.unconverged(content.sweeps),
+        collapsed=health.collapsed(content.health),
         headline=_headline(content, standings),
         own_heads=_own_heads(content),
         differences=[comparison.table(content.differences, control) for control in CONTROLS],
@@ -99,6 +103,7 @@ def render(content: Content, figures: Figures) -> str:
         summary_png=_base64(figures.summary),
         loss_curves_png=_base64(figures.loss_curves),
         learning_curves_png=_base64(figures.learning_curves),
+        health_png=_base64(figures.health),
         roc_pr_png={name: _base64(png) for name, png in figures.roc_pr.items()},
         illustrations={name: _base64(jpeg) for name, jpeg in content.illustrations.items()},
     )

@@ -70,6 +70,7 @@ YIELDS = pa.schema(
 # `group_id`: that of the index; near copies of which the owner gives no group are one group.
 SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("split", pa.string())])
 
+# One training: losses of every epoch, and what `fabnet.training.health` measures at checkpoints.
 HISTORY = pa.schema([
     ("epoch", pa.int32()),
     ("step", pa.int64()),

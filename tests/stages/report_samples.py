@@ -62,7 +62,17 @@ def write_inputs(root: Path, params: Params) -> None:
                 for epoch in (range(1, 6) if learnable else ())
                 for split in ("train", "val")
             ]
-            tables.write(root / "models" / name / "history.parquet", tables.HISTORY, history, key=["epoch", "split"])
+            for step, rank in ((0, 30.0), (50, 10.0)) if learnable else ():
+                at = {"epoch": step // 10, "step": step, "split": "val"}
+                measures = {
+                    "effective_rank": rank + seed,
+                    "watched_frames": 100.0,
+                    "dead_share": 0.0,
+                    "never_positive_share": 0.4,
+                }
+                history += [{**at, "metric": metric, "value": value} for metric, value in measures.items()]
+            path = root / "models" / name / "history.parquet"
+            tables.write(path, tables.HISTORY, history, key=["epoch", "split", "metric"])
             points = [(10, 0.6 + seed / 10), (20, 0.7), (50, 0.8 + seed / 10)] if learnable else [(0, 0.5)]
             curve = [
                 {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
@@ -135,6 +145,7 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         parts=[],
         loss_curves=[],
         learning_curves=[],
+        health=[],
         illustrations={},
         versions={},
     )

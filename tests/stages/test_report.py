@@ -18,11 +18,13 @@ from ruamel.yaml import YAML
 from stages import report
 from stages.evaluation import scores
 from stages.reporting import contents, page, results
+from stages.reporting.health import Health
 from stages.reporting.page import Content, Figures
 from stages.runtime import config, stopwatch, tables
 from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
+HEALTHY = {"watched_frames": 100.0, "effective_rank": 12.0, "dead_share": 0.0, "never_positive_share": 0.4}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def content(inputs: Path) -> Content:
 def page_of(content: Content, **params: object) -> str:
     """The page without figures, with other parameters."""
     changed = replace(content, params=content.params.model_copy(update=params))
-    return page.render(changed, Figures(b"", b"", b"", {}))
+    return page.render(changed, Figures(b"", b"", b"", b"", {}))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,8 @@ def test_all_files_but_the_machine_page_have_the_same_bytes_in_another_folder_an
 ):
     names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert names == [
-        "differences.parquet", "few_shot.parquet", "learning_curves.png", "learning_curves/affectnet-expression.csv",
+        "differences.parquet", "few_shot.parquet", "health.png", "health/dead_share.csv", "health/effective_rank.csv",
+        "health/never_positive_share.csv", "learning_curves.png", "learning_curves/affectnet-expression.csv",
         "loss_curves.csv", "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json",
         "metrics/random.json", "own_heads.parquet", "report.html", "roc_pr/affectnet-expression.png", "summary.png",
     ]  # fmt: skip
@@ -229,7 +232,13 @@ def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
 
 
 def test_figures_are_png_of_a_readable_size(written: Path):
-    for name in ("summary.png", "loss_curves.png", "learning_curves.png", "roc_pr/affectnet-expression.png"):
+    for name in (
+        "summary.png",
+        "loss_curves.png",
+        "learning_curves.png",
+        "health.png",
+        "roc_pr/affectnet-expression.png",
+    ):
         data = (written / name).read_bytes()
         width, height = struct.unpack(">II", data[16:24])
         assert data.startswith(b"\x89PNG")
@@ -391,6 +400,25 @@ def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(wr
         ("fabnet", "auc", 50, pytest.approx(0.85)),
         ("random", "auc", 0, 0.5),
     ]
+
+
+def test_the_health_of_a_training_is_the_mean_over_seeds(written: Path):
+    rows = table_of(written / "health" / "effective_rank.csv")
+    assert [(row["method"], int(row["step"]), float(row["value"])) for row in rows] == [
+        ("fabnet", 0, pytest.approx(30.5)),
+        ("fabnet", 50, pytest.approx(10.5)),
+    ]
+
+
+def test_a_training_that_has_collapsed_is_told_first(written: Path, content: Content):
+    assert "lost its embedding" not in shown(written / "report.html")
+    lost = Health("fabnet", 1, {0: {**HEALTHY, "effective_rank": 1.2}, 50: {**HEALTHY, "dead_share": 0.7}})
+    solved = Health("pca", 0, {0: {**HEALTHY, "dead_share": 0.9}})
+    text = " ".join(page_of(replace(content, health=[lost, solved])).split())
+    reason = "70% of the dimensions have almost no variance, more than 50%"
+    assert f"A training has lost its embedding. fabnet, seed 1: {reason}. <a" in text
+    several = page_of(replace(content, health=[lost, replace(lost, seed=2)]))
+    assert f"Trainings have lost their embedding. fabnet, seed 1: {reason}; fabnet, seed 2: {reason}." in several
 
 
 def test_a_missing_table_of_learning_curves_is_a_user_error(tmp_path: Path):
