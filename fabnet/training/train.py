@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from fabnet.modules import ranks
-from fabnet.modules.method import Method
+from fabnet.modules.method import Batch, Method
 from fabnet.training import options
 from fabnet.training.record import Record
 
@@ -78,14 +78,15 @@ class Trainer:
 
     def epochs(
         self,
-        train: Callable[[int, int], Iterable[Tensor]],
-        val: Callable[[], Iterable[Tensor]],
+        train: Callable[[int, int], Iterable[Batch]],
+        val: Callable[[], Iterable[Batch]],
         on_step: Callable[[], object],
     ) -> Iterator[Epoch]:
         """Train from the current state to the last epoch.
 
         Args:
-            train: number of an epoch, and of its steps that are done -> its other batches (B, F, 3, S, S) in [0, 1].
+            train: number of an epoch, and of its steps that are done -> its other batches (B, F, 3, S, S) in [0, 1],
+                each with the identities (B,) if the method wants them.
             val: the same validation batches at every call.
             on_step: called after every step; `state()` may be taken then, and after an epoch.
 
@@ -111,13 +112,13 @@ class Trainer:
         else:
             self.schedule.step()
 
-    def validate(self, batches: Iterable[Tensor]) -> dict[str, float]:
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Mean losses over `batches`, with BN in evaluation mode; they are read at the end."""
         self.method.eval()
         record = Record()
         with torch.inference_mode(), options.autocast(self.settings.precision, self.device):
-            for frames in batches:
-                record.add(self.method.losses(frames))
+            for batch in batches:
+                record.add(self.method.losses(*_arguments(batch)))
         return record.means()
 
     @property
@@ -154,13 +155,13 @@ class Trainer:
         self.epoch, self.steps, self.begun = state["epoch"], state["steps"], state["begun"]
         self._record = Record(state["losses"])
 
-    def _train(self, batches: Iterable[Tensor], on_step: Callable[[], object]) -> dict[str, float]:
+    def _train(self, batches: Iterable[Batch], on_step: Callable[[], object]) -> dict[str, float]:
         """Mean losses over the steps of one epoch, those before `batches` included."""
         self.method.train()
-        for frames in batches:
+        for batch in batches:
             self.optimiser.zero_grad(set_to_none=True)
             with options.autocast(self.settings.precision, self.device):
-                losses = self.losses(frames)
+                losses = self.losses(*_arguments(batch))
             self._record.add(losses)
             if self._record.unread >= self.read_steps:
                 self._read()
@@ -190,11 +191,16 @@ class _Losses(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        return self.method.losses(frames)
+    def forward(self, *batch: Tensor) -> dict[str, Tensor]:
+        return self.method.losses(*batch)
 
 
-def _shared(method: Method, mode: options.Mode) -> Callable[[Tensor], dict[str, Tensor]]:
+def _arguments(batch: Batch) -> tuple[Tensor, ...]:
+    """Of `losses`."""
+    return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _shared(method: Method, mode: options.Mode) -> Callable[..., dict[str, Tensor]]:
     """The losses of a method; their gradients are averaged over all processes, so they are those of the whole batch."""
     if ranks.count() == 1:
         return options.compiled(method.losses, mode)

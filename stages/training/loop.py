@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fabnet.modules import model_file, ranks
-from fabnet.modules.method import Method
+from fabnet.modules.frame_choice import Choice
+from fabnet.modules.method import Batch, Method
 from fabnet.modules.model_file import Description
 from fabnet.training import options, pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
@@ -39,14 +39,24 @@ OVERRIDABLE = ("size_px", "batch")  # settings that a method may have itself, in
 class Batches:
     """The samples of an epoch, drawn from the tracks by seed and epoch number alone."""
 
-    def __init__(self, frames: TrackSet, per_sample: int, params: PretrainParams, device: torch.device) -> None:
-        """`per_sample`: frames of a track in each sample; `device`: where the batches are wanted.
+    def __init__(
+        self,
+        frames: TrackSet,
+        choice: Choice,
+        params: PretrainParams,
+        device: torch.device,
+        *,
+        with_identities: bool = False,
+    ) -> None:
+        """`choice`: of the frames in each sample; `device`: where the batches are wanted.
+
+        `with_identities`: each batch is a pair, of the frames and the numbers (B,) of their identities.
 
         Raises:
             UserError: an epoch or the validation split does not fill a batch, or frames cannot be decoded on the GPU.
         """
-        self._frames, self._per_sample, self._params = frames, per_sample, params
-        self.device = device
+        self._frames, self._choice, self._params = frames, choice, params
+        self.device, self._with_identities = device, with_identities
         self._on_gpu = None
         if params.jpeg_decoder == "torchcodec":
             self._on_gpu = GpuFrames(frames, device, gpu_frames.decoder(device))
@@ -63,7 +73,7 @@ class Batches:
                 "raise it or lower the batch"
             )
 
-    def train(self, seed: int, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def train(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches (B, F, 3, S, S) in [0, 1], of which each process has its share.
 
         The first `start` ones are left out, and their frames not decoded.
@@ -71,7 +81,7 @@ class Batches:
         drawn = self._draw("train", self._params.draws_per_identity, seed, epoch)
         return self._batches(drawn[start * self._params.batch :])
 
-    def val(self) -> Iterator[Tensor]:
+    def val(self) -> Iterator[Batch]:
         """The same batches at every call and in every run."""
         return self._batches(self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0))
 
@@ -80,14 +90,15 @@ class Batches:
             self._frames.tracks[split],
             self._frames.sizes,
             self._frames.jitter_px,
-            frames=self._per_sample,
+            choice=self._choice,
             draws_per_identity=draws,
             rng=np.random.default_rng(random_state),
         )
 
-    def _batches(self, drawn: pairs.Draw) -> Iterator[Tensor]:
+    def _batches(self, drawn: pairs.Draw) -> Iterator[Batch]:
         params = self._params
-        return pairs.batches(
+        share = (ranks.number(), ranks.count())
+        frames = pairs.batches(
             drawn,
             self._on_gpu.read if self._on_gpu else self._frames.image,
             decode=self._on_gpu.decode if self._on_gpu else None,
@@ -95,8 +106,11 @@ class Batches:
             size_px=params.size_px,
             device=self.device,
             workers=processes.threads(),
-            share=(ranks.number(), ranks.count()),
+            share=share,
         )
+        if not self._with_identities:
+            return frames
+        return zip(frames, pairs.identities(drawn, batch=params.batch, device=self.device, share=share), strict=True)
 
 
 def train(
@@ -173,13 +187,20 @@ def _trained(net: Method, source: TrackSource, job: Job) -> tuple[list[dict[str,
     params = job.params
     with _processes(net, job) as device:
         _check(job.method, net, params, device)
-        frames = source.load(net.frames, job.stage)
-        batches = Batches(frames, net.frames, params, device)
+        frames = source.load(net.choice.shortest, job.stage, instead=_instead(job.method, net))
+        batches = Batches(frames, net.choice, params, device, with_identities=net.wants_identities)
         if net.is_solved:
             net.solve(batches.train(job.seed, 1))
             return [], frames.rejects
         history = fit(net, batches, params, seed=job.seed, journal=job.journal, label=str(job), before=job.before)
         return history, frames.rejects
+
+
+def _instead(name: str, net: Method) -> str:
+    """What to do when no track is long enough for the samples of a method."""
+    if net.choice.shortest == net.frames:
+        return "use a larger release"
+    return f"lower method.{name}.gap, found {net.gap}, or raise crop.fps"
 
 
 def _processes(net: Method, job: Job) -> AbstractContextManager[torch.device]:

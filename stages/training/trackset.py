@@ -99,11 +99,17 @@ class TrackSource:
     track_sets: Sequence[str]
     jitter_px: Mapping[str, tuple[int, int]]  # per data set: range of the random square crop's side
 
-    def load(self, frames: int, stage: str, needed: Sequence[str] = ("train", "val")) -> TrackSet:
+    def load(
+        self,
+        frames: int,
+        stage: str,
+        needed: Sequence[str] = ("train", "val"),
+        instead: str = "use a larger release",
+    ) -> TrackSet:
         """All tracks that have at least `frames` frames; shorter ones become rejects of `stage`.
 
         Raises:
-            UserError: a table is missing, or one of the `needed` splits has no track.
+            UserError: a table is missing, or one of the `needed` splits has no track; then do `instead`.
         """
         names = sorted(self.track_sets)
         indexes = {name: _index(self.tracks / name / "index.parquet") for name in names}
@@ -112,7 +118,9 @@ class TrackSource:
         tracks, rejects = _group(runs, frames, stage)
         for split in needed:
             if split not in tracks:
-                raise UserError(f"no track of at least {frames} frames in the {split} split: use a larger release")
+                longest = max(runs.filter(pc.field("split") == split)["length"].to_pylist(), default=0)
+                found = f"the longest has {longest}"
+                raise UserError(f"no track of at least {frames} frames in the {split} split, {found}: {instead}")
         sizes = [np.stack([index[side].to_numpy() for side in SIDES], axis=1) for index in indexes.values()]
         return TrackSet(
             tracks,

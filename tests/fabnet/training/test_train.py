@@ -34,6 +34,13 @@ class Scalar(Method):
         return {"loss": self.of(self.weight, frames)}
 
 
+class ByIdentity(Scalar):
+    wants_identities = True
+
+    def losses(self, frames: Tensor, identities: Tensor) -> dict[str, Tensor]:
+        return {"loss": self.of(self.weight, frames[identities == 7])}
+
+
 def method(seed: int = 0) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -269,3 +276,12 @@ def test_weight_decay_and_momentum_are_given_to_the_optimiser():
     sgd = trainer(replace(SETTINGS, optimiser="sgd", weight_decay=0.25)).optimiser.param_groups[0]
     assert (sgd["momentum"], sgd["weight_decay"], sgd["lr"]) == (0.9, 0.25, 2e-3)
     assert trainer(replace(SETTINGS, weight_decay=0.5)).optimiser.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_identities_go_to_the_losses_of_a_method_that_wants_them():
+    net = ByIdentity(lambda weight, frames: weight * frames.mean())
+    batch = torch.tensor([1.0, 2.0, 4.0])[:, None], torch.tensor([7, 5, 7])
+    (epoch,) = trainer(replace(SETTINGS, epochs=1, lr=0.0), net).epochs(
+        lambda *_: [batch], lambda: [batch], lambda: None
+    )
+    assert epoch.train["loss"] == epoch.val["loss"] == 2.5

@@ -155,7 +155,9 @@ def test_a_track_that_is_too_short_becomes_a_reject(tmp_path: Path):
 
 def test_a_split_without_a_long_enough_track_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
-    with pytest.raises(UserError, match="no track of at least 5 frames in the train split: use a larger release"):
+    with pytest.raises(
+        UserError, match="no track of at least 5 frames in the train split, the longest has 4: use a la"
+    ):
         load(tmp_path, frames=5)
 
 
