@@ -66,20 +66,20 @@ class IMM(Method):
 
     def __init__(self, params: Params, *, size_px: int) -> None:
         super().__init__()
-        self.encoder = Bottleneck(params, size_px=size_px)
+        self.bottleneck = self.encoder = Bottleneck(params, size_px=size_px)
         self.decoder = _image(size_px, params.width, params.points + params.embedding)
         edge = 2 * params.points
         self.parts = {"points": (0, edge), "appearance": (edge, edge + params.embedding)}
 
     def rebuild(self, points: Tensor, source: Tensor) -> Tensor:
         """Points (B, K, 2) of the target and the source frame (B, 3, S, S) -> the target (B, 3, S, S) in (0, 1)."""
-        maps = torch.cat([self.encoder.draw(points), self.encoder.appearance(source)], dim=1)
+        maps = torch.cat([self.bottleneck.draw(points), self.bottleneck.appearance(source)], dim=1)
         return (self.decoder(maps) + 1) / 2
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss`, and `copy`: the loss of the source frame as it is."""
         target, source = frames[:, 0], frames[:, 1]
-        rebuilt = self.rebuild(self.encoder.find(target), source)
+        rebuilt = self.rebuild(self.bottleneck.find(target), source)
         return {"loss": photometric(rebuilt, target).mean(), "copy": photometric(source, target).mean()}
 
 

@@ -56,7 +56,7 @@ class MaskedAutoencoder(Method):
 
     def __init__(self, params: Params, *, size_px: int) -> None:
         super().__init__()
-        self.encoder = Patches(params, size_px=size_px)
+        self.patched = self.encoder = Patches(params, size_px=size_px)
         self.side_px = size_px // params.patches
         self.patches, self.seen = params.patches**2, params.patches**2 // params.seen
         self.narrow = nn.Linear(params.embedding, params.width)
@@ -69,7 +69,7 @@ class MaskedAutoencoder(Method):
     def predict(self, frames: Tensor, order: Tensor) -> Tensor:
         """Frames (B, 3, S, S), and their patches' numbers (B, N), those that are seen first -> pixels (B, N, P)."""
         seen = order[:, : self.seen]
-        tokens = self.encoder.blocks(_taken(self.encoder.tokens(frames), seen))  # (B, seen, embedding)
+        tokens = self.patched.blocks(_taken(self.patched.tokens(frames), seen))  # (B, seen, embedding)
         narrow = self.narrow(tokens)
         whole = self.hidden.to(narrow.dtype).expand(*order.shape, -1)
         whole = whole.scatter(1, seen[..., None].expand_as(narrow), narrow)  # (B, N, width)
