@@ -143,6 +143,7 @@ def train(
     checked = plugins.settings(module, settings, f"method.{method}")
     params = params.model_copy(update={name: getattr(checked, name) for name in OVERRIDABLE if hasattr(checked, name)})
     net = models.build(module, checked, seed=seed, size_px=params.size_px)
+    models.check_parts(method, net, params.size_px)
     before = 0 if start is None else _start(module, net, start)
     stage, label = "pretrain" if start is None else "refine", f"{method}-{seed}"
     ingredients = [*source.track_sets, *source.table_digests(), *_start_bytes(start)]

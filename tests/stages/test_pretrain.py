@@ -241,6 +241,16 @@ def test_a_gap_below_a_frame_is_a_user_error(tmp_path: Path):
         run(tmp_path, settings={**METHOD_PARAMS, "gap": 0})
 
 
+@pytest.mark.parametrize("part", [(4, 7), (3, 3), (-2, 2)])
+def test_parts_that_the_embedding_lacks_are_a_user_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: tuple[int, int]
+):
+    monkeypatch.setattr(fabnet.SingleSource, "parts", {"face": (0, 3), "pose": part})
+    sentence = f"within the 6 dimensions of the embedding, found pose from {part[0]} to {part[1]}: raise its embedding"
+    with pytest.raises(UserError, match=f"method.fabnet: each part should lie {re.escape(sentence)}"):
+        run(tmp_path)
+
+
 def test_a_batch_with_identities_names_those_of_its_tracks(tmp_path: Path):
     write_tracks(tmp_path)
     source = TrackSource(tmp_path / "tracks", tmp_path / "splits", ["voxceleb1"], PARAMS["jitter_px"])
