@@ -75,7 +75,7 @@ def draw(
     jitter_px: NDArray[np.integer[Any]],
     *,
     choice: Choice,
-    draws_per_identity: int,
+    draws_per_identity: int | Ints,
     rng: np.random.Generator,
 ) -> Draw:
     """One epoch: for every identity `draws_per_identity` random tracks of random videos, with distinct frames of each.
@@ -85,7 +85,7 @@ def draw(
         sizes: (rows, 2) width and height of every frame, px.
         jitter_px: (rows, 2) range of the crop side of every frame, px.
         choice: how many frames a sample has, and how they are chosen from its track.
-        draws_per_identity: 1 in the original.
+        draws_per_identity: 1 in the original; for all, or (I,) for each identity.
         rng: source of all choices.
 
     Departures from the original: frames are never drawn with replacement (tracks that are too short are rejected

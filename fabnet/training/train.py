@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from fabnet.modules import ranks
 from fabnet.modules.method import Batch, Method
@@ -29,6 +30,7 @@ class Settings:
     plateau_patience: int
     schedule: Literal["plateau", "cosine"] = "plateau"
     lr_floor: float = 0.0
+    lr_hold: float = 0.0
     precision: options.Precision = "float32"  # of convolutions and products; float16 needs CUDA
     fused: bool = False  # the optimiser moves all weights in one call; float16 without it waits for each step
     compile: options.Mode = "none"  # how the losses and their gradients are compiled
@@ -52,7 +54,8 @@ class Trainer:
 
     The learning rate falls by `schedule`, never below `lr_floor`. `plateau`: it is multiplied by `plateau_factor` when
     the validation loss has not improved for more than `plateau_patience` epochs (supplement: divided by 10 on a
-    plateau), not while the method's curriculum lasts. `cosine`: along half a cosine over all epochs.
+    plateau), not while the method's curriculum lasts. `cosine`: after `lr_hold` of all epochs, along half a
+    cosine over the others.
     """
 
     def __init__(
@@ -218,12 +221,20 @@ def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
     )
 
 
-def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> ReduceLROnPlateau | CosineAnnealingLR:
+def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> ReduceLROnPlateau | LambdaLR:
     if settings.schedule == "cosine":
-        return CosineAnnealingLR(optimiser, settings.epochs, eta_min=settings.lr_floor)
+        return LambdaLR(optimiser, partial(_cosine, settings=settings))
     return ReduceLROnPlateau(
         optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience, min_lr=settings.lr_floor
     )
+
+
+def _cosine(epoch: int, settings: Settings) -> float:
+    """Share of the first rate after `epoch` epochs."""
+    held = settings.lr_hold * settings.epochs
+    fallen = max(0.0, epoch - held) / (settings.epochs - held)  # 0 at its start, 1 at its end
+    floor = settings.lr_floor / settings.lr
+    return floor + (1 - floor) * (1 + math.cos(math.pi * fallen)) / 2
 
 
 def _check(value: float, what: str, where: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fabnet.modules import model_file, ranks
 from fabnet.modules.frame_choice import Choice
@@ -60,12 +61,12 @@ class Batches:
         self._on_gpu = None
         if params.jpeg_decoder == "torchcodec":
             self._on_gpu = GpuFrames(frames, device, gpu_frames.decoder(device))
-        identities = len(frames.tracks["train"])
-        self.per_epoch = identities * params.draws_per_identity // params.batch
+        self._draws = params.draws_per_identity * frames.times("train", params.oversample)
+        self.per_epoch = int(self._draws.sum()) // params.batch
         if not self.per_epoch:
             raise UserError(
-                f"an epoch of {identities} identities x {params.draws_per_identity} draws does not fill a batch of "
-                f"{params.batch}: raise pretrain.draws_per_identity or lower the batch"
+                f"an epoch of {len(self._draws)} identities x {params.draws_per_identity} draws does not fill a batch "
+                f"of {params.batch}: raise pretrain.draws_per_identity or lower the batch"
             )
         if params.val_samples < params.batch:
             raise UserError(
@@ -78,14 +79,14 @@ class Batches:
 
         The first `start` ones are left out, and their frames not decoded.
         """
-        drawn = self._draw("train", self._params.draws_per_identity, seed, epoch)
+        drawn = self._draw("train", self._draws, seed, epoch)
         return self._batches(drawn[start * self._params.batch :])
 
     def val(self) -> Iterator[Batch]:
         """The same batches at every call and in every run."""
         return self._batches(self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0))
 
-    def _draw(self, split: str, draws: int, *random_state: int) -> pairs.Draw:
+    def _draw(self, split: str, draws: int | NDArray[np.int64], *random_state: int) -> pairs.Draw:
         return pairs.draw(
             self._frames.tracks[split],
             self._frames.sizes,

@@ -80,6 +80,13 @@ class TrackSet:
         dataset, shard = self._shard(row)
         return self.shards[dataset].read(shard, int(self.places.offset[row]), int(self.places.size[row]))
 
+    def times(self, split: str, oversample: Mapping[str, int]) -> NDArray[np.int64]:
+        """(I,) how often each identity of the split is drawn, by its data set; of several the largest number counts."""
+        of_shard = np.array([oversample.get(dataset, 1) for dataset, _ in self.places.shards])
+        tracks = self.tracks[split]
+        starts = tracks.videos[tracks.identities[:-1]]
+        return np.maximum.reduceat(of_shard[self.places.shard[tracks.first]], starts)
+
     def datasets(self, split: str) -> set[str]:
         """Data sets that have a track in the split."""
         if split not in self.tracks:

@@ -111,6 +111,13 @@ def test_the_rate_falls_to_its_floor_and_no_lower(schedule: str):
         assert rates[3] == pytest.approx(0.02 + 0.08 * 0.75)  # a third of the way: cos 60 degrees is 0.5
 
 
+def test_a_held_rate_falls_in_the_last_epochs_only():
+    one = trainer(replace(SETTINGS, lr=0.1, epochs=8, schedule="cosine", lr_hold=0.75))
+    rates = [epoch.lr for epoch in epochs(one)]
+    assert rates == pytest.approx([0.1] * 7 + [0.05])  # half-way through two epochs
+    assert one.optimiser.param_groups[0]["lr"] == pytest.approx(0)
+
+
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
 def test_the_schedule_resumes_with_the_weights(schedule: str):
     settings = replace(SETTINGS, schedule=schedule, plateau_patience=0)
