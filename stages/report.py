@@ -1,8 +1,10 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
 Reads: probe results, histories, splits, detection rates, contact sheets, figures, rejects of every stage.
-Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics/<method>.json, report.html,
-    summary.png, loss_curves.png, loss_curves.csv, learning_curves.png, learning_curves/<dataset>-<task>.csv and
+Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), few_shot.parquet
+    (tables.FEW_SHOT_MEANS), own_heads.parquet (tables.METRICS of heads that came with weights, which are in no other
+    table), metrics/<method>.json, report.html, summary.png, loss_curves.png, loss_curves.csv, learning_curves.png,
+    learning_curves/<dataset>-<task>.csv and
     roc_pr/<dataset>-<task>.png.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
@@ -17,7 +19,7 @@ from typing import Any
 import dlib
 
 from stages.evaluation import scores
-from stages.reporting import contents, files, machine, page, parts, plots, results, revision, roc_pr
+from stages.reporting import contents, few_shot, files, machine, page, parts, plots, results, revision, roc_pr
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch
 from stages.runtime.params import Params
@@ -106,6 +108,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         rows=[_complete(row, source) for row in pooled],
         seed_rows=[_complete(row, source) for row in results.seed_rows(inputs.metrics, params)],
         tasks=tasks,
+        own_heads=[_own_head(row, source, params) for row in results.own_head_rows(inputs.metrics, params)],
         differences=[{**row, **hashes} for row in results.differences(tasks, params)],
         leads=list(results.leads(tasks, pooled, params)),
         counts=[
@@ -116,6 +119,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         sheets=list(contents.sheets(inputs.sheets, params.datasets)),
         rejects=contents.rejects(folders),
         sweeps=contents.sweeps(inputs.metrics, runs),
+        few_shot=[{**row, **hashes} for row in few_shot.means(inputs.metrics, params)],
         parts=parts.rows(inputs.metrics, runs),
         loss_curves=contents.loss_curves(inputs.models, runs),
         learning_curves=contents.learning_curves(inputs.metrics, runs),
@@ -128,6 +132,13 @@ def _complete(row: Row, source: Mapping[str, str]) -> Row:
     """A METRICS row: scores with their source and the published value."""
     key = tuple(row[name] for name in ("method", "dataset", "task", "split", "target", "metric"))
     return {**row, **source, "published": PUBLISHED.get(key) if source["profile"] == "paper" else None}
+
+
+def _own_head(row: Row, source: Mapping[str, str], params: Params) -> Row:
+    """A METRICS row of a head that came with weights; on real faces with what was published for FAb-Net."""
+    is_real = params.dataset[row["dataset"]].fetch.source != "synthetic"
+    key = ("fabnet", *(row[name] for name in ("dataset", "task", "split", "target", "metric")))
+    return {**row, **source, "published": PUBLISHED.get(key) if is_real else None}
 
 
 def _draw(content: page.Content) -> page.Figures:

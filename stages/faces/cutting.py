@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from fabnet.boxes import PixelBox, area, clamp, follow
 from fabnet.images import face_crop
+from stages.faces import near_copies
 from stages.preparation import encoded, packing
 from stages.preparation.encoded import EncodedImage
 from stages.preparation.packing import Finish, Place
@@ -93,18 +94,20 @@ def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int
     _check_size(face, image)
     box, more = box_of(face, image)
     _check_box(box, image)
+    crop = face_crop(image, box, crop_px)
     row: dict[str, Any] = {
         "sample_id": face.sample_id,
         "group_id": face.group_id or face.sample_id,
         "owner_split": face.owner_split,
         "subset": face.subset,
         "crop_xyxy_px": box,
+        "near_copy_digest": near_copies.digest(crop),
         **face.labels,
         **more,
     }
     if face.points_px is not None:
         row["landmarks"] = follow(face.points_px, box, crop_px).astype(np.float32).ravel()
-    return encoded.encode(row, face_crop(image, box, crop_px), jpeg_quality)
+    return encoded.encode(row, crop, jpeg_quality)
 
 
 def _check_size(face: Face, image: media.Image) -> None:

@@ -28,9 +28,12 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     rows = [*content.seed_rows, *content.rows]
     key = ["dataset", "task", "method", "seed", "split", "metric", "target"]
     tables.write(out / "metrics.parquet", tables.METRICS, rows, key=key, metadata=provenance)
+    tables.write(out / "own_heads.parquet", tables.METRICS, content.own_heads, key=key, metadata=provenance)
     key = ["dataset", "task", "metric", "control", "method"]
     path = out / "differences.parquet"
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
+    key = ["dataset", "task", "metric", "shots", "method"]
+    tables.write(out / "few_shot.parquet", tables.FEW_SHOT_MEANS, content.few_shot, key=key, metadata=provenance)
     folder = _empty(out / "metrics")
     for method, values in _headlines(content).items():
         (folder / f"{method}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -153,6 +153,11 @@ class EmbedParams(Section):
     frames_per_track: Count  # of the test split, evenly spread; what the identity leakage is measured on
 
 
+class FewShotParams(Section):
+    shots: Annotated[list[Count], Field(min_length=1)]  # training images of each class, or in all where there are none
+    draws: Annotated[int, Field(ge=2)]  # of these images; with one there is no interval
+
+
 class ProbeParams(Section):
     l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
     max_iter: Count  # Newton steps for each
@@ -160,6 +165,7 @@ class ProbeParams(Section):
     device: Literal["auto", "cpu", "cuda"]  # float64, which Apple's MPS does not have: there, auto is the CPU
     bootstrap: Count  # resamples of the test images behind every interval
     confidence: Fraction
+    few_shot: FewShotParams
 
 
 class IllustrateParams(Section):

@@ -115,13 +115,14 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
     tasks = list(_tested(params))
     pooled = list(results.pooled_rows(tasks, params))
     source = {"profile": params.profile, "config_hash": "0" * 12, "code_hash": "1" * 12, "published": None}
-    sweep = {"dataset": "w300", "task": "landmarks", "l2": 1.0, "val_loss": 0.5, "is_chosen": True, "edge": "largest"}
+    sweep = {"dataset": "w300", "task": "landmarks", "l2": 1.0, "edge": "largest", "is_converged": True}
     return Content(
         params=params,
         config_hash="0" * 12,
         code_hash="1" * 12,
         rows=[{**row, **source} for row in pooled],
         seed_rows=[{**row, **source} for row in _seed_rows(tasks, params)],
+        own_heads=[],
         tasks=tasks,
         differences=list(results.differences(tasks, params)),
         leads=list(results.leads(tasks, pooled, params)),
@@ -130,6 +131,7 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         sheets=[],
         rejects=[],
         sweeps=[{"method": run.method, "seed": run.seed, **sweep} for run in results.expected_runs(params)],
+        few_shot=[],
         parts=[],
         loss_curves=[],
         learning_curves=[],

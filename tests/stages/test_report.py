@@ -122,9 +122,9 @@ def test_all_files_but_the_machine_page_have_the_same_bytes_in_another_folder_an
 ):
     names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert names == [
-        "differences.parquet", "learning_curves.png", "learning_curves/affectnet-expression.csv", "loss_curves.csv",
-        "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json", "metrics/random.json",
-        "report.html", "roc_pr/affectnet-expression.png", "summary.png",
+        "differences.parquet", "few_shot.parquet", "learning_curves.png", "learning_curves/affectnet-expression.csv",
+        "loss_curves.csv", "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json",
+        "metrics/random.json", "own_heads.parquet", "report.html", "roc_pr/affectnet-expression.png", "summary.png",
     ]  # fmt: skip
     differ = [name for name in names if (written / name).read_bytes() != (elsewhere / name).read_bytes()]
     assert differ == ["machine.html"]
@@ -344,7 +344,8 @@ def test_every_row_of_the_results_has_its_n_and_few_are_marked(content: Content)
             page_of(content).replace("<wbr>", ""),
         )
     }
-    assert len(rows) == 4 + 2  # metrics of still images, and both track sets
+    few_shot = [note for _, note in rows if "shots: " in note]
+    assert (len(few_shot), len(rows) - len(few_shot)) == (3 * 2, 4 + 2)  # metrics of still images, and both track sets
     assert rows["w300 · landmarks", "error, % of inter-ocular distance ↓"] == ("60", "")
     count, mark = next(value for (title, _), value in rows.items() if title.startswith("voxceleb1"))
     assert int(count) < 30
@@ -358,6 +359,27 @@ def test_a_regularisation_at_the_edge_of_its_sweep_is_told(content: Content):
     at_edge = [{**row, "l2": 1.0, "edge": "largest"} for row in content.sweeps[:1]]
     text = page_of(replace(content, sweeps=[*at_edge, *({**row, "edge": ""} for row in content.sweeps[1:])]))
     assert f"of 1 of {len(content.sweeps)} probes is at the edge of the sweep (the largest, 1, in 1)" in text
+    assert text.count('class="n edge"') == 1
+
+
+def test_few_shot_probes_have_a_table_of_means_and_a_place_on_the_page(written: Path, content: Content):
+    rows = tables.read(written / "few_shot.parquet", tables.FEW_SHOT_MEANS).to_pylist()
+    assert {(row["method"], row["shots"], row["draws"]) for row in rows} == {
+        (method, shots, 2) for method in ("fabnet", "random") for shots in (2, 10)
+    }
+    of_landmarks = {(row["method"], row["shots"]): row for row in rows if row["task"] == "landmarks"}
+    assert {row["images"] for (_, shots), row in of_landmarks.items() if shots == 10} == {10}
+    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
+    text = page_of(content)
+    assert text.index('id="few_shot"') > text.index('id="detail"')
+    assert "10 shots: error, % of inter-ocular distance ↓" in text
+
+
+def test_a_probe_that_did_not_converge_is_told(content: Content):
+    assert "did not converge" not in page_of(content)
+    stopped = {**content.sweeps[0], "edge": "", "is_converged": False}
+    text = page_of(replace(content, sweeps=[stopped, *({**row, "edge": ""} for row in content.sweeps[1:])]))
+    assert f"1 of {len(content.sweeps)} probes did not converge" in text
     assert text.count('class="n edge"') == 1
 
 
@@ -437,3 +459,37 @@ def test_the_page_has_both_contact_sheets_of_every_data_set(written: Path):
 def test_a_missing_contact_sheet_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match="should be a contact sheet"):
         list(contents.sheets(tmp_path, ["affectnet"]))
+
+
+@pytest.fixture
+def with_own_head(tmp_path: Path) -> Path:
+    """Inputs in which `fabnet` came with a landmark head that errs by 4.2 %."""
+    write_inputs(tmp_path, parameters())
+    row = {"dataset": "w300", "task": "landmarks", "split": "test", "target": "mean", "better": "lower", "n": 60}
+    row |= {"metric": "interocular_percent", "value": 4.2, "ci_low": 4.0, "ci_high": 4.4, "positives": None}
+    for seed in parameters().seeds:
+        tables.write(tmp_path / "metrics" / f"fabnet-{seed}" / "own_heads.parquet", tables.SCORES, [row], key=["task"])
+    return tmp_path
+
+
+def test_heads_that_came_with_weights_are_in_a_table_of_their_own(with_own_head: Path, written: Path):
+    assert not len(tables.read(written / "own_heads.parquet", tables.METRICS))
+    assert "Heads that came with weights" not in shown(written / "report.html")
+    out = run(with_own_head, parameters())
+    rows = tables.read(out / "own_heads.parquet", tables.METRICS).to_pylist()
+    assert [(row["method"], row["seed"], row["value"]) for row in rows] == [("fabnet", 0, 4.2), ("fabnet", 1, 4.2)]
+    page = shown(out / "report.html")
+    assert "4.20 [4.00, 4.40]" in page[page.index("Not fitted here") :]
+    assert rows_of(out) == rows_of(written)
+
+
+def test_heads_that_came_with_weights_stand_beside_what_was_published_on_real_faces_alone(with_own_head: Path):
+    def published(source: str) -> list[float | None]:
+        dataset = parameters().dataset
+        fetch = dataset["w300"].fetch.model_copy(update={"source": source})
+        real = {**dataset, "w300": dataset["w300"].model_copy(update={"fetch": fetch})}
+        content = report.collect(report.Folders(**folders(with_own_head)), parameters(dataset=real))
+        return [row["published"] for row in content.own_heads]
+
+    assert published("synthetic") == [None, None]
+    assert published("folder") == [5.71, 5.71]
