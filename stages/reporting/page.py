@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
-from stages.reporting import answers, comparison
+from stages.reporting import answers, comparison, framing
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import CONTROL, CONTROLS, Tested, by_method
@@ -40,6 +40,7 @@ class Content:
     leads: Sequence[Row]  # of DIFFERENCES: the best method of each task and metric minus every other one
     counts: Sequence[Row]
     yields: Sequence[Row]
+    framing: Sequence[Row]
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
@@ -84,6 +85,8 @@ def render(content: Content, figures: Figures) -> str:
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
         counts=content.counts,
         yields=content.yields,
+        framing=content.framing,
+        apart=list(framing.warned(content.framing, params)),
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=_sweeps(content),
