@@ -84,9 +84,10 @@ def run(
         UserError: a table or a shard is missing or damaged, or the detector lacks its weight file.
     """
     metadata = detection.configured(detect)
-    trained = {name: _as_trained(tracks, splits, name, jitter_px[name], measure.crops, seed) for name in track_sets}
+    sample = {"count": measure.crops, "seed": seed}
+    trained = {name: _as_trained(tracks, splits, name, jitter_px[name], **sample) for name in track_sets}
     crops = {name: crops for name, (_, crops) in trained.items()}
-    crops |= {name: _stills(faces / name, name, measure.crops, seed) for name in face_sets}
+    crops |= {name: _stills(faces / name, name, **sample) for name in face_sets}
     rejects = tables.Rejects("measure")
     found = _search(crops, detect, rejects)
     mixture = _mixture({name: count for name, (count, _) in trained.items()}, found, measure.crops)
@@ -103,7 +104,7 @@ def run(
 
 
 def _as_trained(
-    tracks: Path, splits: Path, name: str, jitter_px: tuple[int, int], count: int, seed: int
+    tracks: Path, splits: Path, name: str, jitter_px: tuple[int, int], *, count: int, seed: int
 ) -> tuple[int, list[Crop]]:
     """How many identities of a data set train, and crops of their tracks as training draws them."""
     source = TrackSource(tracks, splits, [name], {name: jitter_px}).load(1, "measure", needed=())
@@ -126,7 +127,7 @@ def _as_trained(
     ]
 
 
-def _stills(folder: Path, name: str, count: int, seed: int) -> list[Crop]:
+def _stills(folder: Path, name: str, *, count: int, seed: int) -> list[Crop]:
     """Random crops of a data set of still images."""
     index = tables.read(folder / "index.parquet", tables.FACES)
     picked = np.random.default_rng(seed).choice(len(index), min(count, len(index)), replace=False)
@@ -214,7 +215,9 @@ def _told(row: Row) -> str:
     name = f"{row['kind']} {row['dataset']}"
     if not row["n"]:
         return f"{name}: no face found in {row['missed']} crops"
-    told = f"{name}: face {row['face_frac']:.2f} of the crop's side [{row['face_frac_q1']:.2f}, {row['face_frac_q3']:.2f}]"
+    told = (
+        f"{name}: face {row['face_frac']:.2f} of the crop's side [{row['face_frac_q1']:.2f}, {row['face_frac_q3']:.2f}]"
+    )
     told += f", centre {row['x_frac']:.2f}, {row['y_frac']:.2f}; {row['n']} faces, {row['missed']} without one"
     if row["is_apart"]:
         told += f"; {row['difference']:+.0%} against training: give it another margin, see the report"

@@ -91,7 +91,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_share_of_a_face_follows_its_size_without_the_steps_of_the_detector():
-    """A search at one size gives shares of 0.76 to 0.95 of these sides, since dlib's sizes are a factor of 1.2 apart."""
+    """A search at one size gives 0.76 to 0.95 of these sides, since the sizes of dlib are a factor of 1.2 apart."""
     for side in (110, 150, 210):
         assert framed(drawn_faces(256, 256, (128, 128, side))).face_frac * 256 / side == pytest.approx(0.85, rel=ROUND)
 
