@@ -459,7 +459,7 @@ def test_the_advice_on_detected_faces_names_the_margin_of_detect_and_no_margin_b
     larger = {"dataset": "affectnet", "face_frac": 0.77, "difference": 0.1, "is_apart": True}
     smaller = {"dataset": "w300", "face_frac": 0.48, "difference": -0.2, "is_apart": True}
     said = [str(warned.sentence) for warned in framing.warned([larger, smaller], parameters())]
-    assert "<code>detect.margin_frac</code> is 0.2; about 0.27 brings them together." in said[0]
+    assert "<code>detect.margin_frac</code> is 0; about 0.05 brings them together." in said[0]
     assert said[1].startswith("In <b>w300</b> a face takes 0.48 of the crop's side, in training 0.60: 20 % less. ")
     assert "No <code>dataset.w300.index.margin_frac</code> is small enough" in said[1]
 
