@@ -83,7 +83,7 @@ def _crop(params: DetectParams) -> Crop:
         weights_sha256=params.weights_sha256,
         upsample=tuple(params.upsample),
         min_score=params.min_score,
-        margin_frac=params.margin_frac,
+        margin_frac=0.0,
         crop_px=params.crop_px,
     )
 

@@ -176,8 +176,3 @@ def test_a_missing_probe_head_is_a_user_error(trained: Path, tmp_path: Path):
     ):
         packaged.pack(tmp_path / "tree", packaged.params("fabnet", SMALL))
     assert (tmp_path / "tree" / "packages" / "fabnet-3" / model_file.NAME).exists()
-
-
-def test_a_packaged_crop_has_the_margin_of_detect():
-    detect = packaged.params("fabnet", {}).detect.model_copy(update={"margin_frac": 0.25})
-    assert package._crop(detect).margin_frac == 0.25
