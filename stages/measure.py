@@ -23,6 +23,7 @@ import numpy as np
 
 from fabnet.boxes import Box, PixelBox, choose_face
 from fabnet.images import cut, resize
+from fabnet.modules.frame_choice import Choice
 from fabnet.training import pairs
 from stages.faces import detection
 from stages.faces.detection import Detector
@@ -35,7 +36,7 @@ from stages.training.trackset import TrackSource
 
 log = logging.getLogger(__name__)
 
-SECTIONS = {"jitter_px": "pretrain.jitter_px"}
+SECTIONS = {"jitter_px": "pretrain.jitter_px", "oversample": "pretrain.oversample"}
 
 TRACKS, STILLS = "face tracks", "still images"
 ALL = "all"  # the row of all track data sets together, as training mixes them
@@ -75,6 +76,7 @@ def run(
     track_sets: list[str],
     face_sets: list[str],
     jitter_px: Mapping[str, tuple[int, int]],
+    oversample: Mapping[str, int],
     detect: DetectParams,
     measure: MeasureParams,
 ) -> None:
@@ -90,7 +92,8 @@ def run(
     crops |= {name: _stills(faces / name, name, **sample) for name in face_sets}
     rejects = tables.Rejects("measure")
     found = _search(crops, detect, rejects)
-    mixture = _mixture({name: count for name, (count, _) in trained.items()}, found, measure.crops)
+    draws = {name: count * oversample.get(name, 1) for name, (count, _) in trained.items()}
+    mixture = _mixture(draws, found, measure.crops)
     groups = {
         **{(TRACKS, name): found[name] for name in sorted(track_sets)},
         (TRACKS, ALL): mixture,
@@ -115,7 +118,7 @@ def _as_trained(
         identities,
         source.sizes,
         source.jitter_px,
-        frames=1,
+        choice=Choice(1),
         draws_per_identity=-(-count // len(identities)),
         rng=np.random.default_rng(seed),
     )
@@ -188,11 +191,11 @@ def _box(image: media.Image, side_px: int, detector: Detector) -> Box | None:
 
 
 def _mixture(
-    identities: Mapping[str, int], found: Mapping[str, Sequence[Framing | None]], count: int
+    draws: Mapping[str, int], found: Mapping[str, Sequence[Framing | None]], count: int
 ) -> list[Framing | None]:
-    """Crops of all track data sets as training mixes them: a data set counts by the number of its identities."""
-    whole = sum(identities.values())
-    shares = {name: round(count * of_set / whole) for name, of_set in identities.items() if of_set}
+    """Crops of all track data sets as training mixes them: a data set counts by the draws from it in an epoch."""
+    whole = sum(draws.values())
+    shares = {name: round(count * of_set / whole) for name, of_set in draws.items() if of_set}
     return [face for name, share in shares.items() for face in found[name][:share]]
 
 

@@ -59,6 +59,6 @@ def _advice(row: dict[str, Any], params: Params) -> Markup:
 def _margin(dataset: str, params: Params) -> tuple[str, float]:
     """The parameter that says how far the box of this data set grows, and its value."""
     box = params.dataset[dataset].index
-    if dataset in params.boxed_sets and box is not None:
-        return f"dataset.{dataset}.index.margin_frac", box.margin_frac
-    return "detect.margin_frac", params.detect.margin_frac
+    if box is None:
+        return "detect.margin_frac", params.detect.margin_frac
+    return f"dataset.{dataset}.index.margin_frac", box.margin_frac

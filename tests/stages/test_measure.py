@@ -71,6 +71,7 @@ def run(root: Path, out: str = "out", **changes: Any) -> dict[tuple[str, str], d
         "track_sets": ["voxceleb1"],
         "face_sets": ["aflw", "w300"],
         "jitter_px": JITTER,
+        "oversample": {"voxceleb1": 2},
         "detect": DETECT,
         "measure": MeasureParams(crops=3),
     }
@@ -102,9 +103,9 @@ def test_the_share_of_a_face_does_not_depend_on_the_size_of_the_stored_image():
 
 
 def test_the_centre_of_a_face_is_found_where_it_lies():
-    face = framed(drawn_faces(256, 256, (98, 158, 140)))
-    assert face.x_frac == pytest.approx(98 / 256, abs=0.05)
-    assert face.y_frac == pytest.approx(158 / 256, abs=0.05)
+    middle, moved = (framed(drawn_faces(256, 256, (*centre, 140))) for centre in ((128, 128), (98, 158)))
+    assert moved.x_frac - middle.x_frac == pytest.approx(-30 / 256, abs=0.04)
+    assert moved.y_frac - middle.y_frac == pytest.approx(30 / 256, abs=0.04)
 
 
 def test_of_a_track_the_square_that_training_cuts_is_the_measure():
@@ -170,7 +171,7 @@ def test_equal_seeds_give_equal_bytes_in_any_order_of_the_data_sets(inputs):
     assert one == other
 
 
-def test_a_data_set_counts_in_the_mixture_by_its_identities():
+def test_a_data_set_counts_in_the_mixture_by_the_draws_from_it():
     small, large = Framing(0.5, 0.5, 0.5), Framing(0.7, 0.5, 0.5)
     found = {"voxceleb1": [small] * 10, "voxceleb2": [large, None] * 5}
     mixed = measure._mixture({"voxceleb1": 30, "voxceleb2": 10}, found, 8)
