@@ -1,6 +1,7 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
-Reads: probe results, histories, splits, detection rates, contact sheets, figures, rejects of every stage.
+Reads: probe results, histories, splits, detection rates, how faces sit in the crops, contact sheets, figures, rejects
+    of every stage.
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), few_shot.parquet
     (tables.FEW_SHOT_MEANS), own_heads.parquet (tables.METRICS of heads that came with weights, which are in no other
     table), metrics/<method>.json, report.html, summary.png, loss_curves.png, loss_curves.csv, learning_curves.png,
@@ -18,7 +19,20 @@ from typing import Any
 import dlib
 
 from stages.evaluation import scores
-from stages.reporting import contents, few_shot, files, health, machine, page, parts, plots, results, revision, roc_pr
+from stages.reporting import (
+    contents,
+    few_shot,
+    files,
+    framing,
+    health,
+    machine,
+    page,
+    parts,
+    plots,
+    results,
+    revision,
+    roc_pr,
+)
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch
 from stages.runtime.params import Params
@@ -51,6 +65,7 @@ class Folders:
     embeddings: Path
     metrics: Path
     sheets: Path
+    framing: Path
     figures: Path
 
 
@@ -63,6 +78,7 @@ def run(
     embeddings: Path,
     metrics: Path,
     sheets: Path,
+    framing: Path,
     figures: Path,
     out: Path,
     timings: Path = stopwatch.FOLDER,
@@ -73,7 +89,8 @@ def run(
     Raises:
         UserError: the tables do not match the parameters.
     """
-    content = collect(Folders(tracks, faces, splits, models, embeddings, metrics, sheets, figures), params)
+    folders = Folders(tracks, faces, splits, models, embeddings, metrics, sheets, framing, figures)
+    content = collect(folders, params)
     instances = {*params.datasets, *(run.folder for run in results.expected_runs(params))}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
     files.write(out, content, _draw(content))
@@ -99,6 +116,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         *(inputs.faces / dataset for dataset in params.face_sets),
         *(inputs.splits / kind for kind in ("tracks", "faces")),
         *(folder / run.folder for folder in (inputs.models, inputs.embeddings, inputs.metrics) for run in runs),
+        inputs.framing,
         inputs.figures,
     ]
     return page.Content(
@@ -115,6 +133,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
             *contents.counts(inputs.splits / "faces", "still images", params.face_sets),
         ],
         yields=list(contents.yields(inputs.faces, params.detected_sets)),
+        framing=framing.rows(inputs.framing, params.datasets),
         sheets=list(contents.sheets(inputs.sheets, params.datasets)),
         rejects=contents.rejects(folders),
         sweeps=contents.sweeps(inputs.metrics, runs),

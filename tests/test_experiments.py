@@ -28,6 +28,7 @@ SMALL = {
     "datasets": ["voxceleb1", "w300"],
     "methods": ["fabnet", "random"],
     "split": {"track_val": 0.3, "track_test": 0.2},
+    "measure": {"crops": 4},
     "pretrain": copied_project.BRIEF,
     "probe": {"l2": [0.01, 1.0], "bootstrap": 50},
     "dataset": {

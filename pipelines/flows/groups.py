@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 GROUPS = {
     "acquire": ("check", "fetch"),
-    "prepare": ("crop", "track", "detect", "index", "split"),
+    "prepare": ("crop", "track", "detect", "index", "split", "measure"),
     "train": ("pretrain", "refine"),
     "evaluate": ("embed", "probe", "illustrate"),
     "report": ("report", "package"),

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
-from stages.reporting import answers, comparison, few_shot, health, parts
+from stages.reporting import answers, comparison, few_shot, framing, health, parts
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.health import Health
@@ -42,6 +42,7 @@ class Content:
     leads: Sequence[Row]  # of DIFFERENCES: the best method of each task and metric minus every other one
     counts: Sequence[Row]
     yields: Sequence[Row]
+    framing: Sequence[Row]
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
@@ -94,6 +95,8 @@ def render(content: Content, figures: Figures) -> str:
         parts=parts.by_method_and_part(content.parts, content.rows, content.tasks),
         counts=content.counts,
         yields=content.yields,
+        framing=content.framing,
+        apart=list(framing.warned(content.framing, params)),
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=_sweeps(content),

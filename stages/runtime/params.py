@@ -168,6 +168,10 @@ class ProbeParams(Section):
     few_shot: FewShotParams
 
 
+class MeasureParams(Section):
+    crops: Count  # sampled of each data set
+
+
 class IllustrateParams(Section):
     seed: Annotated[int, Field(ge=0)]  # of what is shown
     rows: Annotated[int, Field(gt=0, le=12)]  # samples in each figure
@@ -229,6 +233,7 @@ class Settings(Section):
     detect: DetectParams
     index: IndexParams
     split: SplitParams
+    measure: MeasureParams
     pretrain: PretrainParams
     refine: RefineParams
     embed: EmbedParams

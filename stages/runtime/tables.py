@@ -67,6 +67,19 @@ YIELDS = pa.schema(
     [("owner_split", pa.string()), ("upsample", pa.int8()), ("images", pa.int64()), ("detected", pa.int64())]
 )
 
+# How faces sit in the crops of one data set, or of all track data sets together (`all`): medians and quartiles.
+# The unit is the side of what a network sees. Null where no face was found.
+_SPREAD = ("face_frac", "x_frac", "y_frac")  # side of the detected box, and where its centre lies
+FRAMING = pa.schema([
+    ("kind", pa.string()),  # face tracks or still images
+    ("dataset", pa.string()),
+    ("n", pa.int64()),  # sampled crops with a face
+    ("missed", pa.int64()),  # and those without one
+    *((f"{name}{end}", pa.float64()) for name in _SPREAD for end in ("", "_q1", "_q3")),
+    ("difference", pa.float64()),  # of the median of face_frac from that of all training tracks, as a share of that
+    ("is_apart", pa.bool_()),  # still images whose faces are so much larger or smaller that a warning is due
+])  # fmt: skip
+
 # `group_id`: that of the index; near copies of which the owner gives no group are one group.
 SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("split", pa.string())])
 

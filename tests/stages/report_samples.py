@@ -98,6 +98,7 @@ def write_inputs(root: Path, params: Params) -> None:
     for dataset in params.datasets:
         for kind in ("accepted", "rejected"):
             put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))
+    write_framing(root / "framing", params)
     put(root / "figures" / "images" / "warp.png", encoded(noise(200, 90), ".png"))
     rejects = tables.Rejects("illustrate")
     rejects.add("voxceleb1", "confidence.png", "too few tracks", "none")
@@ -106,9 +107,23 @@ def write_inputs(root: Path, params: Params) -> None:
         tables.Rejects("made").write(root / "splits" / kind / "rejects.parquet")
 
 
+def write_framing(folder: Path, params: Params) -> None:
+    """What `measure` writes: faces are as large as in training but in `w300`, where they take 0.9 instead of 0.6."""
+    rows: list[dict[str, Any]] = []
+    for name in ("all", *params.datasets):
+        kind = "still images" if name in params.face_sets else "face tracks"
+        face_frac = 0.9 if name == "w300" else 0.6
+        row: dict[str, Any] = {"kind": kind, "dataset": name, "n": 58, "missed": 2, "is_apart": name == "w300"}
+        for column, value in (("face_frac", face_frac), ("x_frac", 0.5), ("y_frac", 0.47)):
+            row |= {column: value, f"{column}_q1": value - 0.04, f"{column}_q3": value + 0.03}
+        rows.append({**row, "difference": face_frac / 0.6 - 1})
+    tables.write(folder / "framing.parquet", tables.FRAMING, rows, key=["kind", "dataset"])
+    tables.Rejects("measure").write(folder / "rejects.parquet")
+
+
 def folders(root: Path) -> dict[str, Path]:
     """The folders that `report` reads."""
-    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
+    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "framing", "figures")
     return {name: root / name for name in names}
 
 
@@ -138,6 +153,7 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         leads=list(results.leads(tasks, pooled, params)),
         counts=[],
         yields=[],
+        framing=[],
         sheets=[],
         rejects=[],
         sweeps=[{"method": run.method, "seed": run.seed, **sweep} for run in results.expected_runs(params)],

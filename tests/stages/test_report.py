@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from stages import report
 from stages.evaluation import scores
-from stages.reporting import contents, page, results
+from stages.reporting import contents, framing, page, results
 from stages.reporting.health import Health
 from stages.reporting.page import Content, Figures
 from stages.runtime import config, stopwatch, tables
@@ -521,3 +521,33 @@ def test_heads_that_came_with_weights_stand_beside_what_was_published_on_real_fa
 
     assert published("synthetic") == [None, None]
     assert published("folder") == [5.71, 5.71]
+
+
+def test_the_page_shows_how_faces_sit_in_the_crops(written: Path):
+    page = shown(written / "report.html")
+    assert "w300 still images 0.90 0.86 to 0.93 +50 % 0.50 0.46 to 0.53 0.47 0.43 to 0.50 58 2" in page
+    assert "all face tracks 0.60 0.56 to 0.63 +0 %" in page
+
+
+def test_the_page_warns_of_faces_that_are_larger_than_in_training_and_says_what_to_set(written: Path):
+    page = shown(written / "report.html")
+    assert "Faces are not as large in the crops of w300 as in those of training." in page
+    assert (
+        "In w300 a face takes 0.90 of the crop's side, in training 0.60: 50 % more. "
+        "dataset.w300.index.margin_frac is 0.1; about 0.40 brings them together."
+    ) in page
+    assert page.count("brings them together") == 1
+
+
+def test_the_advice_on_detected_faces_names_the_margin_of_detect_and_no_margin_below_zero():
+    larger = {"dataset": "affectnet", "face_frac": 0.77, "difference": 0.1, "is_apart": True}
+    smaller = {"dataset": "w300", "face_frac": 0.48, "difference": -0.2, "is_apart": True}
+    said = [str(warned.sentence) for warned in framing.warned([larger, smaller], parameters())]
+    assert "<code>detect.margin_frac</code> is 0; about 0.05 brings them together." in said[0]
+    assert said[1].startswith("In <b>w300</b> a face takes 0.48 of the crop's side, in training 0.60: 20 % less. ")
+    assert "No <code>dataset.w300.index.margin_frac</code> is small enough" in said[1]
+
+
+def test_framing_without_one_of_the_data_sets_is_a_user_error(inputs: Path):
+    with pytest.raises(UserError, match=r"framing.parquet should have a row for smiles: run `dvc repro --force measur"):
+        framing.rows(inputs / "framing", ["w300", "smiles"])
