@@ -1,8 +1,10 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
-Reads: probe results, histories, splits, detection rates, contact sheets, figures, rejects of every stage.
-Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), metrics/<method>.json, report.html,
-    summary.png, loss_curves.png, loss_curves.csv, learning_curves.png, learning_curves/<dataset>-<task>.csv and
+Reads: probe results and how they depend on the crop, histories, splits, detection rates, contact sheets, figures,
+    rejects of every stage.
+Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), crop_sensitivity.parquet
+    (tables.CROP_SENSITIVITY), metrics/<method>.json, report.html, summary.png, loss_curves.png, loss_curves.csv,
+    learning_curves.png, learning_curves/<dataset>-<task>.csv, crop_scale.png, crop_shift.png and
     roc_pr/<dataset>-<task>.png.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
@@ -17,7 +19,7 @@ from typing import Any
 import dlib
 
 from stages.evaluation import scores
-from stages.reporting import contents, files, machine, page, plots, results, revision, roc_pr
+from stages.reporting import contents, crop_sensitivity, files, machine, page, plots, results, revision, roc_pr
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch
 from stages.runtime.params import Params
@@ -49,6 +51,7 @@ class Folders:
     models: Path
     embeddings: Path
     metrics: Path
+    sensitivity: Path
     sheets: Path
     figures: Path
 
@@ -61,6 +64,7 @@ def run(
     models: Path,
     embeddings: Path,
     metrics: Path,
+    sensitivity: Path,
     sheets: Path,
     figures: Path,
     out: Path,
@@ -72,7 +76,7 @@ def run(
     Raises:
         UserError: the tables do not match the parameters.
     """
-    content = collect(Folders(tracks, faces, splits, models, embeddings, metrics, sheets, figures), params)
+    content = collect(Folders(tracks, faces, splits, models, embeddings, metrics, sensitivity, sheets, figures), params)
     instances = {*params.datasets, *(run.folder for run in results.expected_runs(params))}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
     files.write(out, content, _draw(content))
@@ -93,11 +97,12 @@ def collect(inputs: Folders, params: Params) -> page.Content:
     hashes = {"config_hash": config.digest(params), "code_hash": revision.code_hash(ROOT)}
     source = {"profile": params.profile, **hashes}
     pooled = list(results.pooled_rows(tasks, params))
+    of_run = (inputs.models, inputs.embeddings, inputs.metrics, inputs.sensitivity)
     folders = [
         *(inputs.tracks / dataset for dataset in params.track_sets),
         *(inputs.faces / dataset for dataset in params.face_sets),
         *(inputs.splits / kind for kind in ("tracks", "faces")),
-        *(folder / run.folder for folder in (inputs.models, inputs.embeddings, inputs.metrics) for run in runs),
+        *(folder / run.folder for folder in of_run for run in runs),
         inputs.figures,
     ]
     return page.Content(
@@ -107,6 +112,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         seed_rows=[_complete(row, source) for row in results.seed_rows(inputs.metrics, params)],
         tasks=tasks,
         differences=[{**row, **hashes} for row in results.differences(tasks, params)],
+        sensitivity=[{**row, **source} for row in crop_sensitivity.rows(inputs.sensitivity, runs)],
         leads=list(results.leads(tasks, pooled, params)),
         counts=[
             *contents.counts(inputs.splits / "tracks", "face tracks", params.track_sets),
@@ -138,6 +144,10 @@ def _draw(content: page.Content) -> page.Figures:
         summary=plots.summary(list(_panels(content.tasks, content.rows)), methods),
         loss_curves=plots.loss_curves(content.loss_curves, methods),
         learning_curves=plots.learning_curves(content.learning_curves, methods),
+        crop={
+            "crop_scale": crop_sensitivity.draw(content.sensitivity, methods, "scale"),
+            "crop_shift": crop_sensitivity.draw(content.sensitivity, methods, "shift"),
+        },
         roc_pr={name: roc_pr.draw(classes, methods) for name, classes in class_curves.items() if classes},
     )
 

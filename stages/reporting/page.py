@@ -38,6 +38,7 @@ class Content:
     tasks: Sequence[Tested]
     differences: Sequence[Row]  # of DIFFERENCES
     leads: Sequence[Row]  # of DIFFERENCES: the best method of each task and metric minus every other one
+    sensitivity: Sequence[Row]  # of CROP_SENSITIVITY
     counts: Sequence[Row]
     yields: Sequence[Row]
     sheets: Sequence[Row]
@@ -57,6 +58,7 @@ class Figures:
     loss_curves: bytes
     learning_curves: bytes
     roc_pr: Mapping[str, bytes]  # by task
+    crop: Mapping[str, bytes]  # headlines over what is changed of the crop
 
 
 def render(content: Content, figures: Figures) -> str:
@@ -93,6 +95,8 @@ def render(content: Content, figures: Figures) -> str:
         loss_curves_png=_base64(figures.loss_curves),
         learning_curves_png=_base64(figures.learning_curves),
         roc_pr_png={name: _base64(png) for name, png in figures.roc_pr.items()},
+        crop_images=params.perturb.images,
+        crop_png={name: _base64(png) for name, png in figures.crop.items()},
         illustrations={name: _base64(jpeg) for name, jpeg in content.illustrations.items()},
     )
 

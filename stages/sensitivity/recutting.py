@@ -30,6 +30,9 @@ class Change:
         return whole(moved((x0, y0, x1, y1), self.scale, (self.shift * along_x, self.shift * along_y)))
 
 
+UNCHANGED = Change(1.0, 0.0, (0, 0))
+
+
 def changes(params: PerturbParams) -> list[Change]:
     """Every scale where the box lies, then every shift of the box as large as it is, in four directions each."""
     scaled = [Change(scale, 0.0, (0, 0)) for scale in params.scales]
