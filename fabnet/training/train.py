@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from fabnet.modules import ranks
-from fabnet.modules.method import Method
+from fabnet.modules.method import Batch, Method
 from fabnet.training import options
 from fabnet.training.record import Record
 
@@ -29,6 +30,7 @@ class Settings:
     plateau_patience: int
     schedule: Literal["plateau", "cosine"] = "plateau"
     lr_floor: float = 0.0
+    lr_hold: float = 0.0
     precision: options.Precision = "float32"  # of convolutions and products; float16 needs CUDA
     fused: bool = False  # the optimiser moves all weights in one call; float16 without it waits for each step
     compile: options.Mode = "none"  # how the losses and their gradients are compiled
@@ -52,7 +54,8 @@ class Trainer:
 
     The learning rate falls by `schedule`, never below `lr_floor`. `plateau`: it is multiplied by `plateau_factor` when
     the validation loss has not improved for more than `plateau_patience` epochs (supplement: divided by 10 on a
-    plateau), not while the method's curriculum lasts. `cosine`: along half a cosine over all epochs.
+    plateau), not while the method's curriculum lasts. `cosine`: after `lr_hold` of all epochs, along half a
+    cosine over the others.
     """
 
     def __init__(
@@ -78,14 +81,15 @@ class Trainer:
 
     def epochs(
         self,
-        train: Callable[[int, int], Iterable[Tensor]],
-        val: Callable[[], Iterable[Tensor]],
+        train: Callable[[int, int], Iterable[Batch]],
+        val: Callable[[], Iterable[Batch]],
         on_step: Callable[[], object],
     ) -> Iterator[Epoch]:
         """Train from the current state to the last epoch.
 
         Args:
-            train: number of an epoch, and of its steps that are done -> its other batches (B, F, 3, S, S) in [0, 1].
+            train: number of an epoch, and of its steps that are done -> its other batches (B, F, 3, S, S) in [0, 1],
+                each with the identities (B,) if the method wants them.
             val: the same validation batches at every call.
             on_step: called after every step; `state()` may be taken then, and after an epoch.
 
@@ -111,13 +115,13 @@ class Trainer:
         else:
             self.schedule.step()
 
-    def validate(self, batches: Iterable[Tensor]) -> dict[str, float]:
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Mean losses over `batches`, with BN in evaluation mode; they are read at the end."""
         self.method.eval()
         record = Record()
         with torch.inference_mode(), options.autocast(self.settings.precision, self.device):
-            for frames in batches:
-                record.add(self.method.losses(frames))
+            for batch in batches:
+                record.add(self.method.losses(*_arguments(batch)))
         return record.means()
 
     @property
@@ -154,13 +158,13 @@ class Trainer:
         self.epoch, self.steps, self.begun = state["epoch"], state["steps"], state["begun"]
         self._record = Record(state["losses"])
 
-    def _train(self, batches: Iterable[Tensor], on_step: Callable[[], object]) -> dict[str, float]:
+    def _train(self, batches: Iterable[Batch], on_step: Callable[[], object]) -> dict[str, float]:
         """Mean losses over the steps of one epoch, those before `batches` included."""
         self.method.train()
-        for frames in batches:
+        for batch in batches:
             self.optimiser.zero_grad(set_to_none=True)
             with options.autocast(self.settings.precision, self.device):
-                losses = self.losses(frames)
+                losses = self.losses(*_arguments(batch))
             self._record.add(losses)
             if self._record.unread >= self.read_steps:
                 self._read()
@@ -190,11 +194,16 @@ class _Losses(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        return self.method.losses(frames)
+    def forward(self, *batch: Tensor) -> dict[str, Tensor]:
+        return self.method.losses(*batch)
 
 
-def _shared(method: Method, mode: options.Mode) -> Callable[[Tensor], dict[str, Tensor]]:
+def _arguments(batch: Batch) -> tuple[Tensor, ...]:
+    """Of `losses`."""
+    return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _shared(method: Method, mode: options.Mode) -> Callable[..., dict[str, Tensor]]:
     """The losses of a method; their gradients are averaged over all processes, so they are those of the whole batch."""
     if ranks.count() == 1:
         return options.compiled(method.losses, mode)
@@ -212,12 +221,20 @@ def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
     )
 
 
-def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> ReduceLROnPlateau | CosineAnnealingLR:
+def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> ReduceLROnPlateau | LambdaLR:
     if settings.schedule == "cosine":
-        return CosineAnnealingLR(optimiser, settings.epochs, eta_min=settings.lr_floor)
+        return LambdaLR(optimiser, partial(_cosine, settings=settings))
     return ReduceLROnPlateau(
         optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience, min_lr=settings.lr_floor
     )
+
+
+def _cosine(epoch: int, settings: Settings) -> float:
+    """Share of the first rate after `epoch` epochs."""
+    held = settings.lr_hold * settings.epochs
+    fallen = max(0.0, epoch - held) / (settings.epochs - held)  # 0 at its start, 1 at its end
+    floor = settings.lr_floor / settings.lr
+    return floor + (1 - floor) * (1 + math.cos(math.pi * fallen)) / 2
 
 
 def _check(value: float, what: str, where: str) -> None:
