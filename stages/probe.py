@@ -23,13 +23,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from fabnet.modules import devices
 from fabnet.probe_head import Probe
 from stages.evaluation import few_shot, identities, labelled, own_heads, parts, scores, sweeps
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
-from stages.runtime import command, plugins, tables
-from stages.runtime.errors import UserError
+from stages.runtime import command, tables
 from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
@@ -69,12 +67,12 @@ def run(
         UserError: a split of a task has no usable image, an index lacks the task's label, or there is no such device.
     """
     findings = Findings()
-    device = _device(probe.device)
+    device = labelled.device(probe.device)
     bootstrap = Bootstrap(probe.bootstrap, probe.confidence, seed)
     for name in sorted(face_sets):
         joined, steps = labelled.load(faces, splits, embeddings, name)
         named = parts.named(embeddings / f"{name}.parquet")
-        for task in _tasks(name, dataset[name]):
+        for task in labelled.tasks(name, dataset[name]):
             images = labelled.usable(joined, task, findings.rejects, device)
             fitted = labelled.fit(images, task, probe)
             _record_sweep(fitted, task, probe, findings)
@@ -88,26 +86,12 @@ def run(
     for folder in sorted((embeddings / "checkpoints").glob("*")):
         for name in followed:
             joined, steps = labelled.load(faces, splits, folder, name)
-            for task in _tasks(name, dataset[name]):
+            for task in labelled.tasks(name, dataset[name]):
                 images = labelled.usable(joined, task, findings.rejects, device)  # the same rejects as above
                 _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
     for name in track_sets:
         _record_identities(embeddings, name, bootstrap, device, findings)
     _write(out, findings)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return devices.exact(name)
-    except ValueError as error:
-        raise UserError(f"params.yaml: probe.device: {error}") from None
-
-
-def _tasks(dataset: str, settings: DatasetParams) -> list[Task]:
-    return [
-        Task(dataset, name, params, plugins.load("fabnet.probes", params.probe))
-        for name, params in sorted(settings.tasks.items())
-    ]
 
 
 def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findings) -> None:

@@ -1,11 +1,12 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
-Reads: probe results, histories, splits, detection rates, how faces sit in the crops, contact sheets, figures, rejects
-    of every stage.
+Reads: probe results and how they depend on the crop, histories, splits, detection rates, how faces sit in the crops,
+    contact sheets, figures, rejects of every stage.
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), few_shot.parquet
     (tables.FEW_SHOT_MEANS), own_heads.parquet (tables.METRICS of heads that came with weights, which are in no other
-    table), metrics/<method>.json, report.html, summary.png, loss_curves.png, loss_curves.csv, learning_curves.png,
-    learning_curves/<dataset>-<task>.csv, health.png, health/<measure>.csv and roc_pr/<dataset>-<task>.png.
+    table), crop_sensitivity.parquet (tables.CROP_SENSITIVITY), metrics/<method>.json, report.html, summary.png,
+    loss_curves.png, loss_curves.csv, learning_curves.png, learning_curves/<dataset>-<task>.csv, health.png,
+    health/<measure>.csv, crop_scale.png, crop_shift.png and roc_pr/<dataset>-<task>.png.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 
@@ -21,6 +22,7 @@ import dlib
 from stages.evaluation import scores
 from stages.reporting import (
     contents,
+    crop_sensitivity,
     few_shot,
     files,
     framing,
@@ -64,6 +66,7 @@ class Folders:
     models: Path
     embeddings: Path
     metrics: Path
+    sensitivity: Path
     sheets: Path
     framing: Path
     figures: Path
@@ -77,6 +80,7 @@ def run(
     models: Path,
     embeddings: Path,
     metrics: Path,
+    sensitivity: Path,
     sheets: Path,
     framing: Path,
     figures: Path,
@@ -89,7 +93,7 @@ def run(
     Raises:
         UserError: the tables do not match the parameters.
     """
-    folders = Folders(tracks, faces, splits, models, embeddings, metrics, sheets, framing, figures)
+    folders = Folders(tracks, faces, splits, models, embeddings, metrics, sensitivity, sheets, framing, figures)
     content = collect(folders, params)
     instances = {*params.datasets, *(run.folder for run in results.expected_runs(params))}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
@@ -111,11 +115,12 @@ def collect(inputs: Folders, params: Params) -> page.Content:
     hashes = {"config_hash": config.digest(params), "code_hash": revision.code_hash(ROOT)}
     source = {"profile": params.profile, **hashes}
     pooled = list(results.pooled_rows(tasks, params))
+    of_run = (inputs.models, inputs.embeddings, inputs.metrics, inputs.sensitivity)
     folders = [
         *(inputs.tracks / dataset for dataset in params.track_sets),
         *(inputs.faces / dataset for dataset in params.face_sets),
         *(inputs.splits / kind for kind in ("tracks", "faces")),
-        *(folder / run.folder for folder in (inputs.models, inputs.embeddings, inputs.metrics) for run in runs),
+        *(folder / run.folder for folder in of_run for run in runs),
         inputs.framing,
         inputs.figures,
     ]
@@ -127,6 +132,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         tasks=tasks,
         own_heads=[_own_head(row, source, params) for row in results.own_head_rows(inputs.metrics, params)],
         differences=[{**row, **hashes} for row in results.differences(tasks, params)],
+        sensitivity=[{**row, **source} for row in crop_sensitivity.rows(inputs.sensitivity, runs)],
         leads=list(results.leads(tasks, pooled, params)),
         counts=[
             *contents.counts(inputs.splits / "tracks", "face tracks", params.track_sets),
@@ -170,6 +176,10 @@ def _draw(content: page.Content) -> page.Figures:
         loss_curves=plots.loss_curves(content.loss_curves, methods),
         learning_curves=plots.learning_curves(content.learning_curves, methods),
         health=health.draw(content.health, methods),
+        crop={
+            "crop_scale": crop_sensitivity.draw(content.sensitivity, methods, "scale"),
+            "crop_shift": crop_sensitivity.draw(content.sensitivity, methods, "shift"),
+        },
         roc_pr={name: roc_pr.draw(classes, methods) for name, classes in class_curves.items() if classes},
     )
 

@@ -34,11 +34,16 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
     key = ["dataset", "task", "metric", "shots", "method"]
     tables.write(out / "few_shot.parquet", tables.FEW_SHOT_MEANS, content.few_shot, key=key, metadata=provenance)
+    key = ["dataset", "task", "method", "seed", "scale", "shift"]
+    path = out / "crop_sensitivity.parquet"
+    tables.write(path, tables.CROP_SENSITIVITY, content.sensitivity, key=key, metadata=provenance)
     folder = _empty(out / "metrics")
     for method, values in _headlines(content).items():
         (folder / f"{method}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     for name in ("summary", "loss_curves", "learning_curves", "health"):
         (out / f"{name}.png").write_bytes(getattr(figures, name))
+    for name, png in figures.crop.items():
+        (out / f"{name}.png").write_bytes(png)
     folder = _empty(out / "roc_pr")
     for name, png in figures.roc_pr.items():
         (folder / f"{name}.png").write_bytes(png)

@@ -40,6 +40,7 @@ class Content:
     tasks: Sequence[Tested]
     differences: Sequence[Row]  # of DIFFERENCES
     leads: Sequence[Row]  # of DIFFERENCES: the best method of each task and metric minus every other one
+    sensitivity: Sequence[Row]  # of CROP_SENSITIVITY
     counts: Sequence[Row]
     yields: Sequence[Row]
     framing: Sequence[Row]
@@ -64,6 +65,7 @@ class Figures:
     learning_curves: bytes
     health: bytes
     roc_pr: Mapping[str, bytes]  # by task
+    crop: Mapping[str, bytes]  # headlines over what is changed of the crop
 
 
 def render(content: Content, figures: Figures) -> str:
@@ -108,6 +110,8 @@ def render(content: Content, figures: Figures) -> str:
         learning_curves_png=_base64(figures.learning_curves),
         health_png=_base64(figures.health),
         roc_pr_png={name: _base64(png) for name, png in figures.roc_pr.items()},
+        crop_images=params.perturb.images,
+        crop_png={name: _base64(png) for name, png in figures.crop.items()},
         illustrations={name: _base64(jpeg) for name, jpeg in content.illustrations.items()},
     )
 

@@ -198,6 +198,30 @@ METRICS = pa.schema([
     ("code_hash", pa.string()),
 ])  # fmt: skip
 
+# The headline of one task on test images that were cut again; a shift is averaged over its directions.
+_SENSITIVITY = [
+    ("scale", pa.float64()),  # of the sides of the crop's box, around its centre
+    ("shift", pa.float64()),  # of the box, as a share of its sides
+    *_ESTIMATE,
+    ("change", pa.float64()),  # the value minus that at scale 1 and shift 0, with the interval of the paired bootstrap
+    ("change_ci_low", pa.float64()),
+    ("change_ci_high", pa.float64()),
+]
+
+# Of one method and seed; `report` adds where they come from and makes CROP_SENSITIVITY of them.
+SENSITIVITY = pa.schema([("dataset", pa.string()), ("task", pa.string()), *_SENSITIVITY])
+
+CROP_SENSITIVITY = pa.schema([
+    ("profile", pa.string()),
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("method", pa.string()),
+    ("seed", pa.int32()),
+    *_SENSITIVITY,
+    ("config_hash", pa.string()),
+    ("code_hash", pa.string()),
+])  # fmt: skip
+
 # A method's headline metric of one task minus that of a control, on the same test images, pooled over seeds;
 # the interval is that of the paired bootstrap.
 DIFFERENCES = pa.schema([

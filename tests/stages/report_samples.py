@@ -80,6 +80,7 @@ def write_inputs(root: Path, params: Params) -> None:
             ]
             path = root / "metrics" / name / "learning_curves.parquet"
             tables.write(path, tables.LEARNING_CURVES, curve, key=["dataset", "step"])
+            write_sensitivity(root / "sensitivity" / name, value=0.8 - seed / 10 if learnable else 0.5)
             tables.Rejects("made").write(root / "models" / name / "rejects.parquet")
             tables.Rejects("made").write(root / "embeddings" / name / "rejects.parquet")
     for dataset in params.track_sets:
@@ -121,9 +122,22 @@ def write_framing(folder: Path, params: Params) -> None:
     tables.Rejects("measure").write(folder / "rejects.parquet")
 
 
+def write_sensitivity(folder: Path, *, value: float) -> None:
+    """An AUC that falls by 0.1 at every change of the crop."""
+    of = {"dataset": "affectnet", "task": "expression", "metric": "auc", "better": "higher", "n": 40}
+    rows: list[dict[str, Any]] = []
+    for scale, shift, change in ((0.8, 0.0, -0.1), (1.0, 0.0, 0.0), (1.0, 0.1, -0.1)):
+        at = {"scale": scale, "shift": shift, "value": value + change, "ci_low": 0.2, "ci_high": 0.9}
+        rows.append({**of, **at, "change": change, "change_ci_low": change - 0.1, "change_ci_high": change + 0.1})
+    tables.write(folder / "sensitivity.parquet", tables.SENSITIVITY, rows, key=["scale", "shift"])
+    tables.Rejects("made").write(folder / "rejects.parquet")
+
+
 def folders(root: Path) -> dict[str, Path]:
     """The folders that `report` reads."""
-    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "framing", "figures")
+    names = (
+        "tracks", "faces", "splits", "models", "embeddings", "metrics", "sensitivity", "sheets", "framing", "figures",
+    )  # fmt: skip
     return {name: root / name for name in names}
 
 
@@ -155,6 +169,7 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         yields=[],
         framing=[],
         sheets=[],
+        sensitivity=[],
         rejects=[],
         sweeps=[{"method": run.method, "seed": run.seed, **sweep} for run in results.expected_runs(params)],
         few_shot=[],

@@ -105,7 +105,7 @@ def content(inputs: Path) -> Content:
 def page_of(content: Content, **params: object) -> str:
     """The page without figures, with other parameters."""
     changed = replace(content, params=content.params.model_copy(update=params))
-    return page.render(changed, Figures(b"", b"", b"", b"", {}))
+    return page.render(changed, Figures(b"", b"", b"", b"", {}, {}))
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +124,11 @@ def test_all_files_but_the_machine_page_have_the_same_bytes_in_another_folder_an
 ):
     names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert names == [
-        "differences.parquet", "few_shot.parquet", "health.png", "health/dead_share.csv", "health/effective_rank.csv",
-        "health/never_positive_share.csv", "learning_curves.png", "learning_curves/affectnet-expression.csv",
-        "loss_curves.csv", "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json",
-        "metrics/random.json", "own_heads.parquet", "report.html", "roc_pr/affectnet-expression.png", "summary.png",
+        "crop_scale.png", "crop_sensitivity.parquet", "crop_shift.png", "differences.parquet", "few_shot.parquet",
+        "health.png", "health/dead_share.csv", "health/effective_rank.csv", "health/never_positive_share.csv",
+        "learning_curves.png", "learning_curves/affectnet-expression.csv", "loss_curves.csv", "loss_curves.png",
+        "machine.html", "metrics.parquet", "metrics/fabnet.json", "metrics/random.json", "own_heads.parquet",
+        "report.html", "roc_pr/affectnet-expression.png", "summary.png",
     ]  # fmt: skip
     differ = [name for name in names if (written / name).read_bytes() != (elsewhere / name).read_bytes()]
     assert differ == ["machine.html"]
@@ -231,12 +232,23 @@ def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
     assert "All numbers on this page are for synthetic faces" in text
 
 
+def test_every_run_has_rows_for_each_change_of_the_crop(written: Path):
+    rows = tables.read(written / "crop_sensitivity.parquet", tables.CROP_SENSITIVITY).to_pylist()
+    assert {(row["method"], row["seed"], row["scale"], row["shift"]) for row in rows} == {
+        (method, seed, *change)
+        for method in ("fabnet", "random") for seed in (0, 1) for change in ((0.8, 0), (1.0, 0), (1.0, 0.1))
+    }  # fmt: skip
+    assert {row["config_hash"] for row in rows} == {config.digest(parameters())}
+    assert "Crop sensitivity" in shown(written / "report.html")
+
+
 def test_figures_are_png_of_a_readable_size(written: Path):
     for name in (
         "summary.png",
         "loss_curves.png",
-        "learning_curves.png",
+        "crop_scale.png",
         "health.png",
+        "learning_curves.png",
         "roc_pr/affectnet-expression.png",
     ):
         data = (written / name).read_bytes()
