@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fabnet.modules import ranks
 from fabnet.modules.method import Method
-from fabnet.training import options
+from fabnet.training import options, rates
 from fabnet.training.record import Record
 
 READ_STEPS = 32  # a GPU is waited for after so many steps, to read their losses; a CPU after each
@@ -27,7 +27,7 @@ class Settings:
     epochs: int
     plateau_factor: float
     plateau_patience: int
-    schedule: Literal["plateau", "cosine"] = "plateau"
+    schedule: rates.Rule = "plateau"
     lr_floor: float = 0.0
     precision: options.Precision = "float32"  # of convolutions and products; float16 needs CUDA
     fused: bool = False  # the optimiser moves all weights in one call; float16 without it waits for each step
@@ -50,9 +50,7 @@ class DivergedError(RuntimeError):
 class Trainer:
     """Method, optimiser and learning-rate schedule, with all state needed to resume after a stop.
 
-    The learning rate falls by `schedule`, never below `lr_floor`. `plateau`: it is multiplied by `plateau_factor` when
-    the validation loss has not improved for more than `plateau_patience` epochs (supplement: divided by 10 on a
-    plateau), not while the method's curriculum lasts. `cosine`: along half a cosine over all epochs.
+    The learning rate falls by `rates.schedule`, on a plateau only after the method's curriculum has ended.
     """
 
     def __init__(
@@ -67,7 +65,14 @@ class Trainer:
         self.settings = settings
         self.device = device
         self.optimiser = _optimiser(method, settings)
-        self.schedule = _schedule(self.optimiser, settings)
+        self.schedule = rates.schedule(
+            self.optimiser,
+            settings.schedule,
+            epochs=settings.epochs,
+            factor=settings.plateau_factor,
+            patience=settings.plateau_patience,
+            floor=settings.lr_floor,
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
         self.losses = _shared(method, settings.compile)
         self.read_steps = read_steps or (1 if device.type == "cpu" else READ_STEPS)
@@ -209,14 +214,6 @@ def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
         return torch.optim.Adam(weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
     return torch.optim.SGD(
         weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=fused
-    )
-
-
-def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> ReduceLROnPlateau | CosineAnnealingLR:
-    if settings.schedule == "cosine":
-        return CosineAnnealingLR(optimiser, settings.epochs, eta_min=settings.lr_floor)
-    return ReduceLROnPlateau(
-        optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience, min_lr=settings.lr_floor
     )
 
 

@@ -116,7 +116,7 @@ class PretrainParams(Section):
     batch: Count  # samples per step; a sample is a target frame and its source frames
     optimiser: Literal["adam", "sgd"]
     lr: Annotated[float, Field(gt=0)]
-    schedule: Literal["plateau", "cosine"]  # how the learning rate falls
+    schedule: Literal["plateau", "original", "cosine"]  # how the learning rate falls: fabnet/training/rates.py
     lr_floor: Annotated[float, Field(ge=0)]  # it falls no lower
     momentum: Annotated[float, Field(ge=0, lt=1)]  # used by sgd
     weight_decay: Annotated[float, Field(ge=0)]
