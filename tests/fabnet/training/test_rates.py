@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fabnet.pretext.fabnet_curriculum import Curriculum
 from fabnet.training import rates
@@ -21,6 +22,7 @@ def falling(rule: Any, losses: list[float], *, with_curriculum: bool = False, fl
     sgd, curriculum = optimiser(), Curriculum(patience=15)
     sgd.step()
     schedule = rates.schedule(sgd, rule, epochs=len(losses), factor=0.1, patience=10, floor=floor)
+    assert isinstance(schedule, ReduceLROnPlateau)
     found: list[float] = []
     for loss in losses:
         if not (with_curriculum and curriculum.observe(loss)):
