@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,7 +118,7 @@ def look_up(source: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(source, places, align_corners=True)
 
 
-def trained(case: Case) -> dict[str, object]:
+def trained(case: Case) -> dict[str, Any]:
     """What a step of SGD makes of the network: losses, and how embeddings and every tensor of its state look then."""
     net, images = Original().double(), frames(case)
     net.load_state_dict(weights(), strict=False)
@@ -125,7 +126,7 @@ def trained(case: Case) -> dict[str, object]:
     rates = {"encoder": LR, "mask": LR, "decoder": 0.0 if held else LR}
     groups = [{"params": getattr(net, name).parameters(), "lr": lr} for name, lr in rates.items()]
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    found: dict[str, object] = {"embeddings": summary(embeddings(net, images))}
+    found: dict[str, Any] = {"embeddings": summary(embeddings(net, images))}
     optimiser = torch.optim.SGD(groups, lr=LR, momentum=MOMENTUM)
     ascending = losses(net.train(), images).sort().values
     loss = ascending[int(case.low * case.batch) : int(case.high * case.batch)].mean()
