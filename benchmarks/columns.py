@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks import former, indexes
 from benchmarks.rows import Row, apart
+from fabnet.modules.frame_choice import Choice
 from fabnet.training import pairs
 from stages import split
 from stages.runtime.params import SplitParams
@@ -84,7 +85,7 @@ def draw_columns(folder: Path) -> float:
     draws = -(-DRAWS // len(tracks))
     rng = np.random.default_rng(0)
     start = time.process_time()
-    drawn = pairs.draw(tracks, frames.sizes, frames.jitter_px, frames=FRAMES, draws_per_identity=draws, rng=rng)
+    drawn = pairs.draw(tracks, frames.sizes, frames.jitter_px, choice=Choice(FRAMES), draws_per_identity=draws, rng=rng)
     return (time.process_time() - start) * DRAWS / len(drawn.frames)
 
 

@@ -108,8 +108,9 @@ def _embedding(params: Params, rates: Rates, cores: int, gpus: int) -> Hours:
 
 
 def _steps(params: Params, method: str) -> int:
-    identities = sum(release.identities for release in indexes.RELEASES.values())
-    trained = identities * (1 - params.split.track_val - params.split.track_test)
+    times = params.pretrain.oversample
+    drawn = sum(release.identities * times.get(name, 1) for name, release in indexes.RELEASES.items())
+    trained = drawn * (1 - params.split.track_val - params.split.track_test)
     epochs = params.refine.epochs if method in params.lists.refined else params.pretrain.epochs
     return epochs * math.ceil(trained * params.pretrain.draws_per_identity / _batch(params, method))
 

@@ -21,6 +21,7 @@ from benchmarks.original import CENTRE_PX, JITTER_PX, PAD_LTRB_PX, SCALE_PX
 from benchmarks.pictures import jpegs
 from benchmarks.rows import Measured, Row, apart, cores
 from fabnet.images import scale_pad_centre
+from fabnet.modules.frame_choice import Choice
 from fabnet.training import cuts, pairs
 from stages.storage import media
 
@@ -114,7 +115,7 @@ def drawn(rng: np.random.Generator) -> pairs.Draw:
     tracks = np.arange(PICTURES // 2)
     of_two = pairs.Tracks.of(tracks, tracks, 2 * tracks, np.full(len(tracks), 2))
     sizes, jitter_px = np.full((PICTURES, 2), CENTRE_PX), np.tile(JITTER_PX, (PICTURES, 1))
-    return pairs.draw(of_two, sizes, jitter_px, frames=2, draws_per_identity=1, rng=rng)
+    return pairs.draw(of_two, sizes, jitter_px, choice=Choice(2), draws_per_identity=1, rng=rng)
 
 
 def squares(

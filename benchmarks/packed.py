@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.rows import cores
+from fabnet.modules.frame_choice import Choice
 from fabnet.training import pairs
 
 TRACKS, FACES, TRAINING = "tracks.npz", "faces.npz", "training.json"
@@ -61,7 +62,7 @@ class Frames:
             self.tracks[split],
             self.sizes,
             self.jitter_px,
-            frames=2,
+            choice=Choice(2),
             draws_per_identity=draws,
             rng=np.random.default_rng(random_state),
         )

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.rows import cores
+from fabnet.modules.frame_choice import Choice
 from fabnet.training import pairs
 
 IDENTITIES, FRAMES, SIDE_PX = 64, 8, 224
@@ -79,7 +80,7 @@ def batches(clips: list[bytes], decoder: Decoder, batch: int, size_px: int, devi
     jitter_px = np.tile(JITTER_PX, (len(clips), 1))
     rng = np.random.default_rng(0)
     while True:
-        drawn = pairs.draw(tracks, sizes, jitter_px, frames=2, draws_per_identity=32 * batch, rng=rng)
+        drawn = pairs.draw(tracks, sizes, jitter_px, choice=Choice(2), draws_per_identity=32 * batch, rng=rng)
         yield from pairs.batches(
             drawn, decoder.load, decode=decoder.decode, batch=batch, size_px=size_px, device=device, workers=cores()
         )

@@ -4,13 +4,15 @@ The encoders saved during training embed the followed data sets as well.
 
 Reads: a model folder, faces, tracks and their splits.
 Writes: <dataset>.parquet for all data sets, checkpoints/<step>/<dataset>.parquet for followed ones, a rejects table.
-    Tables are EMBEDDINGS or, for face tracks, TRACK_EMBEDDINGS, with the encoder's steps as metadata.
+    Tables are EMBEDDINGS or, for face tracks, TRACK_EMBEDDINGS, with the encoder's steps, and the named parts of its
+    embeddings if there are any, as metadata.
 """
 
+import json
 import logging
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -146,7 +148,7 @@ def run(
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
-    _, description = models.load(model)
+    method, description = models.load(model)
     device = _device(embed.device)
     checkpoints = models.checkpoints(model)
     sources = {name: _still_images(faces / name, description.size_px) for name in sorted(face_sets)}
@@ -175,7 +177,7 @@ def run(
         _embed_all(wanted, embed.batch)
         rejects = tables.Rejects("embed")
         for table in wanted:
-            _write(table, whole, rejects)
+            _write(table, whole, rejects, method.parts)
         rejects.write(whole / "rejects.parquet")
 
 
@@ -226,7 +228,7 @@ def _embed_all(wanted: Sequence[Table], batch: int) -> None:
             tables.write(path, UNIT_ROWS, rows, key=["sample_id"])
 
 
-def _write(table: Table, whole: Path, rejects: tables.Rejects) -> None:
+def _write(table: Table, whole: Path, rejects: tables.Rejects, parts: Mapping[str, tuple[int, int]]) -> None:
     """Write a table whose units are all finished; images without an embedding are added to `rejects`."""
     rows = [row for path in table.paths for row in tables.read(path, UNIT_ROWS).to_pylist()]
     images = zip(table.source.rows.to_pylist(), rows, strict=True)
@@ -234,8 +236,10 @@ def _write(table: Table, whole: Path, rejects: tables.Rejects) -> None:
     lost = [row for row in rows if row["kind"] is not None]
     for row in lost:
         rejects.add(table.dataset, table.encoder.folder + row["sample_id"], row["kind"], row["detail"])
-    steps = {tables.STEPS: str(table.encoder.steps)}
-    tables.write(whole / f"{table.name}.parquet", table.source.schema, embedded, key=["sample_id"], metadata=steps)
+    said = {tables.STEPS: str(table.encoder.steps)}
+    if parts:
+        said[tables.PARTS] = json.dumps(dict(parts), sort_keys=True)
+    tables.write(whole / f"{table.name}.parquet", table.source.schema, embedded, key=["sample_id"], metadata=said)
     log.info("embed %s: %d images, %d rejects", table.name, len(embedded), len(lost))
 
 

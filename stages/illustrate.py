@@ -21,6 +21,7 @@ from torch import Tensor
 
 from fabnet import retrieval
 from fabnet.modules import crops
+from fabnet.modules.frame_choice import Choice
 from fabnet.modules.model import FAbNet, Mix
 from fabnet.training import pairs
 from stages.reporting import figures
@@ -115,7 +116,7 @@ def _samples(frames: TrackSet, tracks: pairs.Tracks, count: int, size_px: int, p
         tracks,
         frames.sizes,
         frames.jitter_px,
-        frames=count,
+        choice=Choice(count),
         draws_per_identity=-(-params.rows // len(tracks)),
         rng=np.random.default_rng(params.seed),
     )

@@ -1,11 +1,13 @@
 """Fit the probes of every still-image data set on one method's embeddings and score them on the test split.
 
+Named parts of an embedding are probed by themselves as well.
+
 Embeddings of face tracks are scored for identity leakage. Learning curves use the encoders saved during training, each
 with its own probes, and only the validation split.
 
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet,
-    heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
+    parts.parquet (tables.PART_SCORES), heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
 """
 
 import logging
@@ -21,7 +23,7 @@ from safetensors.torch import save_file
 
 from fabnet.modules import devices
 from fabnet.probe_head import Probe
-from stages.evaluation import identities, labelled, scores
+from stages.evaluation import identities, labelled, parts, scores
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
 from stages.runtime import command, plugins, tables
@@ -40,6 +42,7 @@ class Findings:
     predictions: list[pa.Table] = field(default_factory=lambda: [tables.PREDICTIONS.empty_table()])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    parts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     rejects: tables.Rejects = field(default_factory=lambda: tables.Rejects("probe"))
 
 
@@ -66,6 +69,7 @@ def run(
     bootstrap = Bootstrap(probe.bootstrap, probe.confidence, seed)
     for name in sorted(face_sets):
         joined, steps = labelled.load(faces, splits, embeddings, name)
+        named = parts.named(embeddings / f"{name}.parquet")
         for task in _tasks(name, dataset[name]):
             images = labelled.usable(joined, task, findings.rejects, device)
             fitted = labelled.fit(images, task, probe)
@@ -74,6 +78,7 @@ def run(
             if name in followed:
                 _record_validation(fitted, images, task, steps, findings)
             findings.heads[f"{name}.{task.name}"] = fitted
+            findings.parts += parts.of_task(images, task, named, probe, bootstrap)
     for folder in sorted((embeddings / "checkpoints").glob("*")):
         for name in followed:
             joined, steps = labelled.load(faces, splits, folder, name)
@@ -141,7 +146,8 @@ def _record_identities(
 ) -> None:
     """Score how often the nearest frame of another video shows the same identity, if identities have several videos."""
     task = TaskName(dataset, scores.IDENTITY)
-    frames = tables.read(embeddings / f"{dataset}.parquet", tables.TRACK_EMBEDDINGS)
+    path = embeddings / f"{dataset}.parquet"
+    frames = tables.read(path, tables.TRACK_EMBEDDINGS)
     names, shares = identities.leakage(frames, device)
     if not names:
         detail = "the test split has one identity, or none with embedded frames of two videos"
@@ -150,6 +156,7 @@ def _record_identities(
     _record_predictions(shares, pa.array(names), pa.repeat("", len(names)), task, findings)
     for score in scores.score(scores.IDENTITY, [shares], bootstrap):
         _record_score(score, "test", task, findings)
+    findings.parts += parts.of_identities(frames, dataset, parts.named(path), bootstrap, device)
 
 
 def _record_predictions(tested: Predictions, ids: Any, subset: pa.Array, task: TaskName, findings: Findings) -> None:
@@ -195,6 +202,8 @@ def _write(out: Path, findings: Findings) -> None:
     tables.write(
         out / "learning_curves.parquet", tables.LEARNING_CURVES, findings.learning_curves, key=[*of_task, "step"]
     )
+    key = [*of_task, "part", "split", "metric", "target"]
+    tables.write(out / "parts.parquet", tables.PART_SCORES, findings.parts, key=key)
     findings.rejects.write(out / "rejects.parquet")
     log.info("probe: %d scores, %d rejects", len(findings.scores), len(findings.rejects))
 

@@ -17,7 +17,7 @@ from typing import Any
 import dlib
 
 from stages.evaluation import scores
-from stages.reporting import contents, files, machine, page, plots, results, revision, roc_pr
+from stages.reporting import contents, files, machine, page, parts, plots, results, revision, roc_pr
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch
 from stages.runtime.params import Params
@@ -116,6 +116,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         sheets=list(contents.sheets(inputs.sheets, params.datasets)),
         rejects=contents.rejects(folders),
         sweeps=contents.sweeps(inputs.metrics, runs),
+        parts=parts.rows(inputs.metrics, runs),
         loss_curves=contents.loss_curves(inputs.models, runs),
         learning_curves=contents.learning_curves(inputs.metrics, runs),
         illustrations=contents.illustrations(inputs.figures / "images"),

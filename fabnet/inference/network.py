@@ -53,6 +53,11 @@ class Network:
         return self.description.crop
 
     @property
+    def parts(self) -> dict[str, slice]:
+        """Where the named parts of an embedding are: `embeddings[:, net.parts[name]]`; empty for most methods."""
+        return {name: slice(start, end) for name, (start, end) in self.method.parts.items()}
+
+    @property
     def attribute_names(self) -> list[str]:
         """Names of the attributes, sorted."""
         return [head.description.name for head in self.heads]

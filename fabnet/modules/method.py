@@ -11,9 +11,15 @@ A module of fabnet/pretext holds a frozen dataclass `Params` and `build(params, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
+
+from fabnet.modules.frame_choice import Choice, FramesBy
+
+Batch = Tensor | tuple[Tensor, Tensor]  # what `losses` takes: frames, or frames and identities
 
 
 class Method(nn.Module, ABC):
@@ -21,20 +27,32 @@ class Method(nn.Module, ABC):
 
     encoder: nn.Module
     frames: int  # frames of one track in a sample, target first; 0: nothing to train
+    frames_by: FramesBy = "random"  # how they are chosen from the track, see `Choice`
+    gap: int = 1  # between them, in frames as they are stored; most often that of `Params`
+    parts: Mapping[str, tuple[int, int]] = MappingProxyType({})  # start and end of the named parts of the embedding
+    wants_identities = False  # True: `losses` also gets numbers (B,) int64 that tell the samples' identities apart
     smallest_batch = 1  # samples that a training step needs
     is_solved = False  # True: one epoch of samples determines the weights, see `solve`
 
     @abstractmethod
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
-        """Frames (B, F, 3, S, S) in [0, 1] -> scalars by name; `loss` is minimised, the others are recorded."""
+        """Frames (B, F, 3, S, S) in [0, 1] -> scalars by name; `loss` is minimised, the others are recorded.
+
+        A method that `wants_identities` takes `losses(frames, identities)`; the numbers of another split are others.
+        """
+
+    @property
+    def choice(self) -> Choice:
+        """How the frames of a sample are chosen."""
+        return Choice(self.frames, self.frames_by, self.gap)
 
     def observe(self, val_loss: float) -> bool:
         """Called with the validation loss after each epoch; True holds the learning-rate schedule."""
         del val_loss
         return False
 
-    def solve(self, batches: Iterable[Tensor]) -> None:
-        """Set the weights from batches (B, F, 3, S, S) in closed form; for methods that are `is_solved`."""
+    def solve(self, batches: Iterable[Any]) -> None:
+        """Set the weights from batches, as `losses` takes them, in closed form; for methods that are `is_solved`."""
         raise NotImplementedError
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fabnet.modules import frame_choice
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet, single_source
 
@@ -17,6 +18,7 @@ from fabnet.modules.model import FAbNet, single_source
 class Params:
     width: int  # channels of the first convolution; the original 32
     embedding: int  # dimensions of the embedding; the original 256
+    gap: int = 1  # least frames from source to target, as they are stored; the original 1, which is any two
 
 
 class SingleSource(Method):
@@ -26,6 +28,7 @@ class SingleSource(Method):
         super().__init__()
         self.net = FAbNet(size_px=size_px, width=params.width, embedding=params.embedding, with_confidence=False)
         self.encoder = self.net.encoder
+        self.gap = params.gap
 
     def losses(self, frames: Tensor) -> dict[str, Tensor]:
         """`loss`, and `copy`: the loss without a warp."""
@@ -36,3 +39,8 @@ class SingleSource(Method):
 def build(params: Params, *, size_px: int) -> Method:
     """A network with PyTorch's default initialisation, as the original."""
     return SingleSource(params, size_px=size_px)
+
+
+def problem(params: Params) -> str | None:
+    """Why the gap cannot be kept."""
+    return frame_choice.problem(params.gap)

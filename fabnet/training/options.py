@@ -9,7 +9,7 @@ from torch import Tensor
 
 Precision = Literal["float32", "float16", "bfloat16"]
 Mode = Literal["none", "default", "reduce-overhead", "max-autotune"]  # PyTorch's words; `none` does not compile
-Losses = TypeVar("Losses", bound=Callable[[Tensor], dict[str, Tensor]])  # a function, or a module
+Losses = TypeVar("Losses", bound=Callable[..., dict[str, Tensor]])  # a function, or a module
 GRAPHS = ("reduce-overhead", "max-autotune")  # modes that record CUDA graphs
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabnet.modules.crops import crop_and_resize, draw_squares
+from fabnet.modules.frame_choice import Choice
 from fabnet.training import cuts
 
 Ints = NDArray[np.int64]
@@ -57,6 +58,7 @@ class Draw:
 
     frames: NDArray[np.int64]  # (N, F) row numbers, target first
     boxes_xyxy_px: NDArray[np.float32]  # (N, F, 4) random square crop of every frame
+    identities: NDArray[np.int64]  # (N,) number of each sample's identity in `Tracks`
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -64,7 +66,7 @@ class Draw:
 
     def __getitem__(self, samples: slice) -> "Draw":
         """Some of the samples: `drawn[done * batch :]` is what follows the first `done` batches."""
-        return Draw(self.frames[samples], self.boxes_xyxy_px[samples])
+        return Draw(self.frames[samples], self.boxes_xyxy_px[samples], self.identities[samples])
 
 
 def draw(
@@ -72,18 +74,18 @@ def draw(
     sizes: NDArray[np.integer[Any]],
     jitter_px: NDArray[np.integer[Any]],
     *,
-    frames: int,
-    draws_per_identity: int,
+    choice: Choice,
+    draws_per_identity: int | Ints,
     rng: np.random.Generator,
 ) -> Draw:
     """One epoch: for every identity `draws_per_identity` random tracks of random videos, with distinct frames of each.
 
     Args:
-        tracks: every track must have at least `frames` frames.
+        tracks: every track must have at least `choice.shortest` frames.
         sizes: (rows, 2) width and height of every frame, px.
         jitter_px: (rows, 2) range of the crop side of every frame, px.
-        frames: frames per sample.
-        draws_per_identity: 1 in the original.
+        choice: how many frames a sample has, and how they are chosen from its track.
+        draws_per_identity: 1 in the original; for all, or (I,) for each identity.
         rng: source of all choices.
 
     Departures from the original: frames are never drawn with replacement (tracks that are too short are rejected
@@ -92,20 +94,9 @@ def draw(
     identity = rng.permutation(np.repeat(np.arange(len(tracks)), draws_per_identity))  # (N,)
     video = rng.integers(tracks.identities[identity], tracks.identities[identity + 1])
     track = rng.integers(tracks.videos[video], tracks.videos[video + 1])
-    rows = tracks.first[track, None] + _distinct(tracks.lengths[track], frames, rng)  # (N, F)
+    rows = tracks.first[track, None] + choice.places(tracks.lengths[track], rng)  # (N, F)
     boxes = draw_squares(sizes[rows.ravel()], jitter_px[rows.ravel()], rng)
-    return Draw(rows, boxes.reshape(*rows.shape, 4))
-
-
-def _distinct(counts: Ints, picks: int, rng: np.random.Generator) -> Ints:
-    """(N, picks) numbers below each of `counts` (N,), distinct in a row; every choice in every order equally likely."""
-    chosen = np.empty((len(counts), 0), np.int64)
-    for taken in range(picks):
-        number = rng.integers(0, counts - taken)  # the how manyth of those that are left
-        for before in np.sort(chosen, axis=1).T:
-            number += number >= before
-        chosen = np.column_stack([chosen, number])
-    return chosen
+    return Draw(rows, boxes.reshape(*rows.shape, 4), identity)
 
 
 def batches(
@@ -150,13 +141,24 @@ def batches(
 
 def wanted(drawn: Draw, batch: int, share: tuple[int, int] = (0, 1)) -> cuts.Wanted:
     """Rows and squares of the frames of each batch, arguments as for `batches`."""
+    turns = _turns(drawn, batch, share)
+    return [(turn.frames.ravel(), turn.boxes_xyxy_px.reshape(-1, 4)) for turn in turns]
+
+
+def identities(drawn: Draw, *, batch: int, device: torch.device, share: tuple[int, int] = (0, 1)) -> Iterator[Tensor]:
+    """Numbers (B,) int64 of the identities in each batch of `batches`, with the same arguments."""
+    for turn in _turns(drawn, batch, share):
+        yield torch.from_numpy(turn.identities).to(device)
+
+
+def _turns(drawn: Draw, batch: int, share: tuple[int, int]) -> list[Draw]:
+    """The samples of each batch that are this process's."""
     number, processes = share
     if batch % processes:
         raise ValueError(f"a batch of {batch} cannot be shared equally by {processes} processes")
     part = batch // processes
     starts = range(0, len(drawn) - batch + 1, batch)
-    turns = [drawn[start + number * part : start + (number + 1) * part] for start in starts]
-    return [(turn.frames.ravel(), turn.boxes_xyxy_px.reshape(-1, 4)) for turn in turns]
+    return [drawn[start + number * part : start + (number + 1) * part] for start in starts]
 
 
 def stack(images: Sequence[NDArray[np.uint8]]) -> Tensor:

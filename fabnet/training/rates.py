@@ -1,9 +1,11 @@
 """How the learning rate falls while a network trains; `schedule` names the rule, `lr_floor` is below all of them."""
 
+import math
+from functools import partial
 from typing import Literal
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 Rule = Literal["plateau", "original", "cosine"]
 LOOK_EPOCHS = 16  # epochs without a better validation loss between two looks of the original's rule
@@ -35,21 +37,29 @@ class RarePlateau(ReduceLROnPlateau):
 
 
 def schedule(
-    optimiser: Optimizer, rule: Rule, *, epochs: int, factor: float, patience: int, floor: float
-) -> ReduceLROnPlateau | CosineAnnealingLR:
+    optimiser: Optimizer, rule: Rule, *, epochs: int, factor: float, patience: int, floor: float, hold: float
+) -> ReduceLROnPlateau | LambdaLR:
     """The schedule of one training.
 
     Args:
         optimiser: what it acts on.
         rule: `plateau`: the rate is multiplied by `factor` after more than `patience` epochs without a better
             validation loss (supplement: divided by 10 on a plateau). `original`: the same, but of few epochs, see
-            `RarePlateau`. `cosine`: along half a cosine over all epochs.
+            `RarePlateau`. `cosine`: after `hold` of all epochs, along half a cosine over the others.
         epochs: of the training.
         factor: of a plateau.
         patience: of a plateau.
         floor: the rate falls no lower.
+        hold: of a cosine, a share of the epochs.
     """
     if rule == "cosine":
-        return CosineAnnealingLR(optimiser, epochs, eta_min=floor)
+        lowest = floor / optimiser.param_groups[0]["lr"]
+        return LambdaLR(optimiser, partial(_cosine, epochs=epochs, held=hold * epochs, lowest=lowest))
     kind = RarePlateau if rule == "original" else ReduceLROnPlateau
     return kind(optimiser, factor=factor, patience=patience, min_lr=floor)
+
+
+def _cosine(epoch: int, *, epochs: int, held: float, lowest: float) -> float:
+    """Share of the first rate after `epoch` epochs."""
+    fallen = max(0.0, epoch - held) / (epochs - held)  # 0 at its start, 1 at its end
+    return lowest + (1 - lowest) * (1 + math.cos(math.pi * fallen)) / 2

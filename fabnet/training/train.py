@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fabnet.modules import ranks
-from fabnet.modules.method import Method
+from fabnet.modules.method import Batch, Method
 from fabnet.training import options, rates
 from fabnet.training.record import Record
 
@@ -29,6 +29,7 @@ class Settings:
     plateau_patience: int
     schedule: rates.Rule = "plateau"
     lr_floor: float = 0.0
+    lr_hold: float = 0.0
     precision: options.Precision = "float32"  # of convolutions and products; float16 needs CUDA
     fused: bool = False  # the optimiser moves all weights in one call; float16 without it waits for each step
     compile: options.Mode = "none"  # how the losses and their gradients are compiled
@@ -72,6 +73,7 @@ class Trainer:
             factor=settings.plateau_factor,
             patience=settings.plateau_patience,
             floor=settings.lr_floor,
+            hold=settings.lr_hold,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
         self.losses = _shared(method, settings.compile)
@@ -83,14 +85,15 @@ class Trainer:
 
     def epochs(
         self,
-        train: Callable[[int, int], Iterable[Tensor]],
-        val: Callable[[], Iterable[Tensor]],
+        train: Callable[[int, int], Iterable[Batch]],
+        val: Callable[[], Iterable[Batch]],
         on_step: Callable[[], object],
     ) -> Iterator[Epoch]:
         """Train from the current state to the last epoch.
 
         Args:
-            train: number of an epoch, and of its steps that are done -> its other batches (B, F, 3, S, S) in [0, 1].
+            train: number of an epoch, and of its steps that are done -> its other batches (B, F, 3, S, S) in [0, 1],
+                each with the identities (B,) if the method wants them.
             val: the same validation batches at every call.
             on_step: called after every step; `state()` may be taken then, and after an epoch.
 
@@ -116,13 +119,13 @@ class Trainer:
         else:
             self.schedule.step()
 
-    def validate(self, batches: Iterable[Tensor]) -> dict[str, float]:
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Mean losses over `batches`, with BN in evaluation mode; they are read at the end."""
         self.method.eval()
         record = Record()
         with torch.inference_mode(), options.autocast(self.settings.precision, self.device):
-            for frames in batches:
-                record.add(self.method.losses(frames))
+            for batch in batches:
+                record.add(self.method.losses(*_arguments(batch)))
         return record.means()
 
     @property
@@ -159,13 +162,13 @@ class Trainer:
         self.epoch, self.steps, self.begun = state["epoch"], state["steps"], state["begun"]
         self._record = Record(state["losses"])
 
-    def _train(self, batches: Iterable[Tensor], on_step: Callable[[], object]) -> dict[str, float]:
+    def _train(self, batches: Iterable[Batch], on_step: Callable[[], object]) -> dict[str, float]:
         """Mean losses over the steps of one epoch, those before `batches` included."""
         self.method.train()
-        for frames in batches:
+        for batch in batches:
             self.optimiser.zero_grad(set_to_none=True)
             with options.autocast(self.settings.precision, self.device):
-                losses = self.losses(frames)
+                losses = self.losses(*_arguments(batch))
             self._record.add(losses)
             if self._record.unread >= self.read_steps:
                 self._read()
@@ -195,11 +198,16 @@ class _Losses(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        return self.method.losses(frames)
+    def forward(self, *batch: Tensor) -> dict[str, Tensor]:
+        return self.method.losses(*batch)
 
 
-def _shared(method: Method, mode: options.Mode) -> Callable[[Tensor], dict[str, Tensor]]:
+def _arguments(batch: Batch) -> tuple[Tensor, ...]:
+    """Of `losses`."""
+    return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _shared(method: Method, mode: options.Mode) -> Callable[..., dict[str, Tensor]]:
     """The losses of a method; their gradients are averaged over all processes, so they are those of the whole batch."""
     if ranks.count() == 1:
         return options.compiled(method.losses, mode)

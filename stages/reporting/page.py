@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
-from stages.reporting import answers, comparison
+from stages.reporting import answers, comparison, parts
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import CONTROL, CONTROLS, Tested, by_method
@@ -43,6 +43,7 @@ class Content:
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
+    parts: Sequence[Row]  # of PART_SCORES, with method and seed
     loss_curves: Sequence[LossCurve]
     learning_curves: Sequence[LearningCurves]
     illustrations: Mapping[str, bytes]  # JPEG, by name
@@ -82,6 +83,7 @@ def render(content: Content, figures: Figures) -> str:
         headline=_headline(content, standings),
         differences=[comparison.table(content.differences, control) for control in CONTROLS],
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
+        parts=parts.by_method_and_part(content.parts, content.rows, content.tasks),
         counts=content.counts,
         yields=content.yields,
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],

@@ -129,10 +129,12 @@ class PretrainParams(Section):
     lr: Annotated[float, Field(gt=0)]
     schedule: Literal["plateau", "original", "cosine"]  # how the learning rate falls: fabnet/training/rates.py
     lr_floor: Annotated[float, Field(ge=0)]  # it falls no lower
+    lr_hold: Annotated[float, Field(ge=0, lt=1)]  # cosine: share of the epochs before it begins to fall
     momentum: Annotated[float, Field(ge=0, lt=1)]  # used by sgd
     weight_decay: Annotated[float, Field(ge=0)]
     epochs: Count
-    draws_per_identity: Count  # samples that an epoch draws from each identity
+    draws_per_identity: Count  # samples that an epoch draws from each identity ...
+    oversample: dict[Name, Count] = {}  # ... so many times as often from those of a track data set; 1 if not named
     plateau_factor: Fraction  # the learning rate is multiplied by this ...
     plateau_patience: Count  # ... after more than this many epochs without a better validation loss
     checkpoint_epochs: Count  # the encoder is kept after every so many epochs, for the learning curves
@@ -143,6 +145,12 @@ class PretrainParams(Section):
     fused: bool  # the optimiser moves all weights in one call
     compile: Literal["none", "default", "reduce-overhead", "max-autotune"]  # modes of torch.compile
     jpeg_decoder: Literal["opencv", "torchcodec"]  # torchcodec: on the GPU, cuda only
+
+    @model_validator(mode="after")
+    def rate_can_fall(self) -> Self:
+        if self.lr_floor > self.lr:
+            raise ValueError(f"lr_floor should be at most lr, {self.lr:g}, found {self.lr_floor:g}")
+        return self
 
 
 class RefineParams(Section):
@@ -289,6 +297,10 @@ class Params(Settings):
                 f"{flow(self.datasets)}"
             )
         _has_all("pretrain.jitter_px", self.track_sets, self.pretrain.jitter_px)
+        if unknown := sorted(self.pretrain.oversample.keys() - self.pretrain.jitter_px.keys()):
+            raise ValueError(
+                f"pretrain.oversample names {unknown[0]}: expected data sets of face tracks, as pretrain.jitter_px"
+            )
         _has_all("split.faces", self.face_sets, self.split.faces)
         return self
 

@@ -19,6 +19,7 @@ SCHEMA_VERSION = "2"
 VERSION = "schema_version"
 SPLIT_NAMES = ("train", "val", "test")
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
+PARTS = "parts"  # there too, if there are any: start and end of the named parts of each embedding, as JSON
 
 REJECTS = pa.schema([
     ("dataset", pa.string()),
@@ -131,6 +132,9 @@ _MEASURED = [
 
 # Scores of one method and seed; `report` adds where they come from and makes METRICS of them.
 SCORES = pa.schema([("dataset", pa.string()), ("task", pa.string()), *_MEASURED])
+
+# Scores of one named part of the embedding by itself, for methods that name parts.
+PART_SCORES = pa.schema([("dataset", pa.string()), ("task", pa.string()), ("part", pa.string()), *_MEASURED])
 
 METRICS = pa.schema([
     ("profile", pa.string()),

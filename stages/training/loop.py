@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from fabnet.modules import model_file, ranks
-from fabnet.modules.method import Method
+from fabnet.modules.frame_choice import Choice
+from fabnet.modules.method import Batch, Method
 from fabnet.modules.model_file import Description
 from fabnet.training import options, pairs
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
@@ -39,23 +40,33 @@ OVERRIDABLE = ("size_px", "batch")  # settings that a method may have itself, in
 class Batches:
     """The samples of an epoch, drawn from the tracks by seed and epoch number alone."""
 
-    def __init__(self, frames: TrackSet, per_sample: int, params: PretrainParams, device: torch.device) -> None:
-        """`per_sample`: frames of a track in each sample; `device`: where the batches are wanted.
+    def __init__(
+        self,
+        frames: TrackSet,
+        choice: Choice,
+        params: PretrainParams,
+        device: torch.device,
+        *,
+        with_identities: bool = False,
+    ) -> None:
+        """`choice`: of the frames in each sample; `device`: where the batches are wanted.
+
+        `with_identities`: each batch is a pair, of the frames and the numbers (B,) of their identities.
 
         Raises:
             UserError: an epoch or the validation split does not fill a batch, or frames cannot be decoded on the GPU.
         """
-        self._frames, self._per_sample, self._params = frames, per_sample, params
-        self.device = device
+        self._frames, self._choice, self._params = frames, choice, params
+        self.device, self._with_identities = device, with_identities
         self._on_gpu = None
         if params.jpeg_decoder == "torchcodec":
             self._on_gpu = GpuFrames(frames, device, gpu_frames.decoder(device))
-        identities = len(frames.tracks["train"])
-        self.per_epoch = identities * params.draws_per_identity // params.batch
+        self._draws = params.draws_per_identity * frames.times("train", params.oversample)
+        self.per_epoch = int(self._draws.sum()) // params.batch
         if not self.per_epoch:
             raise UserError(
-                f"an epoch of {identities} identities x {params.draws_per_identity} draws does not fill a batch of "
-                f"{params.batch}: raise pretrain.draws_per_identity or lower the batch"
+                f"an epoch of {len(self._draws)} identities x {params.draws_per_identity} draws does not fill a batch "
+                f"of {params.batch}: raise pretrain.draws_per_identity or lower the batch"
             )
         if params.val_samples < params.batch:
             raise UserError(
@@ -63,31 +74,32 @@ class Batches:
                 "raise it or lower the batch"
             )
 
-    def train(self, seed: int, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def train(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches (B, F, 3, S, S) in [0, 1], of which each process has its share.
 
         The first `start` ones are left out, and their frames not decoded.
         """
-        drawn = self._draw("train", self._params.draws_per_identity, seed, epoch)
+        drawn = self._draw("train", self._draws, seed, epoch)
         return self._batches(drawn[start * self._params.batch :])
 
-    def val(self) -> Iterator[Tensor]:
+    def val(self) -> Iterator[Batch]:
         """The same batches at every call and in every run."""
         return self._batches(self._draw("val", -(-self._params.val_samples // len(self._frames.tracks["val"])), 0))
 
-    def _draw(self, split: str, draws: int, *random_state: int) -> pairs.Draw:
+    def _draw(self, split: str, draws: int | NDArray[np.int64], *random_state: int) -> pairs.Draw:
         return pairs.draw(
             self._frames.tracks[split],
             self._frames.sizes,
             self._frames.jitter_px,
-            frames=self._per_sample,
+            choice=self._choice,
             draws_per_identity=draws,
             rng=np.random.default_rng(random_state),
         )
 
-    def _batches(self, drawn: pairs.Draw) -> Iterator[Tensor]:
+    def _batches(self, drawn: pairs.Draw) -> Iterator[Batch]:
         params = self._params
-        return pairs.batches(
+        share = (ranks.number(), ranks.count())
+        frames = pairs.batches(
             drawn,
             self._on_gpu.read if self._on_gpu else self._frames.image,
             decode=self._on_gpu.decode if self._on_gpu else None,
@@ -95,8 +107,11 @@ class Batches:
             size_px=params.size_px,
             device=self.device,
             workers=processes.threads(),
-            share=(ranks.number(), ranks.count()),
+            share=share,
         )
+        if not self._with_identities:
+            return frames
+        return zip(frames, pairs.identities(drawn, batch=params.batch, device=self.device, share=share), strict=True)
 
 
 def train(
@@ -129,6 +144,7 @@ def train(
     checked = plugins.settings(module, settings, f"method.{method}")
     params = params.model_copy(update={name: getattr(checked, name) for name in OVERRIDABLE if hasattr(checked, name)})
     net = models.build(module, checked, seed=seed, size_px=params.size_px)
+    models.check_parts(method, net, params.size_px)
     before = 0 if start is None else _start(module, net, start)
     stage, label = "pretrain" if start is None else "refine", f"{method}-{seed}"
     ingredients = [*source.track_sets, *source.table_digests(), *_start_bytes(start)]
@@ -173,13 +189,20 @@ def _trained(net: Method, source: TrackSource, job: Job) -> tuple[list[dict[str,
     params = job.params
     with _processes(net, job) as device:
         _check(job.method, net, params, device)
-        frames = source.load(net.frames, job.stage)
-        batches = Batches(frames, net.frames, params, device)
+        frames = source.load(net.choice.shortest, job.stage, instead=_instead(job.method, net))
+        batches = Batches(frames, net.choice, params, device, with_identities=net.wants_identities)
         if net.is_solved:
             net.solve(batches.train(job.seed, 1))
             return [], frames.rejects
         history = fit(net, batches, params, seed=job.seed, journal=job.journal, label=str(job), before=job.before)
         return history, frames.rejects
+
+
+def _instead(name: str, net: Method) -> str:
+    """What to do when no track is long enough for the samples of a method."""
+    if net.choice.shortest == net.frames:
+        return "use a larger release"
+    return f"lower method.{name}.gap, found {net.gap}, or raise crop.fps"
 
 
 def _processes(net: Method, job: Job) -> AbstractContextManager[torch.device]:

@@ -47,6 +47,21 @@ def embedding_dims(method: Method, size_px: int) -> int:
         return method.eval().encoder(torch.zeros(1, 3, size_px, size_px)).flatten(1).shape[1]
 
 
+def check_parts(name: str, method: Method, size_px: int) -> None:
+    """Nothing if the parts of a method lie within its embedding; it is left as by `embedding_dims`.
+
+    Raises:
+        UserError: one of them does not, or is empty.
+    """
+    dims = embedding_dims(method, size_px) if method.parts else 0
+    for part, (start, end) in method.parts.items():
+        if not 0 <= start < end <= dims:
+            raise UserError(
+                f"params.yaml: method.{name}: each part should lie within the {dims} dimensions of the embedding, "
+                f"found {part} from {start} to {end}: raise its embedding or change its parts"
+            )
+
+
 def save(folder: Path, description: Description, net: Method) -> None:
     """Write the model file of a trained method."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -80,6 +80,13 @@ class TrackSet:
         dataset, shard = self._shard(row)
         return self.shards[dataset].read(shard, int(self.places.offset[row]), int(self.places.size[row]))
 
+    def times(self, split: str, oversample: Mapping[str, int]) -> NDArray[np.int64]:
+        """(I,) how often each identity of the split is drawn, by its data set; of several the largest number counts."""
+        of_shard = np.array([oversample.get(dataset, 1) for dataset, _ in self.places.shards])
+        tracks = self.tracks[split]
+        starts = tracks.videos[tracks.identities[:-1]]
+        return np.maximum.reduceat(of_shard[self.places.shard[tracks.first]], starts)
+
     def datasets(self, split: str) -> set[str]:
         """Data sets that have a track in the split."""
         if split not in self.tracks:
@@ -99,11 +106,17 @@ class TrackSource:
     track_sets: Sequence[str]
     jitter_px: Mapping[str, tuple[int, int]]  # per data set: range of the random square crop's side
 
-    def load(self, frames: int, stage: str, needed: Sequence[str] = ("train", "val")) -> TrackSet:
+    def load(
+        self,
+        frames: int,
+        stage: str,
+        needed: Sequence[str] = ("train", "val"),
+        instead: str = "use a larger release",
+    ) -> TrackSet:
         """All tracks that have at least `frames` frames; shorter ones become rejects of `stage`.
 
         Raises:
-            UserError: a table is missing, or one of the `needed` splits has no track.
+            UserError: a table is missing, or one of the `needed` splits has no track; then do `instead`.
         """
         names = sorted(self.track_sets)
         indexes = {name: _index(self.tracks / name / "index.parquet") for name in names}
@@ -112,7 +125,9 @@ class TrackSource:
         tracks, rejects = _group(runs, frames, stage)
         for split in needed:
             if split not in tracks:
-                raise UserError(f"no track of at least {frames} frames in the {split} split: use a larger release")
+                longest = max(runs.filter(pc.field("split") == split)["length"].to_pylist(), default=0)
+                found = f"the longest has {longest}"
+                raise UserError(f"no track of at least {frames} frames in the {split} split, {found}: {instead}")
         sizes = [np.stack([index[side].to_numpy() for side in SIDES], axis=1) for index in indexes.values()]
         return TrackSet(
             tracks,

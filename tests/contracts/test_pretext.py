@@ -25,7 +25,7 @@ SIZES = [32, 64]
 SMALL = {"width": 4, "embedding": 6, "batch": 4}
 SETTINGS = train.Settings(
     optimiser="sgd", lr=0.01, momentum=0.9, weight_decay=0.0, epochs=1, plateau_factor=0.1, plateau_patience=1,
-    schedule="plateau", lr_floor=0.0,
+    schedule="plateau", lr_floor=0.0, lr_hold=0.0,
 )  # fmt: skip
 
 
@@ -64,12 +64,18 @@ def noise(net: Method, size_px: int) -> Tensor:
     return torch.rand(4, max(net.frames, 1), 3, size_px, size_px, generator=torch.Generator().manual_seed(1))
 
 
+def batch(net: Method, size_px: int) -> tuple[Tensor, ...]:
+    """What its losses take: two of the four samples show one identity."""
+    identities = torch.tensor([3, 0, 3, 1])
+    return (noise(net, size_px), identities) if net.wants_identities else (noise(net, size_px),)
+
+
 def trained(name: str) -> tuple[Method, list[train.Epoch]]:
     """The method and its history after one step, or as it was built if there is nothing to train."""
     net = build(name, 32)
-    batches = [noise(net, 32)]
+    batches = [batch(net, 32)]
     if net.is_solved:
-        net.solve(batches)
+        net.solve([noise(net, 32)])
     if net.frames == 0 or net.is_solved:
         return net, []
     return net, list(
@@ -83,7 +89,8 @@ def step(name: str) -> dict[str, Any]:
     """Gradients, running statistics and losses after a step on this process's share of a batch, in double precision."""
     net = build(name, 32).double()
     brightness = torch.linspace(1, 0.2, 4, dtype=torch.float64)[:, None, None, None, None]  # the last ones are easy
-    share = (noise(net, 32).double() * brightness).chunk(ranks.count())[ranks.number()]
+    frames, *identities = batch(net, 32)
+    share = tuple(of.chunk(ranks.count())[ranks.number()] for of in (frames.double() * brightness, *identities))
     one = train.Trainer(net, SETTINGS, device=torch.device("cpu"))
     (epoch,) = one.epochs(lambda *_: [share], lambda: [share], lambda: None)
     gradients = {key: weight.grad for key, weight in net.named_parameters() if weight.grad is not None}
@@ -132,7 +139,7 @@ def test_a_stored_encoder_gives_the_same_embeddings(name: str, tmp_path: Path):
 @pytest.mark.parametrize("size_px", SIZES)
 def test_losses_are_finite_scalars_and_one_is_the_loss(name: str, size_px: int):
     net = build(name, size_px)
-    losses = net.losses(noise(net, size_px))
+    losses = net.losses(*batch(net, size_px))
     assert "loss" in losses
     assert all(value.shape == () and value.isfinite() for value in losses.values())
 
@@ -140,7 +147,7 @@ def test_losses_are_finite_scalars_and_one_is_the_loss(name: str, size_px: int):
 @each_trained
 def test_a_step_on_noise_gives_every_trained_weight_a_finite_gradient(name: str):
     net = build(name, 32)
-    net.losses(noise(net, 32))["loss"].backward()
+    net.losses(*batch(net, 32))["loss"].backward()
     gradients = {key: weight.grad for key, weight in net.named_parameters() if weight.requires_grad}
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
     assert all(weight.grad is not None and weight.grad.any() for weight in first_layer(net).parameters())
@@ -159,12 +166,12 @@ def test_a_step_reads_no_value_from_the_device(name: str):
     """On the device `meta`, which holds no values: reading one raises. A GPU would be waited for."""
     meta = torch.device("meta")
     trainer = train.Trainer(build(name, 32), SETTINGS, device=meta)
-    taken: list[Tensor] = []
+    taken: list[tuple[Tensor, ...]] = []
 
-    def batches() -> Iterator[Tensor]:
+    def batches() -> Iterator[tuple[Tensor, ...]]:
         for _ in range(3):
-            taken.append(noise(trainer.method, 32).to(meta))
-            yield taken[-1]
+            taken.append(batch(trainer.method, 32))
+            yield tuple(of.to(meta) for of in taken[-1])
 
     with pytest.raises(NotImplementedError, match="no data"):  # when the losses of all steps are read
         next(trainer.epochs(lambda *_: batches(), batches, lambda: None))
@@ -186,7 +193,7 @@ def test_equal_seeds_give_equal_weights(name: str):
 def test_losses_leave_the_global_random_state_alone(name: str):
     net = build(name, 32)
     before = torch.random.get_rng_state()
-    net.losses(noise(net, 32))
+    net.losses(*batch(net, 32))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

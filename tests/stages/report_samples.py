@@ -130,6 +130,7 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         sheets=[],
         rejects=[],
         sweeps=[{"method": run.method, "seed": run.seed, **sweep} for run in results.expected_runs(params)],
+        parts=[],
         loss_curves=[],
         learning_curves=[],
         illustrations={},

@@ -12,8 +12,10 @@ from torch import nn
 
 import fabnet
 from fabnet.modules import crops
+from fabnet.modules.method import Fixed
 from fabnet.pretext import random
 from stages import embed
+from stages.evaluation import parts
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import EmbedParams
@@ -229,3 +231,13 @@ def test_a_truncated_shard_is_a_user_error(tmp_path: Path):
     shard.write_bytes(shard.read_bytes()[:600])
     with pytest.raises(UserError, match="it was cut short"):
         run(tmp_path)
+
+
+def test_tables_name_the_parts_of_the_embeddings_and_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_model(tmp_path / "model")
+    write_faces(tmp_path / "faces" / "affectnet")
+    run(tmp_path)
+    monkeypatch.setattr(Fixed, "parts", {"pose": (0, 2), "rest": (2, 6)})
+    run(tmp_path, "parts")
+    assert parts.named(tmp_path / "out" / "affectnet.parquet") == {}
+    assert parts.named(tmp_path / "parts" / "affectnet.parquet") == {"pose": (0, 2), "rest": (2, 6)}

@@ -15,11 +15,13 @@ from ruamel.yaml import YAML
 from torch import Tensor
 from track_samples import METHOD_PARAMS, PARAMS, params, write_tracks
 
+from fabnet.modules.frame_choice import Choice
 from fabnet.pretext import fabnet
 from stages import pretrain
 from stages.runtime import tables
 from stages.runtime.errors import UserError
 from stages.training import loop, models
+from stages.training.trackset import TrackSource
 
 ROOT = Path(__file__).parents[2]
 FILES = (
@@ -215,6 +217,51 @@ def test_a_state_that_is_not_finite_does_not_replace_one_that_is(tmp_path: Path,
     saved = torch.load(path, weights_only=True)["trainer"]
     assert (saved["steps"], saved["begun"], len(saved["losses"]["loss"])) == (2, 2, 2)
     assert all(weight.isfinite().all() for weight in saved["method"].values())
+
+
+def test_a_gap_longer_than_every_track_is_a_user_error(tmp_path: Path):
+    write_tracks(tmp_path)
+    sentence = (
+        "no track of at least 5 frames in the train split, the longest has 4: lower method.fabnet.gap, found 4, "
+        "or raise crop.fps"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        run(tmp_path, settings={**METHOD_PARAMS, "gap": 4})
+
+
+def test_a_track_too_short_for_the_gap_becomes_a_reject(tmp_path: Path):
+    write_tracks(tmp_path, short="id2")
+    out = run(tmp_path, settings={**METHOD_PARAMS, "gap": 3})
+    (row,) = tables.read(out / "rejects.parquet").to_pylist()
+    assert (row["key"], row["detail"]) == ("id2/v1/00001", "a sample needs 4, found 1")
+
+
+def test_a_gap_below_a_frame_is_a_user_error(tmp_path: Path):
+    with pytest.raises(UserError, match=r"method\.fabnet: gap should be at least 1 frame, found 0"):
+        run(tmp_path, settings={**METHOD_PARAMS, "gap": 0})
+
+
+@pytest.mark.parametrize("part", [(4, 7), (3, 3), (-2, 2)])
+def test_parts_that_the_embedding_lacks_are_a_user_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: tuple[int, int]
+):
+    monkeypatch.setattr(fabnet.SingleSource, "parts", {"face": (0, 3), "pose": part})
+    sentence = f"within the 6 dimensions of the embedding, found pose from {part[0]} to {part[1]}: raise its embedding"
+    with pytest.raises(UserError, match=f"method.fabnet: each part should lie {re.escape(sentence)}"):
+        run(tmp_path)
+
+
+def test_a_batch_with_identities_names_those_of_its_tracks(tmp_path: Path):
+    write_tracks(tmp_path)
+    source = TrackSource(tmp_path / "tracks", tmp_path / "splits", ["voxceleb1"], PARAMS["jitter_px"])
+    frames, device = source.load(2, "pretrain"), torch.device("cpu")
+    plain = loop.Batches(frames, Choice(2), params(), device)
+    named = loop.Batches(frames, Choice(2), params(), device, with_identities=True)
+    for without, (images, identities) in zip(plain.train(0, 1, 1), named.train(0, 1, 1), strict=True):
+        assert torch.equal(images, without)
+        assert identities.dtype == torch.int64
+        assert set(identities.tolist()) <= {0, 1, 2}
+    assert [identities.tolist() for _, identities in named.val()] == [[1, 0, 0, 1]]
 
 
 def test_other_settings_do_not_resume_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

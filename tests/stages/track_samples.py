@@ -15,7 +15,7 @@ SIDE_PX = 48
 PARAMS: dict[str, Any] = {
     "size_px": 32, "batch": 4, "optimiser": "adam", "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0, "epochs": 3,
     "draws_per_identity": 4, "plateau_factor": 0.1, "plateau_patience": 2,
-    "schedule": "plateau", "lr_floor": 0.0, "checkpoint_epochs": 2, "val_samples": 4,
+    "schedule": "plateau", "lr_floor": 0.0, "lr_hold": 0.0, "checkpoint_epochs": 2, "val_samples": 4,
     "jitter_px": {"voxceleb1": (36, 40), "voxceleb2": (32, 34)}, "device": "cpu",
     "precision": "float32", "fused": False, "compile": "none",
     "jpeg_decoder": "opencv",

@@ -223,3 +223,11 @@ def test_a_device_that_is_not_available_is_refused(tmp_path: Path):
     for name in ("cuda", "abacus"):
         with pytest.raises(ValueError, match=f"device '{name}' is not available here: take auto or cpu"):
             fabnet.load(tmp_path, name)
+
+
+def test_named_parts_say_where_they_are_in_an_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path)
+    assert fabnet.load(tmp_path).parts == {}
+    monkeypatch.setattr(single.SingleSource, "parts", {"pose": (0, 2), "rest": (2, 6)})
+    net = fabnet.load(tmp_path)
+    assert net.embed(FACES)[:, net.parts["rest"]].shape == (len(FACES), 4)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fabnet.modules.frame_choice import Choice
 from fabnet.pretext import fabnet
 from fabnet.training import pairs, train
 
@@ -28,7 +29,9 @@ def frame(row: int) -> NDArray[np.uint8]:
 
 def batches(device: torch.device, seed: int = 0, size_px: int = 32) -> list[Tensor]:
     sizes, jitter_px = np.full((30, 2), 48), np.tile([36, 44], (30, 1))
-    drawn = pairs.draw(TRACKS, sizes, jitter_px, frames=2, draws_per_identity=4, rng=np.random.default_rng(seed))
+    drawn = pairs.draw(
+        TRACKS, sizes, jitter_px, choice=Choice(2), draws_per_identity=4, rng=np.random.default_rng(seed)
+    )
     return list(pairs.batches(drawn, frame, batch=4, size_px=size_px, device=device, workers=3))
 
 

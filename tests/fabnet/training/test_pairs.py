@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fabnet.modules.crops import crop_and_resize
+from fabnet.modules.frame_choice import Choice
 from fabnet.training import pairs
 
 # track, its identity and video, its first row and its number of frames
@@ -34,7 +35,7 @@ CPU = torch.device("cpu")
 
 def drawn(seed: int = 0, *, tracks: pairs.Tracks = TRACKS, frames: int = 2, draws: int = 20) -> pairs.Draw:
     rng = np.random.default_rng(seed)
-    return pairs.draw(tracks, SIZES, JITTER, frames=frames, draws_per_identity=draws, rng=rng)
+    return pairs.draw(tracks, SIZES, JITTER, choice=Choice(frames), draws_per_identity=draws, rng=rng)
 
 
 def image(row: int) -> np.ndarray:
@@ -170,6 +171,26 @@ def test_shares_put_together_are_the_whole_batches(batch: int, processes: int):
 def test_a_batch_that_cannot_be_shared_equally_is_refused():
     with pytest.raises(ValueError, match="a batch of 8 cannot be shared equally by 3 processes"):
         loaded(drawn(), share=(0, 3))
+
+
+def test_identities_are_those_of_the_samples_of_each_batch():
+    draw = drawn()
+    expected = ["abc".index(IDENTITY_OF[TRACK_OF[int(row)]]) for row in draw.frames[:, 0]]
+    batches = list(pairs.identities(draw, batch=8, device=CPU))
+    assert torch.cat(batches).tolist() == expected[: 7 * 8]
+    assert {(numbers.shape, numbers.dtype) for numbers in batches} == {((8,), torch.int64)}
+
+
+def test_shares_of_the_identities_put_together_are_the_whole_batches():
+    shares = [list(pairs.identities(drawn(), batch=8, device=CPU, share=(number, 2))) for number in range(2)]
+    together = [torch.cat(parts).tolist() for parts in zip(*shares, strict=True)]
+    assert together == [numbers.tolist() for numbers in pairs.identities(drawn(), batch=8, device=CPU)]
+
+
+def test_frames_are_chosen_as_the_choice_says():
+    rng = np.random.default_rng(0)
+    ordered = pairs.draw(tracks("t4"), SIZES, JITTER, choice=Choice(3, "ordered", gap=3), draws_per_identity=4, rng=rng)
+    assert ordered.frames.tolist() == [[9, 12, 15]] * 4
 
 
 def test_at_most_two_batches_are_read_ahead():

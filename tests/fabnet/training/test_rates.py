@@ -21,7 +21,7 @@ def falling(rule: Any, losses: list[float], *, with_curriculum: bool = False, fl
     """The learning rate after every epoch."""
     sgd, curriculum = optimiser(), Curriculum(patience=15)
     sgd.step()
-    schedule = rates.schedule(sgd, rule, epochs=len(losses), factor=0.1, patience=10, floor=floor)
+    schedule = rates.schedule(sgd, rule, epochs=len(losses), factor=0.1, patience=10, floor=floor, hold=0.0)
     assert isinstance(schedule, ReduceLROnPlateau)
     found: list[float] = []
     for loss in losses:

@@ -34,6 +34,13 @@ class Scalar(Method):
         return {"loss": self.of(self.weight, frames)}
 
 
+class ByIdentity(Scalar):
+    wants_identities = True
+
+    def losses(self, frames: Tensor, identities: Tensor) -> dict[str, Tensor]:
+        return {"loss": self.of(self.weight, frames[identities == 7])}
+
+
 def method(seed: int = 0) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -102,6 +109,13 @@ def test_the_rate_falls_to_its_floor_and_no_lower(schedule: str):
     assert one.optimiser.param_groups[0]["lr"] == pytest.approx(0.02)
     if schedule == "cosine":
         assert rates[3] == pytest.approx(0.02 + 0.08 * 0.75)  # a third of the way: cos 60 degrees is 0.5
+
+
+def test_a_held_rate_falls_in_the_last_epochs_only():
+    one = trainer(replace(SETTINGS, lr=0.1, epochs=8, schedule="cosine", lr_hold=0.75))
+    rates = [epoch.lr for epoch in epochs(one)]
+    assert rates == pytest.approx([0.1] * 7 + [0.05])  # half-way through two epochs
+    assert one.optimiser.param_groups[0]["lr"] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
@@ -279,3 +293,12 @@ def test_weight_decay_and_momentum_are_given_to_the_optimiser():
     sgd = trainer(replace(SETTINGS, optimiser="sgd", weight_decay=0.25)).optimiser.param_groups[0]
     assert (sgd["momentum"], sgd["weight_decay"], sgd["lr"]) == (0.9, 0.25, 2e-3)
     assert trainer(replace(SETTINGS, weight_decay=0.5)).optimiser.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_identities_go_to_the_losses_of_a_method_that_wants_them():
+    net = ByIdentity(lambda weight, frames: weight * frames.mean())
+    batch = torch.tensor([1.0, 2.0, 4.0])[:, None], torch.tensor([7, 5, 7])
+    (epoch,) = trainer(replace(SETTINGS, epochs=1, lr=0.0), net).epochs(
+        lambda *_: [batch], lambda: [batch], lambda: None
+    )
+    assert epoch.train["loss"] == epoch.val["loss"] == 2.5

@@ -8,6 +8,7 @@ import pytest
 import torch
 from track_samples import write_tracks
 
+from fabnet.modules.frame_choice import Choice
 from fabnet.training import pairs
 from stages.runtime.errors import UserError
 from stages.storage import media
@@ -53,7 +54,7 @@ def test_frames_that_are_decoded_by_batches_train_as_single_ones_do(tmp_path: Pa
         tracks.tracks["train"],
         tracks.sizes,
         tracks.jitter_px,
-        frames=2,
+        choice=Choice(2),
         draws_per_identity=5,
         rng=np.random.default_rng(0),
     )

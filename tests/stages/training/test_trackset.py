@@ -155,7 +155,9 @@ def test_a_track_that_is_too_short_becomes_a_reject(tmp_path: Path):
 
 def test_a_split_without_a_long_enough_track_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
-    with pytest.raises(UserError, match="no track of at least 5 frames in the train split: use a larger release"):
+    with pytest.raises(
+        UserError, match="no track of at least 5 frames in the train split, the longest has 4: use a la"
+    ):
         load(tmp_path, frames=5)
 
 
@@ -197,3 +199,12 @@ def test_a_damaged_frame_is_a_user_error(tmp_path: Path):
         file.write(b"nothing")
     with pytest.raises(UserError, match=r"voxceleb1, frame at 512 in 00000\.tar: not an image.*force crop"):
         frames.image(0)
+
+
+def test_identities_of_an_oversampled_data_set_are_drawn_more_often(tmp_path: Path):
+    write_tracks(tmp_path, "voxceleb1")
+    write_tracks(tmp_path, "voxceleb2")
+    one, both = load(tmp_path), load(tmp_path, "voxceleb1", "voxceleb2")  # the same identities
+    ones = [1] * len(one.tracks["train"])
+    assert one.times("train", {"voxceleb2": 3}).tolist() == both.times("train", {}).tolist() == ones
+    assert both.times("train", {"voxceleb1": 2, "voxceleb2": 3}).tolist() == [3 * times for times in ones]
