@@ -32,6 +32,7 @@ def write(folder: Path, share: float, action_units: int) -> None:
             "owner_split": np.where(np.arange(count) < tested, "test", "train"),
             "subset": np.full(count, ""),
             "crop_xyxy_px": _lists(np.concatenate([corner, corner + 300], axis=1).astype(np.float32)),
+            "near_copy_digest": [row.tobytes() for row in rng.integers(0, 256, (count, 32)).astype(np.uint8)],
             "shard": texts(offset // SHARD_BYTES, "", 5),
             "offset": offset % SHARD_BYTES,
             "size": size,

@@ -62,7 +62,7 @@ def largest_difference(images: int) -> float:
     (train, _), l2 = made(images), min(SETTINGS.l2)
     z, _ = standardise(train.x)
     newton = Newton(z, train.y, action_units.known_cross_entropy, max_iter=SETTINGS.max_iter)
-    ours = z @ newton.minimum(l2).T
+    ours = z @ newton.minimum(l2).coefficients.T
     model = LogisticRegression(C=1 / (l2 * images), solver=SOLVER, tol=TOLERANCE, max_iter=10_000)
     inner = z[:, :-1].numpy()
     theirs = [model.fit(inner, y).decision_function(inner) for y in train.y.T.numpy()]

@@ -36,6 +36,14 @@ class _Point(NamedTuple):
         )
 
 
+class Minimum(NamedTuple):
+    """Where the solver stopped."""
+
+    coefficients: Tensor  # A (K, D)
+    iterations: int  # steps taken
+    is_converged: bool  # False: `max_iter` steps were not enough
+
+
 class Newton:
     """Minimises mean over samples of loss(A z, y) + l2 / 2 * |A without its last column|^2, L2 weight by L2 weight.
 
@@ -43,7 +51,7 @@ class Newton:
         z: (N, D) float64; the last column is 1, so the last column of A is the intercept.
         y: (N, K) float64 on the same device, which does the work.
         loss: twice differentiable.
-        max_iter: steps for each L2 weight.
+        max_iter: the most steps for each L2 weight.
     """
 
     def __init__(self, z: Tensor, y: Tensor, loss: Loss, *, max_iter: int) -> None:
@@ -51,16 +59,16 @@ class Newton:
         self._coefficients = z.new_zeros(y.shape[1], z.shape[1])
         self._hessians = self._shared_or_each()
 
-    def minimum(self, l2: float) -> Tensor:
-        """A (K, D); starts where the last call ended, so go from the strongest weight to the weakest."""
+    def minimum(self, l2: float) -> Minimum:
+        """Starts where the last call ended, so go from the strongest weight to the weakest."""
         penalty = self._z.new_full((self._z.shape[1],), l2)
         penalty[-1] = 0
         here = self._at(self._coefficients, penalty)
         factor = self._factor(penalty)
         step, left = _step(here, factor)
-        for _ in range(self._max_iter):
-            if (left < LEFT).all():
-                break
+        iterations = 0
+        while iterations < self._max_iter and not (left < LEFT).all():
+            iterations += 1
             there = self._at(here.coefficients - step, penalty)
             falls = there.values <= here.values + RISE * here.values.abs()  # not so if it is not a number
             here = here.but(there, falls)
@@ -72,7 +80,7 @@ class Newton:
                 onward, rest = _step(here, factor)
             step, left = torch.where(falls[:, None], onward, step / 2), torch.where(falls, rest, left)
         self._coefficients = here.coefficients
-        return here.coefficients
+        return Minimum(here.coefficients, iterations, bool((left < LEFT).all()))
 
     def _at(self, coefficients: Tensor, penalty: Tensor) -> _Point:
         outputs = (self._z @ coefficients.T).requires_grad_()

@@ -8,7 +8,7 @@ device where the samples lie.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -76,6 +76,14 @@ class Settings:
     neighbours: int  # k of the nearest-neighbour probes
 
 
+class Tried(NamedTuple):
+    """One L2 weight of the sweep."""
+
+    val_loss: float
+    iterations: int  # Newton steps
+    is_converged: bool  # False: stopped after `Settings.max_iter` steps, before the optimum
+
+
 class Probe(Protocol):
     """A fitted probe, as the modules of fabnet/probes return it.
 
@@ -88,8 +96,8 @@ class Probe(Protocol):
         ...
 
     @property
-    def val_losses(self) -> Mapping[float, float]:
-        """Validation loss for each L2 weight that was tried; empty if nothing was fitted."""
+    def tried(self) -> Mapping[float, Tried]:
+        """What came of each L2 weight; empty if nothing was fitted."""
         ...
 
     def predict(self, x: Tensor) -> Tensor:
@@ -103,12 +111,12 @@ class Probe(Protocol):
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A fitted head, and the validation losses by which its L2 weight was chosen."""
+    """A fitted head, and the sweep in which its L2 weight was chosen."""
 
     head: nn.Sequential  # (N, D) -> (N, K); weights of float32 precision, computed in float64
     link: Link
     l2: float  # the chosen weight of the L2 penalty
-    val_losses: dict[float, float]  # validation loss for each L2 weight that was tried
+    tried: Mapping[float, Tried]  # by L2 weight; empty for a head that was read from a file
 
     def predict(self, x: Tensor) -> Tensor:
         """Embeddings (N, D) -> predictions (N, K), float64."""
@@ -129,24 +137,22 @@ def fit(
     `shift` moves the outputs of the chosen head, so that a decision threshold can be part of it.
     """
     z, norm = standardise(train.x)
+    z_val = _normalised(val.x, norm)
     gram = z[:, :-1].T @ z[:, :-1]
-    newton = Newton(z, train.y, loss, max_iter=settings.max_iter)
-    heads: dict[float, nn.Sequential] = {}
+    spanned, basis = _spanned(z)
+    newton = Newton(spanned, train.y, loss, max_iter=settings.max_iter)
     affine: dict[float, tuple[Tensor, Tensor]] = {}
-    val_losses: dict[float, float] = {}
+    tried: dict[float, Tried] = {}
     for l2 in sorted(settings.l2, reverse=True):
         found = newton.minimum(l2)
-        affine[l2] = found[:, :-1], found[:, -1]
-        heads[l2] = _head(norm, *fold_intercept(*affine[l2], gram))
-        with torch.no_grad():
-            val_losses[l2] = loss(heads[l2](val.x), val.y).sum(1).mean().item()
-    best = min(val_losses, key=lambda l2: val_losses[l2])
-    if shift is None:
-        return FittedHead(heads[best], link, best, val_losses)
+        affine[l2] = found.coefficients[:, :-1] @ basis, found.coefficients[:, -1]
+        outputs = z_val @ affine[l2][0].T + affine[l2][1]
+        tried[l2] = Tried(loss(outputs, val.y).sum(1).mean().item(), found.iterations, found.is_converged)
+    best = min(tried, key=lambda l2: tried[l2].val_loss)
     linear, intercept = affine[best]
-    with torch.no_grad():
-        moved = intercept + shift(heads[best](val.x), val.y)
-    return FittedHead(_head(norm, *fold_intercept(linear, moved, gram)), link, best, val_losses)
+    if shift is not None:
+        intercept = intercept + shift(z_val @ linear.T + intercept, val.y)
+    return FittedHead(_head(norm, *fold_intercept(linear, intercept, gram)), link, best, tried)
 
 
 def standardise(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -160,6 +166,24 @@ def standardise(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     weight = _undamped(variance)
     inner.sub_(mean).mul_(weight / (variance + EPS).sqrt())
     return z, {"0.weight": weight, "0.running_mean": mean, "0.running_var": variance}
+
+
+def _normalised(x: Tensor, norm: Mapping[str, Tensor]) -> Tensor:
+    """What BN with these weights makes of embeddings (N, D)."""
+    return (x - norm["0.running_mean"]) * (norm["0.weight"] / (norm["0.running_var"] + EPS).sqrt())
+
+
+def _spanned(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples (N, D + 1) in the R dimensions that they span, (N, R + 1), and these dimensions, (R, D) orthonormal.
+
+    With fewer samples than dimensions the optimum lies in their span, because the penalty holds all else at 0. R is N
+    at most, which makes a probe of a few images cheap.
+    """
+    inner = z[:, :-1]
+    if len(inner) >= inner.shape[1]:
+        return z, torch.eye(inner.shape[1], dtype=z.dtype, device=z.device)
+    outer, scale, basis = torch.linalg.svd(inner, full_matrices=False)
+    return torch.cat([outer * scale, z[:, -1:]], dim=1), basis
 
 
 def fold_intercept(linear: Tensor, intercept: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:

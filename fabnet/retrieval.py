@@ -8,6 +8,7 @@ a PCA, the weight of the first.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class Neighbours:
     y: Tensor  # (G, K) float64, one-hot
     count: int
     l2: float | None = None
-    val_losses: Mapping[float, float] = field(default_factory=dict[float, float])
+    tried: Mapping[float, Any] = field(default_factory=dict[float, Any])  # nothing
 
     def predict(self, x: Tensor) -> Tensor:
         """Embeddings (N, D) -> share of each class among the nearest (N, K), float64, rows add up to 1."""

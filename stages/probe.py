@@ -6,11 +6,13 @@ Embeddings of face tracks are scored for identity leakage. Learning curves use t
 with its own probes, and only the validation split.
 
 Reads: faces, face splits and embeddings of one method and seed.
-Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet,
-    parts.parquet (tables.PART_SCORES), heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
+Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet, few_shot.parquet,
+    own_heads.parquet (tables.SCORES of heads that came with the weights), parts.parquet (tables.PART_SCORES),
+    heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from fabnet.modules import devices
 from fabnet.probe_head import Probe
-from stages.evaluation import identities, labelled, parts, scores
+from stages.evaluation import few_shot, identities, labelled, own_heads, parts, scores, sweeps
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
-from stages.runtime import command, plugins, tables
-from stages.runtime.errors import UserError
+from stages.runtime import command, tables
 from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,11 @@ class Findings:
 
     heads: dict[str, Probe] = field(default_factory=dict[str, Probe])  # dataset.task -> probe
     scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    own_scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  # of heads that were not fitted here
     predictions: list[pa.Table] = field(default_factory=lambda: [tables.PREDICTIONS.empty_table()])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    few_shot: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     parts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     rejects: tables.Rejects = field(default_factory=lambda: tables.Rejects("probe"))
 
@@ -65,24 +67,26 @@ def run(
         UserError: a split of a task has no usable image, an index lacks the task's label, or there is no such device.
     """
     findings = Findings()
-    device = _device(probe.device)
+    device = labelled.device(probe.device)
     bootstrap = Bootstrap(probe.bootstrap, probe.confidence, seed)
     for name in sorted(face_sets):
         joined, steps = labelled.load(faces, splits, embeddings, name)
         named = parts.named(embeddings / f"{name}.parquet")
-        for task in _tasks(name, dataset[name]):
+        for task in labelled.tasks(name, dataset[name]):
             images = labelled.usable(joined, task, findings.rejects, device)
             fitted = labelled.fit(images, task, probe)
             _record_sweep(fitted, task, probe, findings)
             _record_test(fitted, images, task, bootstrap, findings)
+            _record_own_head(embeddings, images, task, bootstrap, findings)
             if name in followed:
                 _record_validation(fitted, images, task, steps, findings)
             findings.heads[f"{name}.{task.name}"] = fitted
+            findings.few_shot += few_shot.rows(images, task, probe, seed)
             findings.parts += parts.of_task(images, task, named, probe, bootstrap)
     for folder in sorted((embeddings / "checkpoints").glob("*")):
         for name in followed:
             joined, steps = labelled.load(faces, splits, folder, name)
-            for task in _tasks(name, dataset[name]):
+            for task in labelled.tasks(name, dataset[name]):
                 images = labelled.usable(joined, task, findings.rejects, device)  # the same rejects as above
                 _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
     for name in track_sets:
@@ -90,30 +94,16 @@ def run(
     _write(out, findings)
 
 
-def _device(name: str) -> torch.device:
-    try:
-        return devices.exact(name)
-    except ValueError as error:
-        raise UserError(f"params.yaml: probe.device: {error}") from None
-
-
-def _tasks(dataset: str, settings: DatasetParams) -> list[Task]:
-    return [
-        Task(dataset, name, params, plugins.load("fabnet.probes", params.probe))
-        for name, params in sorted(settings.tasks.items())
-    ]
-
-
 def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findings) -> None:
-    findings.sweeps += [
-        {"dataset": task.dataset, "task": task.name, "l2": l2, "val_loss": loss, "is_chosen": l2 == probe.l2}
-        for l2, loss in probe.val_losses.items()
-    ]
-    if probe.l2 is None:
-        return
-    log.info("%s: l2 %g, validation loss %.4f", task, probe.l2, probe.val_losses[probe.l2])
-    if len(params.l2) > 1 and probe.l2 in (min(params.l2), max(params.l2)):
-        log.info("%s: l2 %g is the end of the sweep, a wider sweep may be better", task, probe.l2)
+    rows = sweeps.rows(probe, task)
+    findings.sweeps += rows
+    for row in rows:
+        if row["is_chosen"]:
+            log.info("%s: l2 %g, validation loss %.4f", task, row["l2"], row["val_loss"])
+            if row["edge"]:
+                log.info("%s: l2 %g is the %s of the sweep, a wider one may be better", task, row["l2"], row["edge"])
+            if not row["is_converged"]:
+                log.info("%s: the head did not converge in %d steps, raise probe.max_iter", task, params.max_iter)
 
 
 def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap, findings: Findings) -> None:
@@ -121,11 +111,26 @@ def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap,
     tested = labelled.predict(probe, images, "test", task)
     is_test = images.split == "test"
     subset = images.subset[is_test]
-    _record_predictions(tested, images.ids.filter(pa.array(is_test)), pa.array(subset, pa.string()), task, findings)
+    keys = [
+        images.ids.filter(pa.array(is_test)), images.group_ids.filter(pa.array(is_test)), pa.array(subset, pa.string()),
+    ]  # fmt: skip
+    _record_predictions(tested, keys, task, findings)
     for split, members in scores.splits(subset):
         for metric in task.settings.metrics:
             for score in scores.score(metric, [tested[members]], bootstrap):
                 _record_score(score, split, task, findings)
+
+
+def _record_own_head(embeddings: Path, images: Images, task: Task, bootstrap: Bootstrap, findings: Findings) -> None:
+    """Score the head that came with the weights, if there is one for this task: on the test split as a whole."""
+    tested = own_heads.predictions(embeddings, images, task, findings.rejects)
+    if tested is None:
+        return
+    for metric in task.settings.metrics:
+        for score in scores.score(metric, [tested], bootstrap):
+            if not np.isnan(score.value):  # where it is, that of the fitted head is as well, and is a reject
+                row = {"dataset": task.dataset, "task": task.name, "split": "test", **score.row}
+                findings.own_scores.append(row)
 
 
 def _record_validation(probe: Probe, images: Images, task: Task, steps: int, findings: Findings) -> None:
@@ -153,18 +158,18 @@ def _record_identities(
         detail = "the test split has one identity, or none with embedded frames of two videos"
         task.reject(findings.rejects, "test", "too few identities", detail)
         return
-    _record_predictions(shares, pa.array(names), pa.repeat("", len(names)), task, findings)
+    _record_predictions(shares, [pa.array(names), pa.array(names), pa.repeat("", len(names))], task, findings)
     for score in scores.score(scores.IDENTITY, [shares], bootstrap):
         _record_score(score, "test", task, findings)
     findings.parts += parts.of_identities(frames, dataset, parts.named(path), bootstrap, device)
 
 
-def _record_predictions(tested: Predictions, ids: Any, subset: pa.Array, task: TaskName, findings: Findings) -> None:
+def _record_predictions(tested: Predictions, keys: Sequence[Any], task: TaskName, findings: Findings) -> None:
+    """Add the rows; `keys` are the columns sample_id, group_id and subset."""
     columns = {
-        "dataset": pa.repeat(task.dataset, len(ids)),
-        "task": pa.repeat(task.name, len(ids)),
-        "sample_id": ids,
-        "subset": subset,
+        "dataset": pa.repeat(task.dataset, len(tested.truth)),
+        "task": pa.repeat(task.name, len(tested.truth)),
+        **dict(zip(("sample_id", "group_id", "subset"), keys, strict=True)),
         "truth": _lists(tested.truth),
         "prediction": _lists(tested.prediction),
     }
@@ -195,13 +200,17 @@ def _write(out: Path, findings: Findings) -> None:
         if weights := probe.state():
             save_file(weights, out / "heads" / f"{name}.safetensors")
     of_task = ["dataset", "task"]
-    tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=[*of_task, "split", "metric", "target"])
+    key = [*of_task, "split", "metric", "target"]
+    tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=key)
+    tables.write(out / "own_heads.parquet", tables.SCORES, findings.own_scores, key=key)
     predictions = pa.concat_tables(findings.predictions)
     tables.write(out / "predictions.parquet", tables.PREDICTIONS, predictions, key=[*of_task, "sample_id"])
     tables.write(out / "sweeps.parquet", tables.SWEEPS, findings.sweeps, key=[*of_task, "l2"])
     tables.write(
         out / "learning_curves.parquet", tables.LEARNING_CURVES, findings.learning_curves, key=[*of_task, "step"]
     )
+    key = [*of_task, "metric", "shots", "draw"]
+    tables.write(out / "few_shot.parquet", tables.FEW_SHOT, findings.few_shot, key=key)
     key = [*of_task, "part", "split", "metric", "target"]
     tables.write(out / "parts.parquet", tables.PART_SCORES, findings.parts, key=key)
     findings.rejects.write(out / "rejects.parquet")

@@ -2,10 +2,14 @@
 
 Reads: the indices of all track and face data sets. Writes: one SPLITS table per data set, rejects (none).
 
-A split follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of
-rows, stays when rows are added, and an identity that two data sets share is in one split. Shares hold in
-expectation: a small data set can leave a split empty, which is an error that says what to do. Face tracks of three or
-more identities leave none empty: shares are moved until each split holds one identity.
+Still images whose owner gives no groups are grouped by what they show: near copies, such as frames of one scene, stay
+together, so that validation does not repeat the training split. The owner's own splits are kept even where they
+divide near copies, which is told.
+
+A split follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of rows,
+stays when rows are added that are no near copies, and an identity that two data sets share is in one split. Shares hold
+in expectation: a small data set can leave a split empty, which is an error that says what to do. Face tracks of three
+or more identities leave none empty: shares are moved until each split holds one identity.
 """
 
 import hashlib
@@ -15,8 +19,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from stages.faces import near_copies
 from stages.runtime import command, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import FaceSplitParams, SplitParams
@@ -24,7 +30,7 @@ from stages.runtime.params import FaceSplitParams, SplitParams
 log = logging.getLogger(__name__)
 
 FRAMES = tables.columns(tables.TRACK_FRAMES, ["sample_id", "identity_id"])
-FACES = tables.columns(tables.FACES, ["sample_id", "group_id", "owner_split"])
+FACES = tables.columns(tables.FACES, ["sample_id", "group_id", "owner_split", "near_copy_digest"])
 
 
 def run(
@@ -48,7 +54,8 @@ def run(
     shares = fitting(split, identities, seed=seed)
     of_tracks = {name: split_tracks(index, shares, seed=seed) for name, index in indices.items()}
     of_faces = {
-        name: split_faces(_index(faces, name, FACES), split.faces[name], seed=seed) for name in sorted(face_sets)
+        name: split_faces(with_near_copies(_index(faces, name, FACES)), split.faces[name], seed=seed)
+        for name in sorted(face_sets)
     }
     groups = {name: _groups(table) for name, table in (of_tracks | of_faces).items()}
     _check_splits("the face tracks", [groups[name] for name in of_tracks], "split.track_val, split.track_test")
@@ -58,6 +65,8 @@ def run(
         for name, table in splits.items():
             tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
             _tell(name, groups[name])
+            if name in of_faces:
+                _tell_divided(name, groups[name])
         tables.Rejects("split").write(folder / "rejects.parquet")
 
 
@@ -105,6 +114,23 @@ def split_faces(index: pa.Table, shares: FaceSplitParams, *, seed: int) -> pa.Ta
     return _splits(index["sample_id"], groups, assigned)
 
 
+def with_near_copies(index: pa.Table) -> pa.Table:
+    """The FACES index with near copies in one group, which is named after the first of them.
+
+    Only images whose owner gives no group are compared: those that are a group of their own.
+    """
+    ids, group_ids = index["sample_id"].to_pylist(), index["group_id"].to_pylist()
+    digests = index["near_copy_digest"].to_pylist()
+    rows = [row for row, digest in enumerate(digests) if digest is not None and ids[row] == group_ids[row]]
+    if rows:
+        rows.sort(key=lambda row: ids[row])
+        first = near_copies.groups(np.stack([np.frombuffer(digests[row], np.uint8) for row in rows]))
+        for row, of_group in zip(rows, first.tolist(), strict=True):
+            group_ids[row] = ids[rows[of_group]]
+    place = index.column_names.index("group_id")
+    return index.set_column(place, "group_id", pa.array(group_ids, pa.string()))
+
+
 def position(seed: int, name: str) -> float:
     """Where a name stands between 0 and 1, evenly spread and the same on every machine."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
@@ -146,6 +172,17 @@ def _check_splits(what: str, groups: Sequence[pa.Table], shares: str) -> None:
                 f"the {split} split of {what} is empty, with {len(counted['group_id'].unique())} groups to divide: "
                 f"expected at least one, use a larger release, raise {shares} or choose another seed in params.yaml"
             )
+
+
+def _tell_divided(name: str, groups: pa.Table) -> None:
+    """Say how many images the owner's splits keep apart from near copies."""
+    splits_of: dict[str, dict[str, int]] = {}
+    for row in groups.to_pylist():
+        splits_of.setdefault(row["group_id"], {})[row["split"]] = row["count_all"]
+    divided = [of_group for of_group in splits_of.values() if len(of_group) > 1]
+    if divided:
+        images = sum(sum(of_group.values()) for of_group in divided)
+        log.info("split %s: %d images have near copies in another split of the owner", name, images)
 
 
 def _tell(name: str, groups: pa.Table) -> None:

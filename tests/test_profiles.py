@@ -63,7 +63,7 @@ def test_dvc_changes_the_line_of_a_setting_and_no_other(name, tmp_path):
     apply_overrides(path, ["pretrain.val_samples=9", "probe.l2=[0.5]"])
     before, after = text.splitlines(), path.read_text(encoding="utf-8").splitlines()
     changed = [line for line in ndiff(before, after) if not line.startswith((" ", "?"))]
-    values = [f"-   - {value}" for value in ("1.0e-4", "1.0e-3", "1.0e-2", "1.0e-1", "1.0")]
+    values = [f"-   - {value}" for value in ("1.0e-4", "1.0e-3", "1.0e-2", "1.0e-1", "1.0", "10.0", "100.0", "1000.0")]
     assert changed[0].startswith("-   val_samples: ")
     assert changed[1] == "+   val_samples: 9"
     assert sorted(changed[2:]) == sorted([*values, "+   - 0.5"])

@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from fabnet.modules import devices
 from fabnet.probe_head import Crops, Probe, Samples, Settings
 from stages.evaluation import columns
 from stages.evaluation.scores import Predictions
-from stages.runtime import tables
+from stages.runtime import plugins, tables
 from stages.runtime.errors import UserError
-from stages.runtime.params import ProbeParams, TaskParams
+from stages.runtime.params import DatasetParams, ProbeParams, TaskParams
 
 Array = NDArray[np.float64]
 
@@ -45,6 +46,7 @@ class Images:
     """The usable images of one task, sorted by `sample_id`."""
 
     ids: pa.ChunkedArray  # (N,)
+    group_ids: pa.ChunkedArray  # (N,) as in SPLITS
     subset: NDArray[np.str_]  # (N,) the owner's subset of the split, may be empty
     split: NDArray[np.str_]  # (N,) train, val or test
     x: NDArray[np.float32]  # (M, D) embeddings of all images of the data set, as they are stored
@@ -62,17 +64,40 @@ class Images:
         return torch.from_numpy(self.x[self.rows[self.split == split]]).to(self.device).double()
 
 
+def tasks(dataset: str, settings: DatasetParams) -> list[Task]:
+    """The tasks of one data set, sorted by name."""
+    return [
+        Task(dataset, name, params, plugins.load("fabnet.probes", params.probe))
+        for name, params in sorted(settings.tasks.items())
+    ]
+
+
+def device(name: str) -> torch.device:
+    """Where probes are computed.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    try:
+        return devices.exact(name)
+    except ValueError as error:
+        raise UserError(f"params.yaml: probe.device: {error}") from None
+
+
 def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:
     """The rows of the index that have both a split and an embedding, sorted by `sample_id`.
 
-    Columns `split` and `embedding` are added. A row without one of them is a reject of `split` or `embed`.
+    Columns `split` and `embedding` are added, and `group_id` is that of the splits. A row without one of them is a
+    reject of `split` or `embed`.
     """
     index = index.sort_by("sample_id")
     split_at, embedding_at = (columns.places(index["sample_id"], of["sample_id"]) for of in (splits, embeddings))
     kept = pc.call_function("and", [split_at.is_valid(), embedding_at.is_valid()])
-    split = splits["split"].take(split_at.filter(kept))
-    embedding = embeddings["embedding"].take(embedding_at.filter(kept))
-    return index.filter(kept).append_column("split", split).append_column("embedding", embedding)
+    split = splits.select(["group_id", "split"]).take(split_at.filter(kept))
+    joined = index.drop_columns("group_id").filter(kept)
+    for name in split.column_names:
+        joined = joined.append_column(name, split[name])
+    return joined.append_column("embedding", embeddings["embedding"].take(embedding_at.filter(kept)))
 
 
 def load(faces: Path, splits: Path, embeddings: Path, dataset: str) -> tuple[pa.Table, int]:
@@ -106,6 +131,7 @@ def usable(joined: pa.Table, task: Task, rejects: tables.Rejects, device: torch.
     crops = Crops(sizes, columns.matrix(kept["crop_xyxy_px"]).astype(np.float64))
     return Images(
         ids=kept["sample_id"],
+        group_ids=kept["group_id"],
         subset=columns.texts(kept["subset"].fill_null("")),
         split=columns.texts(kept["split"]),
         x=columns.matrix(joined["embedding"]),
@@ -149,8 +175,12 @@ def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
     missing = [split for split in tables.SPLIT_NAMES if not (images.split == split).any()]
     if missing:
         raise UserError(f"{task}: no usable image in the split {missing[0]}; see the rejects tables and `split`")
-    settings = Settings(params.l2, params.max_iter, params.neighbours)
-    return task.module.fit(images.samples("train"), images.samples("val"), settings)
+    return task.module.fit(images.samples("train"), images.samples("val"), settings(params))
+
+
+def settings(params: ProbeParams) -> Settings:
+    """What the modules of fabnet/probes are told."""
+    return Settings(params.l2, params.max_iter, params.neighbours)
 
 
 def predict(probe: Probe, images: Images, split: str, task: Task) -> Predictions:
@@ -159,4 +189,5 @@ def predict(probe: Probe, images: Images, split: str, task: Task) -> Predictions
     crops = images.crops[rows]
     raw = probe.predict(images.embeddings(split)).cpu().numpy()
     truth, prediction = (task.module.decode(y, crops).astype(np.float32) for y in (images.y[rows], raw))
-    return Predictions(truth.astype(np.float64), prediction.astype(np.float64), tuple(task.settings.classes))
+    group = columns.codes(images.group_ids.filter(pa.array(rows)))
+    return Predictions(truth.astype(np.float64), prediction.astype(np.float64), tuple(task.settings.classes), group)

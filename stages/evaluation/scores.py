@@ -1,20 +1,22 @@
-"""Metrics by name, with bootstrap intervals over test images, for one method and seed or pooled over seeds."""
+"""Metrics by name, with bootstrap intervals over test images, for one method and seed or pooled over seeds.
+
+Images of one group are resampled together, see `resampling`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fabnet import metrics
+from stages.evaluation.resampling import Array, Bootstrap, Groups, interval, resamples
 from stages.runtime.errors import UserError
-
-Array = NDArray[np.float64]
 
 MEAN = "mean"  # the target that stands for the whole task
 IDENTITY = "identity_leakage"  # the task of every track data set, which needs no labels, and its one metric
-CELLS_PER_BLOCK = 2**22  # weights held at a time while resampling, 32 MiB
 
 Draw = Callable[[Array], Array]  # weights (B, N), how often each resample holds each image -> its value, (B,)
 
@@ -39,20 +41,20 @@ class Predictions:
     truth: Array  # (N, K); NaN: unknown
     prediction: Array  # (N, K)
     classes: tuple[str, ...]  # names of the K columns; empty where columns are coordinates
+    group: Groups | None = None  # None: every image is a group of its own
 
     def known(self, column: int) -> NDArray[np.bool_]:
         """Images (N,) whose truth in this column is known."""
         return np.isfinite(self.truth[:, column])
 
     def __getitem__(self, images: NDArray[np.bool_]) -> "Predictions":
-        return Predictions(self.truth[images], self.prediction[images], self.classes)
+        group = None if self.group is None else self.group[images]
+        return replace(self, truth=self.truth[images], prediction=self.prediction[images], group=group)
 
-
-@dataclass(frozen=True)
-class Bootstrap:
-    resamples: int
-    confidence: float  # share of the resamples inside the interval
-    seed: int  # the same images in the same resamples for every method
+    @cached_property
+    def groups(self) -> Groups:
+        """Number of the group (N,) of each image."""
+        return np.arange(len(self.truth)) if self.group is None else self.group
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,13 @@ class Score:
     ci_low: float
     ci_high: float
     n: int  # images that the value is over, or identities
+    groups: int  # that these images belong to: what is resampled
     positives: int | None  # as in Statistic
 
     @property
     def row(self) -> dict[str, Any]:
         """Columns of tables.SCORES but for data set, task and split."""
-        return {**vars(self), "better": "higher" if METRICS[self.metric].higher_is_better else "lower"}
+        return {**vars(self), "better": better(self.metric)}
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,11 @@ METRICS = {
 }
 
 
+def better(metric: str) -> str:
+    """The direction in which the metric improves, as tables say it."""
+    return "higher" if METRICS[metric].higher_is_better else "lower"
+
+
 def axis(metric: str) -> str:
     """Name of the metric with the direction that is better."""
     return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
@@ -178,24 +186,26 @@ def printed(row: Mapping[str, Any], *, signed: bool = False) -> Printed:
 
 
 def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Iterator[Score]:
-    """The metric's value on each of its targets, averaged over `runs`, with its percentile interval.
+    """The metric's value on each of its targets, averaged over `runs`, with its bootstrap interval.
 
     Args:
         metric: a key of METRICS.
         runs: predictions for the same images in the same order, one element per seed.
-        bootstrap: images are resampled with replacement; seeds are not, so that the interval of a pooled score
-            says how far it depends on the test images.
+        bootstrap: groups of images are resampled with replacement; seeds are not, so that the interval of a pooled
+            score says how far it depends on the test images.
 
     Resamples in which a statistic is undefined (a class without images) are left out of its interval.
     """
     pooled = _pooled(metric, runs)
     drawn: dict[str, list[Array]] = {target: [] for target in pooled}
-    for weights in _resamples(len(runs[0].truth), bootstrap):
+    groups = runs[0].groups
+    for weights in resamples(groups, bootstrap):
         for target, statistic in pooled.items():
             drawn[target].append(statistic.of(weights))
     for target, statistic in pooled.items():
-        low, high = interval(np.concatenate(drawn[target]), bootstrap.confidence)
-        yield Score(target, metric, _value(statistic), low, high, statistic.n, statistic.positives)
+        counted = len(np.unique(groups[statistic.images]))
+        low, high = interval(np.concatenate(drawn[target]), bootstrap.confidence, counted)
+        yield Score(target, metric, _value(statistic), low, high, statistic.n, counted, statistic.positives)
 
 
 def mean(metric: str, images: Predictions) -> tuple[float, int]:
@@ -214,9 +224,11 @@ def compare(
     ours, theirs = (_pooled(metric, predictions).get(MEAN) for predictions in (runs, controls))
     if ours is None or theirs is None:
         return None
-    drawn = [ours.of(weights) - theirs.of(weights) for weights in _resamples(len(runs[0].truth), bootstrap)]
-    low, high = interval(np.concatenate(drawn), bootstrap.confidence)
-    return Score(MEAN, metric, _value(ours) - _value(theirs), low, high, ours.n, None)
+    groups = runs[0].groups
+    drawn = [ours.of(weights) - theirs.of(weights) for weights in resamples(groups, bootstrap)]
+    counted = len(np.unique(groups[ours.images]))
+    low, high = interval(np.concatenate(drawn), bootstrap.confidence, counted)
+    return Score(MEAN, metric, _value(ours) - _value(theirs), low, high, ours.n, counted, None)
 
 
 def splits(subset: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -228,24 +240,6 @@ def splits(subset: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     names = sorted(set(subset.tolist()) - {""})
     for name in names if len(names) > 1 else []:
         yield f"test/{name}", subset == name
-
-
-def interval(drawn: Array, confidence: float) -> tuple[float, float]:
-    """The percentiles between which the share `confidence` of the finite values lies; NaN if there are none."""
-    finite = drawn[np.isfinite(drawn)]
-    if not len(finite):
-        return float("nan"), float("nan")
-    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _resamples(n: int, bootstrap: Bootstrap) -> Iterator[Array]:
-    """(B, n) counts, in blocks of bounded memory; every row sums to n."""
-    rng = np.random.default_rng(bootstrap.seed)
-    rows = max(1, CELLS_PER_BLOCK // n)
-    for start in range(0, bootstrap.resamples, rows):
-        size = min(rows, bootstrap.resamples - start)
-        yield rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
 
 
 def _pooled(metric: str, runs: Sequence[Predictions]) -> dict[str, Statistic]:

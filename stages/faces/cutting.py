@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fabnet.boxes import PixelBox, area, clamp, follow
 from fabnet.images import face_crop
+from stages.faces import near_copies
 from stages.preparation import encoded, packing
 from stages.preparation.encoded import EncodedImage
 from stages.preparation.packing import Finish, Place
@@ -94,18 +95,19 @@ def _cut(face: Face, data: bytes, box_of: BoxOf, params: DetectParams | IndexPar
     _check_size(face, image)
     box, more = box_of(face, image)
     _check_box(box, image)
+    crop, *further = (face_crop(image, box, side_px) for side_px in (params.crop_px, *params.further_px))
     row: dict[str, Any] = {
         "sample_id": face.sample_id,
         "group_id": face.group_id or face.sample_id,
         "owner_split": face.owner_split,
         "subset": face.subset,
         "crop_xyxy_px": box,
+        "near_copy_digest": near_copies.digest(crop),
         **face.labels,
         **more,
     }
     if face.points_px is not None:
         row["landmarks"] = follow(face.points_px, box, params.crop_px).astype(np.float32).ravel()
-    crop, *further = (face_crop(image, box, side_px) for side_px in (params.crop_px, *params.further_px))
     return encoded.encode(row, crop, params.jpeg_quality, further)
 
 

@@ -128,7 +128,11 @@ def _count(standing: Standing) -> str:
 
 
 def _task(standing: Standing) -> str:
-    return standing.task.replace("_", " ")
+    return _words(standing.task)
+
+
+def _words(task: str) -> str:
+    return task.replace("_", " ")
 
 
 def _listed(parts: Sequence[Markup], *, most: int | None = None) -> Markup:
@@ -163,3 +167,22 @@ def edges(sweeps: Sequence[Mapping[str, Any]]) -> Markup | None:
     ]
     text = "The L2 regularisation of {} of {} probes is at the edge of the sweep ({}): widen <code>probe.l2</code>."
     return Markup(text).format(len(found), len(sweeps), _listed(ends))
+
+
+def unconverged(sweeps: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """The probes whose solver stopped before the optimum, and what to do; None if there are none."""
+    found = [row for row in sweeps if not row["is_converged"]]
+    if not found:
+        return None
+    of_task: dict[str, list[str]] = {}
+    for row in found:
+        of_task.setdefault(f"{row['dataset']} {_words(row['task'])}", []).append(row["method"])
+    tasks = [
+        Markup("{} (for {})").format(task, _listed([_code(name) for name in dict.fromkeys(methods)], most=NAMED))
+        for task, methods in of_task.items()
+    ]
+    text = (
+        "{} of {} probes did not converge within <code>probe.max_iter</code> steps, on {}: "
+        "their numbers may be off, raise it."
+    )
+    return Markup(text).format(len(found), len(sweeps), _listed(tasks))

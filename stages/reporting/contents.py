@@ -152,30 +152,10 @@ def learning_curves(metrics: Path, runs: Iterable[Run]) -> list[LearningCurves]:
 
 
 def sweeps(metrics: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """The L2 regularisation chosen for every probe, and whether it is at an edge of what was tried."""
+    """The chosen row of the sweep of every probe."""
     return [
-        {"method": run.method, "seed": run.seed, **chosen}
+        {"method": run.method, "seed": run.seed, **row}
         for run in runs
-        for chosen in _chosen(tables.read(metrics / run.folder / "sweeps.parquet", tables.SWEEPS).to_pylist())
+        for row in tables.read(metrics / run.folder / "sweeps.parquet", tables.SWEEPS).to_pylist()
+        if row["is_chosen"]
     ]
-
-
-def _chosen(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    of_probe: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        of_probe.setdefault((row["dataset"], row["task"]), []).append(row)
-    for sweep in of_probe.values():
-        sweep.sort(key=lambda row: row["l2"])
-        at = next(index for index, row in enumerate(sweep) if row["is_chosen"])
-        yield {**sweep[at], "edge": edge([row["val_loss"] for row in sweep], at)}
-
-
-def edge(losses: Sequence[float], at: int) -> str:
-    """`smallest` or `largest` if the chosen value is the first or the last and its neighbour is worse, else empty.
-
-    Where the loss is the same for all values, as for an embedding that is constant, no wider sweep finds a better one.
-    """
-    if len(losses) == 1 or at not in (0, len(losses) - 1):
-        return ""
-    beside = losses[1 if at == 0 else at - 1]
-    return ("smallest" if at == 0 else "largest") if losses[at] < beside else ""

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fabnet import metrics
-from stages.evaluation import scores
+from stages.evaluation import columns, scores
 from stages.evaluation.scores import Array, Bootstrap, Predictions
 from stages.runtime import tables
 from stages.runtime.errors import UserError
@@ -99,6 +99,13 @@ def seed_rows(metrics: Path, params: Params) -> Iterator[dict[str, Any]]:
     """The rows that `probe` wrote, each with its method and seed."""
     for run in expected_runs(params):
         for row in tables.read(metrics / run.folder / "metrics.parquet", tables.SCORES).to_pylist():
+            yield {"method": run.method, "seed": run.seed, **row}
+
+
+def own_head_rows(metrics: Path, params: Params) -> Iterator[dict[str, Any]]:
+    """The rows of heads that came with weights: as `probe` wrote them, each with its method and seed."""
+    for run in expected_runs(params):
+        for row in tables.read(metrics / run.folder / "own_heads.parquet", tables.SCORES).to_pylist():
             yield {"method": run.method, "seed": run.seed, **row}
 
 
@@ -241,4 +248,4 @@ def _of_task(table: pa.Table, dataset: str, task: str) -> pa.Table:
 
 def _predictions(table: pa.Table, classes: Sequence[str]) -> Predictions:
     truth, prediction = (np.array(table[name].to_pylist(), np.float64) for name in ("truth", "prediction"))
-    return Predictions(truth, prediction, tuple(classes))
+    return Predictions(truth, prediction, tuple(classes), columns.codes(table["group_id"]))

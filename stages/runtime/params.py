@@ -164,6 +164,11 @@ class EmbedParams(Section):
     frames_per_track: Count  # of the test split, evenly spread; what the identity leakage is measured on
 
 
+class FewShotParams(Section):
+    shots: Annotated[list[Count], Field(min_length=1)]  # training images of each class, or in all where there are none
+    draws: Annotated[int, Field(ge=2)]  # of these images; with one there is no interval
+
+
 class ProbeParams(Section):
     l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
     max_iter: Count  # Newton steps for each
@@ -171,6 +176,26 @@ class ProbeParams(Section):
     device: Literal["auto", "cpu", "cuda"]  # float64, which Apple's MPS does not have: there, auto is the CPU
     bootstrap: Count  # resamples of the test images behind every interval
     confidence: Fraction
+    few_shot: FewShotParams
+
+
+class MeasureParams(Section):
+    crops: Count  # sampled of each data set
+
+
+class PerturbParams(Section):
+    images: Count  # at most so many test images of each data set, drawn with `seed`
+    scales: list[Annotated[float, Field(gt=0, le=4)]]  # of the sides of the crop's box, around its centre
+    shifts: list[Annotated[float, Field(gt=0, le=1)]]  # of the box, as shares of its sides, in four directions each
+
+    @model_validator(mode="after")
+    def values_rise(self) -> Self:
+        for name, values in (("scales", self.scales), ("shifts", self.shifts)):
+            if values != sorted(set(values)):
+                raise ValueError(f"{name} should rise, found {values}")
+        if 1.0 not in self.scales:
+            raise ValueError(f"scales should hold 1.0, with which the others are compared, found {self.scales}")
+        return self
 
 
 class IllustrateParams(Section):
@@ -234,10 +259,12 @@ class Settings(Section):
     detect: DetectParams
     index: IndexParams
     split: SplitParams
+    measure: MeasureParams
     pretrain: PretrainParams
     refine: RefineParams
     embed: EmbedParams
     probe: ProbeParams
+    perturb: PerturbParams
     illustrate: IllustrateParams
     method: dict[Name, dict[str, Any]]
     dataset: dict[Name, DatasetParams]

@@ -55,6 +55,7 @@ FACES = pa.schema([
     ("owner_split", pa.string()),  # train, val or test; empty where the owner has none
     ("subset", pa.string()),  # the owner's name for a subset of the split
     ("crop_xyxy_px", pa.list_(pa.float32(), 4)),  # the crop in the source image, may leave it
+    ("near_copy_digest", pa.binary()),  # of the crop: near copies differ in few bits, see faces/near_copies.py
     *_PACKED,
 ])  # fmt: skip
 
@@ -66,8 +67,23 @@ YIELDS = pa.schema(
     [("owner_split", pa.string()), ("upsample", pa.int8()), ("images", pa.int64()), ("detected", pa.int64())]
 )
 
+# How faces sit in the crops of one data set, or of all track data sets together (`all`): medians and quartiles.
+# The unit is the side of what a network sees. Null where no face was found.
+_SPREAD = ("face_frac", "x_frac", "y_frac")  # side of the detected box, and where its centre lies
+FRAMING = pa.schema([
+    ("kind", pa.string()),  # face tracks or still images
+    ("dataset", pa.string()),
+    ("n", pa.int64()),  # sampled crops with a face
+    ("missed", pa.int64()),  # and those without one
+    *((f"{name}{end}", pa.float64()) for name in _SPREAD for end in ("", "_q1", "_q3")),
+    ("difference", pa.float64()),  # of the median of face_frac from that of all training tracks, as a share of that
+    ("is_apart", pa.bool_()),  # still images whose faces are so much larger or smaller that a warning is due
+])  # fmt: skip
+
+# `group_id`: that of the index; near copies of which the owner gives no group are one group.
 SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("split", pa.string())])
 
+# One training: losses of every epoch, and what `fabnet.training.health` measures at checkpoints.
 HISTORY = pa.schema([
     ("epoch", pa.int32()),
     ("step", pa.int64()),
@@ -87,18 +103,22 @@ PREDICTIONS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("sample_id", pa.string()),
+    ("group_id", pa.string()),  # as in SPLITS; of the task `identity_leakage` the identity
     ("subset", pa.string()),
     ("truth", pa.list_(pa.float32())),
     ("prediction", pa.list_(pa.float32())),
 ])  # fmt: skip
 
-# The sweep of one probe: validation loss for every L2 regularisation.
+# The sweep of one probe: what came of every L2 regularisation.
 SWEEPS = pa.schema([
     ("dataset", pa.string()),
     ("task", pa.string()),
     ("l2", pa.float64()),
     ("val_loss", pa.float64()),
+    ("iterations", pa.int32()),  # Newton steps
+    ("is_converged", pa.bool_()),  # false: `probe.max_iter` steps were not enough
     ("is_chosen", pa.bool_()),
+    ("edge", pa.string()),  # smallest or largest: it is chosen, and a wider sweep may be better; else empty
 ])  # fmt: skip
 
 # Learning curves: the headline metric of every followed task on the validation split, for the encoder as it was after
@@ -112,6 +132,35 @@ LEARNING_CURVES = pa.schema([
     ("n", pa.int64()),  # validation images that the value is over
 ])  # fmt: skip
 
+# A probe that was fitted to a few training images, on the whole test split; see evaluation/few_shot.py.
+FEW_SHOT = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("metric", pa.string()),
+    ("better", pa.string()),  # higher or lower
+    ("shots", pa.int32()),  # training images of each class, or in all
+    ("draw", pa.int32()),
+    ("images", pa.int64()),  # training images that were drawn
+    ("value", pa.float64()),
+])  # fmt: skip
+
+# Few-shot probes of one method: mean over draws and seeds, with the interval of the mean over draws.
+FEW_SHOT_MEANS = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("method", pa.string()),
+    ("metric", pa.string()),
+    ("better", pa.string()),
+    ("shots", pa.int32()),
+    ("images", pa.float64()),  # training images of a draw, mean
+    ("draws", pa.int64()),
+    ("value", pa.float64()),
+    ("ci_low", pa.float64()),
+    ("ci_high", pa.float64()),
+    ("config_hash", pa.string()),
+    ("code_hash", pa.string()),
+])  # fmt: skip
+
 # A value of one metric.
 _ESTIMATE = [
     ("metric", pa.string()),
@@ -120,6 +169,7 @@ _ESTIMATE = [
     ("ci_low", pa.float64()),
     ("ci_high", pa.float64()),
     ("n", pa.int64()),  # images that the value is over; identities of the task `identity_leakage`
+    ("groups", pa.int64()),  # that these images belong to: what the bootstrap draws
 ]
 
 # Where it was measured on the test split, and the estimate.
@@ -144,6 +194,30 @@ METRICS = pa.schema([
     ("seed", pa.int32()),  # null: pooled over all seeds
     *_MEASURED,
     ("published", pa.float64()),
+    ("config_hash", pa.string()),
+    ("code_hash", pa.string()),
+])  # fmt: skip
+
+# The headline of one task on test images that were cut again; a shift is averaged over its directions.
+_SENSITIVITY = [
+    ("scale", pa.float64()),  # of the sides of the crop's box, around its centre
+    ("shift", pa.float64()),  # of the box, as a share of its sides
+    *_ESTIMATE,
+    ("change", pa.float64()),  # the value minus that at scale 1 and shift 0, with the interval of the paired bootstrap
+    ("change_ci_low", pa.float64()),
+    ("change_ci_high", pa.float64()),
+]
+
+# Of one method and seed; `report` adds where they come from and makes CROP_SENSITIVITY of them.
+SENSITIVITY = pa.schema([("dataset", pa.string()), ("task", pa.string()), *_SENSITIVITY])
+
+CROP_SENSITIVITY = pa.schema([
+    ("profile", pa.string()),
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("method", pa.string()),
+    ("seed", pa.int32()),
+    *_SENSITIVITY,
     ("config_hash", pa.string()),
     ("code_hash", pa.string()),
 ])  # fmt: skip

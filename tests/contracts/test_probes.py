@@ -30,8 +30,8 @@ def test_a_probe_predicts_finite_numbers_and_exports_its_head_in_the_released_la
     probe = module.fit(samples(1), samples(2), Settings([1e-2, 1.0], 20, 3))
     assert probe.predict(samples(3).x).shape == (30, 4)
     assert probe.predict(samples(3).x).isfinite().all()
-    assert set(probe.state()) == (HEAD if probe.val_losses else set())
-    assert (probe.l2 in probe.val_losses) == bool(probe.val_losses)
+    assert set(probe.state()) == (HEAD if probe.tried else set())
+    assert (probe.l2 in probe.tried) == bool(probe.tried)
     assert all(value.dtype == torch.float32 for value in probe.state().values())
 
 

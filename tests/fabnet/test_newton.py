@@ -32,7 +32,7 @@ def units(z: Tensor, seed: int, unknown: float = 0.0) -> Tensor:
 
 def minima(z: Tensor, y: Tensor, loss=action_units.known_cross_entropy) -> dict[float, Tensor]:
     newton = Newton(z, y, loss, max_iter=100)
-    return {l2: newton.minimum(l2) for l2 in L2}
+    return {l2: newton.minimum(l2).coefficients for l2 in L2}
 
 
 @pytest.mark.parametrize("count", [150, 2000])
@@ -62,7 +62,7 @@ def test_the_optimum_does_not_depend_on_the_weights_tried_before():
     z = features(400, 30, seed=5)
     y = units(z, seed=6)
     after_others = minima(z, y)[L2[-1]]
-    at_once = Newton(z, y, action_units.known_cross_entropy, max_iter=100).minimum(L2[-1])
+    at_once = Newton(z, y, action_units.known_cross_entropy, max_iter=100).minimum(L2[-1]).coefficients
     assert (z @ after_others.T).numpy() == pytest.approx((z @ at_once.T).numpy(), abs=1e-7)
 
 
@@ -73,7 +73,7 @@ def test_a_step_that_goes_too_far_is_halved():
 
     z, y = torch.ones(3, 2, dtype=torch.float64), torch.full((3, 1), 50.0, dtype=torch.float64)
     z[:, 0] = 0
-    found = Newton(z, y, pseudo_huber, max_iter=100).minimum(1.0)
+    found = Newton(z, y, pseudo_huber, max_iter=100).minimum(1.0).coefficients
     assert (z @ found.T).numpy() == pytest.approx(y.numpy(), abs=1e-6)
 
 
@@ -87,6 +87,16 @@ def test_a_unit_that_never_occurs_does_not_take_all_steps():
     z = features(100, 20, seed=9)
     y = torch.cat([units(z, seed=10)[:, :1], torch.zeros(100, 1).double()], dim=1)
     newton = Newton(z, y, counted, max_iter=1000)
-    found = [newton.minimum(l2) for l2 in L2]
+    found = [newton.minimum(l2).coefficients for l2 in L2]
     assert len(passes) < 200
     assert (z @ found[-1][1] < -20).all()
+
+
+def test_too_few_steps_are_told():
+    z = features(400, 30, seed=5)
+    y = units(z, seed=6)
+    few = Newton(z, y, action_units.known_cross_entropy, max_iter=2).minimum(1e-4)
+    assert (few.iterations, few.is_converged) == (2, False)
+    enough = Newton(z, y, action_units.known_cross_entropy, max_iter=100).minimum(1e-4)
+    assert 2 < enough.iterations < 100
+    assert enough.is_converged

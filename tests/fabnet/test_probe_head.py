@@ -89,10 +89,29 @@ def test_the_chosen_l2_is_the_best_on_validation():
     x, y = noise(60, 40, seed=1), noise(60, 2, seed=2)
     x_val, y_val = noise(200, 40, seed=3), noise(200, 2, seed=4)
     probe = points.fit(Samples(x, y), Samples(x_val, y_val), SWEEP)
-    assert sorted(probe.val_losses) == [1e-4, 1e-2, 1.0]
+    assert sorted(probe.tried) == [1e-4, 1e-2, 1.0]
     assert probe.l2 == 1.0  # nothing to learn: the less, the better
     loss = (probe.predict(x_val) - y_val).square().sum(1).mean().item() / 2
-    assert loss == pytest.approx(probe.val_losses[1.0])
+    assert loss == pytest.approx(probe.tried[1.0].val_loss)
+
+
+def test_the_sweep_tells_which_weights_did_not_converge():
+    x, y = correlated(400, 16, seed=1), (noise(400, 3, seed=2) > 0).double()
+    settings = Settings(l2=[1e-4, 1e-2, 1.0], max_iter=1, neighbours=5)
+    tried = classes.fit(Samples(x, y), Samples(x, y), settings).tried
+    assert {of.iterations for of in tried.values()} == {1}
+    assert not tried[1e-4].is_converged
+    assert all(of.is_converged for of in classes.fit(Samples(x, y), Samples(x, y), SWEEP).tried.values())
+
+
+def test_fewer_images_than_dimensions_are_fitted_to_the_same_optimum():
+    x, y = noise(20, 40, seed=1) + 2, noise(20, 3, seed=2)
+    probe = points.fit(Samples(x, y), Samples(x, y), Settings(l2=[0.1], max_iter=200, neighbours=5))
+    z = ((x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()).numpy()
+    x_new = noise(30, 40, seed=3) + 2
+    z_new = ((x_new - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()).numpy()
+    ridge = Ridge(alpha=0.1 * len(x)).fit(z, y.numpy())
+    assert probe.predict(x_new).numpy() == pytest.approx(ridge.predict(z_new), abs=1e-4)
 
 
 def test_shuffled_labels_are_at_chance():

@@ -15,7 +15,7 @@ from fabnet.modules.method import Method
 from pipelines import profile
 from stages import embed, package, probe
 from stages.runtime import config, tables
-from stages.runtime.params import Params
+from stages.runtime.params import FewShotParams, Params
 from stages.storage import media, shards
 from stages.training import models
 
@@ -29,7 +29,8 @@ KINDS: dict[str, tuple[str, pa.DataType]] = {
     "mafl": ("landmarks", pa.list_(pa.float32(), 10)),
     "w300": ("landmarks", pa.list_(pa.float32(), 136)),
 }
-PROBE = {"l2": [1e-2, 1.0], "max_iter": 20, "device": "cpu", "bootstrap": 20}
+FEW = FewShotParams(shots=[2], draws=2)
+PROBE = {"l2": [1e-2, 1.0], "max_iter": 20, "device": "cpu", "bootstrap": 20, "few_shot": FEW}
 
 
 def params(method: str, settings: dict[str, Any], **changes: Any) -> Params:

@@ -8,14 +8,22 @@ import numpy as np
 import pyarrow as pa
 
 from stages.runtime import tables
-from stages.runtime.params import DatasetParams, FetchParams, ProbeParams, TaskParams
+from stages.runtime.params import BoxParams, DatasetParams, FetchParams, FewShotParams, ProbeParams, TaskParams
 
 CLASSES = ["neutral", "happy", "sad"]
 COUNTS = {"train": 120, "val": 40, "test": 60}
 DIMS = 12
 STEPS = 900  # of the encoder behind the embeddings
 TRACKS = ["voxceleb1", "voxceleb2"]
-PARAMS = ProbeParams(l2=[1e-4, 1e-2, 1.0], max_iter=100, neighbours=5, device="cpu", bootstrap=20, confidence=0.95)
+PARAMS = ProbeParams(
+    l2=[1e-4, 1e-2, 1.0],
+    max_iter=100,
+    neighbours=5,
+    device="cpu",
+    bootstrap=20,
+    confidence=0.95,
+    few_shot=FewShotParams(shots=[2, 10], draws=2),
+)
 FETCH = FetchParams(source="synthetic", folder="data/releases")
 SETTINGS = {
     "affectnet": DatasetParams(
@@ -31,6 +39,7 @@ SETTINGS = {
     "w300": DatasetParams(
         fetch=FETCH,
         synthetic={},
+        index=BoxParams(margin_frac=0.1),
         tasks={"landmarks": TaskParams(probe="points", label="landmarks", metrics=["interocular_percent"])},
     ),
 }

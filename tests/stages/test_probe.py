@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
 from stages import probe
@@ -128,7 +128,7 @@ def test_a_second_run_writes_the_same_bytes(tmp_path: Path):
     run(paths, tmp_path / "first")
     run(paths, tmp_path / "second")
     names = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*.*"))
-    assert len(names) == 8
+    assert len(names) == 9
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
@@ -309,3 +309,76 @@ def test_an_unknown_label_column_is_a_user_error_that_names_it(tmp_path: Path):
             tmp_path / "out",
             dataset=probe_samples.SETTINGS | {"affectnet": changed},
         )
+
+
+def write_own_head(paths: dict[str, Path], fitted: Path, *, outputs: int | None = None) -> None:
+    """Give the landmark head of an earlier run out as one that came with the weights."""
+    state = load_file(fitted / "heads" / "w300.landmarks.safetensors")
+    folder = paths["embeddings"] / "own_heads"
+    folder.mkdir()
+    save_file({**state, "1.weight": state["1.weight"][:outputs]}, folder / "w300.landmarks.safetensors")
+
+
+def test_a_head_that_came_with_the_weights_is_scored_in_a_table_of_its_own(tmp_path: Path, good: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    write_own_head(paths, good)
+    run(paths, tmp_path / "out")
+    own = tables.read(tmp_path / "out" / "own_heads.parquet", tables.SCORES).to_pylist()
+    fitted = tables.read(good / "metrics.parquet", tables.SCORES).to_pylist()
+    assert own == [row for row in fitted if row["task"] == "landmarks" and row["split"] == "test"]
+    for name in ("metrics.parquet", "predictions.parquet", "heads/w300.landmarks.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (good / name).read_bytes()
+
+
+def test_without_heads_of_their_own_the_table_is_empty(good: Path):
+    assert not len(tables.read(good / "own_heads.parquet", tables.SCORES))
+
+
+def test_a_head_with_other_outputs_than_the_task_is_a_reject(tmp_path: Path, good: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    write_own_head(paths, good, outputs=10)
+    run(paths, tmp_path / "out")
+    assert not len(tables.read(tmp_path / "out" / "own_heads.parquet", tables.SCORES))
+    (reject,) = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert reject["key"] == "landmarks/own_head"
+    assert reject["detail"] == "expected outputs and dimensions (136, 12), found (10, 12)"
+
+
+def test_a_damaged_head_of_the_weights_is_an_error_that_names_it(tmp_path: Path, good: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    write_own_head(paths, good)
+    (paths["embeddings"] / "own_heads" / "w300.landmarks.safetensors").write_bytes(b"head")
+    with pytest.raises(UserError, match=r"w300.landmarks.safetensors is not a readable probe head"):
+        run(paths, tmp_path / "out")
+
+
+def test_few_shot_probes_have_a_row_for_every_metric_number_of_shots_and_draw(good: Path, noise: Path):
+    rows, of_noise = (tables.read(out / "few_shot.parquet", tables.FEW_SHOT).to_pylist() for out in (good, noise))
+    keys = [(row["task"], row["metric"], row["shots"], row["draw"]) for row in rows]
+    assert len(keys) == len(set(keys)) == 4 * 2 * 2
+    images = {(row["task"], row["shots"]): row["images"] for row in rows}
+    assert (images["expression", 2], images["expression", 10]) == (6, 30)  # of each of three classes
+    assert (images["landmarks", 2], images["landmarks", 10]) == (2, 10)  # in all
+    aucs, noisy = (
+        [row["value"] for row in found if row["metric"] == "auc" and row["shots"] == 10] for found in (rows, of_noise)
+    )
+    assert min(aucs) > max(noisy) + 0.1
+
+
+def test_images_of_one_group_of_the_splits_are_counted_as_one_and_widen_the_interval(good: Path, tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    path = paths["splits"] / "affectnet.parquet"
+    rows = tables.read(path).to_pylist()
+    grouped = [row | {"group_id": row["group_id"][:-1]} for row in rows]  # ten images each
+    tables.write(path, tables.SPLITS, grouped, key=["sample_id"])
+    run(paths, tmp_path / "out")
+    alone, together = (
+        next(row for row in table if row["metric"] == "accuracy")
+        for table in (
+            tables.read(out / "metrics.parquet", tables.SCORES).to_pylist() for out in (good, tmp_path / "out")
+        )
+    )
+    assert (alone["n"], alone["groups"], together["n"], together["groups"]) == (60, 60, 60, 6)
+    assert alone["value"] == together["value"]
+    predictions = tables.read(tmp_path / "out" / "predictions.parquet", tables.PREDICTIONS).to_pylist()
+    assert len({row["group_id"] for row in predictions if row["task"] == "expression"}) == 6

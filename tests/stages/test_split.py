@@ -1,6 +1,7 @@
 import random
 import re
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -97,6 +98,45 @@ def test_without_the_owners_splits_whole_groups_are_dealt():
 def test_a_test_share_beside_the_owners_test_split_is_refused():
     with pytest.raises(UserError, match="has a test split, set it to 0"):
         split.split_faces(pa.Table.from_pylist(faces(10, 2)), FaceSplitParams(val=0.2, test=0.1), seed=1)
+
+
+def digests(pictures: int, copies: int) -> list[bytes]:
+    """So many near copies of each picture, which differ in two bits."""
+    rng = np.random.default_rng(5)
+    codes = rng.integers(0, 2, (pictures, 256)).repeat(copies, axis=0)
+    codes[np.arange(len(codes)), rng.integers(0, 256, len(codes))] ^= 1
+    return [row.tobytes() for row in np.packbits(codes.astype(np.uint8), axis=1)]
+
+
+def with_digests(rows: list[dict], copies: int) -> pa.Table:
+    found = digests(len(rows) // copies, copies)
+    return pa.Table.from_pylist([row | {"near_copy_digest": digest} for row, digest in zip(rows, found, strict=True)])
+
+
+def test_near_copies_never_land_in_different_splits():
+    table = split.split_faces(split.with_near_copies(with_digests(faces(300, 0), 3)), STILL, seed=1)
+    assert len(set(table["group_id"].to_pylist())) == 100
+    of = splits_of(table)
+    assert all(of[f"f{k}"] == of[f"f{k + 1}"] == of[f"f{k + 2}"] for k in range(0, 300, 3))
+    assert abs(list(of.values()).count("val") / 300 - STILL.val) < 0.1
+
+
+def test_near_copies_leave_the_splits_and_the_groups_of_the_owner_as_they_are(tmp_path, caplog):
+    rows = faces(99, 99)
+    table = with_digests(rows, 198)  # all of them alike
+    assigned = splits_of(split.split_faces(split.with_near_copies(table), STILL, seed=1))
+    assert {assigned[f"f{k}"] for k in range(99, 198)} == {"test"}
+    assert len({assigned[f"f{k}"] for k in range(99)}) == 1
+    owned = table.set_column(1, "group_id", pa.array([f"g{k // 2}" for k in range(198)]))
+    assert split.with_near_copies(owned)["group_id"].equals(owned["group_id"])
+
+
+def test_near_copies_that_the_owners_splits_divide_are_told(tmp_path, caplog):
+    rows = with_digests(faces(100, 10), 2).to_pylist()
+    rows[0]["near_copy_digest"] = rows[-1]["near_copy_digest"]
+    with caplog.at_level("INFO"):
+        run(tmp_path, IDENTITIES, rows)
+    assert "split still: 3 images have near copies in another split of the owner" in caplog.text
 
 
 def test_a_position_is_the_same_on_every_machine():

@@ -20,6 +20,7 @@ def joined(labels: list[Any], kind: pa.DataType) -> pa.Table:
     ids = IDS[: len(labels)]
     return pa.table({
         "sample_id": ids,
+        "group_id": ["g", "h", "g", "k", "k", "h"][: len(ids)],
         "subset": ["x", None] * (len(ids) // 2),
         "split": ["train", "val"] * (len(ids) // 2),
         "width_px": pa.array([256] * len(ids), pa.int32()),
@@ -40,12 +41,12 @@ def usable(table: pa.Table, probe: str, metric: Any, classes: list[str]) -> tupl
 
 
 def test_rows_without_split_or_embedding_are_left_out_whatever_the_order_of_the_tables():
-    index = pa.table({"sample_id": ["c", "a", "b", "d"], "label": [3, 1, 2, 4]})
-    splits = pa.table({"sample_id": ["d", "c", "a"], "split": ["test", "val", "train"]})
+    index = pa.table({"sample_id": ["c", "a", "b", "d"], "group_id": ["c", "a", "b", "d"], "label": [3, 1, 2, 4]})
+    splits = pa.table({"sample_id": ["d", "c", "a"], "group_id": ["d", "a", "a"], "split": ["test", "val", "train"]})
     embeddings = pa.table({"sample_id": ["b", "a", "c"], "embedding": [[2.0], [1.0], [3.0]]})
     assert labelled.join(index, splits, embeddings).to_pylist() == [
-        {"sample_id": "a", "label": 1, "split": "train", "embedding": [1.0]},
-        {"sample_id": "c", "label": 3, "split": "val", "embedding": [3.0]},
+        {"sample_id": "a", "label": 1, "group_id": "a", "split": "train", "embedding": [1.0]},
+        {"sample_id": "c", "label": 3, "group_id": "a", "split": "val", "embedding": [3.0]},
     ]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from stages.evaluation import scores
+from stages.evaluation import resampling, scores
 from stages.evaluation.scores import Bootstrap, Predictions
 from stages.runtime.errors import UserError
 from stages.runtime.params import Metric
@@ -56,7 +56,7 @@ def test_a_lower_confidence_gives_a_narrower_interval():
 def test_intervals_do_not_depend_on_how_resamples_are_split_into_blocks(monkeypatch: pytest.MonkeyPatch):
     images = classified(100, skill=0.5)
     whole = by_target("auc", images)
-    monkeypatch.setattr(scores, "CELLS_PER_BLOCK", 700)
+    monkeypatch.setattr(resampling, "CELLS_PER_BLOCK", 700)
     assert by_target("auc", images) == whole
 
 

@@ -137,3 +137,15 @@ def test_probes_at_the_edge_of_their_sweep_are_counted_with_what_to_do():
         "The L2 regularisation of 3 of 4 probes is at the edge of the sweep (the smallest, 0.0001, in 1 and the "
         "largest, 1, in 2): widen probe.l2."
     )
+
+
+def test_probes_that_did_not_converge_are_named_with_what_to_do():
+    row = {"dataset": "emotionet", "task": "action_units", "method": "random", "is_converged": False}
+    fine = row | {"method": "fabnet", "is_converged": True}
+    assert answers.unconverged([fine]) is None
+    text = answers.unconverged([fine, row, row | {"dataset": "w300", "task": "landmarks"}, row])
+    assert text is not None
+    assert text.striptags() == (
+        "3 of 4 probes did not converge within probe.max_iter steps, on emotionet action units (for random) and "
+        "w300 landmarks (for random): their numbers may be off, raise it."
+    )

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from stages.evaluation import scores
+from stages.evaluation.resampling import Bootstrap, interval, resamples
+from stages.evaluation.scores import Predictions
+
+
+def test_images_of_one_group_are_drawn_together():
+    groups = np.array([3, 0, 0, 7, 3, 3])
+    (weights,) = resamples(groups, Bootstrap(200, 0.95, 1))
+    assert (weights[:, 1] == weights[:, 2]).all()
+    assert (weights[:, 0] == weights[:, 4]).all()
+    assert (weights[:, 0] == weights[:, 5]).all()
+    assert (weights[:, [0, 1, 3]].sum(1) == 3).all()  # as many groups as there are
+
+
+def test_images_that_are_groups_of_their_own_are_drawn_as_images():
+    (weights,) = resamples(np.arange(5), Bootstrap(50, 0.95, 1))
+    expected = np.random.default_rng(1).multinomial(5, np.full(5, 0.2), size=50)
+    assert np.array_equal(weights, expected)
+
+
+def test_few_groups_widen_the_interval_to_that_of_student():
+    drawn = np.random.default_rng(1).normal(size=400_000)
+    low, high = interval(drawn, 0.95, 25)
+    assert (low, high) == pytest.approx((-2.064 * np.sqrt(25 / 24), 2.064 * np.sqrt(25 / 24)), abs=0.02)
+    assert interval(drawn, 0.95, 100_000) == pytest.approx((-1.96, 1.96), abs=0.02)
+
+
+def test_an_interval_of_one_group_or_of_nothing_that_is_defined_is_no_error():
+    assert interval(np.array([2.0, 2.0]), 0.95, 1) == (2.0, 2.0)
+    assert np.isnan(interval(np.array([np.nan]), 0.95, 9)).all()
+
+
+def test_copies_of_every_image_in_its_group_change_neither_value_nor_interval():
+    rng = np.random.default_rng(2)
+    truth = np.eye(2)[rng.integers(2, size=40)]
+    alone = Predictions(truth, truth + rng.normal(size=truth.shape), ("a", "b"))
+    copies = Predictions(truth.repeat(4, 0), alone.prediction.repeat(4, 0), alone.classes, np.arange(40).repeat(4))
+    bootstrap = Bootstrap(200, 0.95, 7)
+    for one, four in zip(
+        scores.score("auc", [alone], bootstrap), scores.score("auc", [copies], bootstrap), strict=True
+    ):
+        assert (four.value, four.ci_low, four.ci_high) == pytest.approx((one.value, one.ci_low, one.ci_high))
+        assert (one.n, one.groups, four.n, four.groups) == (40, 40, 160, 40)
+    same = scores.compare("auc", [copies], [copies], bootstrap)
+    assert same is not None
+    assert (same.n, same.groups) == (160, 40)
+
+
+def coverage(n: int, images_per_group: int, *, knows_groups: bool = True, repeats: int = 1000) -> float:
+    """How often the interval of a mean error covers the true one; errors are skewed, and shared within a group."""
+    rng, covered = np.random.default_rng(5), 0
+    group = np.arange(n // images_per_group).repeat(images_per_group)
+    for repeat in range(repeats):
+        errors = rng.gamma(4, 1, n // images_per_group)[group]
+        rows = Predictions(np.ones((n, 1)), errors[:, None], (), group if knows_groups else None)
+        (found,) = scores.score(scores.IDENTITY, [rows], Bootstrap(250, 0.95, repeat))  # the mean over the rows
+        covered += found.ci_low <= 4 <= found.ci_high
+    return covered / repeats
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "images_per_group"), [(100, 1), (400, 1), (100, 4), (400, 4)])
+def test_intervals_cover_the_truth_with_and_without_clusters_that_share_their_error(n, images_per_group):
+    """Of 1000 samples chance moves the share by 0.014, two standard errors."""
+    assert 0.93 - 0.014 < coverage(n, images_per_group) < 0.97 + 0.014
+
+
+@pytest.mark.slow
+def test_clusters_that_are_not_known_would_not_be_covered():
+    assert coverage(100, 4, knows_groups=False, repeats=300) < 0.8
