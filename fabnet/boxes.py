@@ -83,12 +83,6 @@ def choose_face(boxes: Sequence[Box], scores: Sequence[float], annotated: Box | 
     return max(ranked)[-1] if ranked else None
 
 
-def around(points: NDArray[np.floating]) -> Box:
-    """The smallest box around points (N, 2) given at pixel centres."""
-    (x0, y0), (x1, y1) = points.min(axis=0) + 0.5, points.max(axis=0) + 0.5
-    return float(x0), float(y0), float(x1), float(y1)
-
-
 def follow(points: NDArray[np.floating], box: Box, size_px: int) -> NDArray[np.float64]:
     """Where points (N, 2) lie after `box` was cut out and scaled to a square; pixel centres before and after."""
     low, high = np.asarray(box[:2], np.float64), np.asarray(box[2:], np.float64)

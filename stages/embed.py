@@ -154,7 +154,7 @@ def run(
     method, description = models.load(model)
     device = _device(embed.device)
     checkpoints = models.checkpoints(model)
-    sources = {name: _still_images(faces / name) for name in sorted(face_sets)}
+    sources = {name: _still_images(faces / name, description.size_px) for name in sorted(face_sets)}
     for name in sorted(track_sets):
         sources[name] = _test_frames(tracks / name, track_splits / f"{name}.parquet", embed.frames_per_track)
     read = [
@@ -196,9 +196,13 @@ def _device(name: str) -> str:
     return models.device(name).type
 
 
-def _still_images(folder: Path) -> Source:
-    """All images of a data set of still images."""
-    return _source(folder, tables.read(folder / "index.parquet"), tables.EMBEDDINGS)
+def _still_images(folder: Path, size_px: int) -> Source:
+    """All images of a data set of still images; those of the encoder's side, if they were cut out at it too."""
+    index = tables.read(folder / "index.parquet")
+    for own, common in zip(tables.further(size_px).names, ("offset", "size"), strict=True):
+        if own in index.column_names:
+            index = index.set_column(index.column_names.index(common), common, index[own])
+    return _source(folder, index, tables.EMBEDDINGS)
 
 
 def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:

@@ -69,22 +69,27 @@ def _pack(model: Path, metrics: Path, out: Path, params: Params) -> Description:
     """Write the model file of one run with its heads; returns the description in it."""
     method, description = models.load(model)
     heads = dict(_heads(metrics, params))
-    packed = replace(description, crop=_crop(params.detect), heads=tuple(heads), config_hash=config.digest(params))
+    packed = replace(
+        description,
+        crop=_crop(params.detect, description.size_px),
+        heads=tuple(heads),
+        config_hash=config.digest(params),
+    )
     rendered = [name for name in packed.datasets if params.dataset[name].fetch.source == "synthetic"]
     packed = replace(packed, synthetic=tuple(rendered))
     model_file.write(out / model_file.NAME, packed, method, {head.name: state for head, state in heads.items()})
     return packed
 
 
-def _crop(params: DetectParams) -> Crop:
-    """The crop of stages/detect.py, which needs no annotated box."""
+def _crop(params: DetectParams, size_px: int) -> Crop:
+    """The crop of stages/detect.py, which needs no annotated box, for a network of that input side."""
     return Crop(
         detector=params.detector,
         weights_sha256=params.weights_sha256,
         upsample=tuple(params.upsample),
         min_score=params.min_score,
-        margin_frac=0.0,
-        crop_px=params.crop_px,
+        margin_frac=params.margin_frac,
+        crop_px=size_px if size_px in params.further_px else params.crop_px,
     )
 
 

@@ -2,11 +2,11 @@
 
 Objective: mean L1 distance of the samples inside the curriculum's window. Validation is over all samples, so training
 and validation loss are not comparable.
-Departures: those of `fabnet`, and the learning-rate rule named in `Curriculum.observe`.
+Departures: those of `fabnet`, and the learning-rate rule unless `pretrain.schedule` is `original`.
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import accumulate, repeat
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,10 @@ from fabnet.modules import ranks
 from fabnet.modules.method import Method
 from fabnet.modules.model import FAbNet, single_source
 
-WINDOWS = 5  # each holds half of a batch: the first the easiest samples, each next one those that are a tenth harder
+WINDOWS = 5  # each holds about half of a batch: the first the easiest samples, each next one a tenth harder ones
 SMALLEST_BATCH = 2  # with which no window is empty
-
-Count = TypeVar("Count", int, Tensor)
+# shares of a batch at which windows begin and end; the code adds 0.1 again and again, so the fourth ends below 0.8
+BEGINS, ENDS = (tuple(accumulate(repeat(0.1, WINDOWS - 1), initial=first)) for first in (0.0, 0.5))
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,9 @@ class Params:
     batch: int  # samples per step; the original 32, four times as many as without the curriculum
 
 
-def borders(window: Count, count: int) -> tuple[Count, Count]:
+def borders(window: int, count: int) -> tuple[int, int]:
     """Of a batch of `count` samples, easiest first: the place of a window's first sample and that after its last."""
-    # whole numbers: 0.7 * 90 is a little less than 63
-    return window * count // 10, (window + 5) * count // 10
+    return int(BEGINS[window] * count), int(ENDS[window] * count)
 
 
 def mean_of_window(per_sample: Tensor, window: Tensor) -> Tensor:
@@ -44,10 +43,12 @@ def mean_of_window(per_sample: Tensor, window: Tensor) -> Tensor:
     count = len(per_sample)
     if count < SMALLEST_BATCH:
         raise ValueError(f"the curriculum needs a batch of at least {SMALLEST_BATCH} samples, found {count}")
-    first, end = borders(window, count)
     place = torch.arange(count, device=per_sample.device)
-    is_inside = (place >= first) & (place < end)
-    return torch.where(is_inside, per_sample.sort().values, 0).sum() / (end - first)
+    is_inside = torch.zeros_like(place, dtype=torch.bool)
+    for number in range(WINDOWS):
+        first, end = borders(number, count)
+        is_inside |= (window == number) & (place >= first) & (place < end)
+    return torch.where(is_inside, per_sample.sort().values, 0).sum() / is_inside.sum()
 
 
 class Curriculum(nn.Module):
@@ -75,11 +76,7 @@ class Curriculum(nn.Module):
         return mean_of_window(per_sample, self.window) if self.training else per_sample.mean()
 
     def observe(self, val_loss: float) -> bool:
-        """Move the window if it is time to; False if it was at its end before.
-
-        Departure: from then on the learning-rate schedule uses the validation loss of every epoch. In the original it
-        did so only once in 16 stale epochs.
-        """
+        """Move the window if it is time to; False if it was at its end before, so that the learning rate may fall."""
         if int(self.window) == WINDOWS - 1:
             return False
         loss = torch.tensor(val_loss, dtype=self.best.dtype)

@@ -1,14 +1,12 @@
 """FAb-Net with several source frames, mixed by confidence maps (Wiles et al. 2018, section 3.2).
 
 Objective: mean L1 distance between the mix of the warped sources and the target frame.
-It starts from a trained single-source network, whose sampler is frozen: its weights get no gradient, and its BN layers
-stay in evaluation mode. In the original their running statistics drifted, because the whole network was in training
-mode; here all state of the sampler is frozen.
+It starts from a trained single-source network, whose sampler keeps its weights. As in the original, the sampler is in
+training mode all the same: BN uses the statistics of each source in a batch, and the running statistics follow them.
 Departure: the original continues with the window of its curriculum; here every sample counts.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 from torch import Tensor
 
@@ -37,12 +35,6 @@ class SeveralSources(Method):
         target, sources = frames[:, 0], frames[:, 1:]
         reconstruction = self.net(sources, target)
         return {"loss": photometric(reconstruction, target).mean(), "copy": photometric(sources[:, 0], target).mean()}
-
-    def train(self, mode: bool = True) -> Self:
-        """Training mode for all but the sampler."""
-        super().train(mode)
-        self.net.sampler.eval()
-        return self
 
 
 def build(params: Params, *, size_px: int) -> Method:

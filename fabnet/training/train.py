@@ -3,17 +3,16 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fabnet.modules import ranks
 from fabnet.modules.method import Batch, Method
-from fabnet.training import options
+from fabnet.training import options, rates
 from fabnet.training.record import Record
 
 READ_STEPS = 32  # a GPU is waited for after so many steps, to read their losses; a CPU after each
@@ -28,7 +27,7 @@ class Settings:
     epochs: int
     plateau_factor: float
     plateau_patience: int
-    schedule: Literal["plateau", "cosine"] = "plateau"
+    schedule: rates.Rule = "plateau"
     lr_floor: float = 0.0
     lr_hold: float = 0.0
     precision: options.Precision = "float32"  # of convolutions and products; float16 needs CUDA
@@ -52,10 +51,7 @@ class DivergedError(RuntimeError):
 class Trainer:
     """Method, optimiser and learning-rate schedule, with all state needed to resume after a stop.
 
-    The learning rate falls by `schedule`, never below `lr_floor`. `plateau`: it is multiplied by `plateau_factor` when
-    the validation loss has not improved for more than `plateau_patience` epochs (supplement: divided by 10 on a
-    plateau), not while the method's curriculum lasts. `cosine`: after `lr_hold` of all epochs, along half a
-    cosine over the others.
+    The learning rate falls by `rates.schedule`, on a plateau only after the method's curriculum has ended.
     """
 
     def __init__(
@@ -70,7 +66,15 @@ class Trainer:
         self.settings = settings
         self.device = device
         self.optimiser = _optimiser(method, settings)
-        self.schedule = _schedule(self.optimiser, settings)
+        self.schedule = rates.schedule(
+            self.optimiser,
+            settings.schedule,
+            epochs=settings.epochs,
+            factor=settings.plateau_factor,
+            patience=settings.plateau_patience,
+            floor=settings.lr_floor,
+            hold=settings.lr_hold,
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
         self.losses = _shared(method, settings.compile)
         self.read_steps = read_steps or (1 if device.type == "cpu" else READ_STEPS)
@@ -219,22 +223,6 @@ def _optimiser(method: Method, settings: Settings) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=fused
     )
-
-
-def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> ReduceLROnPlateau | LambdaLR:
-    if settings.schedule == "cosine":
-        return LambdaLR(optimiser, partial(_cosine, settings=settings))
-    return ReduceLROnPlateau(
-        optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience, min_lr=settings.lr_floor
-    )
-
-
-def _cosine(epoch: int, settings: Settings) -> float:
-    """Share of the first rate after `epoch` epochs."""
-    held = settings.lr_hold * settings.epochs
-    fallen = max(0.0, epoch - held) / (settings.epochs - held)  # 0 at its start, 1 at its end
-    floor = settings.lr_floor / settings.lr
-    return floor + (1 - floor) * (1 + math.cos(math.pi * fallen)) / 2
 
 
 def _check(value: float, what: str, where: str) -> None:

@@ -1,13 +1,14 @@
 """300-W as released: folders of images, each with a .pts file of 68 points, and `Bounding Boxes/*.mat` if present.
 
 Training: afw, helen/trainset, lfpw/trainset. Test: helen/testset and lfpw/testset (subset `common`), ibug
-(`challenging`). Coordinates in both kinds of file are 1-based pixel centres; here the first pixel is 0.
-The box of a face without an annotated one is the bounding box of its points.
+(`challenging`). Coordinates in both kinds of file are 1-based pixel centres. Those of points become 0-based. Those of
+a box are its edges as they stand, half a pixel further right and down, as in the authors' demo, which hands them to
+PIL. The box of a face without an annotated one has the outermost coordinates of its points, as the file has them.
 """
 
 import logging
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from fabnet.boxes import Box, around
+from fabnet.boxes import Box
 from stages.releases.readers import Face, Reject, Release, incomplete, printable, safe_path, sha256_by_name
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
@@ -117,7 +118,7 @@ def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, B
         raise Rejected("no such image", "points without their image")
     points = parse_points(read_file(raw / f"{stem}.pts"))
     split, subset = FOLDERS[folder]
-    box = boxes.get(PurePosixPath(images[0]).name, around(points))
+    box = boxes.get(PurePosixPath(images[0]).name, _box([*points.min(axis=0) + 1, *points.max(axis=0) + 1]))
     if box is None:
         raise Rejected("box is damaged", "its corners are not numbers, or in the wrong order")
     return Face(f"{folder}/{PurePosixPath(stem).name}", images[0], split, subset, box, points)
@@ -157,7 +158,8 @@ def read_boxes(path: Path) -> dict[str, Box | None]:
         raise Rejected(type(error).__name__, str(error)) from None
 
 
-def _box(corners: NDArray[np.float64]) -> Box | None:
-    x0, y0, x1, y1 = (float(corner) - 0.5 for corner in corners)  # 1-based centres to edges
+def _box(corners: Iterable[float]) -> Box | None:
+    """The edges at these coordinates of a file; None if they are damaged."""
+    x0, y0, x1, y1 = map(float, corners)
     usable = max(map(abs, (x0, y0, x1, y1))) < _MAX_COORDINATE_PX and x0 < x1 and y0 < y1
     return (x0, y0, x1, y1) if usable else None

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,7 +64,7 @@ def pack_faces(
     job = packing.Job(
         place,
         stage,
-        schema=tables.faces_schema(module.LABELS, columns),
+        schema=tables.faces_schema(module.LABELS, [*columns, *chain(*map(tables.further, params.further_px))]),
         items="images",
         items_per_unit=params.images_per_unit,
         settings=[section.model_dump_json() for section in (params, *more)] + [json.dumps(metadata, sort_keys=True)],
@@ -71,30 +72,30 @@ def pack_faces(
         names=getattr(module, "NAMES", {}),
         finish=finish,
     )
-    work = partial(cut_face, raw=place.raw, box_of=box_of, crop_px=params.crop_px, jpeg_quality=params.jpeg_quality)
+    work = partial(cut_face, raw=place.raw, box_of=box_of, params=params)
     packing.pack(job, module.read, work)
 
 
 def cut_face(
-    face: Face, *, raw: Path, box_of: BoxOf, crop_px: int, jpeg_quality: int
+    face: Face, *, raw: Path, box_of: BoxOf, params: DetectParams | IndexParams
 ) -> Iterator[EncodedImage | Reject]:
     """The crop of the face with its row, or a reject: unreadable image, no face, or a box that does not fit.
 
     Landmarks are moved with the crop.
     """
     try:
-        yield _cut(face, media.read_file(raw / face.image), box_of, crop_px, jpeg_quality)
+        yield _cut(face, media.read_file(raw / face.image), box_of, params)
     except Rejected as error:
         owner_split = face.owner_split if isinstance(error, NoFace) else None
         yield Reject(face.sample_id, error.kind, error.detail, face.image, face.box_xyxy_px, owner_split)
 
 
-def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int) -> EncodedImage:
+def _cut(face: Face, data: bytes, box_of: BoxOf, params: DetectParams | IndexParams) -> EncodedImage:
     image = media.decode_image(data)
     _check_size(face, image)
     box, more = box_of(face, image)
     _check_box(box, image)
-    crop = face_crop(image, box, crop_px)
+    crop, *further = (face_crop(image, box, side_px) for side_px in (params.crop_px, *params.further_px))
     row: dict[str, Any] = {
         "sample_id": face.sample_id,
         "group_id": face.group_id or face.sample_id,
@@ -106,8 +107,8 @@ def _cut(face: Face, data: bytes, box_of: BoxOf, crop_px: int, jpeg_quality: int
         **more,
     }
     if face.points_px is not None:
-        row["landmarks"] = follow(face.points_px, box, crop_px).astype(np.float32).ravel()
-    return encoded.encode(row, crop, jpeg_quality)
+        row["landmarks"] = follow(face.points_px, box, params.crop_px).astype(np.float32).ravel()
+    return encoded.encode(row, crop, params.jpeg_quality, further)
 
 
 def _check_size(face: Face, image: media.Image) -> None:

@@ -1,7 +1,7 @@
 """Encoded images with their rows of the index, as a worker packs them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fabnet.images import scale_pad_centre
@@ -19,6 +19,7 @@ class EncodedImage:
     jpeg: bytes
     width_px: int
     height_px: int
+    further: Mapping[int, bytes] = field(default_factory=dict[int, bytes])  # the same image by another side, px
 
 
 class Tracked(Protocol):
@@ -32,10 +33,13 @@ class Tracked(Protocol):
     def key(self) -> str: ...
 
 
-def encode(row: Mapping[str, Any], image: media.Image, quality: int) -> EncodedImage:
-    """The image as JPEG, with its row."""
+def encode(
+    row: Mapping[str, Any], image: media.Image, quality: int, further: Iterable[media.Image] = ()
+) -> EncodedImage:
+    """The image as JPEG, with its row, and `further` square ones that show the same in another size."""
     height, width = image.shape[:2]
-    return EncodedImage(row, media.encode_jpeg(image, quality), width, height)
+    others = {len(other): media.encode_jpeg(other, quality) for other in further}
+    return EncodedImage(row, media.encode_jpeg(image, quality), width, height, others)
 
 
 def encode_frame(

@@ -132,7 +132,7 @@ def _fill(shard: Path, unit: Unit, work: Work[Any]) -> tuple[list[dict[str, Any]
     with ShardWriter(shard) as writer:
         for item in _items(unit):
             images, of_item = ([], [item]) if isinstance(item, Reject) else _process(work, item)
-            rows += [_row(image, unit.shard.name, _add(writer, image)) for image in images]
+            rows += [_row(image, unit.shard.name, writer) for image in images]
             of_items += of_item
     return rows, of_items
 
@@ -158,15 +158,17 @@ def _process(work: Work[Item], item: Item) -> tuple[list[EncodedImage], list[Rej
     return images, of_item
 
 
-def _add(writer: ShardWriter, image: EncodedImage) -> int:
-    """Offset of the JPEG in its shard."""
-    return writer.add(f"{image.row['sample_id']}.jpg", image.jpeg)
-
-
-def _row(image: EncodedImage, shard: str, offset: int) -> dict[str, Any]:
-    """The image's row of the index."""
+def _row(image: EncodedImage, shard: str, writer: ShardWriter) -> dict[str, Any]:
+    """The image's row of the index, after its JPEGs were added to the shard."""
+    name = image.row["sample_id"]
+    offset = writer.add(f"{name}.jpg", image.jpeg)
+    further: dict[str, int] = {}
+    for side_px, jpeg in image.further.items():
+        columns = tables.further(side_px).names
+        further |= zip(columns, (writer.add(f"{name}.{side_px}.jpg", jpeg), len(jpeg)), strict=True)
     return {
         **image.row,
+        **further,
         "shard": shard,
         "offset": offset,
         "size": len(image.jpeg),

@@ -1,6 +1,6 @@
 """How faces sit in the crops: the rows of FRAMING, and what to set where evaluation differs from training."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +33,21 @@ def rows(folder: Path, datasets: Iterable[str]) -> list[dict[str, Any]]:
     return found
 
 
-def warned(rows: Sequence[dict[str, Any]], params: Params) -> Iterator[Warned]:
+def warned(rows: Sequence[Mapping[str, Any]], params: Params) -> Iterator[Warned]:
     """Every data set of still images that is apart from training, and the margin that would bring them together."""
     for row in rows:
         if row["is_apart"]:
             yield Warned(row["dataset"], _difference(row) + _advice(row, params))
 
 
-def _difference(row: dict[str, Any]) -> Markup:
+def _difference(row: Mapping[str, Any]) -> Markup:
     text = "In <b>{}</b> a face takes {:.2f} of the crop's side, in training {:.2f}: {:.0f} % {}. "
     more = "more" if row["difference"] > 0 else "less"
     trained = row["face_frac"] / (1 + row["difference"])
     return Markup(text).format(row["dataset"], row["face_frac"], trained, abs(100 * row["difference"]), more)
 
 
-def _advice(row: dict[str, Any], params: Params) -> Markup:
+def _advice(row: Mapping[str, Any], params: Params) -> Markup:
     """A box of side s is cut with a side of s (1 + 2 margin)."""
     name, margin_frac = _margin(row["dataset"], params)
     fitting = ((1 + 2 * margin_frac) * (1 + row["difference"]) - 1) / 2

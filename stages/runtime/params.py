@@ -6,7 +6,7 @@ A field's comment gives its unit. Validators compare fields; none of them reads 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stages.runtime import plugins
 
@@ -20,6 +20,15 @@ Metric = Literal[
 NAMED = {"auc", "accuracy", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg"}  # one value for each class
 REWRITE = "run `make profile`, which rewrites `lists`"
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
+
+
+def _unlike(sides: list[int]) -> list[int]:
+    if len(set(sides)) != len(sides):
+        raise ValueError(f"sides should differ from each other, found {sides}")
+    return sides
+
+
+Sides = Annotated[list[Pixels], AfterValidator(_unlike)]
 
 
 class Section(BaseModel):
@@ -74,6 +83,7 @@ class DetectParams(Section):
     min_score: float  # below which a box is ignored, in the detector's own scale
     margin_frac: Annotated[float, Field(ge=0, le=1)]  # growth of the box on each side, as a fraction of the side
     crop_px: Pixels  # side of the stored crop
+    further_px: Sides = []  # the face is stored at these sides too, for networks with such an input
     jpeg_quality: JpegQuality
     images_per_unit: Count  # images that one worker packs into one shard
 
@@ -90,6 +100,7 @@ class BoxParams(Section):
 
 class IndexParams(Section):
     crop_px: Pixels
+    further_px: Sides = []  # the face is stored at these sides too, for networks with such an input
     jpeg_quality: JpegQuality
     images_per_unit: Count  # as for `detect`
 
@@ -116,7 +127,7 @@ class PretrainParams(Section):
     batch: Count  # samples per step; a sample is a target frame and its source frames
     optimiser: Literal["adam", "sgd"]
     lr: Annotated[float, Field(gt=0)]
-    schedule: Literal["plateau", "cosine"]  # how the learning rate falls
+    schedule: Literal["plateau", "original", "cosine"]  # how the learning rate falls: fabnet/training/rates.py
     lr_floor: Annotated[float, Field(ge=0)]  # it falls no lower
     lr_hold: Annotated[float, Field(ge=0, lt=1)]  # cosine: share of the epochs before it begins to fall
     momentum: Annotated[float, Field(ge=0, lt=1)]  # used by sgd

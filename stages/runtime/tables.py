@@ -235,6 +235,11 @@ DIFFERENCES = pa.schema([
 ])  # fmt: skip
 
 
+def further(side_px: int) -> pa.Schema:
+    """Columns of FACES: where in its shard an image lies that was cut out at another side."""
+    return pa.schema([(f"offset_{side_px}", pa.int64()), (f"size_{side_px}", pa.int64())])
+
+
 def faces_schema(labels: Mapping[str, pa.DataType], more: Iterable[pa.Field] = ()) -> pa.Schema:
     """FACES with the label columns of one data set, and `more` columns."""
     return pa.schema([*FACES, *(pa.field(name, kind) for name, kind in sorted(labels.items())), *more])

@@ -82,10 +82,6 @@ def test_a_crop_of_the_whole_image_moves_nothing():
     assert boxes.follow(points, (0, 0, 64, 64), 64) == pytest.approx(points)
 
 
-def test_the_box_of_points_spans_their_centres():
-    assert boxes.around(np.array([[1.0, 5.0], [3.0, 2.0]])) == (1.5, 2.5, 3.5, 5.5)
-
-
 def test_both_voxcelebs_keep_the_square_computed_by_hand():
     # 256 + 20 + 20 = 296 wide, 256 + 80 + 30 = 366 high; margins (296 - 190) / 2 = 53 and (366 - 190) / 2 = 88;
     # before padding that is 53 - 20 = 33 from the left and 88 - 80 = 8 from the top

@@ -84,6 +84,19 @@ def test_an_embedding_is_that_of_the_stored_crop_in_rgb(tmp_path: Path):
     assert found["4"] == pytest.approx(embedded(encoder, face_image(4)), abs=1e-5)
 
 
+def test_an_image_that_was_cut_out_at_the_encoders_side_is_taken_as_it_is(tmp_path: Path):
+    encoder = write_model(tmp_path / "model")
+    folder = tmp_path / "faces" / "affectnet"
+    write_faces(folder)
+    data = media.encode_jpeg(face_image(9)[:SIZE_PX, :SIZE_PX], 95)
+    with shards.ShardWriter(folder / "00001.tar") as writer:
+        place = {f"offset_{SIZE_PX}": writer.add("x.jpg", data), f"size_{SIZE_PX}": len(data)}
+    rows = [row | place | {"shard": "00001.tar"} for row in tables.read(folder / "index.parquet").to_pylist()]
+    schema = tables.faces_schema({}, tables.further(SIZE_PX))
+    tables.write(folder / "index.parquet", schema, rows, key=["sample_id"])
+    assert run(tmp_path)["4"] == pytest.approx(embedded(encoder, face_image(9)[:SIZE_PX, :SIZE_PX]), abs=1e-5)
+
+
 def test_convolutions_are_not_rounded_to_tf32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[bool] = []
     write_model(tmp_path / "model")

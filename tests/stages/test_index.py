@@ -3,6 +3,7 @@ import pytest
 from media_samples import encoded
 from releases import bring, face_points, points_text, put, w300
 
+from fabnet.images import face_crop
 from stages import index
 from stages.datasets.w300 import LABELS
 from stages.runtime import tables
@@ -14,7 +15,7 @@ PARAMS = IndexParams(crop_px=256, jpeg_quality=95, images_per_unit=100)
 SCHEMA = tables.faces_schema(LABELS)
 
 
-def run(release, tmp_path) -> list[dict]:
+def run(release, tmp_path, **changes) -> list[dict]:
     raw, out = bring("w300", release, tmp_path / "raw"), tmp_path / "out"
     index.run(
         dataset="w300",
@@ -22,7 +23,7 @@ def run(release, tmp_path) -> list[dict]:
         out=out,
         sheets=tmp_path / "sheets",
         journal=tmp_path / "journal",
-        index=PARAMS,
+        index=PARAMS.model_copy(update=changes),
         box=BoxParams(margin_frac=0.1),
     )
     return tables.read(out / "index.parquet", SCHEMA).to_pylist()
@@ -31,6 +32,23 @@ def run(release, tmp_path) -> list[dict]:
 def stored(tmp_path, row: dict) -> np.ndarray:
     with Shards(tmp_path / "out") as shards:
         return media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
+
+
+def test_a_face_is_cut_from_its_image_at_every_further_side_at_once(tmp_path):
+    release = w300(tmp_path / "release", {"afw/a": face_points(0), "ibug/b": face_points(1)})
+    plain = run(release, tmp_path / "plain")
+    run(release, tmp_path, further_px=[224, 64])
+    rows = tables.read(tmp_path / "out" / "index.parquet").to_pylist()
+    with Shards(tmp_path / "out") as shards:
+        for row, before in zip(rows, plain, strict=True):
+            image = media.decode_image((tmp_path / "raw" / f"{row['sample_id']}.jpg").read_bytes())
+            box = tuple(map(int, row["crop_xyxy_px"]))
+            for side_px in (224, 64):
+                jpeg = shards.read(row["shard"], row[f"offset_{side_px}"], row[f"size_{side_px}"])
+                assert jpeg == media.encode_jpeg(face_crop(image, box, side_px), 95)
+            assert {name: row[name] for name in before if name != "offset"} == {
+                name: value for name, value in before.items() if name != "offset"
+            }
 
 
 def test_landmarks_follow_the_crop_by_algebra(tmp_path):

@@ -128,6 +128,15 @@ def test_the_schedule_resumes_with_the_weights(schedule: str):
     assert epochs(second) == history[2:]
 
 
+def test_the_originals_schedule_resumes_between_two_of_its_looks():
+    whole, first, second = (stuck(schedule="original", plateau_patience=0, epochs=40) for _ in range(3))
+    expected = rates(whole)
+    assert expected == [0.5] * 33 + [pytest.approx(0.05)] * 7
+    rates(first, 25)
+    second.restore(copy.deepcopy(first.state()))
+    assert rates(second) == expected[25:]
+
+
 class Stop(Exception):  # noqa: N818  not an error
     pass
 
@@ -194,8 +203,9 @@ def test_every_epoch_gets_its_number():
     assert asked == [(1, 0), (2, 0), (3, 0), (4, 0)]
 
 
-def stuck() -> train.Trainer:
-    return trainer(replace(SETTINGS, epochs=8, lr=0.5), Scalar(lambda weight, frames: weight * 0 + frames.mean()))
+def stuck(**changes: Any) -> train.Trainer:
+    settings = replace(SETTINGS, **{"epochs": 8, "lr": 0.5, **changes})
+    return trainer(settings, Scalar(lambda weight, frames: weight * 0 + frames.mean()))
 
 
 def rates(one: train.Trainer, count: int | None = None) -> list[float]:

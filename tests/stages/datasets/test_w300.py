@@ -4,11 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from releases import bring, face_points, points_text, put, w300
 from scipy.io import savemat
 
+from fabnet.boxes import follow
+from fabnet.images import cut
 from stages.datasets import w300 as w300_reader
 from stages.datasets.w300 import parse_points, read, read_boxes
+from stages.index import grown_box
 from stages.releases.readers import Face, Reject
 from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
@@ -75,7 +79,7 @@ def test_bounding_box_of_the_points_is_used_without_box_files(tmp_path, caplog):
         found = items(w300(tmp_path / "r", {"afw/a": points}), tmp_path / "raw")
     face = found["afw/a"]
     assert isinstance(face, Face)
-    low, high = points.min(axis=0) + 0.5, points.max(axis=0) + 0.5
+    low, high = points.min(axis=0) + 1, points.max(axis=0) + 1
     assert face.box_xyxy_px == pytest.approx((*low, *high))
     assert "1 faces have no annotated box" in caplog.text
 
@@ -86,9 +90,39 @@ def test_annotated_box_is_used_if_there_is_one(tmp_path):
     boxes_mat(release / "Bounding Boxes" / "bounding_boxes_ibug.mat", boxes)
     found = items(release, tmp_path / "raw")
     assert isinstance(found["ibug/image_1"], Face)
-    assert found["ibug/image_1"].box_xyxy_px == (10.5, 20.5, 110.5, 130.5)
+    assert found["ibug/image_1"].box_xyxy_px == (11, 21, 111, 131)
     assert isinstance(found["ibug/image_2"], Face)
     assert found["ibug/image_2"].box_xyxy_px is not None
+
+
+def test_the_crop_of_the_authors_demo_is_the_one_that_pil_cuts(tmp_path):
+    name, corners = "ibug_image_99", [312.4117, 57.3576, 416.5690, 166.9425]  # of the demo, whose image is 600x399
+    release = w300(tmp_path / "r", {f"ibug/{name}": face_points(0)})
+    boxes_mat(release / "Bounding Boxes" / "bounding_boxes_ibug.mat", {f"{name}.jpg": corners})
+    face = items(release, tmp_path / "raw")[f"ibug/{name}"]
+    assert isinstance(face, Face)
+    pixels = np.random.default_rng(0).integers(0, 256, (399, 600, 3), np.uint8)
+    box, _ = grown_box(face, pixels, margin_frac=0.1)
+    x0, y0, x1, y1 = corners
+    grow_x, grow_y = int(0.1 * (x1 - x0) + 0.5), int(0.1 * (y1 - y0) + 0.5)
+    by_pil = Image.fromarray(pixels).crop((x0 - grow_x, y0 - grow_y, x1 + grow_x, y1 + grow_y))
+    assert box == (302, 46, 427, 178)
+    assert np.array_equal(cut(pixels, box), np.array(by_pil))
+
+
+def test_points_follow_the_crop(tmp_path):
+    points = np.full((68, 2), 40.0)
+    points[0], points[1] = (20, 30), (59, 69)  # the box of the points has edges at 21, 31, 60 and 70, then 4 more
+    found = items(w300(tmp_path / "r", {"afw/a": points}), tmp_path / "raw")["afw/a"]
+    assert isinstance(found, Face)
+    assert found.points_px is not None
+    pixels = np.zeros((100, 100, 3), np.uint8)
+    pixels[30, 20], pixels[69, 59] = 255, 255  # rows, columns
+    box, _ = grown_box(found, pixels, margin_frac=0.1)
+    assert box == (17, 27, 64, 74)
+    moved = follow(found.points_px, box, 47)
+    assert moved[:2] == pytest.approx(np.array([[3, 3], [42, 42]]))
+    assert {tuple(place) for place in np.argwhere(cut(pixels, box)[..., 0])} == {(3, 3), (42, 42)}
 
 
 def test_damaged_box_file_raises_an_error(tmp_path):

@@ -26,6 +26,10 @@ WRONG = {
     "string for a number": (("  batch: 32", '  batch: "32"'), "pretrain.batch should be a valid integer, found '32'"),
     "float for a count": (("  batch: 32", "  batch: 32.5"), "pretrain.batch should be a valid integer"),
     "out of range": (("  track_val: 0.15", "  track_val: 1.5"), "split.track_val should be less than 1, found 1.5"),
+    "a side twice": (
+        ("further_px: []   ", "further_px: [224, 224]   "),
+        "sides should differ from each other, found [224",
+    ),
     "shares above one": (("  track_val: 0.15", "  track_val: 0.95"), "track_val + track_test should be below 1"),
     "not a choice": (("optimiser: adam", "optimiser: lion"), "pretrain.optimiser should be 'adam' or 'sgd'"),
     "a method that is in no list": (
