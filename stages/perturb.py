@@ -136,7 +136,7 @@ def _recut(
         try:
             if row["sample_id"] not in paths:
                 raise Rejected("no such image", "the release has changed")
-            cut = recutting.recut(raw / paths[row["sample_id"]], row, changes, quality)
+            cut = recutting.recut(raw / paths[row["sample_id"]], row, changes, size_px=encoder.size_px, quality=quality)
             vectors.append(encoder.embeddings(cut))
             kept.append(row)
         except Rejected as error:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 KIND, CROPS = "kind", "crops"  # in the metadata: what the rows of a table are
 DATASET, RELEASE, SETTINGS = "dataset", "release", "settings"  # in the metadata of a table of crops
 PER_UNIT = 2000  # crops that one worker reads at a time
-PRIVATE = {"weights", "images_per_unit", "tracks_per_unit"}  # settings that change no crop
+PRIVATE = {"weights", "further_px", "images_per_unit", "tracks_per_unit"}  # settings that change no crop
 
 SCHEMA = pa.schema([
     ("sample_id", pa.string()),

@@ -6,12 +6,13 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fabnet.probe_head import Crops, Probe
-from stages.evaluation import scores
+from stages.evaluation import columns, scores
 from stages.evaluation.labelled import Images, Task
 from stages.evaluation.scores import Bootstrap, Predictions
 from stages.runtime import tables
@@ -60,11 +61,12 @@ def told(probe: Probe, images: Images, recut: Recut, task: Task) -> Iterator[Pre
     kept = (images.split == "test") & (np.array(at) >= 0)
     used = np.array(at)[kept]
     truth = _stored(task.module.decode(images.y[kept], images.crops[kept]))
+    group = columns.codes(images.group_ids.filter(pa.array(kept)))
     for number in range(len(recut.changes)):
         x: Tensor = torch.from_numpy(recut.x[used, number]).to(images.device).double()
         there = Crops(images.crops[kept].size_px, recut.boxes[used, number])
         prediction = task.module.decode(probe.predict(x).cpu().numpy(), there)
-        yield Predictions(truth, _stored(prediction), tuple(task.settings.classes))
+        yield Predictions(truth, _stored(prediction), tuple(task.settings.classes), group)
 
 
 def _stored(values: NDArray[np.float64]) -> NDArray[np.float64]:

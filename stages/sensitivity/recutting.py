@@ -8,7 +8,7 @@ from typing import Any
 from fabnet.boxes import PixelBox, moved, whole
 from fabnet.images import face_crop
 from stages.releases.readers import Reject
-from stages.runtime import plugins
+from stages.runtime import plugins, tables
 from stages.runtime.params import PerturbParams
 from stages.storage import media
 
@@ -56,18 +56,22 @@ def image_paths(raw: Path, dataset: str, wanted: Collection[str]) -> dict[str, s
     return found
 
 
-def recut(path: Path, row: Mapping[str, Any], wanted: Sequence[Change], quality: int) -> list[media.Image]:
+def recut(
+    path: Path, row: Mapping[str, Any], wanted: Sequence[Change], *, size_px: int, quality: int
+) -> list[media.Image]:
     """The crop of one face for each change, as it would be read after packing; the image is decoded once.
 
     Args:
         path: of the source image.
         row: of the index.
         wanted: the changes of its box.
+        size_px: side of the encoder's input; crops have it if faces were stored at it too.
         quality: of the JPEG as which crops are stored.
 
     Raises:
         Rejected: the image cannot be read.
     """
     image = media.decode_image(media.read_file(path))
-    crops = (face_crop(image, change.of(row["crop_xyxy_px"]), row["width_px"]) for change in wanted)
+    side_px = size_px if set(tables.further(size_px).names) <= set(row) else row["width_px"]
+    crops = (face_crop(image, change.of(row["crop_xyxy_px"]), side_px) for change in wanted)
     return [media.decode_image(media.encode_jpeg(crop, quality)) for crop in crops]

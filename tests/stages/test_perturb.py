@@ -42,7 +42,10 @@ def write_faces(root: Path) -> None:
     ids = table["sample_id"].to_pylist()
     pq.write_table(table.append_column("code", pa.array([n % 2 for n in range(len(ids))], pa.int8())), path)
     split_of = {folder: split for split, folder in FOLDERS.items()}
-    rows = [{"sample_id": name, "group_id": name, "split": split_of[name.rsplit("/", 1)[0]]} for name in ids]
+    rows = [
+        {"sample_id": name, "group_id": str(number // 2), "split": split_of[name.rsplit("/", 1)[0]]}
+        for number, name in enumerate(ids)
+    ]
     tables.write(root / "splits" / "w300.parquet", tables.SPLITS, rows, key=["sample_id"])
 
 
@@ -84,7 +87,7 @@ def test_the_crop_as_it_is_has_the_score_of_the_test_split(paths: dict[str, Path
     for row in tables.read(paths["metrics"] / "metrics.parquet", tables.SCORES).to_pylist():
         if (row["split"], row["target"]) == ("test", "mean"):
             unchanged = found[row["task"], 1.0, 0.0]
-            expected = {name: row[name] for name in ("metric", "better", "n")}
+            expected = {name: row[name] for name in ("metric", "better", "n", "groups")}
             assert expected == {name: unchanged[name] for name in expected}
             for name in ("value", "ci_low", "ci_high"):
                 assert unchanged[name] == pytest.approx(row[name], rel=1e-5)
