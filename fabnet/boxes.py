@@ -34,6 +34,15 @@ def square(box: Box) -> Box:
     return centre_x - half, centre_y - half, centre_x + half, centre_y + half
 
 
+def moved(box: Box, scale: float, shift_frac: tuple[float, float]) -> Box:
+    """The box with its sides scaled around its centre, then moved by shares of its first sides along x and y."""
+    x0, y0, x1, y1 = box
+    width, height = x1 - x0, y1 - y0
+    centre_x, centre_y = (x0 + x1) / 2 + shift_frac[0] * width, (y0 + y1) / 2 + shift_frac[1] * height
+    half_x, half_y = scale * width / 2, scale * height / 2
+    return centre_x - half_x, centre_y - half_y, centre_x + half_x, centre_y + half_y
+
+
 def crop_box(box: Box, margin_frac: float = 0.0) -> PixelBox:
     """The box to cut out for a detected face: with a margin, squared, at whole pixels; it may leave the image."""
     return whole(square(expand(box, margin_frac)))

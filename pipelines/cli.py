@@ -19,6 +19,8 @@ except ModuleNotFoundError:
 from stages.runtime import command
 from stages.runtime.errors import UserError
 
+DIFFERENT = 3  # exit status of `verify`: crops differ
+
 # Help and examples of each command in pipelines/own.
 OWN = {
     "embed": (
@@ -128,8 +130,52 @@ def history(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) ->
     comparison.main(list(arguments))
 
 
+@app.command(help_epilogue=_shown("""
+    fabnet fingerprint voxceleb2.parquet --dataset voxceleb2
+"""))  # fmt: skip
+def fingerprint(out: Path, *, dataset: str) -> None:
+    """Write a table that names every crop of a data set by digests and holds no picture; it may be published.
+
+    Args:
+        out: The table, a Parquet file.
+        dataset: Data set whose crops are in this project: voxceleb2, w300 ...
+    """
+    from pipelines.fingerprints import crops  # noqa: PLC0415
+
+    found = crops.here(dataset)
+    crops.write(out, found)
+    print(f"{out}: {len(found.rows)} crops of {dataset}")
+
+
+@app.command(help_epilogue=_shown("""
+    fabnet verify voxceleb2.parquet
+    fabnet verify voxceleb2.parquet --out differences.parquet
+"""))  # fmt: skip
+def verify(
+    table: Path, *, out: Path | None = None, other_release: Annotated[bool, Parameter(negative=())] = False
+) -> int:
+    """Compare this project's crops with a table of another laboratory's; the exit status is 3 if they differ.
+
+    Args:
+        table: What `fabnet fingerprint` has written there.
+        out: A Parquet file for the differences, one row for each crop.
+        other_release: Compare even if the table was made from other files of the data set.
+    """
+    from pipelines.fingerprints import comparison, crops  # noqa: PLC0415
+
+    theirs = crops.read(table)
+    ours = crops.here(theirs.dataset)
+    if not other_release:
+        comparison.check_release(ours, theirs, table)
+    found = comparison.compare(ours, theirs)
+    if out:
+        comparison.write(out, found)
+    print(*comparison.summary(found, str(table)), sep="\n")
+    return DIFFERENT if len(found.rows) else 0
+
+
 def run(arguments: Sequence[str]) -> int:
-    """Exit status of one command: 0 done, 1 a user error in one sentence, 2 a wrong option, 130 stopped."""
+    """Exit status of a command: 0 done, 1 a user error in one sentence, 2 a wrong option, 3 see verify, 130 stopped."""
     goes_on = not arguments or arguments[0] in ("embed", "attributes")
     return command.guarded(lambda: _called(arguments), command.RESUMABLE if goes_on else command.CLEAN)
 

@@ -3,7 +3,8 @@
 The encoders saved during training embed the followed data sets as well.
 
 Reads: a model folder, faces, tracks and their splits.
-Writes: <dataset>.parquet for all data sets, checkpoints/<step>/<dataset>.parquet for followed ones, a rejects table.
+Writes: <dataset>.parquet for all data sets, checkpoints/<step>/<dataset>.parquet for followed ones, a rejects table,
+    own_heads/<dataset>.<task>.safetensors if a probe head came with the weights.
     Tables are EMBEDDINGS or, for face tracks, TRACK_EMBEDDINGS, with the encoder's steps, and the named parts of its
     embeddings if there are any, as metadata.
 """
@@ -26,9 +27,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fabnet.modules import crops, devices, model_file
+from fabnet.modules.method import Method
 from stages.runtime import command, files, progress, tables, workers
 from stages.runtime.errors import Rejected
 from stages.runtime.params import EmbedParams
@@ -178,6 +181,7 @@ def run(
         rejects = tables.Rejects("embed")
         for table in wanted:
             _write(table, whole, rejects, method.parts)
+        _write_own_head(method, whole)
         rejects.write(whole / "rejects.parquet")
 
 
@@ -237,6 +241,14 @@ def _write(table: Table, whole: Path, rejects: tables.Rejects, parts: Mapping[st
         said[tables.PARTS] = json.dumps(dict(parts), sort_keys=True)
     tables.write(whole / f"{table.name}.parquet", table.source.schema, embedded, key=["sample_id"], metadata=said)
     log.info("embed %s: %d images, %d rejects", table.name, len(embedded), len(lost))
+
+
+def _write_own_head(method: Method, whole: Path) -> None:
+    head = method.own_head()
+    if head is not None:
+        (whole / "own_heads").mkdir(exist_ok=True)
+        weights = {name: value.contiguous() for name, value in head.state.items()}
+        save_file(weights, whole / "own_heads" / f"{head.dataset}.{head.task}.safetensors")
 
 
 def _embed_here(wanted: Iterable[Table], batch: int) -> Generator[list[dict[str, Any]], None, None]:

@@ -1,7 +1,8 @@
 """Train one pretext method on the face tracks.
 
 Reads: shards and TRACK_FRAMES tables of every track data set, their SPLITS tables.
-Writes: a model file, checkpoints of the encoder, a HISTORY table and a rejects table.
+Writes: a model file, checkpoints of the encoder, a HISTORY table (losses, and the health of the encoder at every
+    checkpoint) and a rejects table.
 
 The whole state is saved in a journal after every epoch and within long ones. A run that was stopped resumes and ends
 with the same weights as one that was not: bit for bit on a CPU, elsewhere up to the order in which a GPU adds up

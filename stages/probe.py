@@ -7,7 +7,8 @@ with its own probes, and only the validation split.
 
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet, few_shot.parquet,
-    parts.parquet (tables.PART_SCORES), heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
+    own_heads.parquet (tables.SCORES of heads that came with the weights), parts.parquet (tables.PART_SCORES),
+    heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
 """
 
 import logging
@@ -22,13 +23,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from fabnet.modules import devices
 from fabnet.probe_head import Probe
-from stages.evaluation import few_shot, identities, labelled, parts, scores, sweeps
+from stages.evaluation import few_shot, identities, labelled, own_heads, parts, scores, sweeps
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
-from stages.runtime import command, plugins, tables
-from stages.runtime.errors import UserError
+from stages.runtime import command, tables
 from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
@@ -40,6 +39,7 @@ class Findings:
 
     heads: dict[str, Probe] = field(default_factory=dict[str, Probe])  # dataset.task -> probe
     scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    own_scores: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  # of heads that were not fitted here
     predictions: list[pa.Table] = field(default_factory=lambda: [tables.PREDICTIONS.empty_table()])
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -67,16 +67,17 @@ def run(
         UserError: a split of a task has no usable image, an index lacks the task's label, or there is no such device.
     """
     findings = Findings()
-    device = _device(probe.device)
+    device = labelled.device(probe.device)
     bootstrap = Bootstrap(probe.bootstrap, probe.confidence, seed)
     for name in sorted(face_sets):
         joined, steps = labelled.load(faces, splits, embeddings, name)
         named = parts.named(embeddings / f"{name}.parquet")
-        for task in _tasks(name, dataset[name]):
+        for task in labelled.tasks(name, dataset[name]):
             images = labelled.usable(joined, task, findings.rejects, device)
             fitted = labelled.fit(images, task, probe)
             _record_sweep(fitted, task, probe, findings)
             _record_test(fitted, images, task, bootstrap, findings)
+            _record_own_head(embeddings, images, task, bootstrap, findings)
             if name in followed:
                 _record_validation(fitted, images, task, steps, findings)
             findings.heads[f"{name}.{task.name}"] = fitted
@@ -85,26 +86,12 @@ def run(
     for folder in sorted((embeddings / "checkpoints").glob("*")):
         for name in followed:
             joined, steps = labelled.load(faces, splits, folder, name)
-            for task in _tasks(name, dataset[name]):
+            for task in labelled.tasks(name, dataset[name]):
                 images = labelled.usable(joined, task, findings.rejects, device)  # the same rejects as above
                 _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
     for name in track_sets:
         _record_identities(embeddings, name, bootstrap, device, findings)
     _write(out, findings)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return devices.exact(name)
-    except ValueError as error:
-        raise UserError(f"params.yaml: probe.device: {error}") from None
-
-
-def _tasks(dataset: str, settings: DatasetParams) -> list[Task]:
-    return [
-        Task(dataset, name, params, plugins.load("fabnet.probes", params.probe))
-        for name, params in sorted(settings.tasks.items())
-    ]
 
 
 def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findings) -> None:
@@ -132,6 +119,18 @@ def _record_test(probe: Probe, images: Images, task: Task, bootstrap: Bootstrap,
         for metric in task.settings.metrics:
             for score in scores.score(metric, [tested[members]], bootstrap):
                 _record_score(score, split, task, findings)
+
+
+def _record_own_head(embeddings: Path, images: Images, task: Task, bootstrap: Bootstrap, findings: Findings) -> None:
+    """Score the head that came with the weights, if there is one for this task: on the test split as a whole."""
+    tested = own_heads.predictions(embeddings, images, task, findings.rejects)
+    if tested is None:
+        return
+    for metric in task.settings.metrics:
+        for score in scores.score(metric, [tested], bootstrap):
+            if not np.isnan(score.value):  # where it is, that of the fitted head is as well, and is a reject
+                row = {"dataset": task.dataset, "task": task.name, "split": "test", **score.row}
+                findings.own_scores.append(row)
 
 
 def _record_validation(probe: Probe, images: Images, task: Task, steps: int, findings: Findings) -> None:
@@ -201,7 +200,9 @@ def _write(out: Path, findings: Findings) -> None:
         if weights := probe.state():
             save_file(weights, out / "heads" / f"{name}.safetensors")
     of_task = ["dataset", "task"]
-    tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=[*of_task, "split", "metric", "target"])
+    key = [*of_task, "split", "metric", "target"]
+    tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=key)
+    tables.write(out / "own_heads.parquet", tables.SCORES, findings.own_scores, key=key)
     predictions = pa.concat_tables(findings.predictions)
     tables.write(out / "predictions.parquet", tables.PREDICTIONS, predictions, key=[*of_task, "sample_id"])
     tables.write(out / "sweeps.parquet", tables.SWEEPS, findings.sweeps, key=[*of_task, "l2"])

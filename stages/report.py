@@ -1,10 +1,12 @@
 """Collect the scores of every method and seed into one table, figures and a page.
 
-Reads: probe results, histories, splits, detection rates, contact sheets, figures, rejects of every stage.
+Reads: probe results and how they depend on the crop, histories, splits, detection rates, how faces sit in the crops,
+    contact sheets, figures, rejects of every stage.
 Writes: metrics.parquet (tables.METRICS), differences.parquet (tables.DIFFERENCES), few_shot.parquet
-    (tables.FEW_SHOT_MEANS), metrics/<method>.json, report.html,
-    summary.png, loss_curves.png, loss_curves.csv, learning_curves.png, learning_curves/<dataset>-<task>.csv and
-    roc_pr/<dataset>-<task>.png.
+    (tables.FEW_SHOT_MEANS), own_heads.parquet (tables.METRICS of heads that came with weights, which are in no other
+    table), crop_sensitivity.parquet (tables.CROP_SENSITIVITY), metrics/<method>.json, report.html, summary.png,
+    loss_curves.png, loss_curves.csv, learning_curves.png, learning_curves/<dataset>-<task>.csv, health.png,
+    health/<measure>.csv, crop_scale.png, crop_shift.png and roc_pr/<dataset>-<task>.png.
 None of these depends on the machine. Times and the commit are in machine.html, which is not an output of DVC.
 """
 
@@ -18,7 +20,21 @@ from typing import Any
 import dlib
 
 from stages.evaluation import scores
-from stages.reporting import contents, few_shot, files, machine, page, parts, plots, results, revision, roc_pr
+from stages.reporting import (
+    contents,
+    crop_sensitivity,
+    few_shot,
+    files,
+    framing,
+    health,
+    machine,
+    page,
+    parts,
+    plots,
+    results,
+    revision,
+    roc_pr,
+)
 from stages.reporting.results import Tested
 from stages.runtime import command, config, stopwatch
 from stages.runtime.params import Params
@@ -50,7 +66,9 @@ class Folders:
     models: Path
     embeddings: Path
     metrics: Path
+    sensitivity: Path
     sheets: Path
+    framing: Path
     figures: Path
 
 
@@ -62,7 +80,9 @@ def run(
     models: Path,
     embeddings: Path,
     metrics: Path,
+    sensitivity: Path,
     sheets: Path,
+    framing: Path,
     figures: Path,
     out: Path,
     timings: Path = stopwatch.FOLDER,
@@ -73,7 +93,8 @@ def run(
     Raises:
         UserError: the tables do not match the parameters.
     """
-    content = collect(Folders(tracks, faces, splits, models, embeddings, metrics, sheets, figures), params)
+    folders = Folders(tracks, faces, splits, models, embeddings, metrics, sensitivity, sheets, framing, figures)
+    content = collect(folders, params)
     instances = {*params.datasets, *(run.folder for run in results.expected_runs(params))}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
     files.write(out, content, _draw(content))
@@ -94,11 +115,13 @@ def collect(inputs: Folders, params: Params) -> page.Content:
     hashes = {"config_hash": config.digest(params), "code_hash": revision.code_hash(ROOT)}
     source = {"profile": params.profile, **hashes}
     pooled = list(results.pooled_rows(tasks, params))
+    of_run = (inputs.models, inputs.embeddings, inputs.metrics, inputs.sensitivity)
     folders = [
         *(inputs.tracks / dataset for dataset in params.track_sets),
         *(inputs.faces / dataset for dataset in params.face_sets),
         *(inputs.splits / kind for kind in ("tracks", "faces")),
-        *(folder / run.folder for folder in (inputs.models, inputs.embeddings, inputs.metrics) for run in runs),
+        *(folder / run.folder for folder in of_run for run in runs),
+        inputs.framing,
         inputs.figures,
     ]
     return page.Content(
@@ -107,13 +130,16 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         rows=[_complete(row, source) for row in pooled],
         seed_rows=[_complete(row, source) for row in results.seed_rows(inputs.metrics, params)],
         tasks=tasks,
+        own_heads=[_own_head(row, source, params) for row in results.own_head_rows(inputs.metrics, params)],
         differences=[{**row, **hashes} for row in results.differences(tasks, params)],
+        sensitivity=[{**row, **source} for row in crop_sensitivity.rows(inputs.sensitivity, runs)],
         leads=list(results.leads(tasks, pooled, params)),
         counts=[
             *contents.counts(inputs.splits / "tracks", "face tracks", params.track_sets),
             *contents.counts(inputs.splits / "faces", "still images", params.face_sets),
         ],
         yields=list(contents.yields(inputs.faces, params.detected_sets)),
+        framing=framing.rows(inputs.framing, params.datasets),
         sheets=list(contents.sheets(inputs.sheets, params.datasets)),
         rejects=contents.rejects(folders),
         sweeps=contents.sweeps(inputs.metrics, runs),
@@ -121,6 +147,7 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         parts=parts.rows(inputs.metrics, runs),
         loss_curves=contents.loss_curves(inputs.models, runs),
         learning_curves=contents.learning_curves(inputs.metrics, runs),
+        health=health.read(inputs.models, runs),
         illustrations=contents.illustrations(inputs.figures / "images"),
         versions=_versions(),
     )
@@ -132,6 +159,13 @@ def _complete(row: Row, source: Mapping[str, str]) -> Row:
     return {**row, **source, "published": PUBLISHED.get(key) if source["profile"] == "paper" else None}
 
 
+def _own_head(row: Row, source: Mapping[str, str], params: Params) -> Row:
+    """A METRICS row of a head that came with weights; on real faces with what was published for FAb-Net."""
+    is_real = params.dataset[row["dataset"]].fetch.source != "synthetic"
+    key = ("fabnet", *(row[name] for name in ("dataset", "task", "split", "target", "metric")))
+    return {**row, **source, "published": PUBLISHED.get(key) if is_real else None}
+
+
 def _draw(content: page.Content) -> page.Figures:
     methods = content.params.methods
     class_curves = {
@@ -141,6 +175,11 @@ def _draw(content: page.Content) -> page.Figures:
         summary=plots.summary(list(_panels(content.tasks, content.rows)), methods),
         loss_curves=plots.loss_curves(content.loss_curves, methods),
         learning_curves=plots.learning_curves(content.learning_curves, methods),
+        health=health.draw(content.health, methods),
+        crop={
+            "crop_scale": crop_sensitivity.draw(content.sensitivity, methods, "scale"),
+            "crop_shift": crop_sensitivity.draw(content.sensitivity, methods, "shift"),
+        },
         roc_pr={name: roc_pr.draw(classes, methods) for name, classes in class_curves.items() if classes},
     )
 

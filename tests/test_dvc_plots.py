@@ -16,6 +16,7 @@ from pipelines.offline_plots import VEGA_LITE
 
 ROOT = Path(__file__).parents[1]
 LOSSES, CURVES = "data/reports/loss_curves.csv", "data/reports/learning_curves/w300-landmarks.csv"
+HEALTH = "data/reports/health/effective_rank.csv"
 TRAINED = {"first": ("fabnet", "pca"), "second": ("fabnet", "vicreg")}  # revision -> methods
 
 
@@ -27,9 +28,11 @@ def write_curves(root: Path, methods: tuple[str, ...]) -> None:
     """Files as `report` writes them: `random` is not trained."""
     losses = [f"{method},{epoch},{1 / epoch},{2 / epoch}" for method in methods for epoch in (1, 2, 3)]
     points = [f"{method},interocular_percent,{step},{9 - step / 100}" for method in methods for step in (90, 180)]
+    ranks = [f"{method},{step},{40 - step / 10}" for method in methods for step in (0, 90, 180)]
     lines = {
         LOSSES: ["method,epoch,train_loss,val_loss", *losses],
         CURVES: ["method,metric,step,value", *points, "random,interocular_percent,0,9.5"],
+        HEALTH: ["method,step,value", *ranks],
     }
     for path, text in lines.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -72,18 +75,21 @@ def drawn(plot: Any) -> tuple[set[str], list[str]]:
 
 def test_the_methods_of_one_revision_are_lines_of_one_plot(root: Path):
     found = plots(root, "show")
-    assert set(found) == {LOSSES, CURVES}
+    assert set(found) == {LOSSES, CURVES, HEALTH}
     words, lines = drawn(found[LOSSES])
     assert {"fabnet", "vicreg", "workspace", "epoch", "val_loss"} <= words
     assert len(lines) == 2
     words, lines = drawn(found[CURVES])
     assert {"fabnet", "vicreg", "random", "step"} <= words
     assert sorted(lines) == ["line", "line", "rule"]
+    words, lines = drawn(found[HEALTH])
+    assert {"fabnet", "vicreg", "step", "measure"} <= words
+    assert lines == ["line", "line"]
 
 
 def test_revisions_with_other_methods_are_in_the_same_plots(root: Path):
     found = plots(root, "diff", "first", "second")
-    assert set(found) == {LOSSES, CURVES}
+    assert set(found) == {LOSSES, CURVES, HEALTH}
     words, lines = drawn(found[CURVES])
     assert {"fabnet", "pca", "vicreg", "random", "first", "second"} <= words
     assert sorted(lines) == [*["line"] * 4, *["rule"] * 2]

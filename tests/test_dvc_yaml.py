@@ -27,7 +27,8 @@ COSTLY = ("crop", "track", "detect", "index", "pretrain", "refine", "embed", "pr
 
 # `check` looks at what earlier runs have made: as its deps, these would have to be made before it.
 # `fetch` does not read what `check` writes: the dep only lets it wait.
-APART = {"check": {"data/raw", "data/tracks", "data/faces"}, "fetch": {"data/ready.txt"}}
+# `perturb` reads the images behind the packed faces, whose digests are in data/faces; DVC does not hash releases.
+APART = {"check": {"data/raw", "data/tracks", "data/faces"}, "fetch": {"data/ready.txt"}, "perturb": {"data/raw"}}
 
 IMPORTS = grimp.build_graph("stages", "fabnet")
 

@@ -28,6 +28,7 @@ SMALL = {
     "datasets": ["voxceleb1", "w300"],
     "methods": ["fabnet", "random"],
     "split": {"track_val": 0.3, "track_test": 0.2},
+    "measure": {"crops": 4},
     "pretrain": copied_project.BRIEF,
     "probe": {"l2": [0.01, 1.0], "bootstrap": 50},
     "dataset": {
@@ -69,7 +70,7 @@ def test_the_page_shows_the_columns_that_are_printed(outputs, command, first):
 
 def test_an_experiment_runs_only_the_stages_that_its_setting_reaches(project, outputs):
     ran = re.findall(r"Running stage '(.*?)'", outputs[EXPERIMENT])
-    probed = {f"{stage}@{method}-0" for stage in ("probe", "package") for method in ("fabnet", "random")}
+    probed = {f"{stage}@{method}-0" for stage in ("probe", "perturb", "package") for method in ("fabnet", "random")}
     assert set(ran) == {"check", "report", *probed}
     shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
     assert [each["name"] for row in shown for each in row.get("experiments") or []] == ["strong"]

@@ -17,6 +17,7 @@ METHODS = ["fabnet", "fabnet_curriculum", "fabnet_sources", "vicreg", "pca", "ra
 TINY: dict[str, Any] = {
     "methods": METHODS,
     "split": {"track_val": 0.3, "track_test": 0.2},
+    "measure": {"crops": 4},
     "pretrain": copied_project.BRIEF,
     "refine": {"epochs": 1},
     "method": {"fabnet_curriculum": {"batch": 8}},

@@ -23,11 +23,12 @@ class Decoder(ViewSequential):
         channels = [inputs] + [8 * width] * (halvings - 4) + [4 * width, 2 * width, width]
         layers: list[nn.Module] = []
         for inner, outer in pairwise(channels):
-            layers += [*_upsampled(inner, outer), ViewNorm2d(outer)]
-        super().__init__(*layers, *_upsampled(channels[-1], outputs), nn.Tanh())
+            layers += [*upsampled(inner, outer), ViewNorm2d(outer)]
+        super().__init__(*layers, *upsampled(channels[-1], outputs), nn.Tanh())
 
 
-def _upsampled(inner: int, outer: int) -> list[nn.Module]:
+def upsampled(inner: int, outer: int) -> list[nn.Module]:
+    """Layers (B, inner, S, S) -> (B, outer, 2 S, 2 S), with a ReLU before."""
     return [
         nn.ReLU(),
         nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),

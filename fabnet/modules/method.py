@@ -12,6 +12,7 @@ A module of fabnet/pretext holds a frozen dataclass `Params` and `build(params, 
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,15 @@ from torch import Tensor, nn
 from fabnet.modules.frame_choice import Choice, FramesBy
 
 Batch = Tensor | tuple[Tensor, Tensor]  # what `losses` takes: frames, or frames and identities
+
+
+@dataclass(frozen=True)
+class OwnHead:
+    """A probe head that came with the weights of a method, and the task that its owners fitted it to."""
+
+    dataset: str
+    task: str
+    state: Mapping[str, Tensor]  # in the layout of `fabnet.probe_head.layers`
 
 
 class Method(nn.Module, ABC):
@@ -54,6 +64,10 @@ class Method(nn.Module, ABC):
     def solve(self, batches: Iterable[Any]) -> None:
         """Set the weights from batches, as `losses` takes them, in closed form; for methods that are `is_solved`."""
         raise NotImplementedError
+
+    def own_head(self) -> OwnHead | None:
+        """The head that came with the weights; None without one. It is never used in place of heads fitted here."""
+        return None
 
 
 class Fixed(Method):

@@ -6,7 +6,9 @@ channel, per image. `kind` says what the file is:
 - `torchscript`: written by `torch.jit.save`;
 - `export`: written by `torch.export.save`, with a batch size that may vary, from a network in evaluation mode; it runs
   on another device than it was exported on if it takes the device from its input;
-- `timm`: weights (state dict or safetensors) of the timm model `name`; those of a classifier are left out.
+- `timm`: weights (state dict or safetensors) of the timm model `name`; those of a classifier are left out. Files under
+  the names of the original release are read where timm knows them (DINOv2, CLIP), and position embeddings of another
+  input size are resampled, both as timm does when it downloads weights.
 
 Both kinds of program are code of whoever wrote the file: TorchScript is interpreted, and `torch.export.load` unpickles
 parts of the file without restriction (PyTorch 2.13). With `weights_sha256` the user declares that this file is trusted:
@@ -122,14 +124,14 @@ def supplied(params: Params, file: BinaryIO) -> Method:
             raise ValueError("it is empty")
         net.open(torch.frombuffer(bytearray(data), dtype=torch.uint8))
     else:
-        _fill_timm(net, weights.state(weights.read(file)))
+        _fill_timm(net, _in_timms_layout(net, weights.state(weights.read(file))))
     encoder = Normalised(net, params.mean, params.std)
     _try(encoder, params.size_px)
     return Fixed(encoder)
 
 
 def _empty(params: Params) -> nn.Module:
-    return _timm(params.name) if params.kind == "timm" else Program(params.kind, params.weights_sha256)
+    return _timm(params.name, params.size_px) if params.kind == "timm" else Program(params.kind, params.weights_sha256)
 
 
 def _torchscript(data: bytes) -> nn.Module:
@@ -156,7 +158,7 @@ def _exported(data: bytes) -> nn.Module:
 OPENERS: dict[str, Callable[[bytes], nn.Module]] = {"torchscript": _torchscript, "export": _exported}
 
 
-def _timm(name: str) -> nn.Module:
+def _timm(name: str, size_px: int) -> nn.Module:
     try:
         timm = importlib.import_module("timm")
     except ImportError:
@@ -164,9 +166,20 @@ def _timm(name: str) -> nn.Module:
     except RuntimeError as error:  # a torchvision that was built for another PyTorch
         raise ValueError(f"timm cannot be imported ({error}): install the torchvision of your PyTorch") from None
     try:
-        return timm.create_model(name, pretrained=False, num_classes=0).eval()
+        is_fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)  # then the model takes `img_size`
+        size = {"img_size": size_px} if is_fixed else {}
+        return timm.create_model(name, pretrained=False, num_classes=0, **size).eval()
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"timm cannot make the model {name!r} ({' '.join(str(error).split())})") from None
+
+
+def _in_timms_layout(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a file under timm's names, as the model's module of timm converts downloads."""
+    convert = getattr(importlib.import_module(type(net).__module__), "checkpoint_filter_fn", None)
+    try:
+        return convert(state, net) if convert else state
+    except Exception as error:  # on weights of another network it raises almost anything
+        raise ValueError(f"timm cannot convert its weights ({' '.join(str(error).split())})") from None
 
 
 def _fill_timm(net: nn.Module, state: dict[str, Tensor]) -> None:

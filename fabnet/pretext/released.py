@@ -5,7 +5,11 @@ Objective: none here; it was trained with four frames and confidence maps. A fil
 - published: `state_dict_model` is the network, `state_dict` the head of one task (BatchNorm1d, linear without bias);
 - a training checkpoint of the authors' code: `state_dict` is the network, and there is no head.
 
-Departures: none in the embedding. The head is saved with the method; the probe stage fits its own heads.
+The number of a head's outputs says which task it serves, not the file's name: `aflw_4views.pth` holds the one of MAFL.
+Points are in [-1, 1] over the crop, angles in radians; classes have one sigmoid each.
+
+Departures: none in the embedding. The head is saved with the method, and scored beside the heads that the probe stage
+fits, never in their place. The authors' demo divides the sigmoids of an image by their sum; here they stay as they are.
 """
 
 import argparse
@@ -18,8 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.modules import weights
-from fabnet.modules.method import Fixed, Method
+from fabnet.modules.method import Fixed, Method, OwnHead
 from fabnet.modules.model import FAbNet, from_released
+
+SERVES = {  # outputs of a published head -> data set and task
+    3: ("aflw", "pose"),
+    8: ("affectnet", "expression"),
+    10: ("mafl", "landmarks"),
+    136: ("w300", "landmarks"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,12 @@ class Released(Fixed):
         super().__init__(net.encoder)
         self.net = net
         self.head = Head(params.embedding)
+
+    def own_head(self) -> OwnHead | None:
+        """The published head; None for a training checkpoint, or if its number of outputs is that of no task."""
+        state = {name: value for name, value in self.head.state_dict().items() if "num_batches" not in name}
+        serves = SERVES.get(len(state["1.weight"])) if state else None
+        return OwnHead(*serves, state) if serves else None
 
 
 def build(params: Params, *, size_px: int) -> Method:

@@ -1,4 +1,4 @@
-"""Results of a run in Prefect's UI: metrics, items left out, figures, the report."""
+"""Results of a run in Prefect's UI: metrics, framing of faces, items left out, figures, the report."""
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +21,11 @@ def publish(root: Path, stages: Sequence[graph.Stage]) -> None:
     """Publish the results of `stages` as artifacts of the current flow run."""
     has_report = any(groups.group_of(stage.name) == "report" for stage in stages)
     metrics = graph.metrics(root) if has_report else {}
+    outs = [out for stage in stages for out in stage.outs]
     tables = {
         "metrics": (summary.metric_rows(metrics), "Headline metrics by task and method, as DVC tracks them"),
-        "rejects": (summary.reject_rows(out for stage in stages for out in stage.outs), "Items that stages left out"),
+        "framing": (summary.framing_rows(outs), "Faces in the crops: side of the face over side of the crop, median"),
+        "rejects": (summary.reject_rows(outs), "Items that stages left out"),
     }
     for key, (rows, description) in tables.items():
         if rows:

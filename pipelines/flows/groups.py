@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 GROUPS = {
     "acquire": ("check", "fetch"),
-    "prepare": ("crop", "track", "detect", "index", "split"),
+    "prepare": ("crop", "track", "detect", "index", "split", "measure"),
     "train": ("pretrain", "refine"),
-    "evaluate": ("embed", "probe", "illustrate"),
+    "evaluate": ("embed", "probe", "perturb", "illustrate"),
     "report": ("report", "package"),
 }
 GPU = "gpu"  # tag of the stages that train; a limit on this tag in Prefect's UI holds across clones of the repository

@@ -25,6 +25,7 @@ from pipelines.flows import artifacts, choices, groups
 from pipelines.flows.calm import calm
 from pipelines.flows.cancelling import interrupted_if_cancelled
 from pipelines.flows.choices import NOTHING, Choice
+from pipelines.flows.stage_health import WARNING, StageHealth
 from pipelines.flows.stage_log import StageLog
 from pipelines.flows.stage_progress import StageProgress
 from pipelines.running.gpus import Gpus
@@ -137,9 +138,9 @@ def bring_up_to_date(
 
 
 def logged(stage: str, log: Path, shared: Shared, *, is_forced: bool) -> graph.Outcome:
-    """Outcome of a stage whose output goes to its log, to the run's log and to its progress bar."""
+    """Outcome of a stage whose output goes to its log, to the run's log, its progress bar and its table of health."""
     device = shared.gpus.one() if groups.group_of(stage) == "train" else nullcontext(graph.NO_DEVICE)
-    progress, logger = StageProgress(stage), get_run_logger()
+    progress, health, logger = StageProgress(stage), StageHealth(stage), get_run_logger()
 
     def on_text(text: str) -> None:
         logger.info("%s:\n%s", stage, text)  # the log of a run mixes stages without saying which
@@ -149,6 +150,9 @@ def logged(stage: str, log: Path, shared: Shared, *, is_forced: bool) -> graph.O
         def on_line(line: str) -> None:
             lines.add(line)
             progress.add(line)
+            health.add(line)
+            if line.startswith(WARNING):
+                logger.warning("%s: %s", stage, line)
 
         outcome = graph.bring_up_to_date(
             shared.root, stage, shared.processes, on_line, force=is_forced, device=environment

@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from fabnet.modules import devices
 from fabnet.probe_head import Crops, Probe, Samples, Settings
 from stages.evaluation import columns
 from stages.evaluation.scores import Predictions
-from stages.runtime import tables
+from stages.runtime import plugins, tables
 from stages.runtime.errors import UserError
-from stages.runtime.params import ProbeParams, TaskParams
+from stages.runtime.params import DatasetParams, ProbeParams, TaskParams
 
 Array = NDArray[np.float64]
 
@@ -61,6 +62,26 @@ class Images:
     def embeddings(self, split: str) -> torch.Tensor:
         """Those of one split (N, D), float64."""
         return torch.from_numpy(self.x[self.rows[self.split == split]]).to(self.device).double()
+
+
+def tasks(dataset: str, settings: DatasetParams) -> list[Task]:
+    """The tasks of one data set, sorted by name."""
+    return [
+        Task(dataset, name, params, plugins.load("fabnet.probes", params.probe))
+        for name, params in sorted(settings.tasks.items())
+    ]
+
+
+def device(name: str) -> torch.device:
+    """Where probes are computed.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    try:
+        return devices.exact(name)
+    except ValueError as error:
+        raise UserError(f"params.yaml: probe.device: {error}") from None
 
 
 def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:

@@ -51,8 +51,7 @@ def find(params: Params, root: Path, folders: Folders, environment: Mapping[str,
 
 def _weight_checks(params: Params) -> Iterator[tuple[str, Callable[[], None]]]:
     """What a sentence is about, and the function that raises it as a UserError."""
-    if params.detected_sets:
-        yield "detect", partial(weights.check_detector, params.detect)
+    yield "detect", partial(weights.check_detector, params.detect)
     for name in params.methods:
         yield name, partial(weights.check_method, name, params.method[name], params.pretrain.size_px)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.reporting import page
+from stages.reporting import health, page
 from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.results import by_method
 from stages.runtime import tables
@@ -28,20 +28,27 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     rows = [*content.seed_rows, *content.rows]
     key = ["dataset", "task", "method", "seed", "split", "metric", "target"]
     tables.write(out / "metrics.parquet", tables.METRICS, rows, key=key, metadata=provenance)
+    tables.write(out / "own_heads.parquet", tables.METRICS, content.own_heads, key=key, metadata=provenance)
     key = ["dataset", "task", "metric", "control", "method"]
     path = out / "differences.parquet"
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
     key = ["dataset", "task", "metric", "shots", "method"]
     tables.write(out / "few_shot.parquet", tables.FEW_SHOT_MEANS, content.few_shot, key=key, metadata=provenance)
+    key = ["dataset", "task", "method", "seed", "scale", "shift"]
+    path = out / "crop_sensitivity.parquet"
+    tables.write(path, tables.CROP_SENSITIVITY, content.sensitivity, key=key, metadata=provenance)
     folder = _empty(out / "metrics")
     for method, values in _headlines(content).items():
         (folder / f"{method}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    for name in ("summary", "loss_curves", "learning_curves"):
+    for name in ("summary", "loss_curves", "learning_curves", "health"):
         (out / f"{name}.png").write_bytes(getattr(figures, name))
+    for name, png in figures.crop.items():
+        (out / f"{name}.png").write_bytes(png)
     folder = _empty(out / "roc_pr")
     for name, png in figures.roc_pr.items():
         (folder / f"{name}.png").write_bytes(png)
     _write_curves(out, content.loss_curves, content.learning_curves)
+    _write_health(out, content.health)
     (out / "report.html").write_text(report, encoding="utf-8")
 
 
@@ -59,6 +66,17 @@ def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[Lea
         ]
         text = _csv([["method", "metric", "step", "value"], *lines])
         (folder / f"{task.dataset}-{task.task}.csv").write_text(text, encoding="utf-8")
+
+
+def _write_health(out: Path, trainings: Sequence[health.Health]) -> None:
+    """One CSV file for each measure that some training has."""
+    folder = _empty(out / "health")
+    for measure in health.TITLES:
+        points = health.curves(trainings, measure)
+        if not points:
+            continue
+        lines = [[method, step, f"{value:.8g}"] for method, of_method in points.items() for step, value in of_method]
+        (folder / f"{measure}.csv").write_text(_csv([["method", "step", "value"], *lines]), encoding="utf-8")
 
 
 def _empty(folder: Path) -> Path:

@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
-from stages.reporting import answers, comparison, few_shot, parts
+from stages.reporting import answers, comparison, few_shot, framing, health, parts
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
+from stages.reporting.health import Health
 from stages.reporting.results import CONTROL, CONTROLS, Tested, by_method
 from stages.runtime.params import Params
 
@@ -35,11 +36,14 @@ class Content:
     code_hash: str
     rows: Sequence[Row]  # pooled over seeds
     seed_rows: Sequence[Row]  # of every seed by itself
+    own_heads: Sequence[Row]  # of every seed: heads that came with weights
     tasks: Sequence[Tested]
     differences: Sequence[Row]  # of DIFFERENCES
     leads: Sequence[Row]  # of DIFFERENCES: the best method of each task and metric minus every other one
+    sensitivity: Sequence[Row]  # of CROP_SENSITIVITY
     counts: Sequence[Row]
     yields: Sequence[Row]
+    framing: Sequence[Row]
     sheets: Sequence[Row]
     rejects: Sequence[Row]
     sweeps: Sequence[Row]
@@ -47,6 +51,7 @@ class Content:
     parts: Sequence[Row]  # of PART_SCORES, with method and seed
     loss_curves: Sequence[LossCurve]
     learning_curves: Sequence[LearningCurves]
+    health: Sequence[Health]
     illustrations: Mapping[str, bytes]  # JPEG, by name
     versions: Mapping[str, str]
 
@@ -58,7 +63,9 @@ class Figures:
     summary: bytes
     loss_curves: bytes
     learning_curves: bytes
+    health: bytes
     roc_pr: Mapping[str, bytes]  # by task
+    crop: Mapping[str, bytes]  # headlines over what is changed of the crop
 
 
 def render(content: Content, figures: Figures) -> str:
@@ -82,12 +89,16 @@ def render(content: Content, figures: Figures) -> str:
         ),
         edges=answers.edges(content.sweeps),
         unconverged=answers.unconverged(content.sweeps),
+        collapsed=health.collapsed(content.health),
         headline=_headline(content, standings),
+        own_heads=_own_heads(content),
         differences=[comparison.table(content.differences, control) for control in CONTROLS],
         details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
         parts=parts.by_method_and_part(content.parts, content.rows, content.tasks),
         counts=content.counts,
         yields=content.yields,
+        framing=content.framing,
+        apart=list(framing.warned(content.framing, params)),
         sheets=[{**sheet, "jpeg": _base64(sheet["jpeg"])} for sheet in content.sheets],
         rejects=content.rejects,
         sweeps=_sweeps(content),
@@ -97,7 +108,10 @@ def render(content: Content, figures: Figures) -> str:
         summary_png=_base64(figures.summary),
         loss_curves_png=_base64(figures.loss_curves),
         learning_curves_png=_base64(figures.learning_curves),
+        health_png=_base64(figures.health),
         roc_pr_png={name: _base64(png) for name, png in figures.roc_pr.items()},
+        crop_images=params.perturb.images,
+        crop_png={name: _base64(png) for name, png in figures.crop.items()},
         illustrations={name: _base64(jpeg) for name, jpeg in content.illustrations.items()},
     )
 
@@ -135,6 +149,32 @@ def _headline(content: Content, standings: Sequence[Standing]) -> dict[str, Any]
             for standing, of_task in zip(standings, published, strict=True)
         ],
         "without_weights": _without_weights(content.params),
+    }
+
+
+def _own_heads(content: Content) -> dict[str, Any] | None:
+    """Heads that came with weights, the same for every seed: a row per task and metric, a column per method."""
+    first = min(content.params.seeds)
+    rows = [row for row in content.own_heads if row["target"] == scores.MEAN and row["seed"] == first]
+    if not rows:
+        return None
+    columns = list(dict.fromkeys(row["method"] for row in rows))
+    of_task: dict[tuple[str, str, str], dict[str, Row]] = {}
+    for row in rows:
+        of_task.setdefault((row["dataset"], row["task"], row["metric"]), {})[row["method"]] = row
+    lines = [_own_head_line(of_method, columns) for of_method in of_task.values()]
+    return {"columns": columns, "rows": lines, "has_published": any(line["published"] for line in lines)}
+
+
+def _own_head_line(of_method: Mapping[str, Row], columns: Sequence[str]) -> dict[str, Any]:
+    first = next(iter(of_method.values()))
+    return {
+        "title": f"{first['dataset']} · {first['task']}",
+        "note": axis(first["metric"]),
+        "n": first["n"],
+        "is_few": first["n"] < FEW,
+        "cells": [_cell(of_method.get(method)) for method in columns],
+        "published": _published(of_method.values(), first["metric"]),
     }
 
 

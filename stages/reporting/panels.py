@@ -1,6 +1,6 @@
 """Figures of several panels that share one look: grid, colours of methods, legend."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ CONTROL_COLOUR = "#8A8A8A"  # grey
 FAINT = "#DDDDDD"
 DPI = 160
 PER_ROW = 3
+LINES = ("-o", "--s", ":^")  # of the methods that have each colour, in their order
 
 
 def grid(count: int, size: Callable[[int, int], tuple[float, float]]) -> tuple[Figure, list[Axes]]:
@@ -42,6 +43,27 @@ def colours(methods: Sequence[str]) -> dict[str, str]:
     others = [method for method in methods if method != CONTROL]
     of_method = {method: COLOURS[index % len(COLOURS)] for index, method in enumerate(others)}
     return {method: of_method.get(method, CONTROL_COLOUR) for method in methods}
+
+
+def draw_curves(
+    axes: Axes, curves: Mapping[str, Sequence[tuple[int, float]]], methods: Sequence[str], *, level: str
+) -> None:
+    """A line for every method, told apart by colour, then by dashes and marks.
+
+    Args:
+        axes: of one panel.
+        curves: method -> steps and values; step 0 alone is a level line.
+        methods: all of the report, in its order.
+        level: what the legend says of a level line.
+    """
+    colour, place = colours(methods), {name: at for at, name in enumerate(name for name in methods if name != CONTROL)}
+    for method in (name for name in methods if name in curves):
+        steps, values = zip(*curves[method], strict=True)
+        if steps == (0,):
+            axes.axhline(values[-1], ls=":", lw=1.6, color=colour[method], label=f"{method} ({level})")
+        else:
+            line = LINES[place.get(method, 0) // len(COLOURS) % len(LINES)]
+            axes.plot(steps, values, line, ms=3, lw=1.6, color=colour[method], label=method)
 
 
 def tidy(axes: Axes, *, lines: Literal["x", "y"]) -> None:

@@ -67,14 +67,8 @@ def loss_curves(curves: Sequence[LossCurve], methods: Sequence[str]) -> bytes:
 def learning_curves(tasks: Sequence[LearningCurves], methods: Sequence[str]) -> bytes:
     """One panel per task, one line per trained method; a method that is not trained is a level line."""
     figure, grid = panels.grid(len(tasks), lambda columns, rows: (4.2 * columns, 3.0 * rows + 0.5))
-    colours = panels.colours(methods)
     for axes, task in zip(grid, tasks, strict=False):
-        for method in (name for name in methods if name in task.points):
-            steps, values = zip(*task.points[method], strict=True)
-            if steps == (0,):
-                axes.axhline(values[-1], ls=":", lw=1.6, color=colours[method], label=f"{method} (not trained)")
-            else:
-                axes.plot(steps, values, "-o", ms=3, lw=1.6, color=colours[method], label=method)
+        panels.draw_curves(axes, task.points, methods, level="not trained")
         axes.set_title(f"{task.dataset} · {task.task}", loc="left", fontsize=10, color=INK)
         axes.set_xlabel("steps", fontsize=9)
         axes.set_ylabel(scores.axis(task.metric), fontsize=8)

@@ -102,6 +102,13 @@ def seed_rows(metrics: Path, params: Params) -> Iterator[dict[str, Any]]:
             yield {"method": run.method, "seed": run.seed, **row}
 
 
+def own_head_rows(metrics: Path, params: Params) -> Iterator[dict[str, Any]]:
+    """The rows of heads that came with weights: as `probe` wrote them, each with its method and seed."""
+    for run in expected_runs(params):
+        for row in tables.read(metrics / run.folder / "own_heads.parquet", tables.SCORES).to_pylist():
+            yield {"method": run.method, "seed": run.seed, **row}
+
+
 def tested(metrics: Path, params: Params) -> list[Tested]:
     """The test predictions of every task; images that some run could not embed are left out for all."""
     of_run = {

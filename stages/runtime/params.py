@@ -168,6 +168,25 @@ class ProbeParams(Section):
     few_shot: FewShotParams
 
 
+class MeasureParams(Section):
+    crops: Count  # sampled of each data set
+
+
+class PerturbParams(Section):
+    images: Count  # at most so many test images of each data set, drawn with `seed`
+    scales: list[Annotated[float, Field(gt=0, le=4)]]  # of the sides of the crop's box, around its centre
+    shifts: list[Annotated[float, Field(gt=0, le=1)]]  # of the box, as shares of its sides, in four directions each
+
+    @model_validator(mode="after")
+    def values_rise(self) -> Self:
+        for name, values in (("scales", self.scales), ("shifts", self.shifts)):
+            if values != sorted(set(values)):
+                raise ValueError(f"{name} should rise, found {values}")
+        if 1.0 not in self.scales:
+            raise ValueError(f"scales should hold 1.0, with which the others are compared, found {self.scales}")
+        return self
+
+
 class IllustrateParams(Section):
     seed: Annotated[int, Field(ge=0)]  # of what is shown
     rows: Annotated[int, Field(gt=0, le=12)]  # samples in each figure
@@ -229,10 +248,12 @@ class Settings(Section):
     detect: DetectParams
     index: IndexParams
     split: SplitParams
+    measure: MeasureParams
     pretrain: PretrainParams
     refine: RefineParams
     embed: EmbedParams
     probe: ProbeParams
+    perturb: PerturbParams
     illustrate: IllustrateParams
     method: dict[Name, dict[str, Any]]
     dataset: dict[Name, DatasetParams]

@@ -67,9 +67,23 @@ YIELDS = pa.schema(
     [("owner_split", pa.string()), ("upsample", pa.int8()), ("images", pa.int64()), ("detected", pa.int64())]
 )
 
+# How faces sit in the crops of one data set, or of all track data sets together (`all`): medians and quartiles.
+# The unit is the side of what a network sees. Null where no face was found.
+_SPREAD = ("face_frac", "x_frac", "y_frac")  # side of the detected box, and where its centre lies
+FRAMING = pa.schema([
+    ("kind", pa.string()),  # face tracks or still images
+    ("dataset", pa.string()),
+    ("n", pa.int64()),  # sampled crops with a face
+    ("missed", pa.int64()),  # and those without one
+    *((f"{name}{end}", pa.float64()) for name in _SPREAD for end in ("", "_q1", "_q3")),
+    ("difference", pa.float64()),  # of the median of face_frac from that of all training tracks, as a share of that
+    ("is_apart", pa.bool_()),  # still images whose faces are so much larger or smaller that a warning is due
+])  # fmt: skip
+
 # `group_id`: that of the index; near copies of which the owner gives no group are one group.
 SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("split", pa.string())])
 
+# One training: losses of every epoch, and what `fabnet.training.health` measures at checkpoints.
 HISTORY = pa.schema([
     ("epoch", pa.int32()),
     ("step", pa.int64()),
@@ -180,6 +194,30 @@ METRICS = pa.schema([
     ("seed", pa.int32()),  # null: pooled over all seeds
     *_MEASURED,
     ("published", pa.float64()),
+    ("config_hash", pa.string()),
+    ("code_hash", pa.string()),
+])  # fmt: skip
+
+# The headline of one task on test images that were cut again; a shift is averaged over its directions.
+_SENSITIVITY = [
+    ("scale", pa.float64()),  # of the sides of the crop's box, around its centre
+    ("shift", pa.float64()),  # of the box, as a share of its sides
+    *_ESTIMATE,
+    ("change", pa.float64()),  # the value minus that at scale 1 and shift 0, with the interval of the paired bootstrap
+    ("change_ci_low", pa.float64()),
+    ("change_ci_high", pa.float64()),
+]
+
+# Of one method and seed; `report` adds where they come from and makes CROP_SENSITIVITY of them.
+SENSITIVITY = pa.schema([("dataset", pa.string()), ("task", pa.string()), *_SENSITIVITY])
+
+CROP_SENSITIVITY = pa.schema([
+    ("profile", pa.string()),
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("method", pa.string()),
+    ("seed", pa.int32()),
+    *_SENSITIVITY,
     ("config_hash", pa.string()),
     ("code_hash", pa.string()),
 ])  # fmt: skip

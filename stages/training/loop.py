@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fabnet.modules import model_file, ranks
 from fabnet.modules.frame_choice import Choice
 from fabnet.modules.method import Batch, Method
 from fabnet.modules.model_file import Description
-from fabnet.training import options, pairs
+from fabnet.training import options, pairs, watched
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
 from stages.runtime import files, plugins, progress, tables
 from stages.runtime.errors import UserError
@@ -30,6 +31,7 @@ from stages.storage import journals
 from stages.training import gpu_frames, models, processes, torchrun
 from stages.training.gpu_frames import GpuFrames
 from stages.training.trackset import TrackSet, TrackSource
+from stages.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -97,21 +99,34 @@ class Batches:
         )
 
     def _batches(self, drawn: pairs.Draw) -> Iterator[Batch]:
+        """This process's share of every batch, with the identities if the method wants them."""
+        batch, share = self._params.batch, (ranks.number(), ranks.count())
+        frames = self._decoded(drawn, batch=batch, share=share)
+        if not self._with_identities:
+            return frames
+        return zip(frames, pairs.identities(drawn, batch=batch, device=self.device, share=share), strict=True)
+
+    def watch(self, label: str) -> Watch:
+        """What measures the health of a training, on about `val_samples` frames of the validation split."""
+        frames, batch = self._frames, self._params.batch
+        tracks = frames.tracks["val"]
+        chosen = watched.choose(tracks, frames.sizes, frames.jitter_px, most=self._params.val_samples)
+        parts = [chosen.drawn[start : start + batch] for start in range(0, len(chosen), batch)]
+        decoded = [whole[:, 0] for part in parts for whole in self._decoded(part, batch=len(part), share=(0, 1))]
+        return Watch(label, chosen, decoded)
+
+    def _decoded(self, drawn: pairs.Draw, *, batch: int, share: tuple[int, int]) -> Iterator[Tensor]:
         params = self._params
-        share = (ranks.number(), ranks.count())
-        frames = pairs.batches(
+        return pairs.batches(
             drawn,
             self._on_gpu.read if self._on_gpu else self._frames.image,
             decode=self._on_gpu.decode if self._on_gpu else None,
-            batch=params.batch,
+            batch=batch,
             size_px=params.size_px,
             device=self.device,
             workers=processes.threads(),
             share=share,
         )
-        if not self._with_identities:
-            return frames
-        return zip(frames, pairs.identities(drawn, batch=params.batch, device=self.device, share=share), strict=True)
 
 
 def train(
@@ -193,7 +208,7 @@ def _trained(net: Method, source: TrackSource, job: Job) -> tuple[list[dict[str,
         batches = Batches(frames, net.choice, params, device, with_identities=net.wants_identities)
         if net.is_solved:
             net.solve(batches.train(job.seed, 1))
-            return [], frames.rejects
+            return batches.watch(str(job)).rows(net, 0, 0), frames.rejects
         history = fit(net, batches, params, seed=job.seed, journal=job.journal, label=str(job), before=job.before)
         return history, frames.rejects
 
@@ -280,6 +295,7 @@ def fit(
     trainer = Trainer(net, _settings(params), device=batches.device)
     history = restore(trainer, journal)
     validation = list(batches.val())
+    watch = batches.watch(label) if processes.is_first() else None
     remaining = params.epochs * batches.per_epoch - trainer.steps
     ticks = progress.track(range(remaining), remaining, label, "steps") if processes.is_first() else iter(())
     saved = time.monotonic()
@@ -292,13 +308,18 @@ def fit(
             saved = time.monotonic()
 
     try:
+        if watch and not trainer.steps:
+            history += watch.rows(net, 0, 0)
         for epoch in trainer.epochs(partial(batches.train, seed), lambda: validation, after_step):
             history += rows(epoch)
-            if processes.is_first():
-                if epoch.number % params.checkpoint_epochs == 0 and epoch.number < params.epochs:
-                    models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
-                record(trainer, history, journal)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
+            if watch:
+                is_last = epoch.number == params.epochs
+                if is_last or epoch.number % params.checkpoint_epochs == 0:
+                    history += watch.rows(net, epoch.number, epoch.steps)
+                    if not is_last:
+                        models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
+                record(trainer, history, journal)
     except DivergedError as error:
         raise UserError(f"{error}: lower pretrain.lr, found {params.lr}") from None
     next(ticks, None)

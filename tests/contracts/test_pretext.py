@@ -22,7 +22,7 @@ from stages.training import models
 HERE = Path(__file__).parent
 NAMES = plugins.names("fabnet.pretext")
 SIZES = [32, 64]
-SMALL = {"width": 4, "embedding": 6, "batch": 4}
+SMALL = {"width": 4, "embedding": 6, "batch": 4, "heads": 2}
 SETTINGS = train.Settings(
     optimiser="sgd", lr=0.01, momentum=0.9, weight_decay=0.0, epochs=1, plateau_factor=0.1, plateau_patience=1,
     schedule="plateau", lr_floor=0.0, lr_hold=0.0,

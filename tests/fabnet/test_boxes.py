@@ -95,3 +95,9 @@ def test_both_voxcelebs_keep_the_square_computed_by_hand():
 
 def test_an_odd_remainder_lies_at_the_right_and_bottom():
     assert boxes.centre_box(5, (0, 0, 0, 0), 2) == (1, 1, 3, 3)
+
+
+def test_a_box_is_scaled_around_its_centre_and_moved_by_shares_of_its_sides():
+    assert boxes.moved((10, 20, 50, 40), 1.0, (0.0, 0.0)) == (10, 20, 50, 40)
+    assert boxes.moved((10, 20, 50, 40), 0.5, (0.0, 0.0)) == (20, 25, 40, 35)
+    assert boxes.moved((10, 20, 50, 40), 2.0, (0.25, -0.5)) == (0, 0, 80, 40)

@@ -8,7 +8,18 @@ import tiny_repository
 
 from pipelines import cli
 
-COMMANDS = ("embed", "attributes", "retrieve", "animate", "overlay", "export", "doctor", "history")
+COMMANDS = (
+    "embed",
+    "attributes",
+    "retrieve",
+    "animate",
+    "overlay",
+    "export",
+    "doctor",
+    "history",
+    "fingerprint",
+    "verify",
+)
 
 
 def help_of(*arguments: str, capsys) -> str:

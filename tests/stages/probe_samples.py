@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.runtime import tables
-from stages.runtime.params import DatasetParams, FetchParams, FewShotParams, ProbeParams, TaskParams
+from stages.runtime.params import BoxParams, DatasetParams, FetchParams, FewShotParams, ProbeParams, TaskParams
 
 CLASSES = ["neutral", "happy", "sad"]
 COUNTS = {"train": 120, "val": 40, "test": 60}
@@ -39,6 +39,7 @@ SETTINGS = {
     "w300": DatasetParams(
         fetch=FETCH,
         synthetic={},
+        index=BoxParams(margin_frac=0.1),
         tasks={"landmarks": TaskParams(probe="points", label="landmarks", metrics=["interocular_percent"])},
     ),
 }

@@ -62,7 +62,17 @@ def write_inputs(root: Path, params: Params) -> None:
                 for epoch in (range(1, 6) if learnable else ())
                 for split in ("train", "val")
             ]
-            tables.write(root / "models" / name / "history.parquet", tables.HISTORY, history, key=["epoch", "split"])
+            for step, rank in ((0, 30.0), (50, 10.0)) if learnable else ():
+                at = {"epoch": step // 10, "step": step, "split": "val"}
+                measures = {
+                    "effective_rank": rank + seed,
+                    "watched_frames": 100.0,
+                    "dead_share": 0.0,
+                    "never_positive_share": 0.4,
+                }
+                history += [{**at, "metric": metric, "value": value} for metric, value in measures.items()]
+            path = root / "models" / name / "history.parquet"
+            tables.write(path, tables.HISTORY, history, key=["epoch", "split", "metric"])
             points = [(10, 0.6 + seed / 10), (20, 0.7), (50, 0.8 + seed / 10)] if learnable else [(0, 0.5)]
             curve = [
                 {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
@@ -70,6 +80,7 @@ def write_inputs(root: Path, params: Params) -> None:
             ]
             path = root / "metrics" / name / "learning_curves.parquet"
             tables.write(path, tables.LEARNING_CURVES, curve, key=["dataset", "step"])
+            write_sensitivity(root / "sensitivity" / name, value=0.8 - seed / 10 if learnable else 0.5)
             tables.Rejects("made").write(root / "models" / name / "rejects.parquet")
             tables.Rejects("made").write(root / "embeddings" / name / "rejects.parquet")
     for dataset in params.track_sets:
@@ -88,6 +99,7 @@ def write_inputs(root: Path, params: Params) -> None:
     for dataset in params.datasets:
         for kind in ("accepted", "rejected"):
             put(root / "sheets" / dataset / f"{kind}.png", encoded(noise(200, 90), ".png"))
+    write_framing(root / "framing", params)
     put(root / "figures" / "images" / "warp.png", encoded(noise(200, 90), ".png"))
     rejects = tables.Rejects("illustrate")
     rejects.add("voxceleb1", "confidence.png", "too few tracks", "none")
@@ -96,9 +108,36 @@ def write_inputs(root: Path, params: Params) -> None:
         tables.Rejects("made").write(root / "splits" / kind / "rejects.parquet")
 
 
+def write_framing(folder: Path, params: Params) -> None:
+    """What `measure` writes: faces are as large as in training but in `w300`, where they take 0.9 instead of 0.6."""
+    rows: list[dict[str, Any]] = []
+    for name in ("all", *params.datasets):
+        kind = "still images" if name in params.face_sets else "face tracks"
+        face_frac = 0.9 if name == "w300" else 0.6
+        row: dict[str, Any] = {"kind": kind, "dataset": name, "n": 58, "missed": 2, "is_apart": name == "w300"}
+        for column, value in (("face_frac", face_frac), ("x_frac", 0.5), ("y_frac", 0.47)):
+            row |= {column: value, f"{column}_q1": value - 0.04, f"{column}_q3": value + 0.03}
+        rows.append({**row, "difference": face_frac / 0.6 - 1})
+    tables.write(folder / "framing.parquet", tables.FRAMING, rows, key=["kind", "dataset"])
+    tables.Rejects("measure").write(folder / "rejects.parquet")
+
+
+def write_sensitivity(folder: Path, *, value: float) -> None:
+    """An AUC that falls by 0.1 at every change of the crop."""
+    of = {"dataset": "affectnet", "task": "expression", "metric": "auc", "better": "higher", "n": 40}
+    rows: list[dict[str, Any]] = []
+    for scale, shift, change in ((0.8, 0.0, -0.1), (1.0, 0.0, 0.0), (1.0, 0.1, -0.1)):
+        at = {"scale": scale, "shift": shift, "value": value + change, "ci_low": 0.2, "ci_high": 0.9}
+        rows.append({**of, **at, "change": change, "change_ci_low": change - 0.1, "change_ci_high": change + 0.1})
+    tables.write(folder / "sensitivity.parquet", tables.SENSITIVITY, rows, key=["scale", "shift"])
+    tables.Rejects("made").write(folder / "rejects.parquet")
+
+
 def folders(root: Path) -> dict[str, Path]:
     """The folders that `report` reads."""
-    names = ("tracks", "faces", "splits", "models", "embeddings", "metrics", "sheets", "figures")
+    names = (
+        "tracks", "faces", "splits", "models", "embeddings", "metrics", "sensitivity", "sheets", "framing", "figures",
+    )  # fmt: skip
     return {name: root / name for name in names}
 
 
@@ -122,18 +161,22 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         code_hash="1" * 12,
         rows=[{**row, **source} for row in pooled],
         seed_rows=[{**row, **source} for row in _seed_rows(tasks, params)],
+        own_heads=[],
         tasks=tasks,
         differences=list(results.differences(tasks, params)),
         leads=list(results.leads(tasks, pooled, params)),
         counts=[],
         yields=[],
+        framing=[],
         sheets=[],
+        sensitivity=[],
         rejects=[],
         sweeps=[{"method": run.method, "seed": run.seed, **sweep} for run in results.expected_runs(params)],
         few_shot=[],
         parts=[],
         loss_curves=[],
         learning_curves=[],
+        health=[],
         illustrations={},
         versions={},
     )

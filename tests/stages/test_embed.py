@@ -8,12 +8,13 @@ import track_samples
 from face_samples import COUNT, face_image, write_faces
 from model_samples import described
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 import fabnet
 from fabnet.modules import crops
 from fabnet.modules.method import Fixed
-from fabnet.pretext import random
+from fabnet.pretext import random, released
 from stages import embed
 from stages.evaluation import parts
 from stages.runtime import tables
@@ -218,6 +219,18 @@ def test_a_truncated_shard_is_a_user_error(tmp_path: Path):
     shard.write_bytes(shard.read_bytes()[:600])
     with pytest.raises(UserError, match="it was cut short"):
         run(tmp_path)
+
+
+def test_a_head_that_came_with_the_weights_is_written_beside_the_embeddings(tmp_path: Path):
+    settings = {"weights": "", "weights_sha256": "", "size_px": SIZE_PX, "width": 4, "embedding": 6}
+    net = released.build(released.Params(**settings), size_px=SIZE_PX)
+    net.head.grow(torch.ones(3, 6))
+    models.save(tmp_path / "model", described("released", settings), net)
+    write_faces(tmp_path / "faces" / "affectnet")
+    run(tmp_path)
+    assert [path.name for path in (tmp_path / "out" / "own_heads").iterdir()] == ["aflw.pose.safetensors"]
+    written = load_file(tmp_path / "out" / "own_heads" / "aflw.pose.safetensors")
+    assert torch.equal(written["1.weight"], net.head[1].weight)
 
 
 def test_tables_name_the_parts_of_the_embeddings_and_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

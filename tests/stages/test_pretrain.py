@@ -1,3 +1,4 @@
+import logging
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from fabnet.pretext import fabnet
 from stages import pretrain
 from stages.runtime import tables
 from stages.runtime.errors import UserError
-from stages.training import loop, models
+from stages.training import loop, models, watch
 from stages.training.trackset import TrackSource
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,7 @@ FILES = (
     "model.safetensors",
     "rejects.parquet",
 )
+HEALTH = {"dead_share", "effective_rank", "knn_track", "never_positive_share", "watched_frames"}
 
 
 def run(root: Path, out: str = "out", **changes: Any) -> Path:
@@ -87,10 +89,62 @@ def test_history_has_a_row_per_epoch_split_and_metric(tmp_path: Path):
     write_tracks(tmp_path)
     rows = history(run(tmp_path))
     assert {(row["split"], row["metric"]) for row in rows} == {
-        ("train", "loss"), ("train", "copy"), ("train", "lr"), ("val", "loss"), ("val", "copy")
+        ("train", "loss"), ("train", "copy"), ("train", "lr"), ("val", "loss"), ("val", "copy"),
+        *(("val", metric) for metric in HEALTH),
     }  # fmt: skip
     assert [(row["epoch"], row["step"]) for row in rows if row["metric"] == "lr"] == [(1, 3), (2, 6), (3, 9)]
     assert len({row["value"] for row in rows if (row["split"], row["metric"]) == ("val", "copy")}) == 1
+
+
+def test_health_is_measured_at_the_start_at_every_checkpoint_and_at_the_end(tmp_path: Path):
+    write_tracks(tmp_path)
+    rows = history(run(tmp_path, pretrain=params(val_samples=8)))
+    healthy = [row for row in rows if row["metric"] in {*HEALTH, "knn_identity"}]
+    assert {(row["epoch"], row["step"], row["split"]) for row in healthy} == {
+        (0, 0, "val"),
+        (2, 6, "val"),
+        (3, 9, "val"),
+    }
+    assert len(healthy) == 3 * 6
+    assert [row["value"] for row in healthy if row["metric"] == "watched_frames"] == [8.0] * 3
+    assert all(1 <= row["value"] <= 6 for row in healthy if row["metric"] == "effective_rank")
+    assert len({row["value"] for row in healthy if row["metric"] == "effective_rank"}) == 3
+
+
+def test_the_health_at_the_start_is_that_of_the_untrained_encoder_for_every_method(tmp_path: Path):
+    write_tracks(tmp_path)
+    settings = {**METHOD_PARAMS, "sources": 3}
+    starts = [
+        {row["metric"]: row["value"] for row in history(out) if row["epoch"] == 0}
+        for out in (run(tmp_path), run(tmp_path, "sources", method="fabnet_sources", settings=settings))
+    ]
+    assert starts[0] == starts[1]
+
+
+def test_a_collapsed_encoder_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_tracks(tmp_path)
+    caplog.set_level(logging.INFO)
+    emptying = params(optimiser="sgd", momentum=0.0, lr=1e-3, weight_decay=1e3, val_samples=16)  # weights become 0
+    run(tmp_path, pretrain=emptying)
+    lost = "warning: pretrain fabnet-0 has collapsed after 9 steps: the effective rank is 1.0, below 3"
+    assert [message for message in caplog.messages if message.startswith("warning")][-1] == lost
+    assert any(
+        message.startswith("health of pretrain fabnet-0 after 9 steps: watched frames 16,")
+        for message in caplog.messages
+    )
+
+
+def test_a_training_that_is_well_is_not_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_tracks(tmp_path)
+    run(tmp_path, pretrain=params(val_samples=16))
+    assert not caplog.messages  # of the level of warnings
+
+
+def test_an_embedding_that_is_not_finite_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_tracks(tmp_path)
+    monkeypatch.setattr(watch, "embedded", lambda *_: torch.full((4, 6), torch.nan))
+    with pytest.raises(UserError, match=r"embedding of the validation split is no longer finite after step 0: lower"):
+        run(tmp_path)
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
@@ -132,7 +186,8 @@ def test_a_solved_method_uses_one_epoch_of_frames_and_is_reproducible(tmp_path: 
     out, again = (run(tmp_path, name, method="pca", settings=settings) for name in ("out", "again"))
     assert contents(out) == contents(again)
     solved, description = models.load(out)
-    assert (description.trained_on, history(out)) == (("voxceleb1",), [])
+    assert description.trained_on == ("voxceleb1",)
+    assert {(row["step"], row["metric"]) for row in history(out)} == {(0, metric) for metric in HEALTH}
     axes = solved.components.axes
     assert torch.allclose(axes @ axes.T, torch.eye(6), atol=1e-5)
 
@@ -196,7 +251,12 @@ def test_a_run_that_is_stopped_within_an_epoch_resumes_at_its_next_step(
     monkeypatch.setattr(loop, "record", record)
     monkeypatch.setattr(loop.pairs, "batches", noted)
     assert contents(run(tmp_path)) == contents(whole)
-    assert samples == [4, rest, 12]  # validation, what is left of the second epoch, the third epoch
+    assert samples == [
+        4,
+        4,
+        rest,
+        12,
+    ]  # validation, the health's frames, what is left of the second epoch, the third epoch
 
 
 def test_a_state_that_is_not_finite_does_not_replace_one_that_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

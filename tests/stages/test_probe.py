@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
 from stages import probe
@@ -309,6 +309,47 @@ def test_an_unknown_label_column_is_a_user_error_that_names_it(tmp_path: Path):
             tmp_path / "out",
             dataset=probe_samples.SETTINGS | {"affectnet": changed},
         )
+
+
+def write_own_head(paths: dict[str, Path], fitted: Path, *, outputs: int | None = None) -> None:
+    """Give the landmark head of an earlier run out as one that came with the weights."""
+    state = load_file(fitted / "heads" / "w300.landmarks.safetensors")
+    folder = paths["embeddings"] / "own_heads"
+    folder.mkdir()
+    save_file({**state, "1.weight": state["1.weight"][:outputs]}, folder / "w300.landmarks.safetensors")
+
+
+def test_a_head_that_came_with_the_weights_is_scored_in_a_table_of_its_own(tmp_path: Path, good: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    write_own_head(paths, good)
+    run(paths, tmp_path / "out")
+    own = tables.read(tmp_path / "out" / "own_heads.parquet", tables.SCORES).to_pylist()
+    fitted = tables.read(good / "metrics.parquet", tables.SCORES).to_pylist()
+    assert own == [row for row in fitted if row["task"] == "landmarks" and row["split"] == "test"]
+    for name in ("metrics.parquet", "predictions.parquet", "heads/w300.landmarks.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (good / name).read_bytes()
+
+
+def test_without_heads_of_their_own_the_table_is_empty(good: Path):
+    assert not len(tables.read(good / "own_heads.parquet", tables.SCORES))
+
+
+def test_a_head_with_other_outputs_than_the_task_is_a_reject(tmp_path: Path, good: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    write_own_head(paths, good, outputs=10)
+    run(paths, tmp_path / "out")
+    assert not len(tables.read(tmp_path / "out" / "own_heads.parquet", tables.SCORES))
+    (reject,) = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert reject["key"] == "landmarks/own_head"
+    assert reject["detail"] == "expected outputs and dimensions (136, 12), found (10, 12)"
+
+
+def test_a_damaged_head_of_the_weights_is_an_error_that_names_it(tmp_path: Path, good: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    write_own_head(paths, good)
+    (paths["embeddings"] / "own_heads" / "w300.landmarks.safetensors").write_bytes(b"head")
+    with pytest.raises(UserError, match=r"w300.landmarks.safetensors is not a readable probe head"):
+        run(paths, tmp_path / "out")
 
 
 def test_few_shot_probes_have_a_row_for_every_metric_number_of_shots_and_draw(good: Path, noise: Path):

@@ -17,12 +17,14 @@ from ruamel.yaml import YAML
 
 from stages import report
 from stages.evaluation import scores
-from stages.reporting import contents, page, results
+from stages.reporting import contents, framing, page, results
+from stages.reporting.health import Health
 from stages.reporting.page import Content, Figures
 from stages.runtime import config, stopwatch, tables
 from stages.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
+HEALTHY = {"watched_frames": 100.0, "effective_rank": 12.0, "dead_share": 0.0, "never_positive_share": 0.4}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def content(inputs: Path) -> Content:
 def page_of(content: Content, **params: object) -> str:
     """The page without figures, with other parameters."""
     changed = replace(content, params=content.params.model_copy(update=params))
-    return page.render(changed, Figures(b"", b"", b"", {}))
+    return page.render(changed, Figures(b"", b"", b"", b"", {}, {}))
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +124,11 @@ def test_all_files_but_the_machine_page_have_the_same_bytes_in_another_folder_an
 ):
     names = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert names == [
-        "differences.parquet", "few_shot.parquet", "learning_curves.png", "learning_curves/affectnet-expression.csv",
-        "loss_curves.csv", "loss_curves.png", "machine.html", "metrics.parquet", "metrics/fabnet.json",
-        "metrics/random.json", "report.html", "roc_pr/affectnet-expression.png", "summary.png",
+        "crop_scale.png", "crop_sensitivity.parquet", "crop_shift.png", "differences.parquet", "few_shot.parquet",
+        "health.png", "health/dead_share.csv", "health/effective_rank.csv", "health/never_positive_share.csv",
+        "learning_curves.png", "learning_curves/affectnet-expression.csv", "loss_curves.csv", "loss_curves.png",
+        "machine.html", "metrics.parquet", "metrics/fabnet.json", "metrics/random.json", "own_heads.parquet",
+        "report.html", "roc_pr/affectnet-expression.png", "summary.png",
     ]  # fmt: skip
     differ = [name for name in names if (written / name).read_bytes() != (elsewhere / name).read_bytes()]
     assert differ == ["machine.html"]
@@ -228,8 +232,25 @@ def test_the_page_shows_results_counts_rejects_and_settings(written: Path):
     assert "All numbers on this page are for synthetic faces" in text
 
 
+def test_every_run_has_rows_for_each_change_of_the_crop(written: Path):
+    rows = tables.read(written / "crop_sensitivity.parquet", tables.CROP_SENSITIVITY).to_pylist()
+    assert {(row["method"], row["seed"], row["scale"], row["shift"]) for row in rows} == {
+        (method, seed, *change)
+        for method in ("fabnet", "random") for seed in (0, 1) for change in ((0.8, 0), (1.0, 0), (1.0, 0.1))
+    }  # fmt: skip
+    assert {row["config_hash"] for row in rows} == {config.digest(parameters())}
+    assert "Crop sensitivity" in shown(written / "report.html")
+
+
 def test_figures_are_png_of_a_readable_size(written: Path):
-    for name in ("summary.png", "loss_curves.png", "learning_curves.png", "roc_pr/affectnet-expression.png"):
+    for name in (
+        "summary.png",
+        "loss_curves.png",
+        "crop_scale.png",
+        "health.png",
+        "learning_curves.png",
+        "roc_pr/affectnet-expression.png",
+    ):
         data = (written / name).read_bytes()
         width, height = struct.unpack(">II", data[16:24])
         assert data.startswith(b"\x89PNG")
@@ -393,6 +414,25 @@ def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(wr
     ]
 
 
+def test_the_health_of_a_training_is_the_mean_over_seeds(written: Path):
+    rows = table_of(written / "health" / "effective_rank.csv")
+    assert [(row["method"], int(row["step"]), float(row["value"])) for row in rows] == [
+        ("fabnet", 0, pytest.approx(30.5)),
+        ("fabnet", 50, pytest.approx(10.5)),
+    ]
+
+
+def test_a_training_that_has_collapsed_is_told_first(written: Path, content: Content):
+    assert "lost its embedding" not in shown(written / "report.html")
+    lost = Health("fabnet", 1, {0: {**HEALTHY, "effective_rank": 1.2}, 50: {**HEALTHY, "dead_share": 0.7}})
+    solved = Health("pca", 0, {0: {**HEALTHY, "dead_share": 0.9}})
+    text = " ".join(page_of(replace(content, health=[lost, solved])).split())
+    reason = "70% of the dimensions have almost no variance, more than 50%"
+    assert f"A training has lost its embedding. fabnet, seed 1: {reason}. <a" in text
+    several = page_of(replace(content, health=[lost, replace(lost, seed=2)]))
+    assert f"Trainings have lost their embedding. fabnet, seed 1: {reason}; fabnet, seed 2: {reason}." in several
+
+
 def test_a_missing_table_of_learning_curves_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match=r"fabnet-0/learning_curves\.parquet is missing"):
         contents.learning_curves(tmp_path, [results.Run("fabnet", 0)])
@@ -459,3 +499,67 @@ def test_the_page_has_both_contact_sheets_of_every_data_set(written: Path):
 def test_a_missing_contact_sheet_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match="should be a contact sheet"):
         list(contents.sheets(tmp_path, ["affectnet"]))
+
+
+@pytest.fixture
+def with_own_head(tmp_path: Path) -> Path:
+    """Inputs in which `fabnet` came with a landmark head that errs by 4.2 %."""
+    write_inputs(tmp_path, parameters())
+    row = {"dataset": "w300", "task": "landmarks", "split": "test", "target": "mean", "better": "lower", "n": 60}
+    row |= {"metric": "interocular_percent", "value": 4.2, "ci_low": 4.0, "ci_high": 4.4, "positives": None}
+    for seed in parameters().seeds:
+        tables.write(tmp_path / "metrics" / f"fabnet-{seed}" / "own_heads.parquet", tables.SCORES, [row], key=["task"])
+    return tmp_path
+
+
+def test_heads_that_came_with_weights_are_in_a_table_of_their_own(with_own_head: Path, written: Path):
+    assert not len(tables.read(written / "own_heads.parquet", tables.METRICS))
+    assert "Heads that came with weights" not in shown(written / "report.html")
+    out = run(with_own_head, parameters())
+    rows = tables.read(out / "own_heads.parquet", tables.METRICS).to_pylist()
+    assert [(row["method"], row["seed"], row["value"]) for row in rows] == [("fabnet", 0, 4.2), ("fabnet", 1, 4.2)]
+    page = shown(out / "report.html")
+    assert "4.20 [4.00, 4.40]" in page[page.index("Not fitted here") :]
+    assert rows_of(out) == rows_of(written)
+
+
+def test_heads_that_came_with_weights_stand_beside_what_was_published_on_real_faces_alone(with_own_head: Path):
+    def published(source: str) -> list[float | None]:
+        dataset = parameters().dataset
+        fetch = dataset["w300"].fetch.model_copy(update={"source": source})
+        real = {**dataset, "w300": dataset["w300"].model_copy(update={"fetch": fetch})}
+        content = report.collect(report.Folders(**folders(with_own_head)), parameters(dataset=real))
+        return [row["published"] for row in content.own_heads]
+
+    assert published("synthetic") == [None, None]
+    assert published("folder") == [5.71, 5.71]
+
+
+def test_the_page_shows_how_faces_sit_in_the_crops(written: Path):
+    page = shown(written / "report.html")
+    assert "w300 still images 0.90 0.86 to 0.93 +50 % 0.50 0.46 to 0.53 0.47 0.43 to 0.50 58 2" in page
+    assert "all face tracks 0.60 0.56 to 0.63 +0 %" in page
+
+
+def test_the_page_warns_of_faces_that_are_larger_than_in_training_and_says_what_to_set(written: Path):
+    page = shown(written / "report.html")
+    assert "Faces are not as large in the crops of w300 as in those of training." in page
+    assert (
+        "In w300 a face takes 0.90 of the crop's side, in training 0.60: 50 % more. "
+        "dataset.w300.index.margin_frac is 0.1; about 0.40 brings them together."
+    ) in page
+    assert page.count("brings them together") == 1
+
+
+def test_the_advice_on_detected_faces_names_the_margin_of_detect_and_no_margin_below_zero():
+    larger = {"dataset": "affectnet", "face_frac": 0.77, "difference": 0.1, "is_apart": True}
+    smaller = {"dataset": "w300", "face_frac": 0.48, "difference": -0.2, "is_apart": True}
+    said = [str(warned.sentence) for warned in framing.warned([larger, smaller], parameters())]
+    assert "<code>detect.margin_frac</code> is 0; about 0.05 brings them together." in said[0]
+    assert said[1].startswith("In <b>w300</b> a face takes 0.48 of the crop's side, in training 0.60: 20 % less. ")
+    assert "No <code>dataset.w300.index.margin_frac</code> is small enough" in said[1]
+
+
+def test_framing_without_one_of_the_data_sets_is_a_user_error(inputs: Path):
+    with pytest.raises(UserError, match=r"framing.parquet should have a row for smiles: run `dvc repro --force measur"):
+        framing.rows(inputs / "framing", ["w300", "smiles"])

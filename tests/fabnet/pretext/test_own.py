@@ -2,12 +2,15 @@ import hashlib
 import io
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm_samples
 import torch
 from model_samples import described
+from timm_samples import weights_of
 from torch import Tensor, nn
 
 from fabnet.pretext import own
@@ -16,20 +19,6 @@ from stages.training import models
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.1]
 FRAMES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 KINDS = ["torchscript", "export"]
-
-TIMM = """
-from torch import nn
-
-def create_model(name, pretrained=False, num_classes=1000):
-    if name != "small":
-        raise RuntimeError(f"Unknown model ({name})")
-    net = nn.Sequential()
-    net.add_module("stem", nn.Conv2d(3, 4, 4, stride=4))
-    net.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    net.add_module("fc", nn.Linear(4, num_classes) if num_classes else nn.Identity())
-    net.pretrained_cfg = {"classifier": "fc"}
-    return net
-"""
 
 
 def network(*, outputs: int = 6) -> nn.Module:
@@ -64,9 +53,9 @@ def supplied(data: bytes, kind: str, **changes: Any) -> Any:
     return own.supplied(params(data, kind, **changes), io.BytesIO(data)).eval()
 
 
-def embed(encoder: nn.Module) -> Tensor:
+def embed(encoder: nn.Module, frames: Tensor = FRAMES) -> Tensor:
     with torch.inference_mode():
-        return encoder(FRAMES)
+        return encoder(frames)
 
 
 def expected(net: nn.Module) -> Tensor:
@@ -205,22 +194,9 @@ def test_a_timm_that_cannot_be_imported_is_an_error_with_the_reason(tmp_path: Pa
     )
 
 
-def weights_of(net: nn.Module) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(net.state_dict(), buffer)
-    return buffer.getvalue()
-
-
 @pytest.fixture
-def small_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A package that answers as timm does, with one model: timm itself needs more than this project installs."""
-    (tmp_path / "timm.py").write_text(TIMM)
-    monkeypatch.delitem(sys.modules, "timm", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-    import timm  # pyright: ignore[reportMissingImports]
-
-    yield timm
-    sys.modules.pop("timm")
+def small_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    yield from timm_samples.imported(tmp_path, monkeypatch)
 
 
 def test_a_timm_model_loads_its_weights_without_the_classifier(small_timm: Any):
@@ -236,8 +212,36 @@ def test_timm_weights_that_do_not_fit_and_unknown_models_are_refused(small_timm:
     assert complaint(data, "timm", name="large") == "timm cannot make the model 'large' (Unknown model (large))"
 
 
+def test_a_timm_model_of_fixed_size_is_made_for_the_size_that_is_asked_for(small_timm: Any):
+    full = small_timm.create_model("vit", img_size=64)
+    data = weights_of(full)
+    net = supplied(data, "timm", name="vit", size_px=32).encoder.net
+    assert net.pos_embed.shape == (1, 5, 6)
+    assert torch.equal(net.pos_embed[:, 0], full.pos_embed[:, 0])
+
+
+def test_timm_converts_files_that_have_the_names_of_the_original(small_timm: Any):
+    full = small_timm.create_model("vit", img_size=32)
+    theirs = {f"visual.{name}": value for name, value in full.state_dict().items()}
+    net = supplied(weights_of({**theirs, "text.weight": torch.ones(1)}), "timm", name="vit")
+    assert torch.equal(net.encoder.net.stem.weight, full.stem.weight)
+
+
+def test_weights_that_timm_cannot_convert_are_refused(small_timm: Any):
+    data = weights_of({"visual.pos_embed": torch.ones(1, 4, 5)})
+    assert complaint(data, "timm", name="vit").startswith("timm cannot convert its weights (")
+
+
 def test_real_timm_models_load_their_weights():
     timm = pytest.importorskip("timm")
     full = timm.create_model("resnet18", pretrained=False).eval()
     net = supplied(weights_of(full), "timm", name="resnet18", size_px=64)
     assert embed(net.encoder).shape == (5, 512)
+
+
+def test_a_real_timm_vit_of_another_size_is_resampled():
+    timm = pytest.importorskip("timm")
+    name = "vit_tiny_patch16_224"
+    full = timm.create_model(name, pretrained=False, img_size=96).eval()
+    net = supplied(weights_of(full), "timm", name=name, size_px=64)
+    assert embed(net.encoder, torch.rand(2, 3, 64, 64)).shape == (2, 192)

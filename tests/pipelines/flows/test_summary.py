@@ -27,3 +27,17 @@ def test_rejects_are_counted_by_kind_in_files_and_folders(tmp_path):
         {"stage": "index", "dataset": "w300", "kind": "box is damaged", "items": 2},
         {"stage": "fetch", "dataset": "w300", "kind": "unreadable file", "items": 1},
     ]
+
+
+def test_framing_is_a_row_for_each_data_set_with_a_warning_where_faces_differ(tmp_path):
+    trained = {"kind": "face tracks", "dataset": "all", "n": 60, "missed": 0, "face_frac": 0.7, "difference": 0.0}
+    apart = {"kind": "still images", "dataset": "w300", "n": 50, "missed": 10, "face_frac": 0.861, "difference": 0.23}
+    lost = {"kind": "still images", "dataset": "mafl", "n": 0, "missed": 60, "is_apart": False}
+    rows = [{**trained, "is_apart": False}, {**apart, "is_apart": True}, lost]
+    tables.write(tmp_path / "framing.parquet", tables.FRAMING, rows, key=["kind", "dataset"])
+    shown = summary.framing_rows([tmp_path, tmp_path / "no"])
+    assert [tuple(row.values()) for row in shown] == [
+        ("face tracks", "all", 0.7, "+0%", "", 60, 0),
+        ("still images", "mafl", None, None, "", 0, 60),
+        ("still images", "w300", 0.86, "+23%", "another margin would bring them together", 50, 10),
+    ]

@@ -37,7 +37,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def long_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eleven methods, seven data sets, two seeds; without figures."""
     path = tmp_path_factory.mktemp("long") / "report.html"
-    path.write_text(report_page.render(crowded(seeds=2), Figures(b"", b"", b"", {})), encoding="utf-8")
+    path.write_text(report_page.render(crowded(seeds=2), Figures(b"", b"", b"", b"", {}, {})), encoding="utf-8")
     return path
 
 

@@ -2,10 +2,20 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.reporting import panels, plots
+from stages.reporting import crop_sensitivity, panels, plots
 from stages.reporting.contents import LearningCurves, LossCurve
 
 METHODS = ["fabnet", "random", "split_brain", "jigsaw", "rotation"]
+
+
+def sensitivity(value: float) -> list[dict[str, object]]:
+    """Rows of two methods and seeds on two tasks; the last scale of `fabnet` has this value."""
+    return [
+        {"dataset": dataset, "task": "landmarks", "metric": "interocular_percent", "method": method, "seed": seed,
+         "scale": scale, "shift": shift, "value": value if (method, scale) == ("fabnet", 1.25) else 8.0 + seed}
+        for dataset in ("mafl", "w300") for method in ("fabnet", "random") for seed in (0, 1)
+        for scale, shift in ((0.8, 0.0), (1.0, 0.0), (1.25, 0.0), (1.0, 0.1))
+    ]  # fmt: skip
 
 
 def tasks(methods: list[str], published: float | None = None) -> list[plots.Panel]:
@@ -69,3 +79,17 @@ def test_learning_curves_give_the_same_bytes_and_wrap(count: int):
 def test_a_learning_curve_that_moves_changes_the_figure():
     moved = [LearningCurves("w300", "landmarks", "interocular_percent", {"fabnet": [(10, 8.0), (20, 3.0)]})]
     assert plots.learning_curves(moved, ["fabnet"]) != plots.learning_curves(learning_curves(1), ["fabnet"])
+
+
+def test_lines_over_scale_and_over_shift_are_means_over_seeds():
+    rows = [row for row in sensitivity(20.0) if row["dataset"] == "w300" and row["method"] == "fabnet"]
+    scaled = [row for row in rows if not row["shift"]]
+    assert crop_sensitivity.line(scaled, "scale") == {0.8: 8.5, 1.0: 8.5, 1.25: 20.0}
+
+
+def test_a_change_of_scale_moves_the_figure_over_scale_and_not_that_over_shift():
+    one, other = ({along: crop_sensitivity.draw(sensitivity(value), METHODS[:2], along) for along in ("scale", "shift")}
+                  for value in (9.0, 20.0))  # fmt: skip
+    assert one["scale"] != other["scale"]
+    assert one["shift"] == other["shift"]
+    assert crop_sensitivity.draw([], METHODS, "scale").startswith(b"\x89PNG")

@@ -82,6 +82,8 @@ WRONG = {
         ("voxceleb2:\n    - 170\n    - 190", "voxceleb2:\n    - 170\n    - 200"),
         "pretrain.jitter_px.voxceleb2",
     ),
+    "scales that fall": (("  - 0.8\n  - 0.9\n", "  - 0.9\n  - 0.8\n"), "scales should rise, found [0.9, 0.8, 1.0"),
+    "scales without the crop as it is": (("  - 0.9\n  - 1.0\n", "  - 0.9\n"), "perturb: scales should hold 1.0, with"),
     "an unknown probe": (("probe: pose\n", "probe: curves\n"), "no module 'curves' in fabnet.probes"),
     "an unknown metric": (("- angle_error_deg\n", "- angle_error\n"), "aflw.tasks.pose.metrics"),
     "a misspelt setting of a synthetic release": (

@@ -1,0 +1,171 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import packaged
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from releases import bring, face_points, w300
+
+from fabnet.pretext import constant, random
+from pipelines import profile
+from stages import embed, index, perturb, probe
+from stages.evaluation.scores import Predictions, interocular_percent
+from stages.runtime import config, tables
+from stages.runtime.errors import UserError
+from stages.runtime.params import BoxParams, PerturbParams, TaskParams
+from stages.sensitivity import recutting
+
+SAMPLE = config.parsed(profile.text("sample", packaged.ROOT / "profiles"), "sample")
+PROBE = SAMPLE.probe.model_copy(update=packaged.PROBE)
+EMBED = SAMPLE.embed.model_copy(update={"device": "cpu", "batch": 5})
+INDEX = SAMPLE.index.model_copy(update={"crop_px": packaged.CROP_PX})
+CHANGES = PerturbParams(images=100, scales=[0.8, 1.0, 1.25], shifts=[0.1])
+CODES = ["even", "odd"]
+TASKS = {
+    "landmarks": TaskParams(probe="points", label="landmarks", metrics=["interocular_percent"]),
+    "retrieval": TaskParams(probe="neighbours", label="code", metrics=["neighbour_recall"], classes=CODES),
+}
+DATASET = {"w300": SAMPLE.dataset["w300"].model_copy(update={"tasks": TASKS})}
+FOLDERS = {"train": "afw", "val": "lfpw/trainset", "test": "ibug"}
+
+
+def write_faces(root: Path) -> None:
+    """A packed release of 300-W with a split, and an evenness that its neighbours are asked for."""
+    names = {f"{folder}/{n:02d}": face_points(n) for folder in FOLDERS.values() for n in range(14)}
+    raw = bring("w300", w300(root / "release", names), root / "raw" / "w300")
+    place = {"raw": raw, "out": root / "faces" / "w300", "sheets": root / "sheets", "journal": root / "journal"}
+    index.run(dataset="w300", **place, index=INDEX, box=BoxParams(margin_frac=0.1))
+    path = root / "faces" / "w300" / "index.parquet"
+    table = pq.read_table(path)
+    ids = table["sample_id"].to_pylist()
+    pq.write_table(table.append_column("code", pa.array([n % 2 for n in range(len(ids))], pa.int8())), path)
+    split_of = {folder: split for split, folder in FOLDERS.items()}
+    rows = [{"sample_id": name, "group_id": name, "split": split_of[name.rsplit("/", 1)[0]]} for name in ids]
+    tables.write(root / "splits" / "w300.parquet", tables.SPLITS, rows, key=["sample_id"])
+
+
+def evaluate(root: Path, module: Any, settings: dict[str, Any]) -> dict[str, Path]:
+    """A network's embeddings and probes; what `perturb` reads."""
+    packaged.write_model(root, module, settings)
+    name = f"{module.__name__.rsplit('.', 1)[-1]}-3"
+    read = {"faces": root / "faces", "splits": root / "splits", "embeddings": root / "embeddings" / name}
+    of_tracks = {"tracks": root, "track_splits": root, "track_sets": [], "followed": []}
+    model, journal = root / "models" / name, root / "journal"
+    out = {"out": read["embeddings"], "journal": journal}
+    embed.run(model=model, faces=read["faces"], **of_tracks, **out, face_sets=["w300"], embed=EMBED)
+    of = {"seed": 7, "face_sets": ["w300"], "track_sets": [], "followed": [], "probe": PROBE, "dataset": DATASET}
+    probe.run(**read, out=root / "metrics" / name, **of)
+    return {**read, "raw": root / "raw", "model": model, "metrics": root / "metrics" / name}
+
+
+def run(paths: dict[str, Path], out: Path, **changes: Any) -> dict[tuple[str, float, float], dict[str, Any]]:
+    """Rows by task, scale and shift."""
+    settings: dict[str, Any] = {
+        "seed": 7, "face_sets": ["w300"], "detect": SAMPLE.detect, "index": INDEX, "embed": EMBED, "probe": PROBE,
+        "perturb": CHANGES, "dataset": DATASET,
+    }  # fmt: skip
+    perturb.run(**paths, out=out, **(settings | changes))
+    rows = tables.read(out / "sensitivity.parquet", tables.SENSITIVITY).to_pylist()
+    return {(row["task"], row["scale"], row["shift"]): row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("whole")
+    write_faces(root)
+    return evaluate(root, random, {"width": 4, "embedding": 8})
+
+
+def test_the_crop_as_it_is_has_the_score_of_the_test_split(paths: dict[str, Path], tmp_path: Path):
+    found = run(paths, tmp_path / "out")
+    assert set(found) == {(task, *change) for task in TASKS for change in ((0.8, 0), (1.0, 0), (1.25, 0), (1.0, 0.1))}
+    for row in tables.read(paths["metrics"] / "metrics.parquet", tables.SCORES).to_pylist():
+        if (row["split"], row["target"]) == ("test", "mean"):
+            unchanged = found[row["task"], 1.0, 0.0]
+            expected = {name: row[name] for name in ("metric", "better", "n")}
+            assert expected == {name: unchanged[name] for name in expected}
+            for name in ("value", "ci_low", "ci_high"):
+                assert unchanged[name] == pytest.approx(row[name], rel=1e-5)
+            assert unchanged["change"] == 0
+    assert found["landmarks", 1.0, 0.0]["value"] != found["landmarks", 0.8, 0.0]["value"]
+
+
+def test_a_point_predicted_in_the_changed_crop_is_measured_in_the_source_image(tmp_path: Path):
+    # an embedding that is the same for all images lets every prediction keep its place in the crop
+    write_faces(tmp_path)
+    paths = evaluate(tmp_path, constant, {"embedding": 4})
+    found = run(paths, tmp_path / "out")
+    boxes = {row["sample_id"]: row["crop_xyxy_px"] for row in pq.read_table(
+        paths["faces"] / "w300" / "index.parquet", columns=["sample_id", "crop_xyxy_px"]).to_pylist()}  # fmt: skip
+    told = tables.read(paths["metrics"] / "predictions.parquet", tables.PREDICTIONS).to_pylist()
+    told = [row for row in told if row["task"] == "landmarks"]
+    changes = [change for change in recutting.changes(CHANGES) if change.shift or change.scale == 0.8]
+    errors: dict[float, list[float]] = {}
+    for change in changes:
+        moved = [np.array(row["prediction"]).reshape(-1, 2) for row in told]
+        for points, row in zip(moved, told, strict=True):
+            before, after = np.array(boxes[row["sample_id"]]), np.array(change.of(boxes[row["sample_id"]]))
+            share = (points + 0.5 - before[:2]) / (before[2:] - before[:2])
+            points[:] = after[:2] + share * (after[2:] - after[:2]) - 0.5
+        truth = np.array([row["truth"] for row in told])
+        images = Predictions(truth, np.array(moved).reshape(truth.shape), ())
+        value = interocular_percent(images)["mean"].of(np.ones((1, len(told))))[0]
+        errors.setdefault(change.shift, []).append(value)
+    assert found["landmarks", 0.8, 0.0]["value"] == pytest.approx(errors[0.0][0], rel=1e-5)
+    assert found["landmarks", 1.0, 0.1]["value"] == pytest.approx(np.mean(errors[0.1]), rel=1e-5)
+
+
+def test_a_box_is_changed_around_its_centre_and_by_shares_of_its_sides():
+    params = PerturbParams(images=1, scales=[0.5, 1.0], shifts=[0.1])
+    found = [change.of((10.0, 20.0, 50.0, 40.0)) for change in recutting.changes(params)]
+    assert found == [
+        (20, 25, 40, 35), (10, 20, 50, 40),
+        (14, 20, 54, 40), (6, 20, 46, 40), (10, 22, 50, 42), (10, 18, 50, 38),
+    ]  # fmt: skip
+
+
+def test_some_test_images_are_enough_and_give_the_same_bytes_again(paths: dict[str, Path], tmp_path: Path):
+    few = CHANGES.model_copy(update={"images": 5})
+    found = run(paths, tmp_path / "first", perturb=few)
+    assert {row["n"] for row in found.values()} == {5} | {
+        row["n"] for (task, _, _), row in found.items() if task == "retrieval"
+    }
+    run(paths, tmp_path / "second", perturb=few)
+    for name in ("sensitivity.parquet", "rejects.parquet"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_an_image_that_the_release_has_lost_since_it_was_packed_is_a_reject(tmp_path: Path):
+    write_faces(tmp_path)
+    paths = evaluate(tmp_path, random, {"width": 4, "embedding": 8})
+    (tmp_path / "raw" / "w300" / "ibug" / "03.jpg").unlink()
+    manifest = tmp_path / "raw" / "w300" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("ibug/04.", "ibug/elsewhere."))
+    found = run(paths, tmp_path / "out")
+    assert found["landmarks", 1.0, 0.0]["n"] == 12
+    rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert {row["key"]: row["kind"] for row in rejects} == {"ibug/03": "no such file", "ibug/04": "no such image"}
+
+
+def test_a_missing_head_or_release_is_a_sentence(paths: dict[str, Path], tmp_path: Path):
+    with pytest.raises(UserError, match=r"w300\.landmarks\.safetensors is not a usable probe head .*: run `dvc repro"):
+        run({**paths, "metrics": tmp_path}, tmp_path / "out")
+    with pytest.raises(UserError, match=r"w300/manifest\.json is missing: run `dvc repro fetch` to make it"):
+        run({**paths, "raw": tmp_path}, tmp_path / "out")
+
+
+def test_a_metric_that_is_undefined_on_the_chosen_images_is_a_reject(paths: dict[str, Path], tmp_path: Path):
+    task = TaskParams(probe="classes", label="code", metrics=["auc"], classes=CODES)
+    alone = {"w300": DATASET["w300"].model_copy(update={"tasks": {"evenness": task}})}
+    of = {"seed": 7, "face_sets": ["w300"], "track_sets": [], "followed": [], "probe": PROBE, "dataset": alone}
+    read = {name: paths[name] for name in ("faces", "splits", "embeddings")}
+    probe.run(**read, out=tmp_path / "metrics", **of)
+    one = CHANGES.model_copy(update={"images": 1})
+    found = run({**paths, "metrics": tmp_path / "metrics"}, tmp_path / "out", dataset=alone, perturb=one)
+    assert found == {}
+    rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    assert {(row["key"], row["kind"]) for row in rejects} == {
+        (f"evenness/{change}", "auc is undefined") for change in ("0.8/0", "1/0", "1.25/0", "1/0.1")
+    }
