@@ -60,10 +60,13 @@ WRONG = {
         "batch should be at least 2",
     ),
     "a misspelt setting of a method": (
-        ("  fabnet: {width", "  fabnet: {widht"),
+        ("  fabnet:\n    width", "  fabnet:\n    widht"),
         "method.fabnet.widht is not a known parameter",
     ),
-    "a setting of another type": (("  fabnet: {width: 16", "  fabnet: {width: wide"), "method.fabnet.width should be"),
+    "a setting of another type": (
+        ("  fabnet:\n    width: 16", "  fabnet:\n    width: wide"),
+        "method.fabnet.width should be",
+    ),
     "a data set that is in no list": (
         ("  detected_sets:\n  - affectnet\n  - emotionet\n", "  detected_sets: []\n"),
         "`datasets` [affectnet, aflw, emotionet, mafl, voxceleb1, voxceleb2, w300]: run `make profile`",
