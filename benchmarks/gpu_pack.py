@@ -12,7 +12,7 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,7 @@ def renumbered(tracks: Tracks, lengths: Rows, start: int) -> dict[str, Rows]:
     return {"first": first, "lengths": lengths, "videos": tracks.videos, "identities": tracks.identities}
 
 
-def of_tracks(frames: TrackSet, every: int, quality: int) -> dict[str, NDArray[Any]]:
+def of_tracks(frames: TrackSet, oversample: Mapping[str, int], every: int, quality: int) -> dict[str, NDArray[Any]]:
     """The content of tracks.npz."""
     columns: dict[str, NDArray[Any]] = {}
     kept: list[Rows] = []
@@ -62,7 +62,8 @@ def of_tracks(frames: TrackSet, every: int, quality: int) -> dict[str, NDArray[A
         kept += of_split
     which = np.concatenate(kept)
     files = map(frames.read, which.tolist())
-    return {**compressed(files, quality), "sizes": frames.sizes[which], "jitter_px": frames.jitter_px[which], **columns}
+    columns |= {"sizes": frames.sizes[which], "jitter_px": frames.jitter_px[which]}
+    return {**compressed(files, quality), "times": frames.times("train", oversample), **columns}
 
 
 def of_faces(folder: Path, sets: Sequence[str], quality: int) -> dict[str, NDArray[Any]]:
@@ -110,7 +111,7 @@ def pack(data: Path, params: Params, out: Path, *, every: int, quality: int, lim
     jitter_px = {name: params.pretrain.jitter_px[name] for name in track_sets}
     frames = TrackSource(data / "tracks", data / "splits" / "tracks", track_sets, jitter_px).load(PER_TRACK, "gpu_pack")
     files = {
-        packed.TRACKS: of_tracks(frames, every, quality),
+        packed.TRACKS: of_tracks(frames, params.pretrain.oversample, every, quality),
         packed.FACES: of_faces(data / "faces", face_sets, quality),
     }
     size = sum(column.nbytes for of_file in files.values() for column in of_file.values()) / MIB

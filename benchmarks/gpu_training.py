@@ -49,7 +49,7 @@ class Batches:
     size_px: int
     device: torch.device
 
-    def draw(self, split: str, draws: int, *random_state: int) -> Iterator[Tensor]:
+    def draw(self, split: str, draws: int | NDArray[np.int64], *random_state: int) -> Iterator[Tensor]:
         """Batches (B, 2, 3, S, S) in [0, 1]."""
         return pairs.batches(
             self.frames.draw(split, draws, *random_state),
@@ -65,8 +65,9 @@ def train(trainer: Trainer, batches: Batches, val_samples: int, seconds: float, 
     """Train for about so many seconds: until the first epoch that ends later. `after` is called with each epoch."""
     draws = -(-val_samples // len(batches.frames.tracks["val"]))
     validation = list(batches.draw("val", draws, 0))
+    many = DRAWS * batches.frames.times
     end = time.monotonic() + seconds
-    for epoch in trainer.epochs(lambda n, _: batches.draw("train", DRAWS, SEED, n), lambda: validation, lambda: None):
+    for epoch in trainer.epochs(lambda n, _: batches.draw("train", many, SEED, n), lambda: validation, lambda: None):
         after(epoch)
         if time.monotonic() > end:
             return

@@ -55,9 +55,10 @@ class Frames:
     tracks: dict[str, pairs.Tracks]  # by split
     sizes: NDArray[np.int64]
     jitter_px: NDArray[np.int64]
+    times: NDArray[np.int64]  # how often each identity of the training split is drawn (`pretrain.oversample`)
 
-    def draw(self, split: str, draws: int, *random_state: int) -> pairs.Draw:
-        """An epoch of samples of two frames."""
+    def draw(self, split: str, draws: int | NDArray[np.int64], *random_state: int) -> pairs.Draw:
+        """An epoch of samples of two frames, with `draws` of each identity."""
         return pairs.draw(
             self.tracks[split],
             self.sizes,
@@ -83,7 +84,7 @@ def frames(folder: Path) -> Frames:
         columns = [field.name for field in fields(pairs.Tracks)]
         tracks = {split: pairs.Tracks(*(packed[f"{split}_{name}"] for name in columns)) for split in SPLITS}
         pictures = Pictures(packed["jpeg"], packed["ends"])
-        return Frames(pictures, tracks, packed["sizes"], packed["jitter_px"])
+        return Frames(pictures, tracks, packed["sizes"], packed["jitter_px"], packed["times"])
 
 
 def faces(folder: Path) -> Faces:

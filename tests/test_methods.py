@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import profile
 from stages.report import PUBLISHED
-from stages.runtime import plugins
+from stages.runtime import config, plugins
 
 ROOT = Path(__file__).parents[1]
 ROWS = [
@@ -26,6 +27,16 @@ def test_every_module_has_its_row_and_no_row_lacks_a_module():
 def test_a_row_fills_every_column(row: list[str]):
     assert len(row) == 7
     assert all(row)
+
+
+def test_a_row_tells_how_many_frames_and_which_parts_a_method_has():
+    params = config.parsed(profile.text("study", ROOT / "profiles"), "study")
+    for row in ROWS:
+        module = plugins.load("fabnet.pretext", name := row[0].strip("`"))
+        if name in params.methods:
+            method = module.build(module.Params(**params.method[name]), size_px=params.pretrain.size_px)
+            assert int(row[3].split(",")[0]) == method.frames, name
+            assert re.findall(r"`(\w+)`", row[4]) == list(method.parts), name
 
 
 def test_the_published_values_of_the_report_are_those_of_the_row():

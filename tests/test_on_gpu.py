@@ -96,6 +96,14 @@ def test_a_packed_frame_is_that_of_its_track(tmp_path: Path, data: Path):
             assert np.abs(difference).mean() < 4
 
 
+def test_identities_of_an_oversampled_data_set_are_drawn_more_often(tmp_path: Path, data: Path):
+    whole = params()
+    pretrain = whole.pretrain.model_copy(update={"oversample": {"voxceleb1": 3}})
+    gpu_pack.pack(data, whole.model_copy(update={"pretrain": pretrain}), tmp_path, every=1, quality=75, limit_mib=1)
+    frames = packed.frames(tmp_path)
+    assert np.bincount(frames.draw("train", 2 * frames.times, 0).identities).tolist() == [6] * len(frames.times)
+
+
 def test_every_second_frame_leaves_two_of_each_track(tmp_path: Path, data: Path):
     frames = packed.frames(pack(data, tmp_path, every=100))
     assert set(frames.tracks["train"].lengths) == {2}

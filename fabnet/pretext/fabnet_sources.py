@@ -51,6 +51,8 @@ def start_from(method: SeveralSources, trained: Method) -> None:
     net = getattr(trained, "net", None)
     if not isinstance(net, FAbNet):
         raise ValueError("it should start from a FAb-Net with one source frame")
+    if type(net.sampler[0]) is not type(method.net.sampler[0]):
+        raise ValueError("it should start from a network whose slope is 0")
     try:
         method.net.encoder.load_state_dict(net.encoder.state_dict())
         method.net.sampler.load_state_dict(net.sampler.state_dict())

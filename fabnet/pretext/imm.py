@@ -111,3 +111,10 @@ def _image(size_px: int, width: int, inputs: int) -> nn.Sequential:
 def build(params: Params, *, size_px: int) -> Method:
     """A network with PyTorch's default initialisation."""
     return IMM(params, size_px=size_px)
+
+
+def problem(params: Params) -> str | None:
+    """Why no points can be found or drawn."""
+    if params.points < 1:
+        return f"points should be at least 1, found {params.points}"
+    return None if params.spread > 0 else f"spread should be above 0, found {params.spread:g}"

@@ -4,8 +4,9 @@ A transformer sees a quarter of the patches of a frame; a smaller one gets what 
 the place of every hidden patch.
 Objective: mean squared error over the hidden patches, of pixels that are normalised patch by patch.
 Embedding: the mean of the patches' tokens after the last normalisation, of the whole frame.
-Departures: the width of ViT-Tiny with fewer blocks; no class token; PyTorch's default initialisation; a patch is a
-share of the frame, so any input size costs the same. The optimiser is that of all methods, without warm-up.
+Departures: ViT-Tiny or a smaller encoder, and a decoder of fewer blocks; no class token; PyTorch's default
+initialisation; a patch is a share of the frame, so any input size costs the same. The optimiser is that of all methods,
+without warm-up.
 """
 
 from dataclasses import dataclass

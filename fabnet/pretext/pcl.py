@@ -142,5 +142,7 @@ def build(params: Params, *, size_px: int) -> Method:
 
 
 def problem(params: Params) -> str | None:
-    """Why the embedding cannot be cut into parts."""
-    return None if params.embedding % 2 == 0 else f"embedding should be even, found {params.embedding}"
+    """Why the embedding cannot be cut into parts, or nothing be contrasted."""
+    if params.embedding % 2:
+        return f"embedding should be even, found {params.embedding}"
+    return None if params.temperature > 0 else f"temperature should be above 0, found {params.temperature:g}"

@@ -75,5 +75,7 @@ def build(params: Params, *, size_px: int) -> Method:
 
 
 def problem(params: Params) -> str | None:
-    """Why its near and far frames cannot be chosen."""
+    """Why its near and far frames cannot be chosen or compared."""
+    if params.temperature <= 0:
+        return f"temperature should be above 0, found {params.temperature:g}"
     return frame_choice.problem(params.gap)

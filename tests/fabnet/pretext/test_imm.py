@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from fabnet.pretext.imm import IMM, SIDE, Params
+from fabnet.pretext.imm import IMM, SIDE, Params, problem
 
 PARAMS = Params(width=4, embedding=6, points=3, spread=0.1)
 
@@ -113,6 +114,12 @@ def test_gradients_reach_every_weight():
     net.losses(frames(3, 64))["loss"].backward()
     gradients = {name: weight.grad for name, weight in net.named_parameters()}
     assert [name for name, gradient in gradients.items() if gradient is None or not gradient.any()] == []
+
+
+def test_no_points_and_points_without_a_size_are_refused():
+    assert problem(PARAMS) is None
+    assert problem(replace(PARAMS, points=0)) == "points should be at least 1, found 0"
+    assert problem(replace(PARAMS, spread=0.0)) == "spread should be above 0, found 0"
 
 
 def test_a_few_steps_bring_the_loss_down():

@@ -173,6 +173,10 @@ def test_the_parts_share_the_embedding():
     assert pcl.problem(replace(PARAMS, embedding=7)) == "embedding should be even, found 7"
 
 
+def test_a_temperature_of_zero_is_refused():
+    assert pcl.problem(replace(PARAMS, temperature=0.0)) == "temperature should be above 0, found 0"
+
+
 def test_a_few_steps_bring_the_loss_down():
     net, batch = network(), frames(6)
     optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)

@@ -104,3 +104,7 @@ def test_tracks_need_a_frame_beyond_the_gap():
 def test_a_gap_of_no_frame_is_a_problem():
     assert problem(PARAMS) is None
     assert problem(Params(4, 6, 5, 0.2, gap=0)) == "gap should be at least 1 frame, found 0"
+
+
+def test_a_temperature_of_zero_is_a_problem():
+    assert problem(Params(4, 6, 5, 0.0, gap=2)) == "temperature should be above 0, found 0"

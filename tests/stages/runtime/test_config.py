@@ -30,6 +30,15 @@ WRONG = {
         ("further_px: []   ", "further_px: [224, 224]   "),
         "sides should differ from each other, found [224",
     ),
+    "a floor above the rate": (
+        ("  lr_floor: 0.000001", "  lr_floor: 0.1"),
+        "pretrain: lr_floor should be at most lr, 0.0004, found 0.1",
+    ),
+    "a rate that is always held": (("  lr_hold: 0.0", "  lr_hold: 1.0"), "pretrain.lr_hold should be less than 1"),
+    "faces drawn more often": (
+        ("    voxceleb2: 1\n  plateau", "    voxceleb2: 1\n    w300: 2\n  plateau"),
+        "pretrain.oversample names w300: expected data sets of face tracks",
+    ),
     "shares above one": (("  track_val: 0.15", "  track_val: 0.95"), "track_val + track_test should be below 1"),
     "not a choice": (("optimiser: adam", "optimiser: lion"), "pretrain.optimiser should be 'adam' or 'sgd'"),
     "a method that is in no list": (
@@ -51,10 +60,13 @@ WRONG = {
         "batch should be at least 2",
     ),
     "a misspelt setting of a method": (
-        ("  fabnet: {width", "  fabnet: {widht"),
+        ("  fabnet:\n    width", "  fabnet:\n    widht"),
         "method.fabnet.widht is not a known parameter",
     ),
-    "a setting of another type": (("  fabnet: {width: 16", "  fabnet: {width: wide"), "method.fabnet.width should be"),
+    "a setting of another type": (
+        ("  fabnet:\n    width: 16", "  fabnet:\n    width: wide"),
+        "method.fabnet.width should be",
+    ),
     "a data set that is in no list": (
         ("  detected_sets:\n  - affectnet\n  - emotionet\n", "  detected_sets: []\n"),
         "`datasets` [affectnet, aflw, emotionet, mafl, voxceleb1, voxceleb2, w300]: run `make profile`",
