@@ -49,10 +49,11 @@ def test_every_method_that_needs_no_weights_is_in_the_study():
     assert set(study["methods"]) == {name for name, settings in study["method"].items() if "weights" not in settings}
 
 
-def test_the_study_is_the_sample_with_more_methods():
+def test_the_study_is_the_sample_with_more_methods_and_fewer_steps():
     own = content((PROFILES / "study.yaml").read_text(encoding="utf-8"))
     assert own.pop(profile.BASE) == "sample"
-    assert set(own) == {"profile", "methods"}
+    assert set(own) == {"profile", "methods", "pretrain"}
+    assert set(own["pretrain"]) == {"epochs", "checkpoint_epochs"}
 
 
 @pytest.mark.parametrize("name", NAMES)

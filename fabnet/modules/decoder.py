@@ -15,15 +15,17 @@ class Decoder(ViewSequential):
     followed by tanh (Wiles et al. 2018, supplement; order of the released code, whose positions in `decoder.N`
     and `mask.N` are kept at 256 px). No skip connections. Upsampling uses `align_corners=False`; which one the
     original's pre-release PyTorch used is not known, and only its reconstructions would depend on it.
-    `views`: see `ViewNorm2d`.
+    `views`: see `ViewNorm2d`. `slope`: of the very first activation below zero; the original 0, a ReLU, through which
+    dimensions of the embedding that are never positive get no gradient.
     """
 
-    def __init__(self, *, size_px: int, width: int, inputs: int, outputs: int) -> None:
+    def __init__(self, *, size_px: int, width: int, inputs: int, outputs: int, slope: float = 0.0) -> None:
         halvings = depth(size_px)
         channels = [inputs] + [8 * width] * (halvings - 4) + [4 * width, 2 * width, width]
         layers: list[nn.Module] = []
         for inner, outer in pairwise(channels):
             layers += [*upsampled(inner, outer), ViewNorm2d(outer)]
+        layers[0] = nn.LeakyReLU(slope) if slope else layers[0]
         super().__init__(*layers, *upsampled(channels[-1], outputs), nn.Tanh())
 
 

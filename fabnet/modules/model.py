@@ -33,10 +33,11 @@ class FAbNet(nn.Module):
     In training, BN sees the target and each source on its own, as in the original, which calls a module once for each.
     """
 
-    def __init__(self, *, size_px: int, width: int, embedding: int, with_confidence: bool) -> None:
+    def __init__(self, *, size_px: int, width: int, embedding: int, with_confidence: bool, slope: float = 0.0) -> None:
+        """`slope`: of the sampler's first activation, see `Decoder`."""
         super().__init__()
         self.encoder = Encoder(size_px=size_px, width=width, embedding=embedding)
-        self.sampler = Decoder(size_px=size_px, width=width, inputs=2 * embedding, outputs=2)
+        self.sampler = Decoder(size_px=size_px, width=width, inputs=2 * embedding, outputs=2, slope=slope)
         self.confidence = (
             Decoder(size_px=size_px, width=width, inputs=2 * embedding, outputs=1) if with_confidence else None
         )

@@ -19,6 +19,7 @@ class Params:
     width: int  # channels of the first convolution; the original 32
     embedding: int  # dimensions of the embedding; the original 256
     gap: int = 1  # least frames from source to target, as they are stored; the original 1, which is any two
+    slope: float = 0.0  # of the sampler's first activation below zero; the original 0
 
 
 class SingleSource(Method):
@@ -26,7 +27,13 @@ class SingleSource(Method):
 
     def __init__(self, params: Params, *, size_px: int) -> None:
         super().__init__()
-        self.net = FAbNet(size_px=size_px, width=params.width, embedding=params.embedding, with_confidence=False)
+        self.net = FAbNet(
+            size_px=size_px,
+            width=params.width,
+            embedding=params.embedding,
+            with_confidence=False,
+            slope=params.slope,
+        )
         self.encoder = self.net.encoder
         self.gap = params.gap
 
@@ -42,5 +49,7 @@ def build(params: Params, *, size_px: int) -> Method:
 
 
 def problem(params: Params) -> str | None:
-    """Why the gap cannot be kept."""
+    """Why the gap cannot be kept, or the slope not be used."""
+    if not 0 <= params.slope < 1:
+        return f"slope should be at least 0 and below 1, found {params.slope:g}"
     return frame_choice.problem(params.gap)

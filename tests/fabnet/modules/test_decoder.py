@@ -43,3 +43,12 @@ def test_negative_inputs_do_not_matter():
     inputs = torch.tensor([[0.3, 0.0, 0.9, 0.0], [0.3, -5.0, 0.9, -0.1]])[..., None, None]
     one, other = decoder(inputs)
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("slope", "gradient"), [(0.0, False), (0.2, True)])
+def test_inputs_that_are_never_positive_get_a_gradient_by_the_slope_alone(slope: float, gradient: bool):
+    decoder = Decoder(size_px=32, width=4, inputs=12, outputs=2, slope=slope)
+    inputs = (-torch.rand(2, 12, 1, 1, generator=torch.Generator().manual_seed(1)) - 0.1).requires_grad_()
+    (decoder(inputs) ** 2).sum().backward()
+    assert inputs.grad is not None
+    assert bool((inputs.grad != 0).any()) is gradient
