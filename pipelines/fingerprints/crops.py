@@ -37,6 +37,7 @@ SCHEMA = pa.schema([
     ("sha256", pa.string()),  # of the JPEG
     ("perceptual", pa.string()),  # see `perceptual`; null for a crop that cannot be decoded
 ])  # fmt: skip
+WRITTEN = ("sample_id", "width_px", "height_px", "sha256")  # columns without empty cells
 _NAMED = [field for field in SCHEMA if field.name != "perceptual"]
 
 
@@ -111,14 +112,31 @@ def read(path: Path) -> Crops:
         raise UserError(f"{path} has schema version {version}, this project reads {tables.SCHEMA_VERSION}: compare "
                         "with the version of this project that wrote it")  # fmt: skip
     try:
-        settings = json.loads(metadata[SETTINGS])
+        settings = dict(json.loads(metadata[SETTINGS]))
         rows = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA).sort_by("sample_id")
+        _check(rows)
         return Crops(metadata[DATASET], metadata[RELEASE], settings, rows.replace_schema_metadata(None))
-    except (KeyError, ValueError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): {wanted}") from None
 
 
+def _check(rows: pa.Table) -> None:
+    """Raises ValueError for cells that no table of crops has."""
+    for name in WRITTEN:
+        if rows[name].null_count:
+            raise ValueError(f"the column {name} has empty cells")
+    if len(rows["sample_id"].unique()) < len(rows):
+        raise ValueError("a sample_id stands there twice")
+    boxes = rows["crop_xyxy_px"].drop_null().combine_chunks()
+    if boxes.flatten().null_count:
+        raise ValueError("a box lacks an edge")
+    for digest in rows["perceptual"].drop_null().unique().to_pylist():
+        perceptual.check(digest)
+
+
 def _schema(path: Path) -> pa.Schema:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a table that `fabnet fingerprint` has written")
     try:
         return pq.read_schema(path)
     except FileNotFoundError:

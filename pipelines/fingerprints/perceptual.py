@@ -4,6 +4,7 @@ Each bit says whether one of the 64 lowest frequencies of the grey image (discre
 above their median. 64 bits do not bring a face back.
 """
 
+import re
 from collections.abc import Sequence
 
 import cv2
@@ -22,6 +23,12 @@ def digest(image: Image) -> str:
     small = cv2.resize(grey, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:_LOW, :_LOW].ravel()
     return np.packbits(low > np.median(low[1:])).tobytes().hex()  # the first one is the mean
+
+
+def check(text: str) -> None:
+    """Raises ValueError for a text that is no digest."""
+    if not re.fullmatch(f"[0-9a-f]{{{BITS // 4}}}", text):
+        raise ValueError(f"a perceptual digest has {BITS // 4} hexadecimal digits, found {text!r}")
 
 
 def distances(some: Sequence[str], others: Sequence[str]) -> NDArray[np.int64]:

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from fabnet.modules import model_file
 from fabnet.modules.model_file import Description
 from pipelines.results import shots
@@ -134,7 +136,7 @@ def _row(row: Scored, minus: Mapping[str, Scored | None], probe: str, source: So
         for end, name in (("", "value"), ("_low", "ci_low"), ("_high", "ci_high"))
     }
     copied = {name: row[name] for name in ("dataset", "task", "split", "metric", "value", "ci_low", "ci_high", "n")}
-    return Row(
+    cells = dict(
         pack=RENDERED if is_rendered else said.pack,
         probe=probe,
         method=method,
@@ -149,3 +151,7 @@ def _row(row: Scored, minus: Mapping[str, Scored | None], probe: str, source: So
         **copied,
         **differences,
     )
+    try:
+        return Row.model_validate(cells)
+    except ValidationError as error:
+        raise UserError(f"{row['dataset']} {row['task']}, {method}: {plugins.explain(error)}") from None

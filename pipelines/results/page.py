@@ -26,7 +26,7 @@ def _tables(pack: str, probe: str, placed: Sequence[Placed]) -> Iterator[str]:
     """The values, then the differences to each control."""
     rows = [each.row for each in placed]
     tasks = sorted({_task(row) for row in rows})
-    encoders = list(dict.fromkeys(_encoder(each) for each in sorted(placed, key=str)))
+    encoders = list(dict.fromkeys(_encoder(each) for each in placed))
     cells = {(_encoder(each), _task(each.row)): each.row for each in placed}
     yield f"### {pack}, probe `{probe}`"
     for title, cell in (("value", _value), *((f"minus `{control}`", _minus(control)) for control in CONTROLS)):
@@ -41,7 +41,7 @@ def _tables(pack: str, probe: str, placed: Sequence[Placed]) -> Iterator[str]:
 
 def _encoder(placed: Placed) -> tuple[str, int, int, str]:
     row, count = placed.row, len(placed.row.seeds.split())
-    name = row.encoder or f"`{row.method}`"
+    name = row.encoder.replace("|", "\\|") or f"`{row.method}`"
     seeds = f", {count} seeds" if count > 1 else ""
     return f"{name}{seeds}", row.steps, row.size_px, f"{placed.file.stem}, `{row.config_hash}`"
 

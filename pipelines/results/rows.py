@@ -51,7 +51,7 @@ class Row(BaseModel):
     metric: str  # key of scores.METRICS
     probe: Annotated[str, _like(PROBES, "linear, neighbours, own_head or a number of shots such as 5-shot")]
     method: Name  # module of fabnet/pretext
-    encoder: str  # which one, if the method is `own`; else empty
+    encoder: Annotated[str, _like(r".{0,100}", "at most 100 characters in one line")]  # if the method is `own`
     steps: Annotated[int, Field(ge=0)]  # of training here; 0: none
     size_px: Annotated[int, Field(gt=0)]  # side of the encoder's input
     seeds: Annotated[str, _like(r"\d+( \d+)*", "whole numbers with spaces between them")]  # with spaces between them

@@ -205,6 +205,12 @@ def test_edited_parameters_need_a_command_and_real_faces_a_pack(project: Path):
     assert packs == {("w300", "300-W official"), ("voxceleb1", "synthetic release")}
 
 
+def test_what_is_said_at_too_great_length_is_one_sentence(project: Path):
+    assert complaint(project, "--command", "make repro\nmake test").startswith(
+        "voxceleb1 identity_leakage, fabnet: command: expected 1 to 300 characters in one line, found "
+    )
+
+
 def test_a_report_without_a_control_is_refused(project: Path):
     params = config.load(project / "params.yaml")
     text = (project / "params.yaml").read_text().replace("- fabnet_sources\n- random\n", "- fabnet_sources\n", 1)

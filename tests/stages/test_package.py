@@ -116,16 +116,17 @@ def test_the_file_holds_every_weight_once_and_their_origin(trained: Path):
     )
     assert description.trained_on == ("voxceleb1", "voxceleb2")
     crop = description.crop
-    assert (crop.detector, crop.upsample, crop.margin_frac, crop.crop_px) == ("dlib_hog", (0, 1), 0.2, 256)
+    assert (crop.detector, crop.upsample, crop.margin_frac, crop.crop_px) == ("dlib_hog", (0, 1), 0.0, 256)
     assert {head.l2 for head in description.heads} <= {1e-2, 1.0}
     assert description.synthetic == description.datasets
 
 
-def test_faces_are_cut_out_at_the_networks_own_side_if_its_images_were(trained: Path):
+def test_faces_are_cut_out_at_the_networks_own_side_and_with_the_margin_if_its_images_were(trained: Path):
     params = packaged.params("fabnet", SMALL)
-    detect = params.detect.model_copy(update={"further_px": [32, 224]})
+    detect = params.detect.model_copy(update={"further_px": [32, 224], "margin_frac": 0.2})
     folder = packaged.pack(trained, params.model_copy(update={"detect": detect}), "further")
-    assert model_file.read(folder / model_file.NAME)[0].crop.crop_px == 32
+    crop = model_file.read(folder / model_file.NAME)[0].crop
+    assert (crop.crop_px, crop.margin_frac) == (32, 0.2)
 
 
 def test_a_second_run_writes_the_same_bytes(trained: Path):

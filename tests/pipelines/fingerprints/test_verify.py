@@ -169,6 +169,41 @@ def test_a_table_that_cannot_be_compared_is_one_sentence(here: Path, tmp_path: P
     assert "does not exist: name a table that" in verified(here, tmp_path / "none.parquet", monkeypatch, capsys)[1]
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "clause"),
+    [
+        ("sha256", None, "the column sha256 has empty cells"),
+        ("width_px", None, "the column width_px has empty cells"),
+        ("sample_id", "ibug/1", "a sample_id stands there twice"),
+        ("crop_xyxy_px", [0.0, None, 1.0, 1.0], "a box lacks an edge"),
+        ("perceptual", "xyz", "a perceptual digest has 16 hexadecimal digits, found 'xyz'"),
+        ("perceptual", "0" * 17, "a perceptual digest has 16 hexadecimal digits, found '"),
+    ],
+)
+def test_a_cell_that_no_table_of_crops_has_is_one_sentence(
+    here: Path, tmp_path: Path, monkeypatch, capsys, *, column: str, cell: Any, clause: str
+):
+    table = pq.read_table(published(here, "w300", monkeypatch))
+    cells = [cell, *table[column].to_pylist()[1:]]
+    place = table.column_names.index(column)
+    path = tmp_path / "table.parquet"
+    pq.write_table(table.set_column(place, column, pa.array(cells, table.schema.field(column).type)), path)
+    status, said = verified(here, path, monkeypatch, capsys)
+    assert (status, said.count("\n")) == (1, 1)
+    assert f"{path} cannot be read ({clause}" in said
+
+
+def test_settings_of_another_form_and_a_folder_are_one_sentence(here: Path, tmp_path: Path, monkeypatch, capsys):
+    table = pq.read_table(published(here, "w300", monkeypatch))
+    path = tmp_path / "table.parquet"
+    for settings in ("3", '["crop"]'):
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"settings": settings}), path)
+        status, said = verified(here, path, monkeypatch, capsys)
+        assert (status, said.count("\n")) == (1, 1)
+        assert f"{path} cannot be read (" in said
+    assert f"{tmp_path} is a folder: name a table" in verified(here, tmp_path, monkeypatch, capsys)[1]
+
+
 def test_the_same_crops_give_the_same_bytes(here: Path, monkeypatch):
     first = published(here, "w300", monkeypatch).read_bytes()
     assert published(here, "w300", monkeypatch).read_bytes() == first

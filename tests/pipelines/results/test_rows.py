@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.results import page
 from pipelines.results.rows import COLUMNS, Row, read_all, write
 from stages.runtime.errors import UserError
 
@@ -69,6 +70,7 @@ def complaint(folder: Path) -> str:
         ("split", "val", "split: expected `test` or `test/<subset>`, found 'val'"),
         ("seeds", "0, 1", "seeds: expected whole numbers with spaces between them, found '0, 1'"),
         ("pack", "", "pack: expected 1 to 300 characters in one line, found ''"),
+        ("encoder", "x" * 101, "encoder: expected at most 100 characters in one line, found 'x"),
         ("command", "", "command: expected 1 to 300 characters in one line, found ''"),
         ("config_hash", "12", "config_hash: expected 12 hex digits, found '12'"),
         ("commit", "main", "commit: expected 12 to 40 hex digits, found 'main'"),
@@ -123,7 +125,15 @@ def test_other_seeds_steps_packs_and_probes_are_other_results(tmp_path: Path):
     assert len(read_all(tmp_path)) == len(changes)
 
 
+def test_the_page_keeps_the_order_of_lines_and_the_columns_of_an_encoder_with_a_bar(tmp_path: Path):
+    names = [f"encoder {number:02d} | mean" for number in range(12)]
+    write(tmp_path / "a.csv", [row(method="own", encoder=name, weights_sha256=SHA256) for name in names])
+    values, _ = page.markdown(read_all(tmp_path)).split("minus `random`")
+    shown = [line for line in values.splitlines() if line.startswith("| encoder")]
+    assert [line.split(", 2 seeds")[0] for line in shown] == ["| " + name.replace("|", "\\|") for name in names]
+
+
 def test_every_column_is_explained_on_the_page():
-    page = (Path(__file__).parents[3] / "docs" / "reference-table.md").read_text(encoding="utf-8")
-    explained = re.findall(r"`(\w+)`", "".join(line for line in page.splitlines() if line.startswith("| `")))
+    text = (Path(__file__).parents[3] / "docs" / "reference-table.md").read_text(encoding="utf-8")
+    explained = re.findall(r"`(\w+)`", "".join(line for line in text.splitlines() if line.startswith("| `")))
     assert [name for name in COLUMNS if name not in explained] == []

@@ -7,7 +7,7 @@ import report_samples
 from stages.reporting import page, parts
 from stages.reporting.page import Content, Figures
 
-FIGURES = Figures(summary=b"", loss_curves=b"", learning_curves=b"", roc_pr={})
+FIGURES = Figures(summary=b"", loss_curves=b"", learning_curves=b"", health=b"", roc_pr={}, crop={})
 
 
 def part_rows(content: Content, method: str, seed: int) -> list[dict[str, Any]]:
