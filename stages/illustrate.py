@@ -121,16 +121,9 @@ def _samples(frames: TrackSet, tracks: pairs.Tracks, count: int, size_px: int, p
         rng=np.random.default_rng(params.seed),
     )
     rows = drawn.frames[: params.rows].ravel()
-    boxes = _central_squares(frames.sizes[rows], frames.jitter_px[rows])
+    boxes = crops.central_squares(frames.sizes[rows], frames.jitter_px[rows])
     images = pairs.stack([frames.image(int(row)) for row in rows])
     return crops.crop_and_resize(images, torch.from_numpy(boxes), size_px).unflatten(0, (-1, count))
-
-
-def _central_squares(sizes: NDArray[np.integer[Any]], jitter_px: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-    """The box (N, 4) in the middle of each frame (N, 2), with the mean side of the crops of training."""
-    side = np.minimum(jitter_px.sum(axis=1) // 2, sizes.min(axis=1))
-    corner = (sizes - side[:, None]) // 2
-    return np.concatenate([corner, corner + side[:, None]], axis=1).astype(np.float32)
 
 
 def _draw_warp(frames: Tensor, mix: Mix) -> bytes:

@@ -1,4 +1,4 @@
-"""Random square crops and resizing, batched on the training device."""
+"""Square crops, random or central, and resizing, batched on the training device."""
 
 from typing import Any
 
@@ -27,6 +27,13 @@ def draw_squares(
     """
     side = np.minimum(rng.integers(jitter_px[:, 0], jitter_px[:, 1] + 1), sizes.min(axis=1))
     corner = rng.integers(0, sizes - side[:, None] + 1)
+    return np.concatenate([corner, corner + side[:, None]], axis=1).astype(np.float32)
+
+
+def central_squares(sizes: NDArray[np.integer[Any]], jitter_px: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """The square (N, 4) in the middle of each image, with the mean side of `draw_squares`; arguments as there."""
+    side = np.minimum(jitter_px.sum(axis=1) // 2, sizes.min(axis=1))
+    corner = (sizes - side[:, None]) // 2
     return np.concatenate([corner, corner + side[:, None]], axis=1).astype(np.float32)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fabnet.modules.crops import central_squares
 from fabnet.training.pairs import Draw, Ints, Tracks
 
 LEAST_PER_TRACK = 2  # so that a frame can have a neighbour of its own track
@@ -47,9 +48,7 @@ def choose(
     rows = tracks.first[track][of] + np.concatenate(
         [_spread(length, count) for length, count in zip(tracks.lengths[track].tolist(), counts.tolist(), strict=True)]
     )
-    side = np.minimum(jitter_px[rows].sum(1) // 2, sizes[rows].min(1))
-    corner = (sizes[rows] - side[:, None]) // 2
-    boxes = np.concatenate([corner, corner + side[:, None]], axis=1).astype(np.float32)
+    boxes = central_squares(sizes[rows], jitter_px[rows])
     identity = np.searchsorted(tracks.identities, videos, side="right") - 1
     return Watched(Draw(rows[:, None], boxes[:, None], identity[of]), track[of], videos[of])
 

@@ -181,11 +181,6 @@ def test_cosines_are_relative_to_the_mean():
     assert (illustrate.cosines(np.ones((3, 2)), np.arange(3)) == 0).all()
 
 
-def test_the_crop_of_a_frame_is_central_with_the_mean_side():
-    sizes, jitter = np.array([[200, 100], [30, 30]]), np.array([[40, 60], [40, 60]])
-    assert illustrate._central_squares(sizes, jitter).tolist() == [[75, 25, 125, 75], [0, 0, 30, 30]]
-
-
 def test_the_network_gets_the_target_first_and_the_other_frames_as_sources(inputs: Path):
     sources = TrackSource(inputs / "tracks", inputs / "splits" / "tracks", ["voxceleb1"], PARAMS["jitter_px"])
     params = IllustrateParams(seed=1, **SHOWN)

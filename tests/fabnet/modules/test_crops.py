@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fabnet.modules.crops import _crop_by_weights, crop_and_resize, draw_squares, resize
+from fabnet.modules.crops import _crop_by_weights, central_squares, crop_and_resize, draw_squares, resize
 from fabnet.training.pairs import stack
 
 
@@ -97,3 +97,8 @@ def test_squares_reach_every_edge():
 def test_an_image_below_the_range_gives_its_shorter_side():
     boxes = draw_squares(np.array([[30, 25]]), np.array([[40, 50]]), np.random.default_rng(0))
     assert (boxes[0, 2:] - boxes[0, :2]).tolist() == [25, 25]
+
+
+def test_the_crop_of_a_frame_is_central_with_the_mean_side():
+    sizes, jitter = np.array([[200, 100], [30, 30]]), np.array([[40, 60], [40, 60]])
+    assert central_squares(sizes, jitter).tolist() == [[75, 25, 125, 75], [0, 0, 30, 30]]
