@@ -14,17 +14,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from fabnet.inference.loading import EXECUTABLE
 from fabnet.modules import model_file
 from fabnet.modules.face_crop import Crop
 from fabnet.modules.model_file import Description, HeadDescription
+from stages.evaluation import heads
 from stages.reporting import model_card, results
 from stages.runtime import command, config, tables
-from stages.runtime.errors import UserError
 from stages.runtime.params import DetectParams, Params
 from stages.storage import journals
 from stages.training import models
@@ -68,16 +66,16 @@ def run(
 def _pack(model: Path, metrics: Path, out: Path, params: Params) -> Description:
     """Write the model file of one run with its heads; returns the description in it."""
     method, description = models.load(model)
-    heads = dict(_heads(metrics, params))
+    fitted = dict(_heads(metrics, params))
     packed = replace(
         description,
         crop=_crop(params.detect, description.size_px),
-        heads=tuple(heads),
+        heads=tuple(fitted),
         config_hash=config.digest(params),
     )
     rendered = [name for name in packed.datasets if params.dataset[name].fetch.source == "synthetic"]
     packed = replace(packed, synthetic=tuple(rendered))
-    model_file.write(out / model_file.NAME, packed, method, {head.name: state for head, state in heads.items()})
+    model_file.write(out / model_file.NAME, packed, method, {head.name: state for head, state in fitted.items()})
     return packed
 
 
@@ -101,7 +99,7 @@ def _heads(metrics: Path, params: Params) -> Iterator[tuple[HeadDescription, dic
     count = Counter(task for _, task in tasks)
     for dataset, task in tasks:
         settings = params.dataset[dataset].tasks[task]
-        state = _state(metrics / "heads" / f"{dataset}.{task}.safetensors")
+        state = heads.read(metrics / "heads" / f"{dataset}.{task}.safetensors", made_by="probe")
         columns = tuple(settings.classes) or _coordinates(len(state["1.weight"]))
         name = task if count[task] == 1 else f"{dataset}_{task}"
         yield HeadDescription(name, dataset, task, settings.probe, columns, l2[dataset, task]), state
@@ -111,13 +109,6 @@ def _chosen_l2(metrics: Path) -> dict[tuple[str, str], float]:
     """The chosen L2 weight of each task (data set, task) whose probe was fitted."""
     rows = tables.read(metrics / "sweeps.parquet", tables.SWEEPS).to_pylist()
     return {(row["dataset"], row["task"]): row["l2"] for row in rows if row["is_chosen"]}
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is not a readable probe head ({error}): run `dvc repro --force probe`") from None
 
 
 def _coordinates(count: int) -> tuple[str, ...]:

@@ -20,10 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from fabnet import probe_head
 from fabnet.modules import crops, devices
-from fabnet.probe_head import FittedHead, Probe
-from stages.evaluation import labelled
+from fabnet.probe_head import Probe
+from stages.evaluation import heads, labelled
 from stages.evaluation.labelled import Images, Task
 from stages.evaluation.scores import Bootstrap
 from stages.runtime import command, plugins, progress, tables
@@ -152,8 +151,7 @@ def _probe(path: Path, images: Images, task: Task, params: ProbeParams) -> Probe
     if not hasattr(task.module, "link"):
         return labelled.fit(images, task, params)
     try:
-        state = {name: weight.to(images.device) for name, weight in load_file(path).items()}
-        return FittedHead(probe_head.layers(state), task.module.link, float("nan"), {})
+        return heads.fitted(load_file(path), task, images.device)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a usable probe head ({reason}): run `dvc repro --force probe`") from None
