@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from stages.reporting import few_shot
 from stages.runtime import tables
 from stages.runtime.params import Params
 
@@ -52,7 +52,5 @@ def _means(draws: Mapping[int, list[float]]) -> Array:
 
 def _estimate(values: Array, confidence: float) -> Scored:
     """Mean of (N,) values with Student's interval, which is not finite for a single one."""
-    mean, half = float(values.mean()), float("nan")
-    if len(values) > 1:
-        half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return {"value": mean, "ci_low": mean - half, "ci_high": mean + half}
+    low, high = few_shot.student(values, confidence)
+    return {"value": float(values.mean()), "ci_low": low, "ci_high": high}

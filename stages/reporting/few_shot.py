@@ -36,14 +36,14 @@ def _rows(metrics: Path, runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
 
 def _mean(key: tuple[Any, ...], draws: Mapping[int, Sequence[Row]], params: Params) -> dict[str, Any]:
     values = np.array([np.mean([row["value"] for row in of_draw]) for of_draw in draws.values()])
-    low, high = _interval(values, params.probe.confidence)
+    low, high = student(values, params.probe.confidence)
     images = float(np.mean([row["images"] for of_draw in draws.values() for row in of_draw]))
     of = {"images": images, "draws": len(values), "value": float(values.mean())}
     return {**dict(zip(KEY, key, strict=True)), **of, "ci_low": low, "ci_high": high}
 
 
-def _interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Of the mean of the values (N,); NaN for a single one."""
+def student(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Student's interval of the mean of the values (N,); NaN for a single one."""
     if len(values) < 2:
         return float("nan"), float("nan")
     half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
