@@ -39,17 +39,12 @@ def draw(found: Iterable[Row], methods: Sequence[str], along: Along) -> bytes:
     kept = [row for row in found if row[other] == UNCHANGED[other]]
     tasks = [list(group) for _, group in groupby(sorted(kept, key=_task), _task)]
     figure, grid = panels.grid(len(tasks), lambda columns, rows: (4.2 * columns, 3.0 * rows + 0.5))
-    colours = panels.colours(methods)
     for axes, task in zip(grid, tasks, strict=False):
-        for method in methods:
+        for method, (colour, look) in panels.looks(methods).items():
             values = line([row for row in task if row["method"] == method], along)
-            axes.plot(list(values), list(values.values()), "-o", ms=3, lw=1.6, color=colours[method], label=method)
+            axes.plot(list(values), list(values.values()), look, ms=3, lw=1.6, color=colour, label=method)
         _finish(axes, task[0], along)
-    if tasks:
-        panels.legend(figure, grid[: len(tasks)])
-    else:
-        grid[0].text(0.5, 0.5, "no face was cut again", ha="center", va="center", color=INK)
-    return panels.encode(figure)
+    return panels.finish(figure, grid, len(tasks), "no face was cut again")
 
 
 def line(of_method: Sequence[Row], along: Along) -> dict[float, float]:

@@ -73,11 +73,7 @@ def draw(trainings: Sequence[Health], methods: Sequence[str]) -> bytes:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.set_ylim(bottom=0)
         tidy(axes, lines="y")
-    if shown:
-        panels.legend(figure, grid[: len(shown)])
-    else:
-        grid[0].text(0.5, 0.5, "no method was trained", ha="center", va="center", color=INK)
-    return panels.encode(figure)
+    return panels.finish(figure, grid, len(shown), "no method was trained")
 
 
 def _methods(trainings: Iterable[Health]) -> list[str]:

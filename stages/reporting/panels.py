@@ -45,6 +45,15 @@ def colours(methods: Sequence[str]) -> dict[str, str]:
     return {method: of_method.get(method, CONTROL_COLOUR) for method in methods}
 
 
+def looks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour, and dashes and mark, of each method's line."""
+    place = {name: at for at, name in enumerate(name for name in methods if name != CONTROL)}
+    return {
+        method: (colour, LINES[place.get(method, 0) // len(COLOURS) % len(LINES)])
+        for method, colour in colours(methods).items()
+    }
+
+
 def draw_curves(
     axes: Axes, curves: Mapping[str, Sequence[tuple[int, float]]], methods: Sequence[str], *, level: str
 ) -> None:
@@ -56,14 +65,14 @@ def draw_curves(
         methods: all of the report, in its order.
         level: what the legend says of a level line.
     """
-    colour, place = colours(methods), {name: at for at, name in enumerate(name for name in methods if name != CONTROL)}
+    of_method = looks(methods)
     for method in (name for name in methods if name in curves):
         steps, values = zip(*curves[method], strict=True)
+        colour, line = of_method[method]
         if steps == (0,):
-            axes.axhline(values[-1], ls=":", lw=1.6, color=colour[method], label=f"{method} ({level})")
+            axes.axhline(values[-1], ls=":", lw=1.6, color=colour, label=f"{method} ({level})")
         else:
-            line = LINES[place.get(method, 0) // len(COLOURS) % len(LINES)]
-            axes.plot(steps, values, line, ms=3, lw=1.6, color=colour[method], label=method)
+            axes.plot(steps, values, line, ms=3, lw=1.6, color=colour, label=method)
 
 
 def tidy(axes: Axes, *, lines: Literal["x", "y"]) -> None:
@@ -85,6 +94,15 @@ def legend(figure: Figure, panels: Iterable[Axes]) -> None:
         frameon=False,
         fontsize=8,
     )
+
+
+def finish(figure: Figure, panels: Sequence[Axes], shown: int, nothing: str) -> bytes:
+    """PNG with one legend for the panels that are shown; `nothing` is said where there are none."""
+    if shown:
+        legend(figure, panels[:shown])
+    else:
+        panels[0].text(0.5, 0.5, nothing, ha="center", va="center", color=INK)
+    return encode(figure)
 
 
 def encode(figure: Figure) -> bytes:

@@ -74,11 +74,7 @@ def learning_curves(tasks: Sequence[LearningCurves], methods: Sequence[str]) -> 
         axes.set_ylabel(scores.axis(task.metric), fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         tidy(axes, lines="y")
-    if tasks:
-        panels.legend(figure, grid[: len(tasks)])
-    else:
-        grid[0].text(0.5, 0.5, "no learning curves were measured", ha="center", va="center", color=INK)
-    return panels.encode(figure)
+    return panels.finish(figure, grid, len(tasks), "no learning curves were measured")
 
 
 def _bars(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
