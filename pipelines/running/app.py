@@ -7,9 +7,9 @@ in a browser, and could start runs; its requests name another host.
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from prefect.server.api.server import create_app
 
-HOSTS = ("127.0.0.1", "localhost")
+from pipelines.running.surroundings import LOOPBACK
 
 
 def create() -> TrustedHostMiddleware:
-    """The server, which answers 400 to a request whose header `Host` names none of HOSTS, at any port."""
-    return TrustedHostMiddleware(create_app(), allowed_hosts=HOSTS)
+    """The server, which answers 400 to a request whose header `Host` names none of LOOPBACK, at any port."""
+    return TrustedHostMiddleware(create_app(), allowed_hosts=LOOPBACK)
