@@ -10,6 +10,9 @@ PYTHON := $(shell for python in python3 python3.12 python3.11; do \
 # Stages are run by `python`, whoever calls DVC: it has to be ours.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# DVC stops for a user without a name, as a uid has none that only a container knows: then the uid is the name.
+export USER ?= $(shell id -un 2>/dev/null)
+
 # Two test processes; the tests of one file stay together and share what they set up.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 

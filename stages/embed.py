@@ -11,7 +11,6 @@ Writes: <dataset>.parquet for all data sets, checkpoints/<step>/<dataset>.parque
 
 import json
 import logging
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -305,7 +304,7 @@ def _network(origin: Origin) -> tuple[nn.Module, int]:
 
 def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shards, size_px: int) -> Iterator[Batch]:
     """The images of each element of `todo`; threads read and decode ahead of what is asked for."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, workers.available())) as pool:
         waiting: deque[tuple[int, list[tuple[str, Future[Tensor]]]]] = deque()
         for unit, rows in todo:
             waiting.append((unit, [(row["sample_id"], pool.submit(_load, shards, row, size_px)) for row in rows]))

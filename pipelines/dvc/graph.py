@@ -14,6 +14,7 @@ import networkx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
+from pipelines.running import surroundings
 from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
 
@@ -213,6 +214,7 @@ def _environment() -> dict[str, str]:
 
 @contextmanager
 def _repo(root: Path) -> Iterator[Repo]:
+    surroundings.prepare()
     try:
         with Repo(str(root), _wait_for_lock=True) as repo:  # as DVC's option --wait-for-lock passes it
             yield repo

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.runtime import workers
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
 
@@ -63,9 +64,11 @@ def load(path: Path, device: str) -> "Network":
     import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that detect faces do not need it
 
     try:
-        return fabnet.load(path, device)
+        net = fabnet.load(path, device)
     except ValueError as error:
         raise UserError(str(error)) from None
+    workers.keep_threads()
+    return net
 
 
 def metadata(net: "Network", path: Path) -> dict[str, str]:

@@ -1,30 +1,28 @@
 """The files that a user names: images and videos, folders of them, and lists."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from stages.releases.readers import cells, text_lines
+from pipelines.own import listed
+from pipelines.own.listed import LISTS, is_there
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
 from stages.storage.media import Image
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-LISTS = frozenset({".txt", ".csv"})
-HEADERS = ("file", "path", "source", "filename", "video", "image")  # of the column of a CSV that names the files
 
 
 def files(named: Sequence[Path]) -> list[Path]:
     """Every file once, in the order in which they are named.
 
-    A folder stands for all images and videos in it and its sub-folders, sorted by name. A list (.txt, .csv) names one
-    file a line, relative to the list: the whole line, or the column of a CSV that is called as in HEADERS, else its
-    first column. A file of a list may be missing; it is a reject when it is read.
+    A folder stands for all images and videos in it and its sub-folders, sorted by name; a list (.txt, .csv) for the
+    files that it names, see `listed`. A file of a list may be missing; it is a reject when it is read.
 
     Raises:
-        UserError: a name that does not exist, or an empty folder or list.
+        UserError: a name that does not exist, an empty folder or list, or a list that cannot be understood.
     """
     paths = [path for name in named for path in _expanded(name)]
     if not paths:
@@ -53,14 +51,6 @@ def read_image(path: Path) -> Image:
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file; False for a name that the system refuses."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
 def _expanded(name: Path) -> list[Path]:
     if not is_there(name):
         raise UserError(f"{name} does not exist: name a video, an image, a folder of them or a list (.txt, .csv)")
@@ -72,20 +62,7 @@ def _expanded(name: Path) -> list[Path]:
         return inside
     if name.suffix.lower() not in LISTS:
         return [name]
-    listed = [name.parent / line for line in _listed(name)]
-    if not listed:
+    named = listed.files(name, IMAGES | media.VIDEO_SUFFIXES)
+    if not named:
         raise UserError(f"{name} should name one file a line, found none")
-    return listed
-
-
-def _listed(path: Path) -> Iterator[str]:
-    lines = text_lines(path)
-    if path.suffix.lower() == ".txt":
-        yield from (line.strip() for line in lines)
-        return
-    rows = [row for row in map(cells, lines) if row and any(row)]
-    header = [name.lower() for name in rows[0]] if rows else []
-    column = next((header.index(name) for name in HEADERS if name in header), None)
-    for row in rows if column is None else rows[1:]:
-        if len(row) > (column or 0) and row[column or 0]:
-            yield row[column or 0]
+    return named

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.own import detection, outputs, parts, sources
+from pipelines.own import detection, listed, outputs, parts, sources
 from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
 from pipelines.own.options import Options, check_fps, ready
 from pipelines.own.parts import Mark, Reject
 from stages.footage import videos
-from stages.releases.readers import printable
 from stages.runtime import csv_tables, progress, tables
 from stages.runtime.errors import UserError, reason
 from stages.runtime.files import file_identity
@@ -150,16 +149,16 @@ def _write_part(job: Job, path: Path, part: Iterable[FrameFaces]) -> None:
         described = job.describe(job.net, [face for _, _, face in faces]) if faces else []
         for (frame, number, face), columns in zip(faces, described, strict=True):
             if isinstance(columns, str):
-                rejects.append(Reject(printable(frame.source), columns, f"face {number} of frame {frame.number}"))
+                rejects.append(Reject(listed.shown(frame.source), columns, f"face {number} of frame {frame.number}"))
             else:
                 rows.append({**_face_columns(frame, number, face), **columns})
-        rejects += [Reject(printable(of.frame.source), of.error.kind, of.error.detail) for of in batch if of.error]
+        rejects += [Reject(listed.shown(of.frame.source), of.error.kind, of.error.detail) for of in batch if of.error]
         mark = Mark(batch[-1].frame.source_number, batch[-1].frame.number)
     parts.write(path, job.schema, rows, rejects, mark)
 
 
 def _face_columns(frame: InputFrame, number: int, face: Face) -> dict[str, Any]:
-    source = {"source_number": frame.source_number, "source": printable(frame.source)}
+    source = {"source_number": frame.source_number, "source": listed.shown(frame.source)}
     edges = dict(zip(("x0", "y0", "x1", "y1"), face.box, strict=True))
     return {**source, "frame": frame.number, "time_s": frame.time_s, "face": number, **edges, "score": face.score}
 
@@ -169,7 +168,7 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     faces = Counter[str]()
     for part in done:
         faces.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
-    without_face = {printable(str(path)) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
+    without_face = {listed.shown(path) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
     rejects += [Reject(source, "no face found") for source in sorted(without_face)]
     _write_rejects(job, rejects)
     parts.join(done, job.out, job.schema)

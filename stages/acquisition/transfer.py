@@ -18,6 +18,7 @@ import httpx
 
 from stages.acquisition.hosts import server, without_secrets
 from stages.acquisition.partials import Partial
+from stages.runtime import proxies
 
 CONNECT_S = 20.0
 STALL_S = 60.0  # without a single byte
@@ -58,7 +59,12 @@ class Limits:
 
 
 def client() -> httpx.Client:
-    """A client for any number of threads; it neither logs URLs nor sends one host's cookies to another."""
+    """A client for any number of threads; it neither logs URLs nor sends one host's cookies to another.
+
+    Raises:
+        UserError: the environment names a proxy that cannot be used.
+    """
+    proxies.check()
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log whole URLs, with the key
     return httpx.Client(

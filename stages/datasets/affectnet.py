@@ -30,6 +30,7 @@ from stages.releases.readers import (
     printable,
     required,
     safe_path,
+    separator,
     sha256_by_name,
     text_lines,
 )
@@ -72,9 +73,9 @@ def read(raw: Path) -> Release[Face]:
         faces = chain.from_iterable(_small(raw, digests, split) for split in SMALL)
         return Release(_first_of_each(faces, digests), None)
     images, lists = full
-    lines = [(split, line) for split, name in lists.items() for line in _list(raw / name)]
-    faces = (_face(line, split, images) for split, line in lines)
-    return Release(_first_of_each(faces, digests), len(lines))
+    rows = [(split, row) for split, name in lists.items() for row in _list(raw / name)]
+    faces = (_face(*row, split, images) for split, row in rows)
+    return Release(_first_of_each(faces, digests), len(rows))
 
 
 def located(raw: Path, names: Collection[str]) -> tuple[str, dict[str, str]] | None:
@@ -91,11 +92,14 @@ def located(raw: Path, names: Collection[str]) -> tuple[str, dict[str, str]] | N
     return required(raw, names, IMAGES, EXPECTED), lists
 
 
-def _list(path: Path) -> list[str]:
+def _list(path: Path) -> list[tuple[str, str]]:
+    """Lines of images, each with what separates its cells; a spreadsheet may have saved the list again."""
     lines = text_lines(path)
     if not lines:
         raise UserError(f"{path} should list images, one per line, found none: download it again")
-    return lines[1:] if lines[0].startswith(FIRST_COLUMN) else lines
+    delimiter = separator(lines[0], ",", lambda row: row[:1] == [FIRST_COLUMN] or len(row) in COLUMNS)
+    has_header = lines[0].lstrip('"').startswith(FIRST_COLUMN)
+    return [(line, delimiter) for line in lines[has_header:]]
 
 
 def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> Iterator[Face | Reject]:
@@ -111,8 +115,8 @@ def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> I
             yield item
 
 
-def _face(line: str, split: str, images: str) -> Face | Reject:
-    row = cells(line)
+def _face(line: str, delimiter: str, split: str, images: str) -> Face | Reject:
+    row = cells(line, delimiter)
     if len(row) not in COLUMNS:
         return Reject(printable(line[:80]), "row of another length", f"{len(row)} columns, expected {COLUMNS}")
     name = printable(row[0])

@@ -33,6 +33,7 @@ from stages.releases.readers import (
     number,
     printable,
     required,
+    separator,
     sha256_by_name,
     text_lines,
 )
@@ -125,11 +126,7 @@ def rows(path: Path) -> Iterator[Row | Reject]:
     Raises:
         UserError: a workbook that cannot be read.
     """
-    if path.suffix == ".xlsx":
-        lines = _workbook_rows(path)
-    else:
-        delimiter = "\t" if path.suffix == ".txt" else ","
-        lines = ([cell.strip("' ") for cell in cells(line, delimiter)] for line in text_lines(path))
+    lines = _workbook_rows(path) if path.suffix == ".xlsx" else _text_rows(path)
     columns: dict[int, int] | None = None
     count = 0
     for count, line in enumerate(lines, start=1):
@@ -138,6 +135,15 @@ def rows(path: Path) -> Iterator[Row | Reject]:
         yield _row(line, columns, f"{path.name}: line {count}")
     if not count:
         yield Reject(path.name, "empty list", "the file has no lines")
+
+
+def _text_rows(path: Path) -> Iterator[list[str]]:
+    """Cells without single quotes; a spreadsheet may have saved the list with another separator."""
+    lines = text_lines(path)
+    usual = "\t" if path.suffix == ".txt" else ","
+    first = lines[0].replace("'", "") if lines else ""
+    delimiter = separator(first, usual, lambda row: len(row) > UNITS or _unit_columns(row) is not None)
+    return ([cell.strip("' ") for cell in cells(line, delimiter)] for line in lines)
 
 
 def _rank(name: str) -> tuple[int, str, str]:

@@ -8,6 +8,7 @@ which raises a UserError if one of `names`, the files of the release, is missing
 asked before anything runs.
 """
 
+import codecs
 import csv
 import json
 import re
@@ -23,6 +24,11 @@ from fabnet.boxes import Box
 from stages.runtime.errors import Rejected, UserError, reason
 
 MANIFEST = "manifest.json"
+SEPARATORS = (",", ";", "\t")
+_WIDE = {  # byte order mark -> encoding; the longer ones first
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -174,10 +180,18 @@ def number(text: str, limit: float = 1e6) -> float | None:
 def text_lines(path: Path) -> list[str]:
     """Lines without line ends, blank lines and byte order mark; lines may end in CRLF or LF.
 
-    Bytes that are not UTF-8 become surrogate escapes, which `safe_path` and `printable` handle.
+    The text is UTF-8, or UTF-16 or UTF-32 with their byte order mark, as PowerShell and Excel write it. Bytes that are
+    not UTF-8 become surrogate escapes, which `safe_path` and `printable` handle; half letters become U+FFFD.
     """
-    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    data = path.read_bytes()
+    wide = next((encoding for mark, encoding in _WIDE.items() if data.startswith(mark)), None)
+    text = data.decode(wide, "replace") if wide else data.decode("utf-8-sig", "surrogateescape")
     return [line for line in text.splitlines() if line.strip()]
+
+
+def separator(line: str, usual: str, fits: Callable[[list[str]], bool]) -> str:
+    """What separates the cells of a table, by its first line: `usual`, or another one in which alone `fits` holds."""
+    return next((other for other in dict.fromkeys((usual, *SEPARATORS)) if fits(cells(line, other))), usual)
 
 
 def cells(line: str, delimiter: str = ",") -> list[str]:
@@ -193,6 +207,8 @@ def cells(line: str, delimiter: str = ",") -> list[str]:
 def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str, str] | Reject]:
     """Rows of a table with a header line, as column -> printable cell; rows that are too short are rejects.
 
+    Another delimiter is taken if the header says so: a spreadsheet may have saved the table again.
+
     Raises:
         UserError: no such file, or no header with `columns`.
     """
@@ -200,7 +216,9 @@ def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str
         lines = text_lines(path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: it is part of the release, put it beside the archives") from None
-    header = cells(lines[0], delimiter) if lines else []
+    first = lines[0] if lines else ""
+    delimiter = separator(first, delimiter, set(columns).issubset)
+    header = cells(first, delimiter)
     if missing := [column for column in columns if column not in header]:
         raise UserError(f"{path} should begin with a header that names {missing[0]!r}, found {header}")
     for line in lines[1:]:

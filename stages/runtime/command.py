@@ -9,6 +9,7 @@ arguments. These sections are exactly the `params:` of the stage in dvc.yaml (te
 import argparse
 import errno
 import inspect
+import io
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stages.runtime import config, stopwatch
+from stages.runtime import config, stopwatch, workers
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 from stages.runtime.params import Lists, Params
@@ -45,6 +46,7 @@ def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] |
     wanted = sections(run, renamed or {})
     arguments: dict[str, Any] = vars(_parser(run, wanted, doc).parse_args())
     params_file = arguments.pop("_params")
+    workers.keep_threads()
     watch, stage = stopwatch.Stopwatch(), os.environ.get(stopwatch.STAGE)
     status = guarded(lambda: run(**arguments, **config.sections(params_file, wanted, **arguments)))
     if status == 0 and stage and REPORT not in os.environ:
@@ -65,6 +67,9 @@ def sections(run: Callable[..., None], renamed: Mapping[str, str]) -> dict[str, 
 
 def guarded(work: Callable[[], int | None], stopped: str = RESUMABLE) -> int:
     """Exit status of `work`: its own, 1 for a user error, a line for each thing that is wrong, 130 if stopped."""
+    for stream in (sys.stdout, sys.stderr):  # letters that an ASCII locale lacks are written as escapes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return work() or 0
     except UserError as error:

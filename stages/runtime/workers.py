@@ -1,8 +1,11 @@
 """Work spread over processes or a cluster, with the results in the order of the input."""
 
+import logging
+import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,17 +17,40 @@ from typing import TypeVar
 
 import cv2
 
+from stages.runtime import quota
 from stages.runtime.errors import Rejected, UserError
+
+log = logging.getLogger(__name__)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+NO_SHARED_MEMORY = "/dev/shm cannot be written, where processes share what they wait for"
+MOUNT = "mount it, in Docker with `--shm-size 64m`"
 
 _IN_FLIGHT = 2  # inputs per process that are submitted ahead
 
 
 def available() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of CPU cores that this process may use, by its affinity and by the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(min(cores, quota.cpus()))
+
+
+def keep_threads() -> None:
+    """Let PyTorch, if it is imported, use no more threads than cores: it knows of no quota."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() > available():
+        torch.set_num_threads(available())
+
+
+def alone() -> str:
+    """Why work is done in one process whatever the number of cores, and the way out; empty if it is not."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        return f"{NO_SHARED_MEMORY} ({error.strerror}): {MOUNT}"
+    return ""
 
 
 def in_order(
@@ -32,9 +58,10 @@ def in_order(
 ) -> Generator[Out, None, None]:
     """`work(x)` for every input, in order; one process per core, each with a single OpenCV thread.
 
-    With one input or one process, the work is done in this process. Inputs are taken as they are needed, so they may
-    be large. With `shared`, a folder that all machines of a cluster see, the work runs on the cluster that Dask's
-    configuration names, if it names one; a sentence calls an input by its `str`.
+    With one input or one process, the work is done in this process, as it is without shared memory, which processes
+    need to wait for each other. Inputs are taken as they are needed, so they may be large. With `shared`, a folder
+    that all machines of a cluster see, the work runs on the cluster that Dask's configuration names, if it names one;
+    a sentence calls an input by its `str`.
 
     Raises:
         UserError: a process died, mostly for lack of memory; or the cluster cannot do the work.
@@ -47,8 +74,13 @@ def in_order(
     if processes == 1 or len(first) < 2:
         yield from map(work, chain(first, remaining))
         return
-    context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
-    with ProcessPoolExecutor(processes, context, initializer=_start_process) as pool:
+    try:
+        started = _pool(processes)
+    except OSError as error:
+        log.warning("working in one process instead of %d: %s (%s)", processes, NO_SHARED_MEMORY, error.strerror)
+        yield from map(work, chain(first, remaining))
+        return
+    with started as pool:
         try:
             yield from _windowed(pool, work, chain(first, remaining), _IN_FLIGHT * processes)
         except BrokenProcessPool:
@@ -74,14 +106,28 @@ def apart(work: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
 
     Raises:
         Rejected: the process died on this input.
+        UserError: there is no shared memory for another process.
     """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_start_process) as pool:
+    try:
+        started = _pool(1)
+    except OSError as error:
+        raise UserError(f"{NO_SHARED_MEMORY} ({error.strerror}): {MOUNT}") from None
+    with started as pool:
         for item in inputs:
             try:
                 yield pool.submit(work, item).result()
             except BrokenProcessPool:
                 raise Rejected("the library that reads it crashed") from None
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    """New processes; they start when they are needed.
+
+    Raises:
+        OSError: there is no room for what they share.
+    """
+    context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
+    return ProcessPoolExecutor(processes, context, initializer=_start_process)
 
 
 def _on_cluster(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -> Generator[Out, None, None]:

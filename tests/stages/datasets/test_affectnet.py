@@ -96,6 +96,23 @@ def test_lists_with_a_byte_order_mark_crlf_and_bytes_that_are_not_utf8_are_read(
     assert isinstance(found[2], Reject)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("has_header", [True, False])
+def test_a_list_that_a_spreadsheet_has_saved_again_is_read(tmp_path, separator, encoding, has_header):
+    release = affectnet(tmp_path / "release", [], [row("0/p0.jpg")], IMAGES)
+    columns = ["subDirectory_filePath", *"xywh", "landmarks", "expression", "valence", "arousal"]
+    cells = ["1/p1.jpg", "10", "20", "40", "50", '"1.5;2.5"', "3", "-2", "-2"]
+    text = "".join(f"{separator.join(line)}\r\n" for line in ([columns] if has_header else []) + [cells])
+    put(release / "Manually_Annotated_file_lists" / "training.csv", text.encode(encoding))
+    found = list(read(bring("affectnet", release, tmp_path / "raw")).items)
+    assert [(item.key, dict(item.labels)) for item in found if isinstance(item, Face)] == [
+        ("0/p0.jpg", {"expression": 1}),
+        ("1/p1.jpg", {"expression": 3}),
+    ]
+    assert found[1].box_xyxy_px == (10, 20, 50, 70)
+
+
 def test_images_in_a_deeper_folder_are_read(tmp_path):
     release = affectnet(tmp_path / "release" / "Manually_Annotated", [row("1/p1.jpg")], [], IMAGES)
     (face,) = read(bring("affectnet", release.parent, tmp_path / "raw")).items

@@ -88,6 +88,17 @@ def test_every_version_of_the_manual_list_is_the_test_split(kind, tmp_path):
     assert rejects == ([] if kind == "older csv" else ["no image name"])
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_list_that_a_spreadsheet_has_saved_again_is_read(separator, tmp_path):
+    lines = [separator.join(line) for line in (HEADER, quoted(cells(3, (12,), (25,))))]
+    put(tmp_path / "EmotioNet_FACS.csv", "\r\n".join(lines).encode("utf-16"))
+    (found,) = rows(tmp_path / "EmotioNet_FACS.csv")
+    assert found.units == tuple(1 if unit == 12 else None if unit == 25 else 0 for unit in ACTION_UNITS)
+    put(tmp_path / "dataFile_1000.txt", separator.join(cells(4, (1,))).encode("utf-16"))
+    (found,) = rows(tmp_path / "dataFile_1000.txt")
+    assert found.units == tuple(int(unit == 1) for unit in ACTION_UNITS)
+
+
 def test_first_automatic_list_is_the_test_list_without_a_manual_one(tmp_path):
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1)))
     put(tmp_path / "r" / "dataFile_1001.txt", automatic(cells(2)))

@@ -31,6 +31,19 @@ def test_both_csv_dialects_are_read(tmp_path, newline, mark):
     assert list(readers.records(blanks, ",", ["ID"])) == expected
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_that_a_spreadsheet_has_saved_again_is_read(tmp_path, encoding, separator):
+    text = separator.join(["ID", "Name"]) + "\r\n" + separator.join(["id1", "Zoë"]) + "\r\n"
+    path = put(tmp_path / "a.csv", text.encode(encoding))
+    assert list(readers.records(path, ",", ["ID"])) == [{"ID": "id1", "Name": "Zoë"}]
+
+
+def test_a_text_that_ends_in_half_a_letter_keeps_its_other_lines(tmp_path):
+    path = put(tmp_path / "a.txt", "a.jpg\nb.jpg".encode("utf-16")[:-1])
+    assert readers.text_lines(path) == ["a.jpg", "b.jp\ufffd"]
+
+
 def test_missing_table_and_missing_header_raise_an_error(tmp_path):
     with pytest.raises(UserError, match="a header that names 'ID'"):
         list(readers.records(put(tmp_path / "a.csv", "id1,x\n"), ",", ["ID"]))
