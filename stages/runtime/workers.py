@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import cv2
 
-from stages.runtime.errors import Rejected, UserError
+from stages.runtime.errors import UserError
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -67,21 +67,6 @@ def cluster_name() -> str:
     except ModuleNotFoundError:
         return os.environ.get("DASK_SCHEDULER_ADDRESS", "")
     return config.get("scheduler-address", None) or config.get("fabnet.cluster", None) or ""
-
-
-def apart(work: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
-    """`work(x)` for every input, in order, in one other process: for libraries that crash on damaged files.
-
-    Raises:
-        Rejected: the process died on this input.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_start_process) as pool:
-        for item in inputs:
-            try:
-                yield pool.submit(work, item).result()
-            except BrokenProcessPool:
-                raise Rejected("the library that reads it crashed") from None
 
 
 def _on_cluster(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -> Generator[Out, None, None]:

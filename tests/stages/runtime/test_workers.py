@@ -4,7 +4,7 @@ import time
 import pytest
 
 from stages.runtime import workers
-from stages.runtime.errors import Rejected, UserError
+from stages.runtime.errors import UserError
 
 
 def slow_first(number: int) -> tuple[int, int]:
@@ -41,12 +41,3 @@ def test_inputs_are_taken_as_they_are_needed():
 def test_a_process_that_dies_is_a_user_error():
     with pytest.raises(UserError, match="worker processes died"):
         list(workers.in_order(die, range(4), 2))
-
-
-def test_a_crash_in_another_process_rejects_the_input():
-    results = workers.apart(die, [0, 1])
-    assert next(results) == 0
-    with pytest.raises(Rejected, match="crashed"):
-        next(results)
-    (_, process), (_, same) = workers.apart(slow_first, [1, 2])
-    assert process == same != os.getpid()
