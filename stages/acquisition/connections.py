@@ -4,7 +4,8 @@ A release lists URLs that its owner does not watch: today's owner of a name, or 
 whoever downloads. A guarded client therefore connects to addresses of the public internet alone, and to servers that
 the user has named. The address that was checked is the one it connects to, so a name cannot change in between.
 
-Through a proxy it is the proxy that connects. A URL whose name has only private addresses here is not handed to it.
+Behind a proxy it is the proxy that looks names up and connects, and nothing is looked up here. It is not handed URLs
+with a private address or with a name that only local networks have.
 """
 
 import ipaddress
@@ -20,6 +21,7 @@ import httpx
 
 from stages.acquisition.hosts import Server, server_of
 
+_LOCAL = (".localhost", ".local", ".internal", ".lan", ".home.arpa")  # ends of names of local networks
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # an IPv4 address in the last four bytes
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -59,7 +61,7 @@ class Client(httpx.Client):
 
     def _init_proxy_transport(self, *args: Any, **settings: Any) -> httpx.BaseTransport:
         transport = _on(super()._init_proxy_transport(*args, **settings), _Backend(None, self._network))
-        return _BehindProxy(transport, self._named, self._network)
+        return transport if self._named is None else _BehindProxy(transport, self._named)
 
 
 def is_public(address: str) -> bool:
@@ -69,6 +71,16 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     return all(part.is_global and not part.is_multicast for part in (ip, *_inside(ip)))
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is a private address or a name of a local network; names are not looked up."""
+    try:
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        name = host.rstrip(".").lower()
+        return "." not in name or name.endswith(_LOCAL)
+    return not all(is_public(str(address[4][0])) for address in found)
 
 
 @contextmanager
@@ -196,13 +208,13 @@ def _shut(connection: Any) -> None:
 class _BehindProxy(httpx.BaseTransport):
     """Hands requests to a proxy, but for those that are known to lead to private addresses."""
 
-    def __init__(self, transport: httpx.BaseTransport, named: Collection[Server] | None, network: Network) -> None:
-        self._transport, self._named, self._network = transport, named, network
+    def __init__(self, transport: httpx.BaseTransport, named: Collection[Server]) -> None:
+        self._transport, self._named = transport, named
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        host, port = server_of(str(request.url))
-        with suppress(OSError):  # only the proxy knows the name
-            _allowed(host, port, self._named, self._network)
+        server = server_of(str(request.url))
+        if server not in self._named and is_local(server[0]):
+            raise NotPublicError
         return self._transport.handle_request(request)
 
     def close(self) -> None:

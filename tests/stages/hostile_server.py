@@ -33,8 +33,8 @@ def answering(answer: Callable[[bytes], Iterable[bytes]]) -> Iterator[str]:
 def _talk(connection: socket.socket, answer: Callable[[bytes], Iterable[bytes]], stop: threading.Event) -> None:
     with connection, suppress(OSError):
         connection.settimeout(5)
-        request = b""
-        while b"\r\n\r\n" not in request and (data := connection.recv(4096)):
+        request = connection.recv(4096)
+        while b"\r\n\r\n" not in request and request[:1] != b"\x16" and (data := connection.recv(4096)):
             request += data
         for piece in answer(request):
             if stop.is_set():

@@ -115,16 +115,24 @@ def test_a_loopback_server_that_nobody_named_gets_no_request(site, tmp_path):
     assert site.requests == []
 
 
-def test_behind_a_proxy_private_names_are_refused_and_unknown_ones_are_left_to_it(site, tmp_path, monkeypatch):
+LOCAL = ["10.0.0.1", "127.1", "2130706433", "[::1]", "localhost", "nas", "nas.local", "metadata.internal."]
+
+
+@pytest.mark.parametrize("host", LOCAL)
+def test_local_addresses_and_names_are_not_handed_to_a_proxy(host, site, tmp_path, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", site.url)
     monkeypatch.setenv("NO_PROXY", "")
-    client, _ = guarded(site, {"inside.example": ["10.0.0.1"]})
-    with client:
-        with pytest.raises(PrivateError):
-            get(client, "http://inside.example/a.jpg", tmp_path)
-        assert site.requests == []
-        assert get(client, "http://elsewhere.example/a.jpg", tmp_path) == JPEG  # the site is the proxy here
-    assert len(site.requests) == 1
+    with transfer.client(()) as client, pytest.raises(PrivateError):
+        get(client, f"http://{host}/a.jpg", tmp_path)
+    assert site.requests == []
+
+
+def test_behind_a_proxy_no_name_is_looked_up(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", site.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    network = Network(lambda host, port: pytest.fail("looked up"), httpcore.SyncBackend())
+    with transfer.client((), network) as client:
+        assert get(client, "http://photos.example/a.jpg", tmp_path) == JPEG  # the site is the proxy here
 
 
 def test_image_behind_a_private_address_is_a_reject_that_a_later_run_tries_again(site, tmp_path):

@@ -116,6 +116,19 @@ def test_headers_and_bodies_that_drip_end_in_time(limit, tmp_path, monkeypatch):
     assert time.monotonic() - started < 5
 
 
+def test_a_handshake_that_drips_ends_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "ANSWER_S", 0.3)
+    record = itertools.chain([b"\x16\x03\x03\x40\x00"], itertools.repeat(b"x", 5000))  # of 16,384 bytes
+    started = time.monotonic()
+    with (
+        answering(lambda request: (time.sleep(0.02) or piece for piece in record)) as url,
+        transfer.client() as client,
+        pytest.raises(TransferError, match=r"no response in time|no connection"),
+    ):
+        transfer.attempt(client, url.replace("http:", "https:"), tmp_path / "x", Limits())
+    assert time.monotonic() - started < 5
+
+
 def test_a_part_of_a_file_without_a_request_for_it_is_not_taken(tmp_path):
     (tmp_path / "x").write_bytes(b"of another file")
     partly = b"HTTP/1.1 206 OK\r\nContent-Range: bytes 0-3/4\r\nContent-Length: 4\r\n\r\nabcd"
