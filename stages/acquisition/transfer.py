@@ -31,7 +31,7 @@ _BUSY = {408, 425, 429, 500, 502, 503, 504}  # statuses after which the same req
 _DENIED = {401, 403}
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-_MAX_WAIT = re.compile(r"[0-9]{1,9}")
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 class TransferError(Exception):
@@ -179,9 +179,10 @@ def _check_status(response: httpx.Response, partial: Partial | None) -> None:
     status = response.status_code
     if status in (200, 206):
         return
-    if status == 416:
-        if partial is not None:
-            partial.discard()
+    if status == 416 and partial is None:
+        raise TransferError("empty on the server, or shorter than it was", retryable=False)
+    if status == 416 and partial is not None:
+        partial.discard()
         raise TransferError("the server does not have the rest of the file, starting over", retryable=True)
     if status in _DENIED:
         raise TransferError(f"access denied (HTTP {status}): key or login wrong, missing or expired", retryable=False)
@@ -195,7 +196,7 @@ def _check_status(response: httpx.Response, partial: Partial | None) -> None:
 
 def _retry_after(text: str) -> float | None:
     """Seconds to wait, from a number or a date."""
-    if _MAX_WAIT.fullmatch(text):
+    if _SECONDS.fullmatch(text):
         return float(text)
     with suppress(ValueError, TypeError, OverflowError, OSError):
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())

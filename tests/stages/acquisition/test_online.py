@@ -167,6 +167,19 @@ def test_images_are_downloaded_from_their_urls_and_dead_urls_are_rejects(tmp_pat
         assert site.requests == []
 
 
+def test_listed_url_of_this_machine_is_not_requested_unless_its_server_is_named(tmp_path, monkeypatch):
+    write_registry(tmp_path, "emotionet")
+    monkeypatch.delenv("FABNET_MIRROR", raising=False)
+    with serving(Site({"N_0000000201_00001.jpg": encoded(noise(30, 30))})) as site:
+        url = f"{site.url}/N_0000000201_00001.jpg"
+        put(tmp_path / "release" / "dataFile_1000.txt", f"{url}\t{url}\t" + "\t".join("0" * 60) + "\n")
+        assert list(run_fetch("emotionet", tmp_path)) == ["dataFile_1000.txt"]
+        assert site.requests == []
+        assert [reason.split(":")[0] for _, reason in rejects(tmp_path)] == ["URL is not public"]
+        monkeypatch.setenv("FABNET_LAB_URL", site.url)
+        assert "images/N_0000000201/N_0000000201_00001.jpg" in run_fetch("emotionet", tmp_path)
+
+
 def test_archives_in_the_folder_are_unpacked_into_raw(tmp_path):
     write_registry(tmp_path, "aflw")
     tar_gz(tmp_path / "release" / "aflw-images-0.tar.gz", {"aflw/data/flickr/0/image1.jpg": b"x"})
