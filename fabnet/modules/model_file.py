@@ -123,7 +123,7 @@ def _check(description: Description) -> None:
                 raise ValueError(f"its {name} should be a number, found {getattr(crop, name)}")
     for name, (found, most) in sizes.items():
         if not isinstance(found, int) or not 0 < found <= most:
-            raise ValueError(f"its {name} should be a whole number up to {most}, found {str(found)[:40]}")
+            raise ValueError(f"its {name} should be a whole number up to {most}, found {repr(found)[:40]}")
 
 
 def _with_tuples(fields: dict[str, Any], *names: str) -> dict[str, Any]:
