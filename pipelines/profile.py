@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from pipelines.parameters import edits, files
 from stages.runtime import command, config
 from stages.runtime.errors import UserError
@@ -59,10 +56,7 @@ def _read(name: str, profiles: Path) -> tuple[str, dict[str, Any]]:
     if name not in names(profiles):
         raise UserError(f"no profile {name!r}: expected one of {', '.join(names(profiles))}")
     text = (profiles / f"{name}.yaml").read_text(encoding="utf-8")
-    try:
-        return text, dict(YAML(typ="safe").load(text))
-    except (YAMLError, TypeError, ValueError) as error:
-        raise UserError(f"profile {name} is not valid YAML: {' '.join(str(error).split())}") from None
+    return text, config.content(text, f"profile {name}")
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,16 @@ from stages.runtime import files, progress
 from stages.runtime.errors import UserError
 
 _BUFFER_BYTES = 2**22  # bytes per request: several members of one identity
+_MAX_READ_BYTES = 2**29  # at once; the largest is the directory of a million clips, about 120 MB
+
+
+class _Archive(io.BufferedReader):
+    """An archive on a server, of which nobody needs a large piece in memory, whatever its directory says."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_READ_BYTES:
+            raise zipfile.BadZipFile(f"a piece of {size} bytes")
+        return super().read(size)
 
 
 def joined_parts(client: httpx.Client, sources: Sequence[Source]) -> Joined:
@@ -29,7 +39,7 @@ def joined_parts(client: httpx.Client, sources: Sequence[Source]) -> Joined:
         return retries.retry(attempt, Path("no partial file"), POLICY, threading.Event())
 
     sizes = [read(part, 0, 1)[1] for part in range(len(sources))]
-    return Joined(sizes, lambda part, start, count: read(part, start, count)[0])
+    return Joined(sizes, lambda part, start, count: read(part, start, min(count, _BUFFER_BYTES))[0])
 
 
 def download_identities(sources: Sequence[Source], identities: Sequence[str], folder: Path) -> None:
@@ -44,7 +54,7 @@ def download_identities(sources: Sequence[Source], identities: Sequence[str], fo
         return
     folder.mkdir(parents=True, exist_ok=True)
     with transfer.client() as client:
-        file = io.BufferedReader(joined_parts(client, sources), _BUFFER_BYTES)
+        file = _Archive(joined_parts(client, sources), _BUFFER_BYTES)
         try:
             archive = zipfile.ZipFile(file)
         except zipfile.BadZipFile:

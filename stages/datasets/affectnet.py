@@ -24,6 +24,7 @@ from stages.releases.readers import (
     Face,
     Reject,
     Release,
+    annotation,
     cells,
     nearest,
     number,
@@ -57,6 +58,19 @@ FIRST_COLUMN = "subDirectory_filePath"
 COLUMNS = (9, 144)  # landmarks in one cell, or in 136
 SMALL = {"test": "val_set", "train": "train_set"}
 CODE_FILE = "_exp.npy"
+_MAX_CODE_BYTES = 4096  # of such a file; a code takes 136
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    SyntaxError,
+    SystemError,
+    TokenError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)  # fmt: skip  by NumPy, which documents none of them
 
 
 def read(raw: Path) -> Release[Face]:
@@ -166,13 +180,14 @@ def _text(path: Path) -> str:
     """The only value in a .npy file. Mapping it unpickles nothing and needs no memory for what a header claims.
 
     Raises:
-        Rejected: not a .npy file, or more or less than one value.
+        Rejected: not a .npy file, far larger than a code, or more or less than one value.
     """
+    annotation(path, _MAX_CODE_BYTES)
     try:
         values = np.lib.format.open_memmap(path, mode="r")
         if values.size == 1:
             return str(values.item())
-    except (ValueError, TypeError, OSError, EOFError, SyntaxError, SystemError, TokenError, OverflowError):
+    except _UNREADABLE:
         pass
     raise Rejected("damaged annotation", f"{path.name} should be a .npy file with one value")
 

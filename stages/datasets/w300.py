@@ -17,10 +17,18 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fabnet.boxes import Box
-from stages.releases.readers import Face, Reject, Release, incomplete, printable, safe_path, sha256_by_name
-from stages.runtime import workers
+from stages.releases.readers import (
+    Face,
+    Reject,
+    Release,
+    annotation,
+    incomplete,
+    printable,
+    safe_path,
+    sha256_by_name,
+)
+from stages.runtime import bounded
 from stages.runtime.errors import Rejected, UserError
-from stages.storage.media import read_file
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +51,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _FILE = re.compile(rf"(?P<root>(?:.*/)?)(?P<folder>{'|'.join(FOLDERS)})/(?P<name>[^/]+)")
 _MAX_COORDINATE_PX = 1e6  # largest plausible coordinate
 Boxes = dict[str, dict[str, Box | None]]  # folder -> image -> annotated box as edges; None: damaged
-_POINT_BLOCK = re.compile(r"\{(.*?)\}", re.DOTALL)
+_MAX_POINTS_BYTES = 2**16  # of a .pts file; 68 points take about 2,000
+_MAX_BOXES_BYTES = 2**26  # of a .mat file; 2,000 boxes take less than 1 MB
 
 
 def read(raw: Path) -> Release[Face]:
@@ -76,9 +85,9 @@ def parse_points(data: bytes) -> NDArray[np.float64]:
     Raises:
         Rejected: not 68 points, or a coordinate that is not a number or too large.
     """
-    block = _POINT_BLOCK.search(data.decode("ascii", "replace"))
+    block, end, _ = data.decode("ascii", "replace").partition("{")[2].partition("}")
     try:
-        values = np.array((block[1] if block else "").split(), np.float64)
+        values = np.array(block.split() if end else [], np.float64)
     except ValueError:
         raise Rejected("points are damaged", "not all are numbers") from None
     if values.size != 2 * POINTS or not (np.abs(values) < _MAX_COORDINATE_PX).all():
@@ -116,7 +125,7 @@ def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, B
     images = _images(stem, names)
     if not images:
         raise Rejected("no such image", "points without their image")
-    points = parse_points(read_file(raw / f"{stem}.pts"))
+    points = parse_points(annotation(raw / f"{stem}.pts", _MAX_POINTS_BYTES))
     split, subset = FOLDERS[folder]
     box = boxes.get(PurePosixPath(images[0]).name, _box([*points.min(axis=0) + 1, *points.max(axis=0) + 1]))
     if box is None:
@@ -136,7 +145,7 @@ def _boxes(raw: Path, names: list[str]) -> Boxes:
         if folder not in paths:
             log.info("w300: no %s, the bounding boxes of the points are used", file)
     boxes: Boxes = {folder: {} for folder in FOLDERS}
-    read = workers.apart(read_boxes, paths.values()) if paths else iter(())
+    read = bounded.each(read_boxes, paths.values()) if paths else iter(())
     for folder, path in paths.items():
         try:
             boxes[folder] = next(read)
@@ -146,14 +155,19 @@ def _boxes(raw: Path, names: list[str]) -> Boxes:
 
 
 def read_boxes(path: Path) -> dict[str, Box | None]:
-    """Boxes of one .mat file by image name, as edges. On damaged files SciPy can crash its process.
+    """Boxes of one .mat file by image name, as edges. On damaged files SciPy can crash its process, or hold it up.
 
     Raises:
         Rejected: the file cannot be read.
+        MemoryError: nor in the memory that there is.
     """
+    if (size := path.stat().st_size) > _MAX_BOXES_BYTES:
+        raise Rejected("file too large", f"{size} bytes, expected at most {_MAX_BOXES_BYTES}")
     try:
         entries = loadmat(path)["bounding_boxes"][0]
         return {str(entry["imgName"][0, 0][0]): _box(entry["bb_ground_truth"][0, 0][0]) for entry in entries}
+    except MemoryError:
+        raise
     except Exception as error:  # SciPy documents none, and raises many
         raise Rejected(type(error).__name__, str(error)) from None
 

@@ -177,6 +177,21 @@ def number(text: str, limit: float = 1e6) -> float | None:
     return value if abs(value) < limit else None
 
 
+def annotation(path: Path, max_bytes: int) -> bytes:
+    """All bytes of a small file that belongs to one image.
+
+    Raises:
+        Rejected: no such file, or larger than an annotation is.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise Rejected("damaged annotation", f"{path.name} has {size} bytes, expected at most {max_bytes}")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise Rejected("damaged annotation", f"there is no file {path.name}") from None
+
+
 def text_lines(path: Path) -> list[str]:
     """Lines without line ends, blank lines and byte order mark; lines may end in CRLF or LF.
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import cv2
 
 from stages.runtime import quota
-from stages.runtime.errors import Rejected, UserError
+from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -99,25 +99,6 @@ def cluster_name() -> str:
     except ModuleNotFoundError:
         return os.environ.get("DASK_SCHEDULER_ADDRESS", "")
     return config.get("scheduler-address", None) or config.get("fabnet.cluster", None) or ""
-
-
-def apart(work: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
-    """`work(x)` for every input, in order, in one other process: for libraries that crash on damaged files.
-
-    Raises:
-        Rejected: the process died on this input.
-        UserError: there is no shared memory for another process.
-    """
-    try:
-        started = _pool(1)
-    except OSError as error:
-        raise UserError(f"{NO_SHARED_MEMORY} ({error.strerror}): {MOUNT}") from None
-    with started as pool:
-        for item in inputs:
-            try:
-                yield pool.submit(work, item).result()
-            except BrokenProcessPool:
-                raise Rejected("the library that reads it crashed") from None
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:

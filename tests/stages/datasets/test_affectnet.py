@@ -233,3 +233,24 @@ def test_full_release_is_read_if_both_are_present(tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 1})
     affectnet(release, [row("1/p1.jpg")], [], IMAGES)
     assert [item.key for item in small(tmp_path, release)] == ["1/p1.jpg"]
+
+
+def test_annotation_file_far_larger_than_a_code_is_a_reject(tmp_path):
+    raw = bring("affectnet", small_affectnet(tmp_path / "r", train_set={1: 1}, val_set={2: 2}), tmp_path / "raw")
+    path = raw / "train_set" / "annotations" / "1_exp.npy"
+    path.unlink()
+    path.write_bytes(npy("1").replace(b"'<U1'", b"'<U225000000'").replace(b" " * 8 + b"\n", b"\n"))
+    with path.open("ab") as file:
+        file.truncate(900_000_000)
+    rejects = [item.reason for item in read(raw).items if isinstance(item, Reject)]
+    assert rejects == ["damaged annotation: 1_exp.npy has 900000000 bytes, expected at most 4096"]
+
+
+@pytest.mark.parametrize("header", ["-" * 3000 + "1", "(" * 3000, "[" * 3000, "{'descr': " * 300])
+def test_annotation_file_with_a_header_of_brackets_is_a_reject(header, tmp_path):
+    raw = bring("affectnet", small_affectnet(tmp_path / "r", train_set={1: 1}, val_set={2: 2}), tmp_path / "raw")
+    path = raw / "train_set" / "annotations" / "1_exp.npy"
+    path.unlink()
+    text = header.encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    assert [item.kind for item in read(raw).items if isinstance(item, Reject)] == ["damaged annotation"]
