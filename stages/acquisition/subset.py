@@ -75,7 +75,7 @@ def _member(file: IO[bytes], at: int, size: int) -> tuple[zipfile.ZipInfo, int] 
     following = at + _HEADER.size + name_length + extra_length + packed
     if following > size:
         return None
-    info = zipfile.ZipInfo(name.decode("utf-8" if flags & 0x800 else "cp437"))
+    info = zipfile.ZipInfo(name.decode("utf-8" if flags & 0x800 else "cp437", "replace"))
     info.header_offset, info.CRC, info.compress_size, info.file_size = at, crc, packed, unpacked
     info.flag_bits, info.compress_type, info.extract_version = flags, method, version & 0xFF
     return info, following

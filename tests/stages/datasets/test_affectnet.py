@@ -216,3 +216,14 @@ def test_full_release_is_read_if_both_are_present(tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 1})
     affectnet(release, [row("1/p1.jpg")], [], IMAGES)
     assert [item.key for item in small(tmp_path, release)] == ["1/p1.jpg"]
+
+
+def test_a_list_with_backslashes_names_the_same_images(tmp_path):
+    found = items(tmp_path, [row("0\\p0.jpg")], [], IMAGES)
+    assert [item.key for item in found if isinstance(item, Face)] == ["0/p0.jpg"]
+
+
+def test_a_list_of_the_owner_that_is_cut_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("stages.datasets.affectnet.PUBLISHED", {"test": 1, "train": 3})
+    found = items(tmp_path, [row("0/p0.jpg")], [row("1/p1.jpg")], IMAGES)
+    assert [(item.key, item.kind) for item in found if isinstance(item, Reject)] == [("1 of 3", "incomplete: train")]
