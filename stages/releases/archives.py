@@ -31,7 +31,7 @@ _DAMAGE = (  # what Python's libraries raise about damaged bytes
 )
 _MEMBER_HEADER_BYTES = 30  # without the name
 _CHUNK = 2**20
-_CHUNK_UNBOUNDED = 2**12  # of what is unpacked without a limit: all that so many bytes expand to
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those whose unpacking zipfile can stop at a limit
 _END, _LONGEST_END_BYTES = b"PK\5\6", 22 + 2**16  # of an archive: a signature, then the number of its last piece
 _NO_MEMBERS = bytes(20) + b"PK\5\6" + bytes(18)  # no locator of a ZIP64 archive, then the end of one without members
 _PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
@@ -220,10 +220,12 @@ def zip_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[byte
     Raises:
         Rejected: damaged, encrypted, or compressed in an unknown way.
     """
-    is_bounded = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if info.compress_type not in _METHODS:
+        method = zipfile.compressor_names.get(info.compress_type, info.compress_type)
+        raise Rejected("packed in a way that is not read", f"by {method}: unpack it, and pack it again with `zip -r`")
     try:
         with archive.open(info) as file:
-            while chunk := file.read(_CHUNK if is_bounded else _CHUNK_UNBOUNDED):
+            while chunk := file.read(_CHUNK):
                 yield chunk
     except Exception as error:
         if not is_damage(error):

@@ -155,9 +155,9 @@ CHANGES = {
     "cut": lambda data: data[: len(data) // 2],
     "a row far away": lambda data: data.replace(b'r="2"', b'r="99999999999"'),
     "a column far away": lambda data: data.replace(b'r="BJ2"', b'r="ZZZZZZZ2"'),
-    "a cell without a number": lambda data: data.replace(b't="n"', b't="s"'),
+    "a cell whose text is missing": lambda data: data.replace(b"<v>0</v>", b"<v>99999</v>"),
     "a cell without a place": lambda data: data.replace(b'r="BJ2"', b'r="2BJ"'),
-    "not UTF-8": lambda data: data.replace(b"<v>0</v>", b"<v>\xff</v>"),
+    "not UTF-8": lambda data: data.replace(b"<sheetData>", b"<sheetData>\xff"),
 }
 
 

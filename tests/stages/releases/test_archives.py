@@ -133,24 +133,30 @@ def damaged_member(method: int, *, declared: int | None = None, content: bytes =
     return bytes(data)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_spoilt_member_is_rejected_however_it_is_packed(method, tmp_path):
-    put(tmp_path / "x.zip", damaged_member(method))
+def test_a_spoilt_member_is_rejected(tmp_path):
+    put(tmp_path / "x.zip", damaged_member(zipfile.ZIP_DEFLATED))
     (member,) = archives.zip_members(only(tmp_path))
     with pytest.raises(Rejected, match="damaged in the archive"):
         member.read()
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_no_more_is_unpacked_than_the_list_says(method, tmp_path):
-    put(tmp_path / "x.zip", damaged_member(method, declared=1000, content=bytes(300_000_000)))
+@pytest.mark.parametrize(("method", "name"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "lzma")])
+def test_a_member_that_unpacks_without_a_limit_is_rejected_unread(method, name, tmp_path):
+    put(tmp_path / "x.zip", damaged_member(method))
+    (member,) = archives.zip_members(only(tmp_path))
+    with pytest.raises(Rejected, match=f"not read: by {name}: unpack it, and pack it again with `zip -r`"):
+        member.read()
+
+
+def test_no_more_is_unpacked_than_the_list_says(tmp_path):
+    put(tmp_path / "x.zip", damaged_member(zipfile.ZIP_DEFLATED, declared=1000, content=bytes(100_000_000)))
     (member,) = archives.zip_members(only(tmp_path))
     tracemalloc.start()
     with pytest.raises(Rejected, match="damaged in the archive"):
         member.read()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 200_000_000
+    assert peak < 20_000_000
 
 
 def test_an_encrypted_member_is_rejected_by_that_name(tmp_path):
