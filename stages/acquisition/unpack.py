@@ -135,7 +135,10 @@ def _whole_member(archive: Archive, chunks: Iterator[bytes]) -> Iterator[bytes]:
     try:
         yield from chunks
     except Rejected as error:
-        raise UserError(f"{archive.paths[0]} is damaged or encrypted ({error}): download it again") from None
+        raise UserError(
+            f"{archive.paths[0]} cannot be unpacked ({error}): download it again, or unpack it yourself and put its "
+            "contents beside it"
+        ) from None
 
 
 def _unpack_tar(archive: Archive, folder: Path) -> None:

@@ -221,7 +221,7 @@ def _workbook_rows(path: Path) -> Iterator[list[str]]:
                 yield ["" if cell is None else str(cell).strip("' ") for cell in row]
         book.close()
     except Exception as error:  # openpyxl documents none, and raises many
-        detail = f"{type(error).__name__}: {error}"
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
             f"{path} is not a readable workbook ({detail}): download it again, or export it as csv"
         ) from None

@@ -8,9 +8,10 @@ The archive is read twice: first to count the frames of each track, which may li
 """
 
 import logging
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -35,6 +36,7 @@ ENLARGED = "1.6"  # folder named after the factor by which the owners enlarged t
 NO_TRACK = "0"  # track of archives without a track level
 MAX_TRACK_BYTES = 2**30
 MAX_HELD_BYTES = 2**30  # of all tracks that are in memory together; at least MAX_TRACK_BYTES
+_FRAME = re.compile(r"(?P<number>[0-9]{1,9})\.(?i:jpg)")
 
 TrackKey = tuple[str, str, str]  # name, video, track
 
@@ -167,7 +169,7 @@ def _tracks(archive: Path, extents: dict[TrackKey, Extent], identities: dict[str
 def _held(track: Held, frame: Frame, member: TarMember) -> Iterator[Reject]:
     """A reject, unless the frame is in `track` now."""
     track.left -= 1
-    data = member.read() if member.file else track.by_number.get(_numbered(PurePosixPath(member.target)))
+    data = member.read() if member.file else track.by_number.get(_place(safe_path(member.target)).number)
     if data is None:
         yield Reject(member.name, "not a regular file in the archive", "a link to what does not come before it")
     elif frame.number in track.by_number:
@@ -192,16 +194,17 @@ def _frame(member: TarMember) -> Frame:
 
 
 def _place(name: str) -> Frame:
-    path = PurePosixPath(name)
-    parts = path.parts
-    at = parts.index(ENLARGED) if ENLARGED in parts else 0
-    levels = parts[at + 1 : -1]  # video, and mostly track
+    *folders, file = name.split("/")
+    at = folders.index(ENLARGED) if ENLARGED in folders else 0
+    levels = folders[at + 1 :]  # video, and mostly track
     if at < 1 or len(levels) not in (1, 2):
         raise Rejected("not a face frame", f"no <Name>/{ENLARGED}/<video>/<track>/<frame>.jpg")
-    return Frame(parts[at - 1], levels[0], levels[1] if len(levels) == 2 else NO_TRACK, _numbered(path))
+    track = levels[1] if len(levels) == 2 else NO_TRACK
+    return Frame(folders[at - 1], levels[0], track, _number(file))
 
 
-def _numbered(path: PurePosixPath) -> int:
-    if path.suffix.lower() != ".jpg" or not path.stem.isascii() or not path.stem.isdigit() or len(path.stem) > 9:
+def _number(file: str) -> int:
+    match = _FRAME.fullmatch(file)
+    if match is None:
         raise Rejected("not a face frame", "no <number>.jpg")
-    return int(path.stem)
+    return int(match["number"])

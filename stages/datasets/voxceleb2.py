@@ -28,7 +28,7 @@ LABELS: dict[str, pa.DataType] = {}
 META = "vox2_meta.csv"
 PUBLISHED = {"clips": 1_128_246, "people with clips": 6_112, f"people in {META}": 6_112}
 WITHOUT_CLIPS = r"_(aac|wav|txt)"  # in the names of archives
-_CLIP = re.compile(r"(?:.*/)?mp4/(?P<identity>[^/]+)/(?P<video>[^/]+)/(?P<track>[^/]+)\.(?:mp4|MP4)")
+_CLIP = re.compile(r"(?:.*/)?mp4/(?P<identity>[^/]+)/(?P<video>[^/]+)/(?P<track>[^/]+)\.(?i:mp4)")
 
 
 def read(raw: Path) -> Release[Track]:

@@ -3,6 +3,7 @@
 An archive that expands more than 200-fold is refused.
 """
 
+import errno
 import io
 import lzma
 import re
@@ -38,8 +39,11 @@ _PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether a library raises this about damaged bytes. An OSError of the system has a number, bzip2's has none."""
-    return isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno is None)
+    """Whether a library raises this about damaged bytes.
+
+    An OSError of a library has no number; one of the system is about these bytes if they name an impossible position.
+    """
+    return isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno in (None, errno.EINVAL))
 
 
 class Budget:

@@ -24,6 +24,7 @@ from stages.runtime.errors import Rejected, UserError, reason
 
 MANIFEST = "manifest.json"
 MAX_NAME_BYTES = 255  # of a file or a folder
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def safe_path(name: str) -> str:
         raise Rejected("no name", "an empty one")
     if path.is_absolute() or ".." in path.parts or path.parts[0][1:2] == ":":
         raise Rejected("unsafe name", "it leads out of the release")
-    if printable(name) != name or any(ord(letter) < 32 for letter in name):
+    if printable(name) != name or _CONTROL_CHARACTER.search(name):
         raise Rejected("unreadable name", "not UTF-8 or with control characters")
     if (longest := max(len(part.encode()) for part in path.parts)) > MAX_NAME_BYTES:
         raise Rejected("name too long", f"{longest} bytes between two slashes, file systems take {MAX_NAME_BYTES}")
