@@ -12,7 +12,7 @@ import httpx
 
 from stages.acquisition import retries, transfer
 from stages.acquisition.download import POLICY, Source
-from stages.releases.archives import is_damage, zip_chunks, zip_files
+from stages.releases import archives
 from stages.releases.joined import Joined
 from stages.runtime import files, progress
 from stages.runtime.errors import Rejected, UserError
@@ -47,8 +47,9 @@ def download_identities(sources: Sequence[Source], identities: Sequence[str], fo
         file = io.BufferedReader(joined_parts(client, sources), _BUFFER_BYTES)
         try:
             archive = zipfile.ZipFile(file)
+            archives.check_members(archive.infolist(), file.seek(0, io.SEEK_END), "the archive on the server")
         except Exception as error:
-            if not is_damage(error):
+            if not archives.is_damage(error):
                 raise
             raise UserError(f"the {len(sources)} parts on the server are not a whole ZIP archive") from None
         with archive:
@@ -60,7 +61,7 @@ def download_identities(sources: Sequence[Source], identities: Sequence[str], fo
 def _members(archive: zipfile.ZipFile, identities: Sequence[str]) -> dict[str, list[zipfile.ZipInfo]]:
     """Members of each identity, in their order within the archive."""
     by_folder: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
-    for info in zip_files(archive):
+    for info in archives.zip_files(archive):
         for folder in info.filename.split("/")[:-1]:
             by_folder[folder].append(info)
     if unknown := [name for name in identities if name not in by_folder]:
@@ -75,6 +76,6 @@ def _copy(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], target: 
             for info in members:
                 member = zipfile.ZipInfo(info.filename, info.date_time)
                 with copy.open(member, "w") as out:
-                    out.writelines(zip_chunks(archive, info))
+                    out.writelines(archives.zip_chunks(archive, info))
     except Rejected as error:
         raise UserError(f"{target.name} cannot be read on the server ({error}): leave that identity out") from None

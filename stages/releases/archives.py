@@ -32,7 +32,7 @@ _DAMAGE = (  # what Python's libraries raise about damaged bytes
 )
 _MEMBER_HEADER_BYTES = 30  # without the name
 _CHUNK = 2**20
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those whose unpacking zipfile can stop at a limit
+_METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz", 98: "ppmd"}  # that are not read
 _END, _LONGEST_END_BYTES = b"PK\5\6", 22 + 2**16  # of an archive: a signature, then the number of its last piece
 _NO_MEMBERS = bytes(20) + b"PK\5\6" + bytes(18)  # no locator of a ZIP64 archive, then the end of one without members
 _PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
@@ -176,12 +176,7 @@ def open_zip(source: ZipSource) -> zipfile.ZipFile:
     file = io.BufferedReader(joined.files(source.paths), 1 << 16)
     try:
         archive = zipfile.ZipFile(file)
-        infos = archive.infolist()
-        _check_place(infos, where)
-        Budget(sum(path.stat().st_size for path in source.paths)).spend(sum(info.file_size for info in infos))
-    except Rejected as error:
-        file.close()
-        raise UserError(f"{where} is refused: {error}") from None
+        check_members(archive.infolist(), sum(path.stat().st_size for path in source.paths), str(where))
     except Exception as error:
         file.close()
         if _is_last_of_several(source.paths[-1]):
@@ -194,8 +189,12 @@ def open_zip(source: ZipSource) -> zipfile.ZipFile:
     return archive
 
 
-def _check_place(infos: Sequence[zipfile.ZipInfo], where: Path) -> None:
-    """Check that the first member begins where the file does, and that none begins before the last one ends."""
+def check_members(infos: Sequence[zipfile.ZipInfo], packed: int, where: str) -> None:
+    """Check that the members of an archive of `packed` bytes fill it from its start, each in a place of its own.
+
+    Raises:
+        UserError: they do not, or expand too much; it begins with `where`.
+    """
     by_place = sorted(infos, key=lambda info: info.header_offset)
     if by_place and by_place[0].header_offset != 0:
         raise UserError(
@@ -204,7 +203,11 @@ def _check_place(infos: Sequence[zipfile.ZipInfo], where: Path) -> None:
         )
     for info, following in pairwise(by_place):
         if info.header_offset + _MEMBER_HEADER_BYTES + info.compress_size > following.header_offset:
-            raise Rejected("two of its members lie in each other")
+            raise UserError(f"{where} is refused: two of its members lie in each other")
+    try:
+        Budget(packed).spend(sum(info.file_size for info in infos))
+    except Rejected as error:
+        raise UserError(f"{where} is refused: {error}") from None
 
 
 def zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -224,8 +227,8 @@ def zip_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[byte
     Raises:
         Rejected: damaged, encrypted, or compressed in an unknown way.
     """
-    if info.compress_type not in _METHODS:
-        method = zipfile.compressor_names.get(info.compress_type, info.compress_type)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile can stop these two at a limit
+        method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
         raise Rejected("packed in a way that is not read", f"by {method}: unpack it, and pack it again with `zip -r`")
     try:
         with archive.open(info) as file:

@@ -147,11 +147,12 @@ def safe_path(name: str) -> str:
 def nearest(names: Collection[str], wanted: str) -> str | None:
     """The shortest of `names` that ends in the file `wanted`; if `wanted` ends in a slash, the path of that folder.
 
-    A folder in a folder of the same name, as unpacking makes them, is taken if most of what is in both is in it.
+    Capitals count only where both spellings are there. A folder in a folder of the same name, as unpacking makes them,
+    is taken if most of what is in both is in it.
     """
-    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"))
+    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"), re.IGNORECASE)
     matches = {match[0] for name in names if (match := pattern.match(name))}
-    found = min(matches, key=lambda name: (len(name), name), default=None)
+    found = min(matches, key=lambda name: (not name.endswith(wanted), len(name), name), default=None)
     return _innermost(names, found) if found and wanted.endswith("/") else found
 
 

@@ -8,7 +8,7 @@ import bz2
 import gzip
 import lzma
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,7 @@ def members(path: Path) -> Iterator[TarMember]:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Generator[None, None, None]:
     """What goes wrong inside while the archive is read, as one sentence.
 
     Raises:
@@ -133,8 +133,8 @@ def _members(path: Path, stream: Any, budget: Budget) -> Iterator[TarMember]:
         while (info := archive.next()) is not None:
             if info.size < 0:
                 raise tarfile.ReadError("a member of a negative size")
-            archive.pax_headers.clear()  # neither these nor the members themselves are kept in memory
-            vars(archive)["members"].clear()
+            for kept in ("pax_headers", "members"):  # in memory, which a stream does not need
+                vars(archive)[kept].clear()
             stream.allowed = float("inf")
             if not (info.isdir() or is_stranger(info.name)):
                 budget.spend(max(0, info.size))

@@ -76,6 +76,12 @@ def test_the_folder_within_a_folder_of_its_name_is_taken_if_it_holds_more():
     assert readers.nearest([*names, "images/1.jpg", "images/2.jpg"], "images/") == "images/"
 
 
+def test_capitals_count_only_where_both_spellings_are_there():
+    names = ["IMAGES/1.jpg", "deep/List.csv"]
+    assert [readers.nearest(names, wanted) for wanted in ("images/", "list.csv")] == ["IMAGES/", "deep/List.csv"]
+    assert readers.nearest([*names, "deep/images/1.jpg"], "images/") == "deep/images/"
+
+
 def test_a_required_file_that_is_missing_is_named():
     with pytest.raises(UserError, match=r"^raw should hold list\.csv and images/: found no list\.csv$"):
         readers.required(Path("raw"), ["list.txt"], "list.csv", "list.csv and images/")
