@@ -19,7 +19,7 @@ import pyarrow as pa
 from stages.releases import published, tars
 from stages.releases.readers import Frames, Reject, Release, Track, incomplete, printable, records, safe_path
 from stages.releases.tars import TarMember
-from stages.runtime.errors import Rejected
+from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import MAX_FILE_BYTES
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,10 @@ def _items(archive: Path, identities: dict[str, str], rejects: list[Reject]) -> 
     present = {name for name, _, _ in extents}
     yield from _unusable(extents, identities)
     while extents:
+        before = len(extents)
         yield from _tracks(archive, extents, identities)
+        if len(extents) == before:
+            raise UserError(f"{archive} has changed while it was read: run the same command again")
     for name, identity in sorted(identities.items()):
         if name not in present:
             yield Reject(identity, "no tracks in the release", f"listed in {META}")

@@ -18,7 +18,7 @@ from stages.releases.archives import Budget, is_damage
 from stages.releases.strangers import is_stranger
 from stages.runtime.errors import Rejected, UserError
 
-MAX_HEADER_BYTES = 2**20  # of everything that describes one member: its name, its extended headers, its map of holes
+MAX_HEADER_BYTES = 2**24  # of everything that describes one member: its name, its extended headers, its map of holes
 _BLOCK = tarfile.BLOCKSIZE
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {  # first bytes -> how to unpack
     b"\x1f\x8b": gzip.open,

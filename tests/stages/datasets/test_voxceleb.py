@@ -236,6 +236,17 @@ def test_unsafe_names_in_the_frame_archive_are_rejects(tmp_path):
     assert [reject.kind for reject in rejects] == ["unsafe name", "unsafe name"]
 
 
+def test_an_archive_that_changes_between_its_readings_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(one, "MAX_TRACK_BYTES", 400)
+    monkeypatch.setattr(one, "MAX_HELD_BYTES", 400)
+    folder = voxceleb1(tmp_path, dict(sorted(IN_ORDER.items(), key=lambda item: item[0][-11:])), ["A"])
+    items = one.read(folder).items
+    assert isinstance(next(items), Track)
+    tar_gz(tmp_path / "other.tar.gz", {}).replace(folder / "dense-face-frames.tar.gz")
+    with pytest.raises(UserError, match="has changed while it was read"):
+        list(items)
+
+
 def test_a_damaged_frame_archive_is_told_before_its_first_track(tmp_path):
     folder = voxceleb1(tmp_path, IN_ORDER, ["A"])
     path = folder / "dense-face-frames.tar.gz"
