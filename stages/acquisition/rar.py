@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import rarfile
 
+from stages.releases.archives import is_damage
 from stages.releases.readers import safe_path
 from stages.runtime.errors import Rejected, UserError
 
@@ -45,7 +46,9 @@ def members(paths: Sequence[Path]) -> list[Member]:
             used = archive.volumelist()
             if archive.needs_password():
                 raise UserError(f"{paths[0]} is encrypted: unpack it yourself and put its contents beside it")
-    except (rarfile.Error, OSError, ValueError) as error:
+    except Exception as error:
+        if not (isinstance(error, (rarfile.Error, OSError)) or is_damage(error)):
+            raise
         raise UserError(
             f"{paths[0]} is not a whole RAR archive ({_first_line(error)}): put all its volumes there"
         ) from None

@@ -12,7 +12,7 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
@@ -29,6 +29,8 @@ _WIDE = {  # byte order mark -> encoding; the longer ones first
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
+MAX_NAME_BYTES = 255  # of a file or a folder
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -131,27 +133,43 @@ def printable(name: str) -> str:
 
 
 def safe_path(name: str) -> str:
-    """The name as a relative path without `.` components.
+    """The name as a relative path without `.` components; backslashes, as Windows writes them, become slashes.
 
     Raises:
-        Rejected: empty, absolute, with `..`, with a control character or not UTF-8.
+        Rejected: empty, absolute, with `..`, too long for a file system, with a control character or not UTF-8.
     """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts or path.parts[0][1:2] == ":":
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts:
+        raise Rejected("no name", "an empty one")
+    if path.is_absolute() or ".." in path.parts or path.parts[0][1:2] == ":":
         raise Rejected("unsafe name", "it leads out of the release")
-    if printable(name) != name or any(ord(letter) < 32 for letter in name):
+    if printable(name) != name or _CONTROL_CHARACTER.search(name):
         raise Rejected("unreadable name", "not UTF-8 or with control characters")
+    if (longest := max(len(part.encode()) for part in path.parts)) > MAX_NAME_BYTES:
+        raise Rejected("name too long", f"{longest} bytes between two slashes, file systems take {MAX_NAME_BYTES}")
     return str(path)
 
 
-def nearest(names: Iterable[str], wanted: str) -> str | None:
-    """The shortest of `names` that ends in the file `wanted`; if `wanted` ends in a slash, the path of that folder."""
-    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"))
+def nearest(names: Collection[str], wanted: str) -> str | None:
+    """The shortest of `names` that ends in the file `wanted`; if `wanted` ends in a slash, the path of that folder.
+
+    Capitals count only where both spellings are there. A folder in a folder of the same name, as unpacking makes them,
+    is taken if most of what is in both is in it.
+    """
+    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"), re.IGNORECASE)
     matches = {match[0] for name in names if (match := pattern.match(name))}
-    return min(matches, key=lambda name: (len(name), name), default=None)
+    found = min(matches, key=lambda name: (not name.endswith(wanted), len(name), name), default=None)
+    return _innermost(names, found) if found and wanted.endswith("/") else found
 
 
-def required(raw: Path, names: Iterable[str], wanted: str, expected: str) -> str:
+def _innermost(names: Collection[str], folder: str) -> str:
+    inner = f"{folder}{PurePosixPath(folder).name}/"
+    count_inside = sum(name.startswith(inner) for name in names)
+    count = sum(name.startswith(folder) for name in names)
+    return _innermost(names, inner) if 2 * count_inside > count else folder
+
+
+def required(raw: Path, names: Collection[str], wanted: str, expected: str) -> str:
     """`nearest`, for a file or folder that the release in `raw` must contain; `expected` is the data set's EXPECTED.
 
     Raises:

@@ -254,3 +254,14 @@ def test_annotation_file_with_a_header_of_brackets_is_a_reject(header, tmp_path)
     text = header.encode() + b"\n"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
     assert [item.kind for item in read(raw).items if isinstance(item, Reject)] == ["damaged annotation"]
+
+
+def test_a_list_with_backslashes_names_the_same_images(tmp_path):
+    found = items(tmp_path, [row("0\\p0.jpg")], [], IMAGES)
+    assert [item.key for item in found if isinstance(item, Face)] == ["0/p0.jpg"]
+
+
+def test_a_list_of_the_owner_that_is_cut_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("stages.datasets.affectnet.PUBLISHED", {"test": 1, "train": 3})
+    found = items(tmp_path, [row("0/p0.jpg")], [row("1/p1.jpg")], IMAGES)
+    assert [(item.key, item.kind) for item in found if isinstance(item, Reject)] == [("1 of 3", "incomplete: train")]

@@ -1,4 +1,5 @@
 import hashlib
+import zipfile
 
 import openpyxl
 import pytest
@@ -146,6 +147,55 @@ def test_invalid_rows_are_rejects(tmp_path):
 def test_unreadable_workbook_raises_an_error(data, message, tmp_path):
     with pytest.raises(UserError, match=message):
         list(rows(put(tmp_path / "EmotioNet_FACS.xlsx", data)))
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def changed_workbook(path, change, method=zipfile.ZIP_DEFLATED):
+    """A workbook whose sheet went through `change`, packed by `method`."""
+    workbook(path.with_name("intact.xlsx"), HEADER, cells(1))
+    with zipfile.ZipFile(path.with_name("intact.xlsx")) as intact, zipfile.ZipFile(path, "w", method) as changed:
+        for name in intact.namelist():
+            changed.writestr(name, change(intact.read(name)) if name == SHEET else intact.read(name))
+    return path
+
+
+CHANGES = {
+    "not XML": lambda data: b"<html>",
+    "cut": lambda data: data[: len(data) // 2],
+    "a row far away": lambda data: data.replace(b'r="2"', b'r="99999999999"'),
+    "a column far away": lambda data: data.replace(b'r="BJ2"', b'r="ZZZZZZZ2"'),
+    "a cell whose text is missing": lambda data: data.replace(b't="inlineStr"><is><t>0</t></is>', b't="s"><v>9</v>'),
+    "a cell without a place": lambda data: data.replace(b'r="BJ2"', b'r="2BJ"'),
+    "not UTF-8": lambda data: data.replace(b"<sheetData>", b"<sheetData>\xff"),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_workbook_with_a_damaged_sheet_is_one_sentence(how, tmp_path):
+    path = changed_workbook(tmp_path / "EmotioNet_FACS.xlsx", CHANGES[how])
+    with pytest.raises(UserError, match=r"EmotioNet_FACS\.xlsx .*(download it again|export it as csv)"):
+        list(rows(path))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_workbook_with_a_spoilt_member_is_one_sentence(method, tmp_path):
+    path = changed_workbook(tmp_path / "EmotioNet_FACS.xlsx", bytes, method)
+    with zipfile.ZipFile(path) as archive:
+        at = archive.getinfo(SHEET).header_offset + 30 + len(SHEET)
+    data = bytearray(path.read_bytes())
+    data[at : at + 200] = bytes(range(7, 207))
+    with pytest.raises(UserError, match="is not a workbook, or is damaged"):
+        list(rows(put(path, bytes(data))))
+
+
+def test_a_list_of_the_owner_that_is_cut_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("stages.datasets.emotionet.PUBLISHED", {"test": 2, "train": 2})
+    put(tmp_path / "r" / "EmotioNet_FACS.csv", ",".join(quoted(cells(1, (1,), urls=1))) + "\n")
+    put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(2, (1,)), cells(3, (1,))))
+    (reject,) = (item for item in items(tmp_path / "r", tmp_path / "raw") if isinstance(item, Reject))
+    assert (reject.key, reject.kind) == ("1 of 2", "incomplete: test")
 
 
 def test_owners_url_comes_first(tmp_path):

@@ -9,7 +9,21 @@ from stages.runtime.errors import Rejected, UserError
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../x", "a/../../x", "", "C:\\x", "a\\..\\x", "c:/x", "a\nb", "caf\udce9"]
+    "name",
+    [
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        "",
+        ".",
+        "C:\\x",
+        "a\\..\\x",
+        "\\\\host\\x",
+        "c:/x",
+        "a\nb",
+        "caf\udce9",
+        256 * "x",
+    ],
 )
 def test_unsafe_and_unprintable_names_are_rejected(name):
     with pytest.raises(Rejected, match="name"):
@@ -19,6 +33,8 @@ def test_unsafe_and_unprintable_names_are_rejected(name):
 def test_safe_names_are_kept():
     assert readers.safe_path("./a/b 1.jpg") == "a/b 1.jpg"
     assert readers.safe_path("Müller/1.jpg") == "Müller/1.jpg"
+    assert readers.safe_path(".\\a\\b.jpg") == "a/b.jpg"
+    assert readers.safe_path("a/" + 255 * "x") == "a/" + 255 * "x"
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -65,6 +81,18 @@ def test_the_shortest_name_that_ends_in_a_required_file_is_taken():
     names = ["deep/copy/list.csv", "deep/list.csv", "list.csv.bak", "deep/images/1.jpg"]
     assert readers.required(Path("raw"), names, "list.csv", "a list") == "deep/list.csv"
     assert readers.required(Path("raw"), names, "images/", "images") == "deep/images/"
+
+
+def test_the_folder_within_a_folder_of_its_name_is_taken_if_it_holds_more():
+    names = ["images/note.csv", "images/images/1.jpg", "images/images/2.jpg"]
+    assert readers.nearest(names, "images/") == "images/images/"
+    assert readers.nearest([*names, "images/1.jpg", "images/2.jpg"], "images/") == "images/"
+
+
+def test_capitals_count_only_where_both_spellings_are_there():
+    names = ["IMAGES/1.jpg", "deep/List.csv"]
+    assert [readers.nearest(names, wanted) for wanted in ("images/", "list.csv")] == ["IMAGES/", "deep/List.csv"]
+    assert readers.nearest([*names, "deep/images/1.jpg"], "images/") == "deep/images/"
 
 
 def test_a_required_file_that_is_missing_is_named():
