@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pillow_heif
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps, ImageSequence, UnidentifiedImageError
 
 from stages.runtime.errors import Rejected
 from stages.storage import heads, media
@@ -27,7 +27,7 @@ MAX_PIXELS = 50_000_000  # of the formats whose decoders keep several copies of 
 
 _FORMATS = ("AVIF", "HEIF", "JPEG2000", "PPM", "TIFF", "WEBP")  # TIFF: with offsets of 64 bits
 _BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif")  # of HEIC and AVIF
-_ORIENTATION = 0x0112  # EXIF tag
+_ORIENTATION, _SUBFILE_TYPE = 0x0112, 0x00FE  # tags of EXIF and TIFF; an odd type is a smaller copy of another page
 
 pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 PIL.Image.MAX_IMAGE_PIXELS = None  # it would warn; `_check` rejects
@@ -37,10 +37,13 @@ def decode(data: bytes) -> Image:
     """The image as a viewer shows it, turned by its orientation.
 
     Raises:
-        Rejected: another format, too large, empty, animated, damaged or cut short.
+        Rejected: another format, too large, empty, animated, of several pages, damaged or cut short.
     """
     if heads.is_known(data):
-        return media.decode_image(data, upright=True)
+        image = media.decode_image(data, upright=True)
+        if data[:2] in (b"II", b"MM") and (pages := _pages(data)) > 1:
+            raise Rejected("several pages", f"{pages} in one TIFF: save each as an image of its own")
+        return image
     with _opened(data) as picture:
         _check(picture, len(data))
         if picture.format == "HEIF":
@@ -80,6 +83,16 @@ def _check(picture: Any, size_bytes: int) -> None:
         raise Rejected("image too large", f"{width}x{height} px, at most {MAX_PIXELS} px of {picture.format}")
     if picture.format in ("AVIF", "WEBP") and picture.n_frames > 1:
         raise Rejected("animated image", f"{picture.n_frames} pictures: save it as a video")
+
+
+def _pages(data: bytes) -> int:
+    """Pages of a TIFF besides thumbnails; 0 if Pillow cannot tell."""
+    try:
+        with _opened(data) as picture:
+            pages = ImageSequence.Iterator(picture)
+            return sum(not page.tag_v2.get(_SUBFILE_TYPE, 0) & 1 for page in pages)
+    except Rejected:
+        return 0
 
 
 def _turned(image: Image, picture: Any) -> Image:

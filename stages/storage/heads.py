@@ -7,6 +7,7 @@ from stages.storage import jpegs
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*")
+_BMP_MASKS, _BMP_USUAL = 3, (0xFF0000, 0xFF00, 0xFF)  # OpenCV reads any other order as this one
 _MAX_CHUNKS = 1_000_000
 
 
@@ -63,7 +64,9 @@ def _bmp_size(data: bytes) -> tuple[int, int]:
     (header_bytes,) = struct.unpack("<I", data[14:18])
     if header_bytes == 12:  # of OS/2 and Windows 2
         return struct.unpack("<HH", data[18:22])
-    width, height = struct.unpack("<ii", data[18:26])
+    width, height, _, bits, compression = struct.unpack("<iiHHI", data[18:34])
+    if (bits, compression) == (32, _BMP_MASKS) and struct.unpack("<III", data[54:66]) != _BMP_USUAL:
+        raise Rejected("not an image", "a BMP with its colours in an order of its own: save it as PNG")
     return abs(width), abs(height)
 
 

@@ -29,7 +29,7 @@ Image = NDArray[np.uint8]
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_SIDE_PX = 16_384
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 90_000_000  # no decoder takes more than 1 GB for them
 MAX_PX_PER_BYTE = 2_000  # of an encoded image; the smoothest photographs have about 200
 MAX_VIDEO_SIDE_PX = 4_096
 MAX_VIDEO_S = 1_800

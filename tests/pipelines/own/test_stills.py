@@ -107,6 +107,17 @@ def test_an_animated_image_is_a_reject(form):
         stills.decode(file.getvalue())
 
 
+def test_a_tiff_of_several_pages_is_a_reject_but_its_thumbnail_is_no_page():
+    page, other = (PIL.Image.fromarray(noise(64, 48, seed)) for seed in (1, 2))
+    file = io.BytesIO()
+    page.save(file, "TIFF", save_all=True, append_images=[other], tiffinfo={254: 0})
+    with pytest.raises(Rejected, match="several pages: 2 in one TIFF"):
+        stills.decode(file.getvalue())
+    whole, smaller = (struct.pack("<HHII", 254, 4, 1, subfile_type) for subfile_type in (0, 1))
+    first, second, third = file.getvalue().split(whole)
+    assert np.array_equal(stills.decode(first + whole + second + smaller + third), np.asarray(page))
+
+
 @pytest.mark.parametrize("form", ["WEBP", "AVIF", "HEIF", "JPEG2000", "PPM"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.8])
 def test_an_image_cut_short_is_a_reject(form, share):

@@ -25,6 +25,16 @@ def old_bmp(image: np.ndarray) -> bytes:
     return struct.pack("<2sIHHIIHHHH", b"BM", 26 + len(pixels), 0, 0, 26, 12, width, height, 1, 24) + pixels
 
 
+def test_a_bmp_whose_colours_opencv_would_mix_up_is_rejected():
+    def bmp(*masks: int) -> bytes:
+        head = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 66 + 64, 0, 0, 66, 40, 4, 4, 1, 32, 3, 64, 0, 0, 0, 0)
+        return head + struct.pack("<III", *masks) + bytes(64)
+
+    assert heads.size(bmp(0xFF0000, 0xFF00, 0xFF)) == (4, 4)
+    with pytest.raises(Rejected, match="a BMP with its colours in an order of its own"):
+        heads.size(bmp(0xFF, 0xFF00, 0xFF0000))
+
+
 def chunk(name: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
