@@ -315,7 +315,7 @@ def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shard
 
 
 def _load(shards: Shards, row: dict[str, Any], size_px: int) -> Tensor:
-    image = media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
+    image = media.decode_stored(shards.read(row["shard"], row["offset"], row["size"]))
     return crops.resize(torch.from_numpy(image)[None], size_px)[0]
 
 

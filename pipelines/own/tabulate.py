@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FRAMES_PER_PART = 256
+OF_FILES_READ = ("image too small",)  # kinds of rejects
 
 # One face; the columns of the command follow.
 FACES = pa.schema([
@@ -88,7 +89,7 @@ def tabulate(
 
     Raises:
         UserError: `fps` is out of range, nothing is named, something named does not exist, there is no usable model,
-            or `out` is not a name for a table.
+            `out` is not a name for a table, or no file could be used; the table and the rejects are written then.
     """
     check_fps(fps)
     paths = sources.files(named)
@@ -169,6 +170,7 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     for part in done:
         faces.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
     without_face = {listed.shown(path) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
+    is_nothing_read = not faces and not without_face and all(reject.kind not in OF_FILES_READ for reject in rejects)
     rejects += [Reject(source, "no face found") for source in sorted(without_face)]
     _write_rejects(job, rejects)
     parts.join(done, job.out, job.schema)
@@ -176,13 +178,19 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     found, read = outputs.counted(faces.total(), "face"), outputs.counted(len(job.paths), "file")
     log.info("%s: %s found, %s read, see %s", job.command, found, read, job.out)
     _log_rejects(rejects)
+    if is_nothing_read:
+        raise UserError(f"no file could be used: {_rejects_name(job)} says why, for each of them")
+
+
+def _rejects_name(job: Job) -> Path:
+    return job.out.with_suffix(f".rejects{job.out.suffix}")
 
 
 def _write_rejects(job: Job, rejects: Sequence[Reject]) -> None:
     table = tables.Rejects(job.command)
     for reject in rejects:
         table.add("own", *reject)
-    out = job.out.with_suffix(f".rejects{job.out.suffix}")
+    out = _rejects_name(job)
     if outputs.is_csv(out):
         csv_tables.write(out, [pa.Table.from_pylist(table.rows, tables.REJECTS)], tables.REJECTS)
     else:
