@@ -4,7 +4,7 @@ import io
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from av.error import FFmpegError
@@ -26,6 +26,11 @@ OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 def ffmpeg_name(path: Path) -> str:
     """The path as FFmpeg wants it: absolute, since a relative one with a colon is read as a URL."""
     return str(path.absolute())
+
+
+def as_file(source: Source) -> BinaryIO:
+    """The bytes of the video."""
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
 @contextmanager
@@ -55,5 +60,7 @@ def _moving(container: Any) -> Any:
         raise Rejected("no video stream")
     if stream.codec_context is None:
         raise Rejected("unreadable video", "there is no decoder for it")
+    if stream.codec_context.name == "hevc":
+        stream.codec_context.options = {"err_detect": "explode"}  # it tells no damage of a frame otherwise
     stream.codec_context.thread_count = 1  # so that damage is seen, and at the same frame on every machine
     return stream

@@ -11,11 +11,18 @@ class Damage:
     """Follows packets into the decoder and frames out of it."""
 
     def __init__(self) -> None:
-        self.left_out = 0  # frames that are torn, and packets without a frame
+        self.frames = 0  # that came out
+        self.torn = 0  # of them
+        self.missing: list[int | None] = []  # time stamps of packets without a frame
         self._inside: set[int] = set()  # time stamps of packets whose frames have not come out
         self._sound: set[int] = set()  # of those, all that were decoded before the damage
         self._is_torn = False
         self._from: int | None = None  # time stamp of the packet that could not be decoded
+
+    @property
+    def left_out(self) -> int:
+        """How many frames cannot be used."""
+        return self.torn + len(self.missing)
 
     def sent(self, stamp: int | None) -> None:
         """A packet with this time stamp was decoded."""
@@ -24,13 +31,14 @@ class Damage:
 
     def lost(self, stamp: int | None) -> None:
         """A packet with this time stamp could not be decoded."""
-        self.left_out += 1
+        self.missing.append(stamp)
         if not self._is_torn:
             self._sound = set(self._inside)
         self._is_torn, self._from = True, stamp
 
     def tears(self, frame: Any) -> bool:
         """Whether the frame is damaged, or predicted from one that is."""
+        self.frames += 1
         self._inside.discard(frame.pts)
         if frame.is_corrupt:
             self._is_torn, self._from = True, None
@@ -38,5 +46,5 @@ class Damage:
         elif frame.key_frame and (self._from is None or frame.pts is None or frame.pts >= self._from):
             self._is_torn = False
         is_torn = self._is_torn and frame.pts not in self._sound
-        self.left_out += is_torn
+        self.torn += is_torn
         return is_torn

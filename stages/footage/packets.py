@@ -39,6 +39,7 @@ class Scan:
     dts: Stamps
     is_key: NDArray[np.bool_]
     is_shown: NDArray[np.bool_]  # False where an edit list hides the frame
+    places: Stamps  # in the file, in bytes; -1 where that is not known
     is_last_whole: bool
     error: str  # why the rest cannot be read; empty at the end of the file
     kept: list[Any] | None  # the packets themselves; None if they take more than MAX_KEPT_BYTES
@@ -65,12 +66,14 @@ def data_packets(container: Any, stream: Any) -> Iterator[Any]:
 
 def scan(container: Any, stream: Any) -> Scan:
     """What the packets say; nothing is decoded."""
-    rows: list[tuple[int, int, bool, bool]] = []
+    rows: list[tuple[int, int, bool, bool, int]] = []
     kept: list[Any] | None = []
     free_bytes, is_corrupt, error = MAX_KEPT_BYTES, False, ""
     try:
         for packet in data_packets(container, stream):
-            rows.append((_known(packet.pts), _known(packet.dts), packet.is_keyframe, not packet.is_discard))
+            rows.append(
+                (_known(packet.pts), _known(packet.dts), packet.is_keyframe, not packet.is_discard, _place(packet))
+            )
             is_corrupt = packet.is_corrupt
             free_bytes -= packet.size
             if kept is not None:
@@ -78,8 +81,12 @@ def scan(container: Any, stream: Any) -> Scan:
                 kept = kept if free_bytes >= 0 else None
     except FFmpegError as raised:
         error = str(raised.strerror)
-    columns = np.array(rows, np.int64).reshape(-1, 4).T
-    return Scan(columns[0], columns[1], columns[2] != 0, columns[3] != 0, not is_corrupt, error, kept)
+    columns = np.array(rows, np.int64).reshape(-1, 5).T
+    return Scan(columns[0], columns[1], columns[2] != 0, columns[3] != 0, columns[4], not is_corrupt, error, kept)
+
+
+def _place(packet: Any) -> int:
+    return -1 if packet.pos is None else packet.pos
 
 
 def _known(stamp: int | None) -> int:

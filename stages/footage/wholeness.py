@@ -2,39 +2,43 @@
 
 Few containers announce how many frames they hold, and an edit list may hide some of those. So the parts that a file is
 made of are followed: the samples and fragments of an MP4 (ISO/IEC 14496-12), the elements of Matroska (RFC 8794), the
-packets of an MPEG transport stream. What is cut between two of those parts cannot be told from what ended there, unless
-a length was announced.
+packets of an MPEG transport stream (`transport`). What is cut between two of those parts cannot be told from what ended
+there, unless a length was announced.
 """
 
 import io
 import re
 import struct
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
 import numpy as np
 
-from stages.footage.containers import Source, start_s
+from stages.footage import transport
+from stages.footage.containers import start_s
 from stages.footage.packets import UNKNOWN, Scan, rate
 
 TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes, seconds
 SLACK_S = 1.0  # a container may announce this much more than its video holds
-TS_PACKETS = (188, 192, 204)  # bytes: plain, with arrival times (M2TS), with error correction
-TS_SYNC = 0x47
-SEGMENT, CLUSTER, TOP = 0x18538067, 0x1F43B675, 0x1A45DFA3
+SEGMENT = 0x18538067  # the element that holds all others of Matroska
 
 
-def is_cut(source: Source, container: Any, stream: Any, found: Scan) -> bool:
+def is_cut(file: BinaryIO, container: Any, stream: Any, found: Scan) -> bool:
     """Whether the end of the video is missing."""
-    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
-        if container.format.name.startswith("mov,"):
-            return _mp4_is_cut(file, stream)
-        if container.format.name.startswith("matroska,") and _matroska_is_cut(file):
-            return True
-        if container.format.name == "mpegts" and _ts_is_cut(file):
-            return True
+    kind = container.format.name
+    if kind.startswith("mov,"):
+        return _mp4_is_cut(file, stream)
+    if (kind.startswith("matroska,") and _matroska_is_cut(file)) or (kind == "mpegts" and transport.is_cut(file)):
+        return True
     return not found.is_last_whole or _is_short(container, stream, found)
+
+
+def torn(file: BinaryIO, container: Any, stream: Any, found: Scan) -> frozenset[int]:
+    """Numbers of the packets on both sides of data that the container tells to be missing."""
+    if container.format.name != "mpegts":
+        return frozenset()
+    after = np.searchsorted(found.places, transport.gaps(file, stream.id), side="right") - 1
+    return frozenset([*after.tolist(), *(after - 1).tolist()])
 
 
 def may_end_within_a_frame(container: Any, found: Scan) -> bool:
@@ -87,16 +91,6 @@ def _matroska_is_cut(file: BinaryIO) -> bool:
 def _vint_bytes(data: bytes) -> int:
     """Bytes of the number of variable length that begins here; 0 if none does."""
     return 9 - data[0].bit_length() if data and data[0] else 0
-
-
-def _ts_is_cut(file: BinaryIO) -> bool:
-    """Whether the file ends within a packet."""
-    head, size = file.read(8 * max(TS_PACKETS)), file.seek(0, io.SEEK_END)
-    for length in TS_PACKETS:
-        syncs = head[length - 188 if length == 192 else 0 :: length]
-        if len(syncs) > 2 and set(syncs) == {TS_SYNC}:
-            return size % length != 0
-    return False
 
 
 def _is_short(container: Any, stream: Any, found: Scan) -> bool:

@@ -25,10 +25,13 @@ CONTAINERS = {  # name -> codec, options of the container
 }
 
 
-def written(path, count=COUNT):
-    codec, options = CONTAINERS[path.name]
+def written(path, count=COUNT, codec=""):
+    options = {} if codec else CONTAINERS[path.name][1]
+    codec = codec or CONTAINERS[path.name][0]
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=25, options={"g": "6"})
+        stream = container.add_stream(
+            codec, rate=25, options={"g": "6", "x265-params": "log-level=none"} if codec == "libx265" else {"g": "6"}
+        )
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         for image in moving(count):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -79,6 +82,35 @@ def test_a_transport_stream_with_arrival_times_is_told_from_a_cut_one(tmp_path):
     assert until_rejected(tmp_path / "a.m2ts")[1] == ""
     (tmp_path / "a.m2ts").write_bytes(stamped[:-1000])
     assert until_rejected(tmp_path / "a.m2ts")[1].startswith("video is cut short")
+
+
+def without(path, packets):
+    """The transport stream without some of its packets, as a bad reception leaves it."""
+    data = path.read_bytes()
+    kept = [data[at : at + 188] for at in range(0, len(data), 188) if at // 188 not in packets]
+    path.write_bytes(b"".join(kept))
+    return path
+
+
+def frame_starts(path, track=0x100):
+    """Numbers of the transport packets that begin a frame."""
+    data = path.read_bytes()
+    heads = [(at // 188, data[at + 1] << 8 | data[at + 2]) for at in range(0, len(data), 188)]
+    return [number for number, head in heads if head & 0x4000 and head & 0x1FFF == track]
+
+
+@pytest.mark.parametrize(
+    ("codec", "frame", "packet"),  # within a key frame, and a whole small frame
+    [("libx264", 12, 1), ("mpeg2video", 12, 1), ("libx264", 13, 0), ("libx265", 13, 0), ("mpeg2video", 13, 0)],
+)
+def test_packets_that_were_not_received_are_told_and_no_torn_frame_is_used(tmp_path, codec, frame, packet):
+    path = written(tmp_path / "a.ts", codec=codec)
+    whole, reason = until_rejected(path)
+    assert (len(whole), reason) == (COUNT, "")
+    taken, reason = until_rejected(without(path, [frame_starts(path)[frame] + packet]))
+    assert reason.startswith(f"video is damaged: {len(taken)} frames")
+    assert 0 < len(taken) < COUNT
+    assert_same(taken, whole)
 
 
 def flipped(path, frame):
