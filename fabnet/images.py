@@ -39,9 +39,11 @@ def resize(image: Image, width: int, height: int) -> Image:
 def face_crop(image: Image, box: PixelBox, crop_px: int) -> Image:
     """The crop of a face in a still image, (crop_px, crop_px, 3): the pixels in the box, scaled to a square.
 
+    With `crop_px` 0 they stay as they are.
     `fabnet.modules.face_crop.Crop` describes this function and `fabnet.boxes.crop_box` in words.
     """
-    return resize(cut(image, box), crop_px, crop_px)
+    pixels = cut(image, box)
+    return resize(pixels, crop_px, crop_px) if crop_px else pixels
 
 
 def scale_pad_centre(image: Image, scale_px: int, pad_ltrb_px: tuple[int, int, int, int], centre_px: int) -> Image:
