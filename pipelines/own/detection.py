@@ -14,6 +14,7 @@ from fabnet.boxes import Box, PixelBox, area, clamp, crop_box
 from fabnet.images import face_crop
 from fabnet.modules.face_crop import Crop
 from pipelines.own import sources
+from pipelines.own.quality import Quality, measure
 from stages.faces import detection
 from stages.faces.detection import MIN_SIDE_PX
 from stages.footage import videos
@@ -53,6 +54,7 @@ class Face:
     score: float | None  # None for a crop that was not detected here
     square: PixelBox  # what was cut out
     crop: Image  # (S, S, 3) uint8 RGB
+    quality: Quality
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,15 @@ def faces(image: Image, search: Search) -> Iterator[Face]:
     if min(height, width) < MIN_SIDE_PX:
         raise Rejected("image too small", f"{width}x{height} px, at least {MIN_SIDE_PX} px each way are needed")
     if search.is_cropped:
-        yield Face((0.0, 0.0, float(width), float(height)), None, (0, 0, width, height), image)
+        square = (0, 0, width, height)
+        yield Face((0.0, 0.0, float(width), float(height)), None, square, image, measure(image, square))
         return
     find = detection.detector(crop.detector, search.weights, crop.min_score)
     found = detection.first_found(image, find, crop.upsample)
     for box, score in _ranked(found, search.is_largest_only):
         square = crop_box(box, crop.margin_frac)
         if area(clamp(square, width, height)) > 0:
-            yield Face(box, score, square, face_crop(image, square, crop.crop_px))
+            yield Face(box, score, square, face_crop(image, square, crop.crop_px), measure(image, square))
 
 
 def _video_frames(source_number: int, path: Path, fps: float | None, last: int) -> Iterator[InputFrame]:

@@ -47,6 +47,9 @@ FACES = pa.schema([
     ("x1", pa.float32()),
     ("y1", pa.float32()),
     ("score", pa.float32()),  # of the detector, in its own scale; null for a crop
+    ("sharpness", pa.float32()),  # the three of `quality.Quality`
+    ("side_px", pa.int32()),
+    ("outside_frac", pa.float32()),
 ])  # fmt: skip
 
 Columns = Callable[["Network"], Sequence[pa.Field]]
@@ -161,7 +164,8 @@ def _write_part(job: Job, path: Path, part: Iterable[FrameFaces]) -> None:
 def _face_columns(frame: InputFrame, number: int, face: Face) -> dict[str, Any]:
     source = {"source_number": frame.source_number, "source": printable(frame.source)}
     edges = dict(zip(("x0", "y0", "x1", "y1"), face.box, strict=True))
-    return {**source, "frame": frame.number, "time_s": frame.time_s, "face": number, **edges, "score": face.score}
+    found = {**source, "frame": frame.number, "time_s": frame.time_s, "face": number, **edges, "score": face.score}
+    return {**found, **face.quality._asdict()}
 
 
 def _finish(job: Job, done: Sequence[Path]) -> None:
