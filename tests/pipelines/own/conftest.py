@@ -1,6 +1,9 @@
 """The command line in one process, with its log."""
 
+from pathlib import Path
+
 import pytest
+import released_samples
 
 from stages.runtime import workers
 
@@ -16,3 +19,9 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What the commands log."""
     caplog.set_level("INFO")
     return caplog
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An imitation of the authors' file for expressions."""
+    return released_samples.file(tmp_path_factory.mktemp("release") / "affectnet_4views.pth", 8)
