@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipelines.own.detection import Face
 from pipelines.own.options import Options
-from pipelines.own.tabulate import tabulate
+from pipelines.own.tabulate import Table, tabulate
 from stages.runtime import csv_tables
 from stages.runtime.errors import UserError
 
@@ -30,7 +30,7 @@ def attributes(
         fps: Frames of a video per second to use, above 0 and at most 1000; all, if not given.
         options: How the network runs and faces are detected.
     """
-    tabulate("attributes", files, out=out, fps=fps, options=options or Options(), columns=columns, describe=describe)
+    tabulate(TABLE, files, out=out, fps=fps, options=options or Options())
 
 
 def columns(net: "Network") -> list[pa.Field]:
@@ -67,6 +67,9 @@ def describe(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] |
                 }
         is_finite = all(np.isfinite(of_all[number]).all() for of_all in values.values())
         yield row if is_finite else "an attribute is not finite"
+
+
+TABLE = Table("attributes", columns, describe)
 
 
 def measured(net: "Network", faces: Sequence[Face]) -> Values:

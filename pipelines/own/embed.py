@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipelines.own.detection import Face
 from pipelines.own.options import Options
-from pipelines.own.tabulate import tabulate
+from pipelines.own.tabulate import Table, tabulate
 
 if TYPE_CHECKING:
     from fabnet.inference.network import Network
@@ -26,7 +26,7 @@ def embed(
         fps: Frames of a video per second to use, above 0 and at most 1000; all, if not given.
         options: How the network runs and faces are detected.
     """
-    tabulate("embed", files, out=out, fps=fps, options=options or Options(), columns=columns, describe=describe)
+    tabulate(TABLE, files, out=out, fps=fps, options=options or Options())
 
 
 def columns(net: "Network") -> list[pa.Field]:
@@ -38,3 +38,6 @@ def describe(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] |
     """The embedding of each face, or why it is a reject."""
     for vector in net.embed([face.crop for face in faces]):
         yield {"embedding": vector} if np.isfinite(vector).all() else "the embedding is not finite"
+
+
+TABLE = Table("embed", columns, describe)

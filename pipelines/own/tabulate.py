@@ -10,15 +10,15 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.own import detection, outputs, parts, sources
+from pipelines.own import detection, outputs, parts, provenance, sources
 from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
 from pipelines.own.options import Options, check_fps, ready
 from pipelines.own.parts import Mark, Reject
@@ -57,18 +57,44 @@ Columns = Callable[["Network"], Sequence[pa.Field]]
 Describe = Callable[["Network", Sequence[Face]], Iterable[Mapping[str, Any] | str]]
 
 
+Check = Callable[[Path, Sequence[Path]], None]  # of the name of the result, and of all files that are read
+Join = Callable[[Sequence[Path], Path, pa.Schema], None]  # finished parts -> the result
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a command makes of faces."""
+
+    command: str
+    columns: Columns
+    describe: Describe
+    check: Check = outputs.check_table
+    join: Join = parts.join
+
+
+class Written(NamedTuple):
+    """What a result holds."""
+
+    faces: int
+    files: int
+    rejects: list[Reject]
+
+
 @dataclass(frozen=True)
 class Job:
     """The table to write, and its input."""
 
-    command: str
     paths: Sequence[Path]
     out: Path
     fps: float | None
     net: "Network"
     search: Search
     schema: pa.Schema  # of the result
-    describe: Describe
+    table: "Table"
+
+    @property
+    def command(self) -> str:
+        return self.table.command
 
     @property
     def unfinished(self) -> Path:
@@ -76,35 +102,33 @@ class Job:
         return self.out.with_name(f".{self.out.name}.parts")
 
 
-def tabulate(
-    command: str,
-    named: Sequence[Path],
-    *,
-    out: Path,
-    fps: float | None,
-    options: Options,
-    columns: Columns,
-    describe: Describe,
-) -> None:
+def tabulate(table: Table, named: Sequence[Path], *, out: Path, fps: float | None, options: Options) -> None:
+    """`write` a table and log what it holds."""
+    written = write(table, named, out=out, fps=fps, options=options)
+    found, read = outputs.counted(written.faces, "face"), outputs.counted(written.files, "file")
+    log.info("%s: %s found, %s read, see %s", table.command, found, read, out)
+    _log_rejects(written.rejects)
+
+
+def write(table: Table, named: Sequence[Path], *, out: Path, fps: float | None, options: Options) -> Written:
     """Write `out`, Parquet or CSV by its name, and `<name>.rejects` beside it, for the files that `named` stands for.
 
     `fps`: frames of a video per second to use; None: all.
 
     Raises:
         UserError: `fps` is out of range, nothing is named, something named does not exist, there is no usable model,
-            or `out` is not a name for a table.
+            or `out` is not a name for the result.
     """
     check_fps(fps)
     paths = sources.files(named)
-    outputs.check(out, outputs.TABLE, [*named, *paths])
+    table.check(out, [*named, *paths])
     net, faces_search, named_in = ready(options)
-    metadata = {tables.VERSION: tables.SCHEMA_VERSION, **named_in}
-    metadata |= {"search": json.dumps(asdict(faces_search)), "decoder": videos.decoder()}
-    schema = pa.schema([*FACES, *columns(net)], metadata=metadata)
-    _run(Job(command, paths, out, fps, net, faces_search, schema, describe))
+    metadata = provenance.settings(table.command, fps, faces_search, named_in)
+    schema = pa.schema([*FACES, *table.columns(net)], metadata=metadata)
+    return _run(Job(paths, out, fps, net, faces_search, schema, table))
 
 
-def _run(job: Job) -> None:
+def _run(job: Job) -> Written:
     folder = _folder(job)
     done = parts.finished(folder)
     if done:
@@ -114,7 +138,7 @@ def _run(job: Job) -> None:
         tracked = progress.track(detected, None if done else _expected(job), job.command, "frames")
         for number, part in enumerate(_chunks(tracked), len(done)):
             _write_part(job, folder / f"{number:08d}.parquet", part)
-    _finish(job, parts.finished(folder))
+    return _finish(job, parts.finished(folder))
 
 
 def _folder(job: Job) -> Path:
@@ -150,7 +174,7 @@ def _write_part(job: Job, path: Path, part: Iterable[FrameFaces]) -> None:
     mark = Mark()
     for batch in detection.batches(part):
         faces = [(of.frame, number, face) for of in batch for number, face in enumerate(of.faces)]
-        described = job.describe(job.net, [face for _, _, face in faces]) if faces else []
+        described = job.table.describe(job.net, [face for _, _, face in faces]) if faces else []
         for (frame, number, face), columns in zip(faces, described, strict=True):
             if isinstance(columns, str):
                 rejects.append(Reject(printable(frame.source), columns, f"face {number} of frame {frame.number}"))
@@ -168,7 +192,7 @@ def _face_columns(frame: InputFrame, number: int, face: Face) -> dict[str, Any]:
     return {**found, **face.quality._asdict()}
 
 
-def _finish(job: Job, done: Sequence[Path]) -> None:
+def _finish(job: Job, done: Sequence[Path]) -> Written:
     rejects = parts.rejects(done)
     faces = Counter[str]()
     for part in done:
@@ -176,18 +200,17 @@ def _finish(job: Job, done: Sequence[Path]) -> None:
     without_face = {printable(str(path)) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
     rejects += [Reject(source, "no face found") for source in sorted(without_face)]
     _write_rejects(job, rejects)
-    parts.join(done, job.out, job.schema)
+    metadata = {**job.schema.metadata, **provenance.of_files(job.paths)}
+    job.table.join(done, job.out, job.schema.with_metadata(metadata))
     shutil.rmtree(job.unfinished)
-    found, read = outputs.counted(faces.total(), "face"), outputs.counted(len(job.paths), "file")
-    log.info("%s: %s found, %s read, see %s", job.command, found, read, job.out)
-    _log_rejects(rejects)
+    return Written(faces.total(), len(job.paths), rejects)
 
 
 def _write_rejects(job: Job, rejects: Sequence[Reject]) -> None:
     table = tables.Rejects(job.command)
     for reject in rejects:
         table.add("own", *reject)
-    out = job.out.with_suffix(f".rejects{job.out.suffix}")
+    out = job.out.with_suffix(".rejects.csv" if outputs.is_csv(job.out) else ".rejects.parquet")
     if outputs.is_csv(out):
         csv_tables.write(out, [pa.Table.from_pylist(table.rows, tables.REJECTS)], tables.REJECTS)
     else:

@@ -240,10 +240,10 @@ def test_a_stopped_run_continues_after_its_finished_parts_and_writes_the_same_by
 
 def test_a_stopped_run_is_not_continued_after_a_file_changed(embed, model, monkeypatch):
     video(Path("clip.mp4"), moving(3))
-    join = tabulate.parts.join
-    monkeypatch.setattr(tabulate.parts, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    rejects = tabulate.parts.rejects
+    monkeypatch.setattr(tabulate.parts, "rejects", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert fabnet("embed", "clip.mp4", "--model", model) == 130
-    monkeypatch.setattr(tabulate.parts, "join", join)
+    monkeypatch.setattr(tabulate.parts, "rejects", rejects)
     video(Path("clip.mp4"), moving(5))
     assert len(embed("clip.mp4")) == 5
 
