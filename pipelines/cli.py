@@ -40,6 +40,13 @@ OWN = {
         fabnet attributes images/ --out attributes.parquet --detector yunet --weights yunet.onnx --min-score 0.6
         """,
     ),
+    "crops": (
+        "Cut out all faces as images, with an index.",
+        """
+        fabnet crops clip.mp4 --out faces
+        fabnet crops holiday/ --out faces.tar --png --largest
+        """,
+    ),
     "retrieve": (
         "Show the faces of a table that are nearest to one face, in the terminal and as an image.",
         """
@@ -211,7 +218,7 @@ def _verify_crops(table: Path, out: Path | None, *, other_release: bool) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Exit status of a command: 0 done, 1 a user error in one sentence, 2 a wrong option, 3 see verify, 130 stopped."""
-    goes_on = not arguments or arguments[0] in ("embed", "attributes")
+    goes_on = not arguments or arguments[0] in ("embed", "attributes", "crops")
     return command.guarded(lambda: _called(arguments), command.RESUMABLE if goes_on else command.CLEAN)
 
 

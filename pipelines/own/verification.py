@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.own import attributes, embed, networks, outputs, provenance, sources, tabulate
+from pipelines.own import attributes, crops, embed, networks, outputs, provenance, sources, tabulate
 from pipelines.own.options import Options
 from pipelines.own.provenance import Origin, Source
 from stages.releases.readers import printable
@@ -21,7 +21,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
 
 TOLERANCE = 1e-4  # of a number, in units of the largest of its row if that is above 1
-TABLES = {"embed": embed.TABLE, "attributes": attributes.TABLE}
+TABLES = {"embed": embed.TABLE, "attributes": attributes.TABLE, "crops": crops.DIGESTS}
 KEY = ["source", "frame", "face"]
 LEFT_OUT = {*KEY, "file"}  # columns that are not compared
 
@@ -57,7 +57,7 @@ def verify(table: Path, files: Sequence[Path], here: Options) -> Comparison:
     """Make a table again from its files, and compare.
 
     Args:
-        table: Parquet, as `fabnet embed` or `attributes` wrote it.
+        table: Parquet, as `fabnet embed`, `attributes` or `crops` wrote it.
         files: its videos and images, wherever they lie here; without any, those that it names.
         here: network, weights of the detector and device, where they are others than those that the table names.
 
