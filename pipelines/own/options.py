@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -51,7 +51,7 @@ class Options:
 
 
 OPTIONS = "options"  # in the metadata of a table
-_JSON = TypeAdapter(Options)
+_CHECKED = TypeAdapter(Options)
 
 
 class Ready(NamedTuple):
@@ -91,7 +91,8 @@ def ready(options: Options) -> Ready:
 
 def packed(options: Options) -> str:
     """Options as JSON."""
-    return _JSON.dump_json(options).decode()
+    values = asdict(options).items()
+    return json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in values})
 
 
 def unpacked(text: str) -> Options:
@@ -100,8 +101,9 @@ def unpacked(text: str) -> Options:
     Raises:
         ValueError: it is not what `packed` makes.
     """
-    options = _JSON.validate_json(text)
-    unknown = set(json.loads(text)) - {field.name for field in fields(Options)}
+    values = json.loads(text)
+    options = _CHECKED.validate_python(values)
+    unknown = set(values) - {field.name for field in fields(Options)}
     if unknown:
         raise ValueError(f"unknown options {', '.join(sorted(unknown))}")
     return options

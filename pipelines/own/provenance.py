@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import pyarrow as pa
@@ -88,7 +88,7 @@ def read(path: Path) -> Origin:
                         f"{tables.SCHEMA_VERSION}: verify it with the version that wrote it")  # fmt: skip
     try:
         fps = json.loads(found[FPS])
-        sources = [Source(*map(_text, entry)) for entry in json.loads(found[SOURCES])]
+        sources = [_source(*entry) for entry in json.loads(found[SOURCES])]
         made_by = options.unpacked(found[options.OPTIONS])
         return Origin(found[COMMAND], None if fps is None else float(fps), made_by, sources, found)
     except (KeyError, TypeError, ValueError) as error:
@@ -127,10 +127,10 @@ def metadata_of(path: Path) -> dict[str, str]:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): {EXPECTED}") from None
 
 
-def _text(value: str | None) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"expected a name or a digest, found {value!r}")
-    return value
+def _source(name: Any, sha256: Any) -> Source:
+    if not isinstance(name, str) or not isinstance(sha256, str | None):
+        raise TypeError(f"expected a name and a digest, found {name!r} and {sha256!r}")
+    return Source(name, sha256)
 
 
 def _tool() -> str:

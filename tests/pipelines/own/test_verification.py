@@ -41,11 +41,10 @@ def edited(column: str, row: int, value: object) -> None:
     pq.write_table(table.set_column(place, table.schema.field(column), pa.array(values, table[column].type)), MADE)
 
 
-def with_metadata(**changes: str | None) -> None:
-    table = pq.read_table(MADE)
+def with_metadata(path: Path, **changes: str) -> None:
+    table = pq.read_table(path)
     metadata = {**table.schema.metadata, **{key.encode(): value for key, value in changes.items()}}
-    kept = {key: value for key, value in metadata.items() if value is not None}
-    pq.write_table(table.replace_schema_metadata(kept), MADE)
+    pq.write_table(table.replace_schema_metadata(metadata), path)
 
 
 @pytest.mark.usefixtures("made")
@@ -103,7 +102,7 @@ def test_a_face_that_only_one_side_has_is_a_difference(capsys):
 
 @pytest.mark.usefixtures("made")
 def test_another_version_is_named(capsys):
-    with_metadata(decoder="PyAV 0, FFmpeg 0")
+    with_metadata(MADE, decoder="PyAV 0, FFmpeg 0")
     assert fabnet("verify", MADE) == 0
     assert ", PyAV 0, FFmpeg 0 there" in capsys.readouterr().out
 
@@ -157,14 +156,20 @@ def test_tables_that_do_not_say_how_they_were_made_are_errors_in_one_sentence(mo
     assert fabnet("embed", "face.png", "--model", model, "--out", "faces.csv") == 0
     pq.write_table(pq.read_table(MADE).replace_schema_metadata(None), "bare.parquet")
     Path("text.parquet").write_text("no table", encoding="utf-8")
-    with_metadata(sources="{}", options="7")
+    for name, changed in {"options": {"options": "7"}, "newer": {"options": '{"pace": 2}'}, "list": {"sources": "[3]"},
+                          "number": {"fps": '"x"'}}.items():  # fmt: skip
+        shutil.copy(MADE, f"{name}.parquet")
+        with_metadata(Path(f"{name}.parquet"), **changed)
     capsys.readouterr()
     sentences = {
         "faces.csv": "faces.csv is CSV, which does not say how it was made: verify the Parquet table",
         "bare.parquet": "bare.parquet does not say how it was made: expected a Parquet table",
         "text.parquet": "text.parquet is not a readable Parquet file",
         "gone.parquet": "gone.parquet does not exist",
-        "faces.parquet": "faces.parquet does not say how it was made (",
+        "options.parquet": "options.parquet does not say how it was made (",
+        "newer.parquet": "newer.parquet does not say how it was made (unknown options pace)",
+        "list.parquet": "list.parquet does not say how it was made (",
+        "number.parquet": "number.parquet does not say how it was made (",
     }
     for name, sentence in sentences.items():
         assert fabnet("verify", name) == 1
