@@ -1,6 +1,9 @@
 """The command line in one process, with its log."""
 
+from pathlib import Path
+
 import pytest
+from own_samples import crossing, video
 
 from stages.runtime import workers
 
@@ -16,3 +19,9 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What the commands log."""
     caplog.set_level("INFO")
     return caplog
+
+
+@pytest.fixture(scope="session")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of two people who cross."""
+    return video(tmp_path_factory.mktemp("crossed") / "crossed.mp4", list(crossing(30)))
