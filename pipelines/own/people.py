@@ -1,6 +1,6 @@
 """Who is who in the finished parts of a table: the track of each row, and the one person of each video."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
@@ -74,9 +74,9 @@ def _tracked(done: Iterable[Path]) -> Iterator[Tracked]:
 def _alone(done: Sequence[Path], numbers: Sequence[Tracked]) -> list[list[bool]]:
     """Whether each row is of the track that is there longest, or the largest face of an image; of equals the first."""
     rows = [_people(path, of_part) for path, of_part in zip(done, numbers, strict=True)]
-    weights = Counter[tuple[int, int]]()
+    weights: dict[tuple[int, int], float] = {}
     for source, person, weight in chain.from_iterable(rows):
-        weights[source, person] += weight
+        weights[source, person] = weights.get((source, person), 0.0) + weight
     best: dict[int, int] = {}
     for source, person in sorted(weights, key=lambda key: (-weights[key], key)):
         best.setdefault(source, person)

@@ -145,7 +145,7 @@ def _move(track: _Track, face: Seen, time_s: float) -> None:
         now = (x - old_x) / passed_s, (y - old_y) / passed_s
         before = track.speed or now
         track.speed = before[0] + share * (now[0] - before[0]), before[1] + share * (now[1] - before[1])
-    track.look = track.look + np.float32(share) * (face.look - track.look)
+    track.look = (track.look + share * (face.look - track.look)).astype(np.float32)
     track.box, track.time_s, track.is_elsewhere = face.box, time_s, False
 
 

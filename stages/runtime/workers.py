@@ -56,7 +56,7 @@ def in_order(
 
 
 @contextmanager
-def submitting(work: Callable[[In], Out], processes: int) -> Iterator[Submit[In, Out]]:
+def submitting(work: Callable[[In], Out], processes: int) -> Generator[Submit[In, Out], None, None]:
     """A function that hands an input to the processes; with one process, the work is done here when it is waited for.
 
     Raises:
