@@ -41,6 +41,7 @@ def crops(
     index: Literal["parquet", "csv"] = "parquet",
     png: Flag = False,
     fps: float | None = None,
+    one_face: Flag = False,
     options: Options | None = None,
 ) -> None:
     """Write every face as an image, and an index with a row for each: file, source, frame, time, box, score, quality.
@@ -51,12 +52,13 @@ def crops(
         index: What the index in it is: index.parquet, or index.csv, which does not say how it was made.
         png: Write PNG, which keeps every pixel, instead of JPEG of quality 95.
         fps: Frames of a video per second to use, above 0 and at most 1000; all, if not given.
+        one_face: Keep one person of each video, the one who is there longest; of an image the largest face.
         options: How the network runs and faces are detected.
     """
     suffix = ".png" if png else ".jpg"
     join = partial(_join, index=f"index.{index}", suffix=suffix)
     table = Table("crops", _columns, partial(_describe, suffix=suffix), outputs.check_images, join)
-    tabulate(table, sources, out=out, fps=fps, options=options or Options())
+    tabulate(table, sources, out=out, fps=fps, one_face=one_face, options=options or Options())
 
 
 def _columns(net: "Network") -> list[pa.Field]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
 MAX_FPS = 1000
+DETECT_EVERY = 6  # loses no face of talking heads, and shifts boxes by about what the detector does itself
 
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(validator=Number(gt=0))]
@@ -44,6 +45,8 @@ class Options:
     "The detector's weight file, if it needs one."
     min_score: float | None = None
     "Weakest detection that counts, in the detector's own scale."
+    detect_every: Count = DETECT_EVERY
+    "Search every so many frames of a video for faces, or one every 1/4 s; between them faces are interpolated."
     largest: Flag = False
     "Use only the largest face of each image or frame."
     crops: Flag = False
@@ -123,7 +126,7 @@ def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:
     if options.min_score is None and crop.detector != net.crop.detector:
         raise UserError(f"--detector {crop.detector} should come with --min-score, in its own scale: 0 suits dlib, "
                         "0.6 yunet")  # fmt: skip
-    return Search(crop, weights, options.largest), provenance
+    return Search(crop, weights, options.largest, detect_every=options.detect_every), provenance
 
 
 def _crop(crop: Crop, options: Options) -> Crop:

@@ -21,7 +21,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
 
 KIND, FACES = "kind", "faces"  # in the metadata: what the rows of a table are
-COMMAND, FPS, SOURCES = "command", "fps", "sources"
+COMMAND, FPS, ONE_FACE, SOURCES = "command", "fps", "one_face", "sources"
 VERSIONS = ("tool", "detector_version", "decoder", "image_decoder", "network_library", "device")
 CODE = Path(__file__).resolve().parents[2]
 EXPECTED = "expected a Parquet table, as `fabnet embed`, `attributes` or `crops` writes it"
@@ -40,18 +40,22 @@ class Origin:
 
     command: str
     fps: float | None
+    one_face: bool
     options: Options
     sources: list[Source]
     metadata: Mapping[str, str]  # all of the table's
 
 
-def settings(command: str, fps: float | None, search: Search, named: Mapping[str, str]) -> dict[str, str]:
+def settings(
+    command: str, fps: float | None, one_face: bool, search: Search, named: Mapping[str, str]
+) -> dict[str, str]:
     """Metadata that are known before the files are read; `named` are those of the network and the detector."""
     return {
         tables.VERSION: tables.SCHEMA_VERSION,
         KIND: FACES,
         COMMAND: command,
         FPS: json.dumps(fps),
+        ONE_FACE: json.dumps(one_face),
         **named,
         "search": json.dumps(asdict(search)),
         "tool": _tool(),
@@ -90,7 +94,8 @@ def read(path: Path) -> Origin:
         fps = json.loads(found[FPS])
         sources = [_source(*entry) for entry in json.loads(found[SOURCES])]
         made_by = options.unpacked(found[options.OPTIONS])
-        return Origin(found[COMMAND], None if fps is None else float(fps), made_by, sources, found)
+        one_face = json.loads(found[ONE_FACE]) is True
+        return Origin(found[COMMAND], None if fps is None else float(fps), one_face, made_by, sources, found)
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).split("\n", 1)[0]
         raise UserError(f"{path} does not say how it was made ({reason}): {EXPECTED}") from None

@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.own import detection, outputs, parts, provenance, sources
+from pipelines.own import detection, outputs, parts, people, provenance, sources, stretches
 from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
 from pipelines.own.options import Options, check_fps, ready
-from pipelines.own.parts import Mark, Reject
+from pipelines.own.parts import Mark, Part, Reject
 from stages.footage import videos
 from stages.releases.readers import printable
 from stages.runtime import csv_tables, progress, tables
@@ -42,11 +42,13 @@ FACES = pa.schema([
     ("frame", pa.int32()),  # in the video, from 0
     ("time_s", pa.float64()),  # since the first frame of the video; null for an image
     ("face", pa.int32()),  # in the frame, from 0, highest score first
-    ("x0", pa.float32()),  # box as detected, continuous edges, px of the upright frame; it may leave it
+    people.TRACK,
+    ("x0", pa.float32()),  # box, continuous edges, px of the upright frame; it may leave it
     ("y0", pa.float32()),
     ("x1", pa.float32()),
     ("y1", pa.float32()),
     ("score", pa.float32()),  # of the detector, in its own scale; null for a crop
+    ("is_interpolated", pa.bool_()),  # box and score lie between those of two searched frames of a video
     ("sharpness", pa.float32()),  # the three of `quality.Quality`
     ("side_px", pa.int32()),
     ("outside_frac", pa.float32()),
@@ -89,6 +91,7 @@ class Job:
     fps: float | None
     net: "Network"
     search: Search
+    is_one_face: bool  # of each source one person only
     schema: pa.Schema  # of the result
     table: "Table"
 
@@ -102,18 +105,22 @@ class Job:
         return self.out.with_name(f".{self.out.name}.parts")
 
 
-def tabulate(table: Table, named: Sequence[Path], *, out: Path, fps: float | None, options: Options) -> None:
+def tabulate(
+    table: Table, named: Sequence[Path], *, out: Path, fps: float | None, one_face: bool, options: Options
+) -> None:
     """`write` a table and log what it holds."""
-    written = write(table, named, out=out, fps=fps, options=options)
+    written = write(table, named, out=out, fps=fps, one_face=one_face, options=options)
     found, read = outputs.counted(written.faces, "face"), outputs.counted(written.files, "file")
     log.info("%s: %s found, %s read, see %s", table.command, found, read, out)
     _log_rejects(written.rejects)
 
 
-def write(table: Table, named: Sequence[Path], *, out: Path, fps: float | None, options: Options) -> Written:
+def write(
+    table: Table, named: Sequence[Path], *, out: Path, fps: float | None, one_face: bool, options: Options
+) -> Written:
     """Write `out`, Parquet or CSV by its name, and `<name>.rejects` beside it, for the files that `named` stands for.
 
-    `fps`: frames of a video per second to use; None: all.
+    `fps`: frames of a video per second to use; None: all. `one_face`: of each source one person only.
 
     Raises:
         UserError: `fps` is out of range, nothing is named, something named does not exist, there is no usable model,
@@ -123,9 +130,9 @@ def write(table: Table, named: Sequence[Path], *, out: Path, fps: float | None, 
     paths = sources.files(named)
     table.check(out, [*named, *paths])
     net, faces_search, named_in = ready(options)
-    metadata = provenance.settings(table.command, fps, faces_search, named_in)
+    metadata = provenance.settings(table.command, fps, one_face, faces_search, named_in)
     schema = pa.schema([*FACES, *table.columns(net)], metadata=metadata)
-    return _run(Job(paths, out, fps, net, faces_search, schema, table))
+    return _run(Job(paths, out, fps, net, faces_search, one_face, schema, table))
 
 
 def _run(job: Job) -> Written:
@@ -133,9 +140,11 @@ def _run(job: Job) -> Written:
     done = parts.finished(folder)
     if done:
         log.info("%s: continuing after %d finished parts", job.command, len(done))
-    frames = detection.input_frames(job.paths, job.fps, parts.mark(done[-1]) if done else Mark())
-    with closing(detection.detect_all(frames, job.search)) as detected:
-        tracked = progress.track(detected, None if done else _expected(job), job.command, "frames")
+    mark = parts.mark(done[-1]) if done else Mark()
+    frames = detection.input_frames(job.paths, job.fps, _again(mark))
+    with closing(stretches.detect_all(frames, job.search)) as detected:
+        new = (of for of in detected if _mark(of) > mark)
+        tracked = progress.track(new, None if done else _expected(job), job.command, "frames")
         for number, part in enumerate(_chunks(tracked), len(done)):
             _write_part(job, folder / f"{number:08d}.parquet", part)
     return _finish(job, parts.finished(folder))
@@ -163,14 +172,35 @@ def _length(path: Path, fps: float | None) -> int | None:
     return form.frames and round(form.frames * (1 if fps is None else min(1, fps / form.fps)))
 
 
+def _again(mark: Mark) -> Mark:
+    """Where to go on after a part: its last frame is searched once more, since faces of the next ones begin there."""
+    return mark if mark.frame in (-1, detection.END) else Mark(mark.source_number, mark.frame - 1)
+
+
+def _mark(of: FrameFaces) -> Mark:
+    return Mark(of.frame.source_number, of.frame.number)
+
+
 def _chunks(detected: Iterator[FrameFaces]) -> Iterator[Iterator[FrameFaces]]:
+    """About FRAMES_PER_PART frames, up to one that is searched whatever the frames around it show."""
     for first in detected:
-        yield chain([first], islice(detected, FRAMES_PER_PART - 1))
+        yield chain([first], _rest(first, detected))
+
+
+def _rest(last: FrameFaces, detected: Iterator[FrameFaces]) -> Iterator[FrameFaces]:
+    count = 1
+    while not (last.is_key and count >= FRAMES_PER_PART):
+        following = next(detected, None)
+        if following is None:
+            return
+        yield following
+        last, count = following, count + 1
 
 
 def _write_part(job: Job, path: Path, part: Iterable[FrameFaces]) -> None:
     rows: list[Mapping[str, Any]] = []
     rejects: list[Reject] = []
+    cuts: list[Mark] = []
     mark = Mark()
     for batch in detection.batches(part):
         faces = [(of.frame, number, face) for of in batch for number, face in enumerate(of.faces)]
@@ -181,19 +211,22 @@ def _write_part(job: Job, path: Path, part: Iterable[FrameFaces]) -> None:
             else:
                 rows.append({**_face_columns(frame, number, face), **columns})
         rejects += [Reject(printable(of.frame.source), of.error.kind, of.error.detail) for of in batch if of.error]
-        mark = Mark(batch[-1].frame.source_number, batch[-1].frame.number)
-    parts.write(path, job.schema, rows, rejects, mark)
+        cuts += [_mark(of) for of in batch if of.frame.is_cut]
+        mark = _mark(batch[-1])
+    parts.write(path, pa.schema([*people.COLUMNS, *job.schema]), rows, Part(rejects, cuts, mark))
 
 
 def _face_columns(frame: InputFrame, number: int, face: Face) -> dict[str, Any]:
     source = {"source_number": frame.source_number, "source": printable(frame.source)}
     edges = dict(zip(("x0", "y0", "x1", "y1"), face.box, strict=True))
     found = {**source, "frame": frame.number, "time_s": frame.time_s, "face": number, **edges, "score": face.score}
-    return {**found, **face.quality._asdict()}
+    measured = {**face.quality._asdict(), "is_interpolated": face.is_interpolated}
+    return {**found, **measured, **people.columns(frame, face)}
 
 
 def _finish(job: Job, done: Sequence[Path]) -> Written:
     rejects = parts.rejects(done)
+    done = people.numbered(done, job.unfinished / "numbered", is_one_face=job.is_one_face)
     faces = Counter[str]()
     for part in done:
         faces.update(pq.read_table(part, columns=["source"])["source"].to_pylist())

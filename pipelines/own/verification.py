@@ -73,7 +73,8 @@ def verify(table: Path, files: Sequence[Path], here: Options) -> Comparison:
     _check_files(table, origin, options)
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "again.parquet"
-        tabulate.write(TABLES[origin.command], list(found), out=again, fps=origin.fps, options=options)
+        made = {"fps": origin.fps, "one_face": origin.one_face, "options": options}
+        tabulate.write(TABLES[origin.command], list(found), out=again, **made)
         ours, theirs = pq.read_table(again), pq.read_table(table)
     names = {printable(str(path)): printable(source.name) for path, source in found.items()}
     return _compare(table, origin, _renamed(ours, names), theirs, set(names.values()))

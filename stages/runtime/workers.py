@@ -6,8 +6,10 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +21,9 @@ from stages.runtime.errors import Rejected, UserError
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-_IN_FLIGHT = 2  # inputs per process that are submitted ahead
+Submit = Callable[[In], Callable[[], Out]]  # takes an input, returns a function that waits for the result
+
+IN_FLIGHT = 2  # inputs per process that are submitted ahead
 
 
 def available() -> int:
@@ -47,10 +51,24 @@ def in_order(
     if processes == 1 or len(first) < 2:
         yield from map(work, chain(first, remaining))
         return
+    with submitting(work, processes) as submit:
+        yield from _windowed(submit, chain(first, remaining), IN_FLIGHT * processes)
+
+
+@contextmanager
+def submitting(work: Callable[[In], Out], processes: int) -> Generator[Submit[In, Out], None, None]:
+    """A function that hands an input to the processes; with one process, the work is done here when it is waited for.
+
+    Raises:
+        UserError: a process died, mostly for lack of memory.
+    """
+    if processes == 1:
+        yield lambda item: partial(work, item)
+        return
     context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
     with ProcessPoolExecutor(processes, context, initializer=_start_process) as pool:
         try:
-            yield from _windowed(pool, work, chain(first, remaining), _IN_FLIGHT * processes)
+            yield lambda item: pool.submit(work, item).result
         except BrokenProcessPool:
             raise UserError(
                 f"one of {processes} worker processes died, most likely for lack of memory: "
@@ -95,14 +113,14 @@ def _on_cluster(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -
     yield from cluster.in_order(work, inputs, shared)
 
 
-def _windowed(pool: ProcessPoolExecutor, work: Callable[[In], Out], inputs: Iterable[In], window: int) -> Iterator[Out]:
-    waiting: deque[Future[Out]] = deque()
+def _windowed(submit: Submit[In, Out], inputs: Iterable[In], window: int) -> Iterator[Out]:
+    waiting: deque[Callable[[], Out]] = deque()
     for item in inputs:
-        waiting.append(pool.submit(work, item))
+        waiting.append(submit(item))
         if len(waiting) >= window:
-            yield waiting.popleft().result()
+            yield waiting.popleft()()
     while waiting:
-        yield waiting.popleft().result()
+        yield waiting.popleft()()
 
 
 def _start_process() -> None:

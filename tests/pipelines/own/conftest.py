@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import released_samples
+from own_samples import crossing, video
 
 from stages.runtime import workers
 
@@ -25,3 +26,9 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An imitation of the authors' file for expressions."""
     return released_samples.file(tmp_path_factory.mktemp("release") / "affectnet_4views.pth", 8)
+
+
+@pytest.fixture(scope="session")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of two people who cross."""
+    return video(tmp_path_factory.mktemp("crossed") / "crossed.mp4", list(crossing(30)))
