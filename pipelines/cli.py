@@ -28,7 +28,7 @@ OWN = {
         """
         fabnet embed clip.mp4
         fabnet embed holiday/ clip.mp4 --fps 5 --out faces.parquet
-        fabnet embed webcams.csv --largest
+        fabnet embed webcams.csv --one-face
         fabnet embed crops/ --crops
         fabnet embed clip.mp4 --released affectnet_4views.pth
         """,

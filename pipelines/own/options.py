@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
 MAX_FPS = 1000
+MOST_BETWEEN = 100  # searched frames; those between are in memory together
 DETECT_EVERY = 6  # loses no face of talking heads, and shifts boxes by about what the detector does itself
 
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -45,7 +46,7 @@ class Options:
     "The detector's weight file, if it needs one."
     min_score: float | None = None
     "Weakest detection that counts, in the detector's own scale."
-    detect_every: Count = DETECT_EVERY
+    detect_every: Annotated[int, Parameter(validator=Number(gt=0, lte=MOST_BETWEEN))] = DETECT_EVERY
     "Search every so many frames of a video for faces, or one every 1/4 s; between them faces are interpolated."
     largest: Flag = False
     "Use only the largest face of each image or frame."

@@ -221,7 +221,7 @@ def test_a_stopped_run_continues_after_its_finished_parts_and_writes_the_same_by
 ):
     monkeypatch.setattr(tabulate, "FRAMES_PER_PART", 4)
     image_file(Path("face.png"), drawn_faces(320, 240, FACE))
-    names = ("face.png", crossed, "--one-face")
+    names = ("face.png", crossed)
     embed(*names, out="whole.parquet")
     write, written = tabulate.parts.write, []
 
@@ -258,6 +258,12 @@ def test_one_face_keeps_the_person_who_is_there_longest(embed, crossed):
     longest = max((0, 1), key=[row["track"] for row in rows].count)
     assert embed(crossed, "--one-face") == [row for row in rows if row["track"] == longest]
     assert sum(row["track"] == longest for row in rows) == 30
+
+
+def test_one_face_does_not_depend_on_the_size_of_parts(embed, crossed, monkeypatch):
+    whole = embed(crossed, "--one-face")
+    monkeypatch.setattr(tabulate, "FRAMES_PER_PART", 4)
+    assert embed(crossed, "--one-face") == whole
 
 
 def test_one_face_of_an_image_is_the_largest_and_has_no_track(embed):
