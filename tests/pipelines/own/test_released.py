@@ -81,6 +81,13 @@ def test_an_expression_is_drawn_onto_a_video(released):
     assert Path("clip.overlay.mp4").stat().st_size > 0
 
 
+def test_faces_are_looked_up_by_the_network_of_their_table(released):
+    image_file(Path("face.png"), IMAGE)
+    assert fabnet("embed", video(Path("clip.mp4"), moving(2)), "--released", released) == 0
+    assert fabnet("retrieve", "faces.parquet", "face.png", "--released", released) == 0
+    assert Path("neighbours.jpg").stat().st_size > 0
+
+
 def test_a_training_checkpoint_has_embeddings_and_no_attributes(theirs, capsys):
     torch.save(training(theirs[0]), "epoch.pth")
     image_file(Path("face.png"), IMAGE)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from media_samples import drawn_faces
-from own_samples import FACE, fabnet, image_file, moving, video
+from own_samples import FACE, TWO, fabnet, image_file, moving, video
 from safetensors.torch import load_file, save_file
 
 from fabnet.modules import model_file
@@ -119,9 +119,10 @@ def test_the_metadata_hold_all_that_is_needed():
 
 def test_attributes_crops_and_the_authors_weights_are_verified_too(released, capsys):
     video(Path("clip.mp4"), moving(2))
-    assert fabnet("attributes", "clip.mp4", "--largest", "--released", released, "--out", MADE) == 0
+    image_file(Path("two.png"), drawn_faces(400, 260, *TWO))
+    assert fabnet("attributes", "clip.mp4", "two.png", "--one-face", "--released", released, "--out", MADE) == 0
     assert fabnet("crops", "clip.mp4", "--released", released) == 0
-    assert fabnet("verify", MADE, "clip.mp4") == 0
+    assert fabnet("verify", MADE, "clip.mp4", "two.png") == 0
     assert fabnet("verify", "faces/index.parquet", "clip.mp4") == 0
     assert capsys.readouterr().out.count("every face is identical") == 2
     other = shutil.copy(released, "moved.pth")
