@@ -49,9 +49,9 @@ def detect_all(frames: Iterable[InputFrame], search: Search) -> Generator[FrameF
 
 
 def stretches(frames: Iterable[InputFrame], detect_every: int) -> Iterator[Stretch]:
-    """The frames in stretches: at most `detect_every` frames, LONGEST_S, and within one shot.
+    """The frames in stretches: at most `detect_every` frames, LONGEST_S, and within one shot of one size.
 
-    The first frame of a shot, an image and an error are stretches of their own.
+    The first frame of a shot or of another size, an image and an error are stretches of their own.
     """
     start: InputFrame | None = None  # the searched frame before the stretch, if there is one in the same shot
     stretch: Stretch = []
@@ -85,9 +85,9 @@ def _reaches(start: InputFrame | None, frame: InputFrame) -> bool:
     """Whether a stretch that follows `start` may hold the frame."""
     if start is None or start.time_s is None or frame.time_s is None or frame.is_cut:
         return False
-    is_known = start.image is not None and frame.image is not None
-    is_near = frame.time_s - start.time_s <= LONGEST_S + 1e-6
-    return is_known and is_near and start.source_number == frame.source_number
+    if start.image is None or frame.image is None or start.image.shape != frame.image.shape:
+        return False
+    return start.source_number == frame.source_number and frame.time_s - start.time_s <= LONGEST_S + 1e-6
 
 
 def _searched(

@@ -56,6 +56,10 @@ def test_a_stretch_ends_with_its_source_and_before_an_error():
     assert lengths(iter(frames), 6) == [1, 2, 1, 2, 1]
 
 
+def test_a_stretch_ends_where_the_size_of_the_frames_changes():
+    assert lengths(clip([noise(64, 64)] * 3 + [noise(32, 32)] * 3), 6) == [1, 2, 1, 2]
+
+
 def test_a_face_that_comes_or_goes_within_a_stretch_is_found_in_every_frame(found):
     left, right = (90, 120, 130), (250, 120, 120)
     images = [drawn_faces(340, 240, left, *([right] if 8 <= k < 15 else [])) for k in range(20)]
