@@ -100,7 +100,7 @@ def _heads(metrics: Path, params: Params) -> Iterator[tuple[HeadDescription, dic
     for dataset, task in tasks:
         settings = params.dataset[dataset].tasks[task]
         state = heads.read(metrics / "heads" / f"{dataset}.{task}.safetensors", made_by="probe")
-        columns = tuple(settings.classes) or _coordinates(len(state["1.weight"]))
+        columns = tuple(settings.classes) or model_file.coordinates(len(state["1.weight"]) // 2)
         name = task if count[task] == 1 else f"{dataset}_{task}"
         yield HeadDescription(name, dataset, task, settings.probe, columns, l2[dataset, task]), state
 
@@ -109,10 +109,6 @@ def _chosen_l2(metrics: Path) -> dict[tuple[str, str], float]:
     """The chosen L2 weight of each task (data set, task) whose probe was fitted."""
     rows = tables.read(metrics / "sweeps.parquet", tables.SWEEPS).to_pylist()
     return {(row["dataset"], row["task"]): row["l2"] for row in rows if row["is_chosen"]}
-
-
-def _coordinates(count: int) -> tuple[str, ...]:
-    return tuple(f"{axis}{point}" for point in range(count // 2) for axis in "xy")
 
 
 if __name__ == "__main__":

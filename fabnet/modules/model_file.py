@@ -72,6 +72,11 @@ class Description:
         return tuple(sorted({*self.trained_on, *(head.dataset for head in self.heads)}))
 
 
+def coordinates(points: int) -> tuple[str, ...]:
+    """What the outputs of a head of points are: x0, y0, x1, y1 ..."""
+    return tuple(f"{axis}{point}" for point in range(points) for axis in "xy")
+
+
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
     """The description of the network in a file, and the tensors on the CPU.
 

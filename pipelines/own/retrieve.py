@@ -96,8 +96,9 @@ def _query(query: Path, path: Path, faces: pa.Table, options: Options) -> tuple[
                         "pyarrow, or use --row")  # fmt: skip
     net, faces_search, metadata = ready(options)
     if metadata["model_sha256"] != sha256:
-        raise UserError(f"{path} was made with another model than {networks.locate(options.model)}: name that one with "
-                        "--model, or run `fabnet embed` again")  # fmt: skip
+        used = networks.choose(options.model, options.released)[0]
+        raise UserError(f"{path} was made with another model than {used}: name that one with "
+                        "--model or --released, or run `fabnet embed` again")  # fmt: skip
     face = detection.largest_face(query, faces_search)
     return net.embed([face.crop])[0], face.crop
 

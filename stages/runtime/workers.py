@@ -9,8 +9,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
@@ -25,10 +27,12 @@ log = logging.getLogger(__name__)
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+Submit = Callable[[In], Callable[[], Out]]  # takes an input, returns a function that waits for the result
+
 NO_SHARED_MEMORY = "/dev/shm cannot be written, where processes share what they wait for"
 MOUNT = "mount it, in Docker with `--shm-size 64m`"
 
-_IN_FLIGHT = 2  # inputs per process that are submitted ahead
+IN_FLIGHT = 2  # inputs per process that are submitted ahead
 
 
 def available() -> int:
@@ -74,15 +78,26 @@ def in_order(
     if processes == 1 or len(first) < 2:
         yield from map(work, chain(first, remaining))
         return
-    try:
-        started = _pool(processes)
-    except OSError as error:
-        log.warning("working in one process instead of %d: %s (%s)", processes, NO_SHARED_MEMORY, error.strerror)
-        yield from map(work, chain(first, remaining))
+    with submitting(work, processes) as submit:
+        yield from _windowed(submit, chain(first, remaining), IN_FLIGHT * processes)
+
+
+@contextmanager
+def submitting(work: Callable[[In], Out], processes: int) -> Generator[Submit[In, Out], None, None]:
+    """A function that hands an input to the processes.
+
+    With one process, or without shared memory, the work is done in this process when its result is waited for.
+
+    Raises:
+        UserError: a process died, mostly for lack of memory.
+    """
+    started = _pool(processes) if processes > 1 else None
+    if started is None:
+        yield lambda item: partial(work, item)
         return
     with started as pool:
         try:
-            yield from _windowed(pool, work, chain(first, remaining), _IN_FLIGHT * processes)
+            yield lambda item: pool.submit(work, item).result
         except BrokenProcessPool:
             raise UserError(
                 f"one of {processes} worker processes died, most likely for lack of memory: "
@@ -101,14 +116,14 @@ def cluster_name() -> str:
     return config.get("scheduler-address", None) or config.get("fabnet.cluster", None) or ""
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
-    """New processes; they start when they are needed.
-
-    Raises:
-        OSError: there is no room for what they share.
-    """
+def _pool(processes: int) -> ProcessPoolExecutor | None:
+    """New processes, started when they are needed; None, which is logged, if there is no room for what they share."""
     context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
-    return ProcessPoolExecutor(processes, context, initializer=_start_process)
+    try:
+        return ProcessPoolExecutor(processes, context, initializer=_start_process)
+    except OSError as error:
+        log.warning("working in one process instead of %d: %s (%s)", processes, NO_SHARED_MEMORY, error.strerror)
+        return None
 
 
 def _on_cluster(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -> Generator[Out, None, None]:
@@ -122,14 +137,14 @@ def _on_cluster(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -
     yield from cluster.in_order(work, inputs, shared)
 
 
-def _windowed(pool: ProcessPoolExecutor, work: Callable[[In], Out], inputs: Iterable[In], window: int) -> Iterator[Out]:
-    waiting: deque[Future[Out]] = deque()
+def _windowed(submit: Submit[In, Out], inputs: Iterable[In], window: int) -> Iterator[Out]:
+    waiting: deque[Callable[[], Out]] = deque()
     for item in inputs:
-        waiting.append(pool.submit(work, item))
+        waiting.append(submit(item))
         if len(waiting) >= window:
-            yield waiting.popleft().result()
+            yield waiting.popleft()()
     while waiting:
-        yield waiting.popleft().result()
+        yield waiting.popleft()()
 
 
 def _start_process() -> None:
