@@ -15,6 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipelines.dvc import rwlock
 from pipelines.parameters import edits, files
 from stages.runtime import command, config
 from stages.runtime.errors import UserError
@@ -117,11 +118,12 @@ def use(
 
 
 def check(target: Path = Path("params.yaml")) -> None:
-    """Bring the lists of params.yaml up to date, and check all of it.
+    """Bring the lists of params.yaml up to date, and check all of it, and that DVC can run beside it.
 
     Raises:
-        UserError: something in it is wrong.
+        UserError: something in it is wrong, or a killed run has left what stops DVC.
     """
+    rwlock.check(target.parent)
     refresh(target)
     params = config.check(target)
     _say(f"{target} is complete: profile {params.profile}, configuration {config.digest(params)}")
