@@ -6,6 +6,7 @@ more than 200-fold. It is unpacked once, into a folder whose name is a digest of
 
 import hashlib
 import logging
+import os
 import re
 import shutil
 import stat
@@ -104,6 +105,7 @@ def _unpack_once(archive: Archive, folder: Path) -> None:
     except Rejected as error:
         shutil.rmtree(partial)
         raise UserError(f"{archive.paths[0]} is refused: {error}") from None
+    os.sync()  # there may be hundreds of thousands of files: at once rather than one by one
     partial.rename(folder)
 
 
