@@ -25,12 +25,12 @@ TRIES = 30
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository of DVC with one training, which takes some seconds."""
-    track_samples.write_tracks(tmp_path)
+    for dataset in ("voxceleb1", "voxceleb2"):
+        track_samples.write_tracks(tmp_path, dataset)
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     sides = {name: list(sides) for name, sides in track_samples.PARAMS["jitter_px"].items()}
     params["pretrain"] = {**track_samples.PARAMS, "jitter_px": sides, "epochs": 12, "checkpoint_epochs": 1}
     params["method"]["fabnet"] = track_samples.METHOD_PARAMS
-    params["lists"]["track_sets"] = ["voxceleb1"]
     for name, content in (("params.yaml", params), ("dvc.yaml", GRAPH)):
         with (tmp_path / name).open("w", encoding="utf-8") as file:
             YAML(typ="safe").dump(content, file)

@@ -10,7 +10,8 @@ import pytest
 from small_stages import SMALL
 
 SEED = 2018
-SHORT = 3  # kills of each stage in the short test
+SHORT = 2  # kills of each stage in the short test
+QUICK = {"fetch", "split"}  # the others take seconds
 MOMENTS = 40  # of each stage in the long one
 WITHOUT_OLDER = {"fetch"}  # its outputs are kept by DVC, and are told to be gone before anything else
 
@@ -56,7 +57,9 @@ def check(name: str, whole: Whole, work: Path, *, has_older: bool, at: int = 0, 
     assert kills.names(work) == whole.names, f"{name}, killed at {at or after_s}: something is left, or missing"
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SMALL]
+)
 def test_a_stage_that_is_killed_at_a_file_operation_makes_the_same_bytes(name, whole, tmp_path):
     of = whole(name)
     rng = np.random.default_rng([SEED, *name.encode()])
