@@ -19,7 +19,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test check lint format remote bench doctor assets constraints clean
+.PHONY: help repro flow profile ui test torture check lint format remote bench doctor assets constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -43,8 +43,11 @@ ui: $(STAMP)  ## Prefect's UI on loopback: start, watch and cancel runs in a bro
 test: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL)
 
+torture: $(STAMP)  ## kill every stage at every file operation and at random moments, and run it again: takes an hour
+	@$(BIN)/python -m pytest $(PARALLEL) -m torture tests/faults
+
 check: $(STAMP)  ## run the tests that take seconds, then lint
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network and not torture"
 	@$(MAKE) --no-print-directory lint
 
 lint: $(STAMP)  ## formatting, lint, types and import rules

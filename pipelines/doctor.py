@@ -14,7 +14,7 @@ import torch
 from packaging.requirements import Requirement
 
 from pipelines import prerequisites
-from pipelines.dvc import graph
+from pipelines.dvc import graph, rwlock
 from pipelines.own import outputs
 from pipelines.running import surroundings
 from stages.readiness import lacks
@@ -100,6 +100,10 @@ def dvc(root: Path) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("dvc", "not usable", str(error))
         return
+    try:
+        rwlock.check(root)
+    except UserError as error:
+        yield Finding("dvc lock", "damaged", str(error))
     links = ", ".join(settings["cache"].get("type", ["reflink", "copy"]))
     fix = "" if "hardlink" in links else "every output lies on disk twice: `dvc config cache.type hardlink,symlink`"
     yield Finding("dvc cache", links, fix)

@@ -14,6 +14,7 @@ import networkx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
+from pipelines.dvc import rwlock
 from pipelines.running import surroundings
 from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
@@ -87,8 +88,9 @@ def changed(root: Path) -> set[str]:
     """Names of the stages that DVC would run now if their upstreams stayed as they are.
 
     Raises:
-        UserError: DVC cannot read the graph.
+        UserError: DVC cannot read the graph, or its list of locked files.
     """
+    rwlock.check(root)
     with _repo(root) as repo, lock_repo(repo):
         return {_name(node) for node in repo.index.graph if node.status()}
 

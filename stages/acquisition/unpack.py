@@ -114,6 +114,7 @@ def _unpack_once(archive: Archive, folder: Path) -> None:
     unpackers = {"zip": _unpack_zip, "tar": _unpack_tar, "rar": _unpack_rar}
     try:
         unpackers[archive.kind](archive, unfinished)
+        os.sync()  # there may be hundreds of thousands of files: at once rather than one by one
         unfinished.rename(folder)
     except Rejected as error:
         raise UserError(f"{archive.paths[0]} is refused: {error}") from None

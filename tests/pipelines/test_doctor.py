@@ -6,7 +6,9 @@ import tiny_repository
 from releases import bring, put, voxceleb1
 
 from pipelines import doctor, profile
+from pipelines.dvc import graph, rwlock
 from pipelines.running import surroundings
+from stages.runtime.errors import UserError
 
 ROOT = tiny_repository.ROOT
 
@@ -52,6 +54,22 @@ def test_a_copying_cache_is_a_problem(tiny):
     assert remote.value.startswith("none")
     tiny_repository.dvc(tiny, "config", "cache.type", "copy")
     assert "twice" in next(iter(doctor.dvc(tiny))).problem
+
+
+@pytest.mark.parametrize("content", ["", '{"write": {"/a": {"pid": 1', "[]"])
+def test_a_list_of_locked_files_that_was_cut_short_is_a_problem_with_its_way_out(tiny, content, monkeypatch):
+    monkeypatch.setattr(rwlock, "WAIT_S", 0.0)
+    path = tiny / ".dvc" / "tmp" / "rwlock"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    (problem,) = [finding.problem for finding in doctor.dvc(tiny) if finding.problem]
+    assert f"{path} was cut short when a run was killed: if no other run uses this folder, `rm {path}`" in problem
+    with pytest.raises(UserError, match="was cut short when a run was killed"):  # `make flow`
+        graph.changed(tiny)
+    with pytest.raises(UserError, match="was cut short when a run was killed"):  # `make repro`
+        profile.check(tiny / "params.yaml")
+    path.unlink()
+    assert graph.changed(tiny)
 
 
 def test_a_folder_without_dvc_is_a_problem_and_one_without_git_is_none(tmp_path):
