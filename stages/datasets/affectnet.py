@@ -58,6 +58,7 @@ COLUMNS = (9, 144)  # landmarks in one cell, or in 136
 SMALL = {"test": "val_set", "train": "train_set"}
 CODE_FILE = "_exp.npy"
 _MAX_CODE_BYTES = 4096  # of such a file; a code takes 136
+# What NumPy raises on damaged files; it documents none of them.
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -69,7 +70,7 @@ _UNREADABLE = (
     OverflowError,
     MemoryError,
     RecursionError,
-)  # fmt: skip  by NumPy, which documents none of them
+)
 
 
 def read(raw: Path) -> Release[Face]:

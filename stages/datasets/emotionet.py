@@ -55,9 +55,9 @@ MAX_UNPACKED_BYTES = 2**30  # of a workbook
 ENCRYPTED = b"\xd0\xcf\x11\xe0"  # an OLE file: what a workbook becomes under a password
 _AUTOMATIC = re.compile(r"(?:.*/)?dataFile_\d+\.txt")
 _MANUAL = re.compile(r"(?:.*/)?EmotioNet_FACS\w*\.(?:csv|xlsx)")
-_NAME = re.compile(r"(?P<folder>N_\d+)_\d+\.jpg")
+_NAME = re.compile(r"(?P<folder>N_[0-9]{1,20})_[0-9]{1,20}\.jpg")
 _URL = re.compile(r"https?://[^\s/]+/\S+")
-_UNIT_COLUMN = re.compile(r"AU ?0*(\d+)")
+_UNIT_COLUMN = re.compile(r"AU ?0*([0-9]{1,3})")
 
 
 class Row(NamedTuple):
