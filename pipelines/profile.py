@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.dvc import rwlock
 from pipelines.parameters import edits, files
 from stages.runtime import command, config
 from stages.runtime.errors import UserError
@@ -111,11 +112,12 @@ def use(
 
 
 def check(target: Path = Path("params.yaml")) -> None:
-    """Bring the lists of params.yaml up to date, and check all of it.
+    """Bring the lists of params.yaml up to date, and check all of it, and that DVC can run beside it.
 
     Raises:
-        UserError: something in it is wrong.
+        UserError: something in it is wrong, or a killed run has left what stops DVC.
     """
+    rwlock.check(target.parent)
     refresh(target)
     params = config.check(target)
     _say(f"{target} is complete: profile {params.profile}, configuration {config.digest(params)}")

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fabnet.modules.face_crop import Crop
@@ -70,6 +70,11 @@ class Description:
     def datasets(self) -> tuple[str, ...]:
         """Data sets that its encoder or one of its heads was fitted to, sorted."""
         return tuple(sorted({*self.trained_on, *(head.dataset for head in self.heads)}))
+
+
+def coordinates(points: int) -> tuple[str, ...]:
+    """What the outputs of a head of points are: x0, y0, x1, y1 ..."""
+    return tuple(f"{axis}{point}" for point in range(points) for axis in "xy")
 
 
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
@@ -183,9 +188,8 @@ def write(
     tensors = {f"method.{name}": state[name] for name in names(method).values()}
     for head, of_head in (heads or {}).items():
         tensors |= {f"heads.{head}.{name}": value for name, value in of_head.items()}
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, description.metadata()
-    )
+    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, description.metadata())
+    path.write_bytes(content)  # safetensors' own files leave a `.tmp` behind when they are killed
 
 
 def names(method: nn.Module) -> dict[str, str]:

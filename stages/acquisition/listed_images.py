@@ -21,7 +21,7 @@ from stages.acquisition.retries import HostLimits, RetryPolicy, StoppedError
 from stages.acquisition.transfer import Limits, PrivateError, TransferError
 from stages.releases.readers import Reject
 from stages.runtime.errors import Rejected
-from stages.storage.media import image_size
+from stages.storage.media import check_image
 
 POLICY = RetryPolicy(connections=24, per_host=6, attempts=3, max_wait_s=60.0)
 LIMITS = Limits(max_bytes=20 * 2**20, max_s=60.0)
@@ -143,7 +143,7 @@ class _Downloader:
             raise
         self.unreachable[host] = 0
         try:
-            image_size(partial.read_bytes())
+            check_image(partial.read_bytes())
         except Rejected as error:
             raise TransferError(str(error), retryable=False) from None
 

@@ -21,6 +21,7 @@ from stages.acquisition import answers, connections
 from stages.acquisition.connections import Network, NotPublicError
 from stages.acquisition.hosts import Server, server, without_secrets
 from stages.acquisition.partials import Partial
+from stages.runtime import proxies
 
 CONNECT_S = 20.0
 STALL_S = 60.0  # without a single byte
@@ -71,7 +72,11 @@ def client(named: Collection[Server] | None = None, network: Network = connectio
     """A client for any number of threads; it neither logs URLs nor sends one host's cookies to another.
 
     With `named` it is guarded: it connects to these servers and to public addresses alone.
+
+    Raises:
+        UserError: the environment names a proxy that cannot be used.
     """
+    proxies.check()
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log whole URLs, with the key
     warnings.filterwarnings("ignore", "http.cookiejar bug", UserWarning)  # a damaged cookie; it is left out

@@ -79,6 +79,7 @@ def test_incomplete_journal_line_of_a_killed_run_is_ignored(site, tmp_path):
 CONTENT = {
     "empty": (b"", "not an image"),
     "a gif": (b"GIF89a" + bytes(20), "not an image"),
+    "the head of a png": (encoded(noise(40, 30), ".png")[:24], "image is cut short"),
     "a login page": (b"<!doctype html><title>login</title>", "an HTML page instead of the file"),
     "half a header": (JPEG[:20], "image is cut short"),
     "too large": (JPEG + bytes(100_000), "too large"),

@@ -65,3 +65,15 @@ def test_a_directory_that_claims_gigabytes_is_not_read(tmp_path):
 
     with answering(answer) as url, pytest.raises(UserError, match="not a whole ZIP archive"):
         remote_zip.download_identities([Source(url)], ["id1"], tmp_path)
+
+
+def test_an_encrypted_member_on_the_server_is_one_sentence(tmp_path):
+    data = bytearray(zip_bytes(MEMBERS))
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    in_parts(tmp_path / "release", "vox2_dev_mp4", bytes(data), 4)
+    with serving(serve_synthetic.items_of("voxceleb2", tmp_path / "release", tmp_path / "memory.json")) as root:
+        parts = [Source(f"{root}/voxceleb2/vox2_dev_mp4_parta{letter}") for letter in "abcd"]
+        with pytest.raises(UserError, match=r"id00000\.zip cannot be read on the server \(encrypted in the archive"):
+            remote_zip.download_identities(parts, ["id00000"], tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []

@@ -230,3 +230,13 @@ def test_mutated_databases_give_items_or_an_error(tmp_path):
         except UserError:
             refused += 1
     assert refused > 20
+
+
+def test_a_path_with_backslashes_is_that_of_the_image(tmp_path):
+    folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
+    with sqlite3.connect(folder / "aflw.sqlite") as database:
+        database.execute("UPDATE FaceImages SET filepath = '2\\a.jpg'")
+    database.close()
+    (face,) = items(folder, tmp_path / "raw")
+    assert isinstance(face, Face)
+    assert (face.image, face.group_id) == ("aflw/data/flickr/2/a.jpg", "2/a.jpg")

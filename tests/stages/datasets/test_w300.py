@@ -261,3 +261,37 @@ def test_mutated_points_are_points_or_rejects():
         except Rejected:
             rejected += 1
     assert 100 < rejected < 1000
+
+
+ALL = [f"{name}/image_1" for name in FOLDERS]
+
+
+@pytest.mark.parametrize("absent", FOLDERS)
+def test_a_folder_that_is_missing_is_told(absent, tmp_path, caplog):
+    faces = {name: face_points(0) for name in ALL if not name.startswith(absent)}
+    found = items(w300(tmp_path / "r", faces), tmp_path / "raw")
+    (reject,) = (item for item in found.values() if isinstance(item, Reject))
+    assert reject.kind.startswith(f"incomplete: {absent} (")
+    assert f"w300: {absent} (" in caplog.text
+
+
+def test_a_sample_with_all_folders_lacks_nothing(tmp_path):
+    found = items(w300(tmp_path / "r", dict.fromkeys(ALL, face_points(0))), tmp_path / "raw")
+    assert all(isinstance(item, Face) for item in found.values())
+
+
+def test_a_folder_of_the_owners_release_that_is_not_whole_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(w300_reader, "PUBLISHED", dict.fromkeys(FOLDERS, 1) | {"ibug": 3})
+    found = items(w300(tmp_path / "r", dict.fromkeys(ALL, face_points(0))), tmp_path / "raw")
+    (reject,) = (item for item in found.values() if isinstance(item, Reject))
+    assert (reject.key, reject.kind) == ("1 of 3", "incomplete: ibug (test, challenging)")
+
+
+def test_folders_in_capitals_are_read_with_their_boxes(tmp_path):
+    release = w300(tmp_path / "r", {name.upper(): face_points(0) for name in ALL})
+    boxes_mat(release / "Bounding Boxes" / "bounding_boxes_IBUG.mat", {"IMAGE_1.jpg": [11, 21, 111, 131]})
+    found = items(release, tmp_path / "raw")
+    assert sorted(found) == sorted(f"{name}/IMAGE_1" for name in FOLDERS)
+    face = found["ibug/IMAGE_1"]
+    assert isinstance(face, Face)
+    assert (face.owner_split, face.subset, face.box_xyxy_px) == ("test", "challenging", (11, 21, 111, 131))
