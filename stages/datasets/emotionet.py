@@ -59,9 +59,9 @@ ENCRYPTED = b"\xd0\xcf\x11\xe0"  # an OLE file: what a workbook becomes under a 
 _FAR_CELL = re.compile(rb"""\sr\s*=\s*["'](?:[A-Za-z]{4}|[A-Za-z]*\d{8})""")  # XFD1048576 is the last one
 _AUTOMATIC = re.compile(r"(?:.*/)?dataFile_\d+\.txt")
 _MANUAL = re.compile(r"(?:.*/)?EmotioNet_FACS\w*\.(?:csv|xlsx)")
-_NAME = re.compile(r"(?P<folder>N_\d+)_\d+\.jpg")
+_NAME = re.compile(r"(?P<folder>N_[0-9]{1,20})_[0-9]{1,20}\.jpg")
 _URL = re.compile(r"https?://[^\s/]+/\S+")
-_UNIT_COLUMN = re.compile(r"AU ?0*(\d+)")
+_UNIT_COLUMN = re.compile(r"AU ?0*([0-9]{1,3})")
 
 
 class Row(NamedTuple):
