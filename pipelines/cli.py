@@ -9,17 +9,17 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 try:
     from cyclopts import App, Parameter
 except ModuleNotFoundError:
-    sys.exit("error: the command `fabnet` needs an extra: run `pip install -c constraints.txt -e '.[faces]'`")
+    sys.exit("error: the command `fabnet` needs the package cyclopts: run `pip install -c constraints.txt -e .`")
 
 from stages.runtime import command
 from stages.runtime.errors import UserError
 
-DIFFERENT = 3  # exit status of `verify`: crops differ
+DIFFERENT = 3  # exit status of `verify`: crops or faces differ
 
 # Help and examples of each command in pipelines/own.
 OWN = {
@@ -28,8 +28,9 @@ OWN = {
         """
         fabnet embed clip.mp4
         fabnet embed holiday/ clip.mp4 --fps 5 --out faces.parquet
-        fabnet embed webcams.csv --largest
+        fabnet embed webcams.csv --one-face
         fabnet embed crops/ --crops
+        fabnet embed clip.mp4 --released affectnet_4views.pth
         """,
     ),
     "attributes": (
@@ -37,6 +38,13 @@ OWN = {
         """
         fabnet attributes clip.mp4 --out attributes.csv
         fabnet attributes images/ --out attributes.parquet --detector yunet --weights yunet.onnx --min-score 0.6
+        """,
+    ),
+    "crops": (
+        "Cut out all faces as images, with an index.",
+        """
+        fabnet crops clip.mp4 --out faces
+        fabnet crops holiday/ --out faces.tar --png --largest
         """,
     ),
     "retrieve": (
@@ -150,17 +158,51 @@ def fingerprint(out: Path, *, dataset: str) -> None:
 @app.command(help_epilogue=_shown("""
     fabnet verify voxceleb2.parquet
     fabnet verify voxceleb2.parquet --out differences.parquet
+    fabnet verify faces.parquet clip.mp4
+    fabnet verify faces.parquet clip.mp4 --released weights/affectnet_4views.pth
 """))  # fmt: skip
 def verify(
-    table: Path, *, out: Path | None = None, other_release: Annotated[bool, Parameter(negative=())] = False
+    table: Path,
+    *files: Path,
+    out: Path | None = None,
+    other_release: Annotated[bool, Parameter(negative=())] = False,
+    model: Path | None = None,
+    released: Path | None = None,
+    weights: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
-    """Compare this project's crops with a table of another laboratory's; the exit status is 3 if they differ.
+    """Make a table again and compare; the exit status is 3 if it differs.
+
+    A table of faces (`fabnet embed`, `attributes`, `crops`) is made again from its files, as its metadata say. A table
+    of crops (`fabnet fingerprint`, of another laboratory) is compared with the crops of this project.
 
     Args:
-        table: What `fabnet fingerprint` has written there.
-        out: A Parquet file for the differences, one row for each crop.
-        other_release: Compare even if the table was made from other files of the data set.
+        table: The table, Parquet.
+        files: Faces: the videos and images, wherever they lie now. If left out: those that the table names.
+        out: A Parquet file for the differences, one row for each face or crop.
+        other_release: Crops: compare even if the table was made from other files of the data set.
+        model: Faces: the model file, if it lies elsewhere now.
+        released: Faces: the file of the authors' release, if it lies elsewhere now.
+        weights: Faces: the detector's weight file, if it lies elsewhere now.
+        device: Faces: where the network runs.
     """
+    from pipelines.own import provenance  # noqa: PLC0415
+
+    if provenance.is_of_faces(table):
+        from pipelines.own import options, verification  # noqa: PLC0415
+
+        here = options.Options(model=model, released=released, weights=weights, device=device)
+        again = verification.verify(table, files, here)
+        if out:
+            verification.write(out, again)
+        print(*verification.summary(again), sep="\n")
+        return 0 if again.is_same else DIFFERENT
+    if files:
+        raise UserError(f"{table} is no table of faces, so it is verified without files: found {files[0]}")
+    return _verify_crops(table, out, other_release=other_release)
+
+
+def _verify_crops(table: Path, out: Path | None, *, other_release: bool) -> int:
     from pipelines.fingerprints import comparison, crops  # noqa: PLC0415
 
     theirs = crops.read(table)
@@ -176,7 +218,7 @@ def verify(
 
 def run(arguments: Sequence[str]) -> int:
     """Exit status of a command: 0 done, 1 a user error in one sentence, 2 a wrong option, 3 see verify, 130 stopped."""
-    goes_on = not arguments or arguments[0] in ("embed", "attributes")
+    goes_on = not arguments or arguments[0] in ("embed", "attributes", "crops")
     return command.guarded(lambda: _called(arguments), command.RESUMABLE if goes_on else command.CLEAN)
 
 
@@ -188,11 +230,11 @@ def _called(arguments: Sequence[str]) -> int | None:
         missing = error.__cause__ or error  # cyclopts wraps it when it imports a command
         if not isinstance(missing, ModuleNotFoundError):
             raise
-        extra = "faces" if arguments[0] in OWN else "pipeline"
+        wanted = "." if arguments[0] in OWN else "'.[pipeline]'"
         raise UserError(f"this command needs the package {missing.name}, which is not installed: run "
-                        f"`pip install -c constraints.txt -e '.[{extra}]'`") from None  # fmt: skip
+                        f"`pip install -c constraints.txt -e {wanted}`") from None  # fmt: skip
     except OSError as error:
-        if error.errno in command.FULL or error.filename is None:
+        if error.errno in command.DISK or error.filename is None:
             raise
         raise UserError(f"{error.filename}: {error.strerror}") from error
 

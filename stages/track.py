@@ -18,7 +18,7 @@ import numpy as np
 from fabnet.boxes import Box
 from fabnet.images import cut, resize
 from stages.faces import detection
-from stages.footage import tracks, videos
+from stages.footage import shots, tracks, videos
 from stages.footage.tracks import FaceTrack, Seen, Square
 from stages.preparation.encoded import FEWEST_FRAMES, EncodedImage, encode_frame
 from stages.preparation.packing import Job, Place, pack
@@ -113,8 +113,8 @@ def _seen(path: Path, settings: Settings) -> Iterator[Seen]:
     """The faces of every frame in which faces are searched."""
     before: Image | None = None
     for number, image in _sampled(path, settings.track.fps):
-        small = tracks.thumbnail(image)
-        is_cut = before is not None and tracks.likeness(before, small) < settings.track.least_likeness
+        small = shots.thumbnail(image)
+        is_cut = before is not None and shots.likeness(before, small) < settings.track.least_likeness
         before = small
         yield Seen(number, _faces(image, settings), is_cut)
 

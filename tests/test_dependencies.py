@@ -12,6 +12,7 @@ from pathlib import Path
 
 import packaged
 import pytest
+import released_samples
 from media_samples import drawn_faces
 from own_samples import FACE, image_file, moving, video
 from packaging.requirements import Requirement
@@ -24,7 +25,8 @@ CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-
 PROJECT = CONFIGURATION["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-# The extras that each folder may import from; all may import what `fabnet` needs.
+FABNET = {"numpy", "opencv-python", "safetensors", "torch"}  # all that the library imports
+# The extras that each folder may import from; all may import what a plain installation brings.
 EXTRAS_OF = {
     "fabnet": [],
     "stages": ["pipeline"],
@@ -42,7 +44,6 @@ OPTIONAL = {
 # Declared although no module imports them.
 NOT_IMPORTED = {
     "pandas": "docs/reading-reports.md shows readers the tables with it",
-    "fastapi": "Prefect's server needs it; Prefect does not bound its version",
     "onnxscript": "torch.onnx.export needs it",
     "dlib-bin": "it brings the module dlib, but does not say so",
     "dask-jobqueue": "Dask's configuration names its classes",
@@ -87,7 +88,8 @@ def distributions(module: str) -> set[str]:
 
 @pytest.mark.parametrize("folder", EXTRAS_OF)
 def test_every_imported_package_is_declared_for_its_folder(folder):
-    allowed = declared(EXTRAS_OF[folder]) | OPTIONAL.get(folder, set())
+    installed = FABNET if folder == "fabnet" else declared(EXTRAS_OF[folder])
+    allowed = installed | OPTIONAL.get(folder, set())
     assert {module for module in imported(folder) if not distributions(module) & allowed} == set()
 
 
@@ -129,26 +131,30 @@ def fabnet(without: list[str], commands: list[str], cwd: Path) -> subprocess.Com
 
 
 @pytest.mark.parametrize(
-    ("package", "command", "extra"), [("cyclopts", "embed", "faces"), ("dvc", "doctor", "pipeline")]
+    ("package", "command", "wanted"),
+    [("cyclopts", "embed", "."), ("pyarrow", "embed", "."), ("dvc", "doctor", "'.[pipeline]'")],
 )
-def test_fabnet_without_an_extra_says_what_to_install(package, command, extra, tmp_path):
+def test_fabnet_without_a_package_says_what_to_install(package, command, wanted, tmp_path):
     done = fabnet([package], [command], tmp_path)
     assert done.returncode == 1
-    assert re.fullmatch(rf"error: .*`pip install -c constraints.txt -e '\.\[{extra}\]'`\n", done.stderr)
+    assert re.fullmatch(rf"error: .*`pip install -c constraints.txt -e {re.escape(wanted)}`\n", done.stderr)
 
 
 @pytest.mark.slow
-def test_the_extra_faces_is_all_that_ones_own_faces_need(tmp_path):
-    """What the extra `pipeline` adds cannot be imported, but for what packages of `faces` need themselves."""
+def test_a_plain_installation_is_all_that_ones_own_faces_need(tmp_path):
+    """What the extra `pipeline` adds cannot be imported, but for what other packages need themselves."""
     of_others = {"jinja2", "networkx", "packaging"}
-    added = declared(["pipeline"]) - declared(["faces"]) - of_others
+    added = declared(["pipeline"]) - declared([]) - of_others
     model = packaged.make(tmp_path / "tree", single, {"width": 4, "embedding": 6})
     image_file(tmp_path / "face.png", drawn_faces(320, 240, FACE))
     video(tmp_path / "clip.mp4", moving(2))
-    commands = ["embed face.png clip.mp4 --out faces.parquet", "attributes face.png --out faces.csv",
+    commands = ["embed face.png clip.mp4 --out faces.parquet", "attributes face.png --out faces.csv", "crops face.png",
                 "overlay face.png", "overlay clip.mp4", "animate face.png clip.mp4",
                 "retrieve faces.parquet face.png"]  # fmt: skip
     hidden = [module for module, names in OF_MODULE.items() if {canonicalize_name(name) for name in names} <= added]
     assert {"dvc", "scipy", "pandas"} <= set(hidden)
-    done = fabnet(hidden, [f"{command} --model {model}" for command in commands], tmp_path)
+    weights = released_samples.file(tmp_path / "affectnet_4views.pth", 8)
+    lines = [f"{command} --model {model}" for command in commands]
+    lines += [f"embed clip.mp4 --released {weights} --out released.parquet", "verify released.parquet clip.mp4"]
+    done = fabnet(hidden, lines, tmp_path)
     assert done.returncode == 0, done.stderr

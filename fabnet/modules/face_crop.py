@@ -12,7 +12,7 @@ class Crop:
     upsample: tuple[int, ...]  # doublings of the image before each pass
     min_score: float  # below which a box is ignored, in the detector's own scale
     margin_frac: float  # growth of the box on each side, as a fraction of the side
-    crop_px: int  # side of the crop
+    crop_px: int  # side of the crop; 0: as it was cut
 
     # What becomes of the detected box: `fabnet.boxes.crop_box`, and `cut` in `fabnet.images`.
     box: str = "the smallest square around the box, edges at the nearest whole pixels, black outside the image"

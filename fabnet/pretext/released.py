@@ -8,6 +8,8 @@ Objective: none here; it was trained with four frames and confidence maps. A fil
 The number of a head's outputs says which task it serves, not the file's name: `aflw_4views.pth` holds the one of MAFL.
 Points are in [-1, 1] over the crop, angles in radians; classes have one sigmoid each.
 
+Their faces are found by dlib and cut as `CROP` says; those of 300-W, AFLW and MAFL have annotated boxes instead.
+
 Departures: none in the embedding. The head is saved with the method, and scored beside the heads that the probe stage
 fits, never in their place. The authors' demo divides the sigmoids of an image by their sum; here they stay as they are.
 """
@@ -22,15 +24,27 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.modules import weights
+from fabnet.modules.face_crop import Crop
 from fabnet.modules.method import Fixed, Method, OwnHead
 from fabnet.modules.model import FAbNet, from_released
+from fabnet.modules.model_file import HeadDescription, coordinates
 
-SERVES = {  # outputs of a published head -> data set and task
-    3: ("aflw", "pose"),
-    8: ("affectnet", "expression"),
-    10: ("mafl", "landmarks"),
-    136: ("w300", "landmarks"),
+EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+HEADS = {  # outputs of a published head -> what it serves; how it was regularised is not known
+    3: HeadDescription("pose", "aflw", "pose", "pose", ("roll", "pitch", "yaw"), 0.0),
+    8: HeadDescription("expression", "affectnet", "expression", "classes", EXPRESSIONS, 0.0),
+    10: HeadDescription("mafl_landmarks", "mafl", "landmarks", "points", coordinates(5), 0.0),
+    136: HeadDescription("w300_landmarks", "w300", "landmarks", "points", coordinates(68), 0.0),
 }
+CROP = Crop(
+    detector="dlib_hog",
+    weights_sha256="",
+    upsample=(0, 1),
+    min_score=0.0,
+    margin_frac=0.0,
+    crop_px=0,
+    scaling="to the network's input at once: bilinear, anti-aliased as PIL does it",
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,10 @@ class Params:
     size_px: int  # side of the input; the original 256
     width: int  # channels of the first convolution; the original 32
     embedding: int  # dimensions of the embedding; the original 256
+
+
+# The sizes of the published files.
+PUBLISHED = Params(weights="", weights_sha256="", size_px=256, width=32, embedding=256)
 
 
 class Head(nn.Sequential):
@@ -73,8 +91,8 @@ class Released(Fixed):
     def own_head(self) -> OwnHead | None:
         """The published head; None for a training checkpoint, or if its number of outputs is that of no task."""
         state = {name: value for name, value in self.head.state_dict().items() if "num_batches" not in name}
-        serves = SERVES.get(len(state["1.weight"])) if state else None
-        return OwnHead(*serves, state) if serves else None
+        serves = HEADS.get(len(state["1.weight"])) if state else None
+        return OwnHead(serves.dataset, serves.task, state) if serves else None
 
 
 def build(params: Params, *, size_px: int) -> Method:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabnet.images import resize
-from pipelines.own import detection, outputs
+from pipelines.own import detection, outputs, stretches
 from pipelines.own.detection import Face, FrameFaces
 from pipelines.own.film import film
 from pipelines.own.options import Options, ready
@@ -42,7 +42,7 @@ def animate(source: Path, driving: Path, *, out: Path = Path("animated.mp4"), op
     face = detection.largest_face(source, faces_search)
     form = videos.read_format(driving)
     written = 0
-    with closing(detection.detect_all(detection.input_frames([driving]), faces_search)) as detected:
+    with closing(stretches.detect_all(detection.input_frames([driving]), faces_search)) as detected:
         tracked = progress.track(detected, form.frames, "animate", "frames")
         with film(out, 3 * SIDE_PX, SIDE_PX, form.fps, sound_of=driving) as write:
             for image, time_s in _frames(net, face, tracked):

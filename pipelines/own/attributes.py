@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.own.detection import Face
-from pipelines.own.options import Options
-from pipelines.own.tabulate import tabulate
+from pipelines.own.options import Flag, Options
+from pipelines.own.tabulate import Table, tabulate
 from stages.runtime import csv_tables
 from stages.runtime.errors import UserError
 
@@ -20,17 +20,24 @@ Values = Mapping[str, np.ndarray]  # attribute -> (N, K), or points (N, P, 2)
 
 
 def attributes(
-    *files: Path, out: Path = Path("attributes.parquet"), fps: float | None = None, options: Options | None = None
+    *files: Path,
+    out: Path = Path("attributes.parquet"),
+    fps: float | None = None,
+    one_face: Flag = False,
+    options: Options | None = None,
 ) -> None:
-    """Write one row for each face: source, frame, time, box, score, landmarks, pose, expression and action units.
+    """Write one row for each face: source, frame, time, track, box, score, landmarks, pose, expression, action units.
 
     Args:
         files: Videos, images, folders of them, or lists (.txt, .csv) that name one file a line.
         out: The table: *.parquet, or *.csv. What cannot be used is listed in NAME.rejects.* beside it.
         fps: Frames of a video per second to use, above 0 and at most 1000; all, if not given.
+        one_face: Keep one person of each video, the one who is there longest (a face counts half in a corner of the
+            picture), never more than one face a frame; of an image the largest face. --largest may change to another
+            person from frame to frame.
         options: How the network runs and faces are detected.
     """
-    tabulate("attributes", files, out=out, fps=fps, options=options or Options(), columns=columns, describe=describe)
+    tabulate(TABLE, files, out=out, fps=fps, one_face=one_face, options=options or Options())
 
 
 def columns(net: "Network") -> list[pa.Field]:
@@ -67,6 +74,9 @@ def describe(net: "Network", faces: Sequence[Face]) -> Iterator[dict[str, Any] |
                 }
         is_finite = all(np.isfinite(of_all[number]).all() for of_all in values.values())
         yield row if is_finite else "an attribute is not finite"
+
+
+TABLE = Table("attributes", columns, describe)
 
 
 def measured(net: "Network", faces: Sequence[Face]) -> Values:

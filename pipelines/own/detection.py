@@ -5,19 +5,18 @@ the smallest square at whole pixels; the crop is black outside the image and sca
 faces have.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from fabnet.boxes import Box, PixelBox, area, clamp, crop_box
 from fabnet.images import face_crop
 from fabnet.modules.face_crop import Crop
 from pipelines.own import sources
+from pipelines.own.quality import Quality, measure
 from stages.faces import detection
 from stages.faces.detection import MIN_SIDE_PX
 from stages.footage import videos
-from stages.runtime import workers
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import Image
 
@@ -33,6 +32,7 @@ class Search:
     weights: str = ""  # path of the detector's weight file
     is_largest_only: bool = False
     is_cropped: bool = False  # the images are face crops already
+    detect_every: int = 1  # frames of a video; in those between, faces are interpolated
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,18 @@ class InputFrame:
     time_s: float | None = None  # since the first frame of the video; None for an image
     image: Image | None = None  # None: an image file that is still to be read
     error: Rejected | None = None
+    is_cut: bool = False  # another shot begins with it
+    size_px: tuple[int, int] | None = None  # width and height; None until it is searched
 
 
 @dataclass(frozen=True)
 class Face:
-    box: Box  # as detected, px of the frame
+    box: Box  # px of the frame
     score: float | None  # None for a crop that was not detected here
     square: PixelBox  # what was cut out
     crop: Image  # (S, S, 3) uint8 RGB
+    quality: Quality
+    is_interpolated: bool = False  # box and score lie between those of two searched frames
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class FrameFaces:
     frame: InputFrame  # without its pixels
     faces: tuple[Face, ...] = ()
     error: Rejected | None = None
+    is_key: bool = True  # searched whatever the frames around it show; work can go on from here
 
 
 def input_frames(
@@ -78,11 +83,6 @@ def input_frames(
             yield from [InputFrame(source_number, str(path), 0)] if last < 0 else []
         elif last < END:
             yield from _video_frames(source_number, path, fps, last)
-
-
-def detect_all(frames: Iterable[InputFrame], search: Search) -> Generator[FrameFaces, None, None]:
-    """The faces of each frame, in order; detection runs in one process per core."""
-    return workers.in_order(partial(detect, search=search), frames, workers.available())
 
 
 def batches(detected: Iterable[FrameFaces]) -> Iterator[list[FrameFaces]]:
@@ -118,7 +118,7 @@ def detect(frame: InputFrame, search: Search) -> FrameFaces:
         return FrameFaces(bare, error=frame.error)
     try:
         image = sources.read_image(Path(frame.source)) if frame.image is None else frame.image
-        return FrameFaces(bare, tuple(faces(image, search)))
+        return FrameFaces(replace(bare, size_px=(image.shape[1], image.shape[0])), tuple(faces(image, search)))
     except Rejected as error:
         return FrameFaces(bare, error=error)
 
@@ -133,14 +133,29 @@ def faces(image: Image, search: Search) -> Iterator[Face]:
     if min(height, width) < MIN_SIDE_PX:
         raise Rejected("image too small", f"{width}x{height} px, at least {MIN_SIDE_PX} px each way are needed")
     if search.is_cropped:
-        yield Face((0.0, 0.0, float(width), float(height)), None, (0, 0, width, height), image)
+        square = (0, 0, width, height)
+        yield Face((0.0, 0.0, float(width), float(height)), None, square, image, measure(image, square))
         return
     find = detection.detector(crop.detector, search.weights, crop.min_score)
     found = detection.first_found(image, find, crop.upsample)
-    for box, score in _ranked(found, search.is_largest_only):
-        square = crop_box(box, crop.margin_frac)
-        if area(clamp(square, width, height)) > 0:
-            yield Face(box, score, square, face_crop(image, square, crop.crop_px))
+    yield from cut_out(image, zip(found.boxes, found.scores, strict=True), search)
+
+
+def cut_out(
+    image: Image, found: Iterable[tuple[Box, float]], search: Search, *, is_interpolated: bool = False
+) -> Iterator[Face]:
+    """The faces in these boxes, with these scores, as far as they meet the image; best first, or the largest alone.
+
+    Highest score first, then largest, left-most, top-most.
+    """
+    ranked = sorted(found, key=lambda face: (-face[1], -area(face[0]), *face[0][:2]))
+    if search.is_largest_only:
+        ranked = sorted(ranked, key=lambda face: -area(face[0]))[:1]
+    for box, score in ranked:
+        square = crop_box(box, search.crop.margin_frac)
+        if area(clamp(square, image.shape[1], image.shape[0])) > 0:
+            crop = face_crop(image, square, search.crop.crop_px)
+            yield Face(box, score, square, crop, measure(image, square), is_interpolated)
 
 
 def _video_frames(source_number: int, path: Path, fps: float | None, last: int) -> Iterator[InputFrame]:
@@ -149,11 +164,3 @@ def _video_frames(source_number: int, path: Path, fps: float | None, last: int) 
             yield InputFrame(source_number, str(path), frame.number, frame.time_s, frame.image)
     except Rejected as error:
         yield InputFrame(source_number, str(path), END, error=error)
-
-
-def _ranked(found: detection.Found, is_largest_only: bool) -> list[tuple[Box, float]]:
-    """Boxes and scores, highest score first, then largest, left-most, top-most; or the largest alone."""
-    ranked = sorted(
-        zip(found.boxes, found.scores, strict=True), key=lambda face: (-face[1], -area(face[0]), *face[0][:2])
-    )
-    return sorted(ranked, key=lambda face: -area(face[0]))[:1] if is_largest_only else ranked

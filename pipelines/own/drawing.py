@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 
 BOX, POINT, TEXT = (230, 230, 230), (120, 255, 120), (255, 255, 255)  # RGB
 AXES = ((255, 60, 60), (60, 220, 60), (60, 120, 255))  # to the image's right, up, and where the nose points
+TRACKS = (
+    (255, 210, 60), (90, 200, 255), (255, 120, 190), (150, 235, 110), (255, 150, 70), (190, 150, 255), (80, 230, 210),
+    (230, 90, 90),
+)  # fmt: skip  # of boxes; the ninth track has the first colour again
 SUB_PX = 4  # fractional bits of coordinates that OpenCV draws at
 
 
-def draw(image: Image, faces: Sequence[Face], values: Values, net: "Network") -> Image:
-    """The frame with the attributes of its faces drawn on it; `values` are those of `attributes.measured`."""
+def draw(
+    image: Image, faces: Sequence[Face], values: Values, net: "Network", tracks: Sequence[int] | None = None
+) -> Image:
+    """The frame with the attributes of its faces drawn on it; `values` are those of `attributes.measured`.
+
+    With the `tracks` of the faces, each has its number and its colour.
+    """
     if not faces:
         return image
     drawn = image.copy()
@@ -30,20 +39,23 @@ def draw(image: Image, faces: Sequence[Face], values: Values, net: "Network") ->
     }
     densest = max(kinds["points"], key=lambda name: values[name].shape[1], default=None)
     for number, face in enumerate(faces):
-        _rectangle(drawn, face)
+        captions = [] if tracks is None else [f"#{tracks[number]}"]
+        _rectangle(drawn, face, BOX if tracks is None else TRACKS[tracks[number] % len(TRACKS)])
         if densest is not None:
             _points(drawn, values[densest][number], face)
         for name in kinds["pose"][:1]:
             _axes(drawn, values[name][number], face)
         for name in kinds["classes"][:1]:
             best = int(values[name][number].argmax())
-            _caption(drawn, f"{net.columns[name][best]} {values[name][number][best]:.2f}", face)
+            captions.append(f"{net.columns[name][best]} {values[name][number][best]:.2f}")
+        if captions:
+            _caption(drawn, " ".join(captions), face)
     return drawn
 
 
-def _rectangle(image: Image, face: Face) -> None:
+def _rectangle(image: Image, face: Face, colour: tuple[int, int, int]) -> None:
     x0, y0, x1, y1 = (round(edge) for edge in face.box)
-    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), BOX, _thick(face), cv2.LINE_AA)
+    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colour, _thick(face), cv2.LINE_AA)
 
 
 def _points(image: Image, points: np.ndarray, face: Face) -> None:

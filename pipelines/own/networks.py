@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from stages.runtime import workers
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from fabnet.inference.network import Network
     from fabnet.modules.model_file import Description
 
+Device = Literal["auto", "cpu", "cuda"]
+Kind = Literal["model", "released"]  # of a file with a network, see `fabnet.load`
+
 VARIABLE = "FABNET_MODEL"
+PYTORCH = (".pth", ".pt")  # suffixes of the authors' release
 PACKAGES = Path("data/packages")
 SEED = re.compile(r"fabnet-(\d+)")  # folder of a packaged network
 CHECKOUT = Path(__file__).resolve().parents[2]  # the project, if it is installed as `make` does it
@@ -42,6 +47,20 @@ def locate(named: Path | None, environment: Mapping[str, str] = os.environ) -> P
                     f"{CHECKOUT}: run `make repro` there, or name a model file with --model or {VARIABLE}")  # fmt: skip
 
 
+def choose(model: Path | None, released: Path | None) -> tuple[Path, Kind]:
+    """The file of the network that a command uses, and what it is: `locate`, or a file of the authors' release.
+
+    Raises:
+        UserError: both are named, the named one does not exist, or there is none.
+    """
+    if released is None:
+        return locate(model), "model"
+    if model is not None:
+        raise UserError(f"--model {model} and --released {released} name two networks: leave one of them out")
+    missing = f"{released} does not exist: name a file of the authors' release, such as affectnet_4views.pth"
+    return _existing(released, missing), "released"
+
+
 def _existing(path: Path, otherwise: str) -> Path:
     if not path.exists():
         raise UserError(otherwise)
@@ -54,8 +73,8 @@ def first_seed(packages: Path) -> Path | None:
     return seeds[min(seeds)] if seeds else None
 
 
-def load(path: Path, device: str) -> "Network":
-    """The network of a model file.
+def load(path: Path, device: Device, kind: Kind = "model") -> "Network":
+    """The network of a model file, or of a file of the authors' release.
 
     Raises:
         UserError: a file that this version cannot use, or no such device.
@@ -63,22 +82,35 @@ def load(path: Path, device: str) -> "Network":
     import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that detect faces do not need it
 
     try:
-        return fabnet.load(path, device)
+        net = fabnet.load(path, device, kind=kind)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        is_mistaken = kind == "model" and path.suffix.lower() in PYTORCH
+        hint = "; a file of the authors' release is named with --released" if is_mistaken else ""
+        raise UserError(f"{error}{hint}") from None
+    workers.keep_threads()
+    return net
 
 
 def metadata(net: "Network", path: Path) -> dict[str, str]:
     """Metadata of a table that name the network."""
-    from fabnet.modules import model_file  # noqa: PLC0415  as above
-
     description = net.description
+    origin = f"seed {description.seed}, {description.steps} steps"
+    if description.method == "released":
+        origin = "as its authors published it"
     return {
-        "model": f"{description.method}, seed {description.seed}, {description.steps} steps, {description.size_px} px",
-        "model_sha256": file_digest(path / model_file.NAME if path.is_dir() else path),
+        "model": f"{description.method}, {origin}, {description.size_px} px",
+        "model_sha256": digest(path),
         "config_hash": description.config_hash,
+        "device": net.device.type,
         "crop": json.dumps(asdict(net.crop)),
     }
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a model file, or of the one in a folder."""
+    from fabnet.modules import model_file  # noqa: PLC0415  as above
+
+    return file_digest(path / model_file.NAME if path.is_dir() else path)
 
 
 def say_limits(description: "Description", path: Path) -> None:

@@ -1,16 +1,19 @@
 """Options of all commands on one's own faces: the trained network, and how faces are detected."""
 
+import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from pydantic import TypeAdapter
 
 from fabnet.modules.face_crop import Crop
 from pipelines.own import networks
 from pipelines.own.detection import Search
+from pipelines.own.networks import Device
 from stages.faces import detection
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
@@ -19,8 +22,9 @@ if TYPE_CHECKING:
     from fabnet.inference.network import Network
 
 MAX_FPS = 1000
+MOST_BETWEEN = 100  # searched frames; those between are in memory together
+DETECT_EVERY = 6  # loses no face of talking heads, and shifts boxes by about what the detector does itself
 
-Device = Literal["auto", "cpu", "cuda"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(validator=Number(gt=0))]
 
@@ -32,6 +36,8 @@ class Options:
 
     model: Path | None = None
     "Model file, or its folder. If left out: what FABNET_MODEL names, else data/packages/fabnet-0 of the project."
+    released: Path | None = None
+    "Instead of a model file, one of the authors' release, such as affectnet_4views.pth, with the probe head in it."
     device: Device = "auto"
     "Where the network runs; `auto` takes the accelerator if there is one."
     detector: str | None = None
@@ -40,10 +46,16 @@ class Options:
     "The detector's weight file, if it needs one."
     min_score: float | None = None
     "Weakest detection that counts, in the detector's own scale."
+    detect_every: Annotated[int, Parameter(validator=Number(gt=0, lte=MOST_BETWEEN))] = DETECT_EVERY
+    "Search every so many frames of a video for faces, or one every 1/4 s; between them faces are interpolated."
     largest: Flag = False
     "Use only the largest face of each image or frame."
     crops: Flag = False
     "The images are face crops already: detect no faces."
+
+
+OPTIONS = "options"  # in the metadata of a table
+_CHECKED = TypeAdapter(Options)
 
 
 class Ready(NamedTuple):
@@ -71,13 +83,34 @@ def ready(options: Options) -> Ready:
         UserError: no model file, one that this version cannot use, one that does not say how faces are cut, or no
             such detector.
     """
-    path = networks.locate(options.model)
-    net = networks.load(path, options.device)
+    path, kind = networks.choose(options.model, options.released)
+    net = networks.load(path, options.device, kind)
     if net.crop is None:
         raise UserError(f"{path} does not say how faces are cut: run `dvc repro package` and take its file")
     faces_search, provenance = search(net, options)
     networks.say_limits(net.description, path)
-    return Ready(net, faces_search, {**networks.metadata(net, path), **provenance})
+    used = packed(options if kind == "released" else replace(options, model=path))
+    return Ready(net, faces_search, {**networks.metadata(net, path), **provenance, OPTIONS: used})
+
+
+def packed(options: Options) -> str:
+    """Options as JSON."""
+    values = asdict(options).items()
+    return json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in values})
+
+
+def unpacked(text: str) -> Options:
+    """Options from JSON.
+
+    Raises:
+        ValueError: it is not what `packed` makes.
+    """
+    values = json.loads(text)
+    options = _CHECKED.validate_python(values)
+    unknown = set(values) - {field.name for field in fields(Options)}
+    if unknown:
+        raise ValueError(f"unknown options {', '.join(sorted(unknown))}")
+    return options
 
 
 def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:
@@ -94,7 +127,7 @@ def search(net: "Network", options: Options) -> tuple[Search, dict[str, str]]:
     if options.min_score is None and crop.detector != net.crop.detector:
         raise UserError(f"--detector {crop.detector} should come with --min-score, in its own scale: 0 suits dlib, "
                         "0.6 yunet")  # fmt: skip
-    return Search(crop, weights, options.largest), provenance
+    return Search(crop, weights, options.largest, detect_every=options.detect_every), provenance
 
 
 def _crop(crop: Crop, options: Options) -> Crop:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from pipelines.own import detection, outputs, sources
+from pipelines.own import detection, outputs, sources, stretches, tracks
 from pipelines.own.attributes import measured
 from pipelines.own.detection import FrameFaces, InputFrame
 from pipelines.own.drawing import draw
 from pipelines.own.film import Write, film
 from pipelines.own.options import Options, ready
+from pipelines.own.tracks import Seen, Tracks
 from stages.footage import videos
 from stages.runtime import files, progress
 from stages.runtime.errors import Rejected, UserError
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 def overlay(file: Path, *, out: Path | None = None, options: Options | None = None) -> None:
     """Draw box, landmarks, pose and the likeliest expression of every face onto a video or an image.
+
+    In a video, a box has the number and the colour of its track: those of one person through the clip.
 
     Args:
         file: Any video that FFmpeg reads, whose sound is copied; or an image.
@@ -65,7 +68,7 @@ def _onto_image(path: Path, out: Path, options: Options) -> None:
 
 def _suffix(path: Path) -> str:
     """Of the drawn image: JPEG stays JPEG, and nothing is lost of another one."""
-    return ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+    return ".jpg" if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") else ".png"
 
 
 def _onto_video(video: Path, out: Path, options: Options) -> None:
@@ -73,11 +76,11 @@ def _onto_video(video: Path, out: Path, options: Options) -> None:
     form = _format(video)
     net, faces_search, _ = ready(options)
     waiting: deque[InputFrame] = deque()
-    faces = 0
+    known, faces = Tracks(), 0
     frames = _remembered(detection.input_frames([video]), waiting)
-    with closing(detection.detect_all(frames, faces_search)) as detected, film(out, *form[:3], sound_of=video) as write:
+    with closing(stretches.detect_all(frames, faces_search)) as detected, film(out, *form[:3], sound_of=video) as write:
         for batch in detection.batches(progress.track(detected, form.frames, "overlay", "frames")):
-            _write(net, batch, [waiting.popleft() for _ in batch], write)
+            _write(net, batch, [waiting.popleft() for _ in batch], known, write)
             faces += sum(len(of.faces) for of in batch)
     log.info("overlay: %s drawn, see %s", outputs.counted(faces, "face"), out)
 
@@ -97,14 +100,24 @@ def _remembered(frames: Iterable[InputFrame], waiting: deque[InputFrame]) -> Ite
         yield frame
 
 
-def _write(net: "Network", batch: Sequence[FrameFaces], frames: Sequence[InputFrame], write: Write) -> None:
+def _write(
+    net: "Network", batch: Sequence[FrameFaces], frames: Sequence[InputFrame], known: Tracks, write: Write
+) -> None:
     values = measured(net, [face for of in batch for face in of.faces])
     start = 0
     for detected, frame in zip(batch, frames, strict=True):
         end = start + len(detected.faces)
         if frame.image is not None and frame.time_s is not None:
             of_frame = {name: of_all[start:end] for name, of_all in values.items()}
-            write(draw(frame.image, detected.faces, of_frame, net), frame.time_s)
+            numbers = _tracks(known, detected, frame.time_s)
+            write(draw(frame.image, detected.faces, of_frame, net, numbers), frame.time_s)
         if detected.error:
             log.info("overlay: %s: %s", frame.source, detected.error)
         start = end
+
+
+def _tracks(known: Tracks, detected: FrameFaces, time_s: float) -> list[int]:
+    """The track of each face of the next frame."""
+    if detected.frame.is_cut:
+        known.cut()
+    return known.follow(time_s, [Seen(face.box, tracks.look(face.crop)) for face in detected.faces])

@@ -1,4 +1,4 @@
-"""Parts of an unfinished table: rows, rejects, and the last frame that they cover."""
+"""Parts of an unfinished table: rows, rejects, first frames of shots, and the last frame that they cover."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ class Reject(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The last frame of a part."""
+    """A frame of a source."""
 
     source_number: int = 0
     frame: int = -1
@@ -33,11 +33,17 @@ def finished(folder: Path) -> list[Path]:
     return [path for number, path in enumerate(paths) if int(path.stem) == number]
 
 
-def write(
-    path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], rejects: Sequence[Reject], mark: Mark
-) -> None:
+class Part(NamedTuple):
+    """What a part holds besides its rows."""
+
+    rejects: Sequence[Reject]
+    cuts: Sequence[Mark]  # the first frame of every shot but the first of a video
+    mark: Mark  # the last frame
+
+
+def write(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], part: Part) -> None:
     """Write one part; it appears whole or not at all."""
-    metadata = {"rejects": json.dumps(rejects), "mark": json.dumps(mark)}
+    metadata = {name: json.dumps(value) for name, value in part._asdict().items()}
     tables.write(
         path, pa.schema([SOURCE_NUMBER, *schema]), rows, key=["source_number", "frame", "face"], metadata=metadata
     )
@@ -51,6 +57,11 @@ def mark(path: Path) -> Mark:
 def rejects(paths: Iterable[Path]) -> list[Reject]:
     """The rejects of all parts."""
     return [Reject(*entry) for path in paths for entry in _metadata(path, "rejects")]
+
+
+def cuts(path: Path) -> list[Mark]:
+    """The first frames of shots in the part."""
+    return [Mark(*entry) for entry in _metadata(path, "cuts")]
 
 
 def join(paths: Iterable[Path], out: Path, schema: pa.Schema) -> None:

@@ -3,15 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter, uniform_filter1d
 
 from fabnet.boxes import Box, PixelBox, overlap, whole
-from fabnet.images import Image, resize
-
-THUMBNAIL_PX = 32
 
 FaceTrack = dict[int, Box]  # frame number at 25 fps, ascending -> the face's box as it was detected
 Square = tuple[float, float, float]  # around a face: centre x, centre y, side, px
@@ -24,18 +20,6 @@ class Seen:
     number: int  # of the frame, at 25 fps
     boxes: Sequence[Box]
     is_cut: bool  # whether another shot begins with this frame
-
-
-def thumbnail(image: Image) -> Image:
-    """The frame in THUMBNAIL_PX x THUMBNAIL_PX grey levels."""
-    return np.asarray(cv2.cvtColor(resize(image, THUMBNAIL_PX, THUMBNAIL_PX), cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-def likeness(one: Image, other: Image) -> float:
-    """Correlation of two thumbnails, -1 to 1, whatever their brightness; 0 where one of them is plain."""
-    a, b = (image.astype(np.float64) - image.mean() for image in (one, other))
-    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / size if size > 0 else 0.0
 
 
 def follow(frames: Iterable[Seen], *, least_overlap: float, gap: int) -> list[FaceTrack]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +19,13 @@ def write(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
     A column of lists of a fixed size becomes one column for each number, since a cell holds one value:
     `embedding_0`, `embedding_1`, or the names that the metadata of the column give.
     """
-    with files.whole(path) as partial, csv.CSVWriter(partial, flat(schema.empty_table()).schema) as writer:
+    with files.whole(path) as partial:
+        pack(partial, tables, schema)
+
+
+def pack(sink: Path | BinaryIO, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write the rows of all tables, as `write` does, to a file or into memory."""
+    with csv.CSVWriter(sink, flat(schema.empty_table()).schema) as writer:
         for table in tables:
             writer.write_table(flat(table.cast(schema)))
 

@@ -3,11 +3,10 @@
 Arrays are (H, W, 3) uint8 RGB. What cannot be used raises `Rejected`.
 
 Images: 16-bit samples become 8-bit, grey becomes three equal channels, alpha is dropped. An EXIF orientation
-is ignored: annotated boxes and points count the pixels as stored.
+is ignored unless asked for: annotated boxes and points count the pixels as stored.
 """
 
-import struct
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import cv2
@@ -15,17 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.runtime.errors import Rejected
+from stages.storage import heads, listening
 
 Image = NDArray[np.uint8]
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_SIDE_PX = 16_384
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 90_000_000  # no decoder takes more than 1 GB for them
+MAX_PX_PER_BYTE = 2_000  # of an encoded image; the smoothest photographs have about 200
 MAX_VIDEO_S = 1_800
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".asf", ".3gp", ".3g2", ".ts", ".mts"}
-    | {".m2ts", ".m2v", ".flv", ".ogv", ".gif", ".webp"}
+    {".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm"}
+    | {".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".mpv", ".vob", ".mod", ".tod", ".dv", ".mxf", ".rm", ".rmvb", ".gif"}
+    | {".ts", ".mts", ".m2ts", ".m2t", ".trp", ".3gp", ".3g2", ".mjpeg", ".mjpg", ".h264", ".264", ".h265", ".hevc"}
+    | {".y4m", ".ivf", ".nut", ".wtv", ".dav", ".insv", ".lrv"}
 )
+# As libjpeg and libtiff say it; OpenCV's own words around it are left out.
+_DAMAGE = re.compile(rb"(Corrupt JPEG data|Premature end of JPEG file|(?<=TIFF_Error )).*")
+_SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 SOURCE_FPS = 25  # frame numbers count at this rate, whatever the rate of the video
 
 
@@ -46,31 +52,65 @@ def read_file(path: Path) -> bytes:
         raise Rejected("unreadable file", str(error)) from None
 
 
-def decode_image(data: bytes) -> Image:
-    """One JPEG, PNG, BMP or TIFF image.
+def decode_image(data: bytes, *, upright: bool = False) -> Image:
+    """One JPEG, PNG, BMP or TIFF image; `upright`: turned by its EXIF orientation. TIFF is always turned by its tag.
+
+    What libjpeg and libtiff say of damage inside a scan or strip is a reject; they decode such data all the same.
 
     Raises:
         Rejected: another format, too large, empty, damaged or cut short.
     """
     check_image(data)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        image = None
-    if image is None:
+    return decode_checked(data, upright=upright)
+
+
+def decode_checked(data: bytes, *, upright: bool = False) -> Image:
+    """As `decode_image`, of any format that OpenCV reads; its size must have been checked.
+
+    Raises:
+        Rejected: damaged or cut short.
+    """
+    with listening.heard(_DAMAGE) as said:
+        image = _decoded(data, upright)
+    told = [line for line in said if not _is_padding(line, data)]
+    if image is None or told:
+        raise Rejected("image is damaged", told[0] if told else "")
+    return image
+
+
+def decode_stored(jpeg: bytes) -> Image:
+    """As `decode_image`, of a JPEG that this project stored, so that damage inside it is not looked for.
+
+    Several threads may do so at once; `decode_image` lets one go first.
+
+    Raises:
+        Rejected: cut short, or it cannot be decoded.
+    """
+    check_image(jpeg)
+    if (image := _decoded(jpeg, upright=False)) is None:
         raise Rejected("image is damaged")
-    return np.asarray(image, np.uint8)
+    return image
 
 
 def check_image(data: bytes) -> None:
     """What can be found wrong without decoding.
 
     Raises:
-        Rejected: another format, too large, empty or cut short.
+        Rejected: another format, too large, empty, cut short, or of more pixels than its bytes can hold.
     """
-    _check_size(*image_size(data), MAX_SIDE_PX)
-    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
-        raise Rejected("image is cut short")
+    check_pixels(*heads.size(data), len(data))
+    heads.check_end(data)
+
+
+def check_pixels(width: int, height: int, size_bytes: int) -> None:
+    """Whether an image of this size may be decoded from a file of this size.
+
+    Raises:
+        Rejected: empty, too large, or of more pixels than its bytes can hold.
+    """
+    _check_size(width, height, MAX_SIDE_PX)
+    if width * height > MAX_PX_PER_BYTE * size_bytes:
+        raise Rejected("image is damaged", f"{width}x{height} px cannot be in {size_bytes} bytes")
 
 
 def encode_jpeg(image: Image, quality: int) -> bytes:
@@ -79,27 +119,6 @@ def encode_jpeg(image: Image, quality: int) -> bytes:
     if not ok:
         raise RuntimeError(f"OpenCV cannot encode an image of shape {image.shape}")
     return data.tobytes()
-
-
-def image_size(data: bytes) -> tuple[int, int]:
-    """Width and height in px from the file's header alone.
-
-    Raises:
-        Rejected: none of the known formats, or no header.
-    """
-    try:
-        if data.startswith(b"\xff\xd8"):
-            return _jpeg_size(data)
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return struct.unpack(">II", data[16:24])
-        if data.startswith(b"BM"):
-            width, height = struct.unpack("<ii", data[18:26])
-            return abs(width), abs(height)
-        if data[:4] in (b"II*\0", b"MM\0*"):
-            return _tiff_size(data)
-    except (struct.error, IndexError, KeyError):
-        raise Rejected("image is cut short") from None
-    raise Rejected("not an image", "neither JPEG, PNG, BMP nor TIFF")
 
 
 def grid_slot(number: int, fps: float) -> int:
@@ -114,43 +133,16 @@ def _check_size(width: int, height: int, max_side_px: int) -> None:
         raise Rejected("image too large", f"{width}x{height} px")
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and offset of the payload of every segment up to the first scan, or to where the data ends."""
-    at = 2
-    while at + 1 < len(data):
-        if data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):
-            at += 1
-            continue
-        marker = data[at + 1]
-        yield marker, at + 4
-        if marker == 0xDA:
-            return
-        standalone = marker == 0x01 or 0xD0 <= marker <= 0xD9
-        at += 2 if standalone else 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+def _decoded(data: bytes, upright: bool) -> Image | None:
+    flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    for marker, payload in _jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[payload + 1 : payload + 5])
-            return width, height
-    raise Rejected("image is cut short")
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end marker follows the first scan; these two bytes never follow each other inside a scan."""
-    scans = [payload for marker, payload in _jpeg_segments(data) if marker == 0xDA]
-    return bool(scans) and data.rfind(b"\xff\xd9", scans[0]) >= 0
-
-
-def _tiff_size(data: bytes) -> tuple[int, int]:
-    order = "<" if data[:2] == b"II" else ">"
-    (directory,) = struct.unpack(f"{order}I", data[4:8])
-    (count,) = struct.unpack(f"{order}H", data[directory : directory + 2])
-    found: dict[int, int] = {}
-    for entry in range(count):
-        at = directory + 2 + 12 * entry
-        tag, kind = struct.unpack(f"{order}HH", data[at : at + 4])
-        form, length = ("H", 2) if kind == 3 else ("I", 4)
-        found[tag] = struct.unpack(f"{order}{form}", data[at + 8 : at + 8 + length])[0]
-    return found[256], found[257]
+def _is_padding(said: str, data: bytes) -> bool:
+    """Whether libjpeg only tells of zeros between the end of the scan and the end marker, as some cameras write."""
+    surplus = _SURPLUS.search(said)
+    return surplus is not None and bytes(int(surplus[1])) + b"\xff\xd9" in data

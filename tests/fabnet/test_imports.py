@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+BASE = ["numpy", "opencv-python", "safetensors", "torch"]
 
 # Methods whose loss comes from one more package, which they import when they are built.
 NEED_MORE = {"contrastive": "pytorch_metric_learning", "vicreg": "pytorch_metric_learning"}
@@ -64,9 +64,8 @@ def run_with(distributions: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_all_of_fabnet_runs_and_trains_on_the_base_installation():
-    base = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    done = run_with([Requirement(text).name for text in base])
+def test_all_of_fabnet_runs_and_trains_with_these_packages_alone():
+    done = run_with(BASE)
     assert done.returncode == 0, done.stderr
     assert "fabnet.pretext.fabnet takes a step" in done.stdout
     modules = {path.stem for path in (ROOT / "fabnet").rglob("*.py")} - {"__init__"}

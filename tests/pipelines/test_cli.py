@@ -11,6 +11,7 @@ from pipelines import cli
 COMMANDS = (
     "embed",
     "attributes",
+    "crops",
     "retrieve",
     "animate",
     "overlay",
@@ -73,11 +74,12 @@ def test_asking_a_module_for_help_does_nothing_else(module, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "package", "extra"), [(["overlay", "clip.mp4"], "av", "faces"), (["history"], "dvc", "pipeline")]
+    ("arguments", "package", "brings"),
+    [(["overlay", "clip.mp4"], "av", "."), (["history"], "dvc", "'.[pipeline]'")],
 )
-def test_a_missing_package_is_named_with_the_extra_that_brings_it(arguments, package, extra):
+def test_a_missing_package_is_named_with_what_brings_it(arguments, package, brings):
     code = f"import sys; sys.modules[{package!r}] = None; from pipelines import cli; sys.exit(cli.run(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: this command needs the package {package}")
-    assert done.stderr.endswith(f"`pip install -c constraints.txt -e '.[{extra}]'`\n")
+    assert done.stderr.endswith(f"`pip install -c constraints.txt -e {brings}`\n")

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -14,15 +15,23 @@ PARAMS = released.Params("", "", 32, 4, 6)
 THEIRS = {"encoder": "encoder", "sampler": "decoder", "confidence": "mask"}
 
 
-def networks(outputs: int = 10) -> tuple[FAbNet, nn.Sequential]:
+def networks(outputs: int = 10, of: released.Params = PARAMS) -> tuple[FAbNet, nn.Sequential]:
     """A network and a probe head with statistics that differ from the initial ones, in evaluation mode."""
-    with torch.random.fork_rng(devices=[]):
+    size_px, dims = of.size_px, of.embedding
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        net = FAbNet(size_px=32, width=4, embedding=6, with_confidence=True)
-        head = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, outputs, bias=False))
-        net(torch.rand(4, 2, 3, 32, 32), torch.rand(4, 3, 32, 32))
-        head(torch.rand(4, 6))
+        net = FAbNet(size_px=size_px, width=of.width, embedding=dims, with_confidence=True)
+        head = nn.Sequential(nn.BatchNorm1d(dims), nn.Linear(dims, outputs, bias=False))
+        net(torch.rand(4, 2, 3, size_px, size_px), torch.rand(4, 3, size_px, size_px))
+        head(torch.rand(4, dims))
     return net.eval(), head.eval()
+
+
+def file(path: Path, outputs: int) -> Path:
+    """A file of the size of those that the authors published, in the format of their time."""
+    net, head = networks(outputs, released.PUBLISHED)
+    torch.save(published(net, head, counters=False), path, _use_new_zipfile_serialization=False)
+    return path
 
 
 def theirs(module: nn.Module, *, counters: bool) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """Videos and images as users have them, and the command line on them."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import numpy as np
 from media_samples import drawn_faces
 
 from pipelines import cli
+from stages.synthetic.renderer import clip, identity, render
+from stages.synthetic.renderer.background import draw_background
+from stages.synthetic.renderer.camera import Camera
+from stages.synthetic.renderer.seeds import generator
 
 FACE = (160, 120, 130)  # centre x, y and side of a head that dlib finds
 TWO = ((100, 120, 130), (300, 130, 160))
@@ -20,6 +25,25 @@ UPRIGHT, CLOCKWISE = (1, 0, 0, 1), (0, 1, -1, 0)
 def moving(count: int) -> list[np.ndarray]:
     """One head that moves to the right, 2 px a frame, (240, 320, 3) each."""
     return [drawn_faces(320, 240, (FACE[0] - 40 + 2 * k, *FACE[1:])) for k in range(count)]
+
+
+def crossing(count: int) -> Iterator[np.ndarray]:
+    """Two rendered people who change places, (240, 480, 3) each; one passes in front of the other, who is hidden."""
+    people = []
+    for number, (start, end) in enumerate([(90, 390), (390, 90)]):
+        rng = generator("crossing", number)
+        person, camera = identity.draw(rng), Camera(480, 240, (0.0, 130.0), 60.0)
+        states = clip.draw_states(rng, emotion="neutral", frames=count, camera=camera)
+        people.append((person, rng, states, np.linspace(start, end, count)))
+    background = draw_background(generator("crossing", "room"), 240, 480)
+    for k in range(count):
+        image = background
+        for person, rng, states, x in people:
+            state = states[k]
+            centre = (state.camera.centre_xy_px[0] + x[k], state.camera.centre_xy_px[1])
+            camera = replace(state.camera, centre_xy_px=centre)
+            image = render.frame(person, image, state.au, state.pose, camera, rng=rng).image
+        yield np.ascontiguousarray(image[..., ::-1])
 
 
 def video(

@@ -8,6 +8,7 @@ from own_samples import image_file
 
 from pipelines.own import detection, sources
 from pipelines.own.detection import Face, FrameFaces, InputFrame
+from pipelines.own.quality import Quality
 
 
 def with_orientation(jpeg: bytes, value: int) -> bytes:
@@ -25,7 +26,7 @@ def test_an_image_is_turned_by_its_exif_orientation(tmp_path, value, turns):
 
 
 def test_batches_hold_every_frame_once_and_few_faces():
-    face = Face((0, 0, 1, 1), None, (0, 0, 1, 1), np.zeros((1, 1, 3), np.uint8))
+    face = Face((0, 0, 1, 1), None, (0, 0, 1, 1), np.zeros((1, 1, 3), np.uint8), Quality(0.0, 1, 0.0))
     detected = [FrameFaces(InputFrame(0, "a", number), (face,) * (number % 7)) for number in range(50)]
     batches = list(detection.batches(detected))
     assert [of for batch in batches for of in batch] == detected

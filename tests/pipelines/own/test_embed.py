@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import packaged
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from media_samples import drawn_faces, encoded, mp4, noise
+from media_samples import drawn_faces, encoded, mp4, noise, written
 from own_samples import CLOCKWISE, FACE, TWO, fabnet, image_file, moving, sound, turned, video
 from pyarrow import csv
 from safetensors.torch import load_file, save_file
@@ -195,6 +196,29 @@ def test_unusable_files_are_rejects_and_the_rest_is_used(embed, logged):
     assert "1 x no video stream (all/song.mp4)" in logged.text
 
 
+def test_nothing_that_could_be_read_is_an_error_with_one_sentence(model, capsys):
+    Path("half.jpg").write_bytes(encoded(noise(320, 240))[:2000])
+    Path("junk.mp4").write_bytes(b"no video")
+    assert fabnet("embed", "half.jpg", "junk.mp4", "--model", model) == 1
+    sentence = "error: no file could be used: faces.rejects.parquet says why, for each of them\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    assert lost().keys() == {"half.jpg", "junk.mp4"}
+
+
+def test_a_folder_of_all_that_phones_and_discs_hold_is_read(embed, logged):
+    head = drawn_faces(320, 240, FACE)
+    Path("people").mkdir()
+    forms = {"a.jpg": "JPEG", "b.jfif": "JPEG", "c.avif": "AVIF", "d.HEIC": "HEIF", "e.webp": "WEBP"}
+    for name, form in forms.items():
+        Path("people", name).write_bytes(written(head, form))
+    video(Path("clip.ts"), [head] * 3).rename("people/f.MTS")
+    Path("people/notes.txt").touch()
+    found = embed("people", "--fps", "1")
+    assert [row["source"] for row in found] == [f"people/{name}" for name in (*forms, "f.MTS")]
+    assert "people: 1 passed over (1 x .txt)" in logged.messages
+    assert lost() == {}
+
+
 def test_a_video_of_one_pixel_is_a_reject(embed):
     assert embed(video(Path("dot.mkv"), [np.zeros((1, 1, 3), np.uint8)] * 3, codec="ffv1")) == []
     assert "image too small" in lost()["dot.mkv"]
@@ -214,16 +238,18 @@ def test_a_source_without_faces_gives_no_rows_and_a_reject(embed, logged):
     assert "1 x no face found (room.mp4)" in logged.text
 
 
-def test_a_stopped_run_continues_after_its_finished_parts_and_writes_the_same_bytes(embed, model, monkeypatch):
+@pytest.mark.parametrize("finished", [1, 2, 3])
+def test_a_stopped_run_continues_after_its_finished_parts_and_writes_the_same_bytes(
+    embed, model, crossed, monkeypatch, finished
+):
     monkeypatch.setattr(tabulate, "FRAMES_PER_PART", 4)
-    video(Path("clip.mp4"), moving(10))
     image_file(Path("face.png"), drawn_faces(320, 240, FACE))
-    names = ("face.png", "clip.mp4")
+    names = ("face.png", crossed)
     embed(*names, out="whole.parquet")
     write, written = tabulate.parts.write, []
 
     def dying(path, *rest):
-        if len(written) == 2:
+        if len(written) == finished:
             raise KeyboardInterrupt
         written.append(path.name)
         write(path, *rest)
@@ -233,17 +259,54 @@ def test_a_stopped_run_continues_after_its_finished_parts_and_writes_the_same_by
     assert not Path("faces.parquet").exists()
     monkeypatch.setattr(tabulate.parts, "write", lambda path, *rest: (written.append(path.name), write(path, *rest)))
     embed(*names)
-    assert written == ["00000000.parquet", "00000001.parquet", "00000002.parquet"]
+    assert written == [f"{number:08d}.parquet" for number in range(5)]
     assert Path("faces.parquet").read_bytes() == Path("whole.parquet").read_bytes()
     assert not Path(".faces.parquet.parts").exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--detect-every", "1"), ("--fps", "6")])
+def test_two_people_who_cross_keep_their_tracks(embed, crossed, options):
+    rows = embed(crossed, *options)
+    places = {track: [row["x0"] for row in rows if row["track"] == track] for track in (0, 1)}
+    assert {row["track"] for row in rows} == {0, 1}
+    assert len({(row["frame"], row["track"]) for row in rows}) == len(rows)
+    to_right, to_left = sorted(places.values())
+    assert (to_right[0], to_left[0]) == pytest.approx((40, 340), abs=30)
+    assert (to_right[-1], to_left[-1]) == pytest.approx((340, 40), abs=60)
+    assert all(later - earlier > -12 for earlier, later in pairwise(to_right))
+
+
+def test_one_face_keeps_the_person_who_is_there_longest(embed, crossed):
+    rows = embed(crossed)
+    longest = max((0, 1), key=[row["track"] for row in rows].count)
+    assert embed(crossed, "--one-face") == [row for row in rows if row["track"] == longest]
+    assert sum(row["track"] == longest for row in rows) == 30
+
+
+def test_one_face_does_not_depend_on_the_size_of_parts(embed, crossed, monkeypatch):
+    whole = embed(crossed, "--one-face")
+    monkeypatch.setattr(tabulate, "FRAMES_PER_PART", 4)
+    assert embed(crossed, "--one-face") == whole
+
+
+def test_one_face_of_an_image_is_the_largest_and_has_no_track(embed):
+    image_file(Path("two.png"), drawn_faces(400, 260, *TWO))
+    largest = max(embed("two.png"), key=lambda row: row["x1"] - row["x0"])
+    assert embed("two.png", "--one-face") == [largest]
+    assert largest["track"] is None
+
+
+def test_faces_between_two_searched_frames_are_marked(embed):
+    rows = embed(video(Path("clip.mp4"), moving(8)), "--detect-every", "3")
+    assert [row["frame"] for row in rows if not row["is_interpolated"]] == [0, 3, 6, 7]
+
+
 def test_a_stopped_run_is_not_continued_after_a_file_changed(embed, model, monkeypatch):
     video(Path("clip.mp4"), moving(3))
-    join = tabulate.parts.join
-    monkeypatch.setattr(tabulate.parts, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    rejects = tabulate.parts.rejects
+    monkeypatch.setattr(tabulate.parts, "rejects", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert fabnet("embed", "clip.mp4", "--model", model) == 130
-    monkeypatch.setattr(tabulate.parts, "join", join)
+    monkeypatch.setattr(tabulate.parts, "rejects", rejects)
     video(Path("clip.mp4"), moving(5))
     assert len(embed("clip.mp4")) == 5
 

@@ -3,12 +3,14 @@ from pathlib import Path
 import av
 import numpy as np
 import packaged
+import pyarrow.parquet as pq
 import pytest
 from media_samples import drawn_faces, mp4, noise
 from own_samples import FACE, fabnet, image_file, moving, video
 
 from fabnet.pretext import random
 from pipelines.own import sources
+from pipelines.own.drawing import TRACKS
 from stages.footage import videos
 
 UNEVEN = [0.0, 0.04, 0.5, 0.54, 1.5]  # s
@@ -41,6 +43,17 @@ def test_attributes_are_drawn_on_the_face_and_nowhere_else(tmp_path, model):
     change = np.abs(after - before).max(axis=2)
     assert change[60:200, 100:220].max() > 100
     assert change[:, 300:].max() < 25
+
+
+def test_the_box_of_a_person_keeps_its_colour(model, crossed):
+    assert fabnet("overlay", crossed, "--out", "drawn.mp4", "--model", model) == 0
+    assert fabnet("embed", crossed, "--model", model) == 0
+    rows = pq.read_table("faces.parquet").to_pylist()
+    shown = [frame.image.astype(int) for frame in videos.frames(Path("drawn.mp4"))]
+    for row in (rows[0], rows[1], rows[-2], rows[-1]):
+        edge = shown[row["frame"]][round((row["y0"] + row["y1"]) / 2), round(row["x0"])]
+        distances = [np.abs(edge - colour).sum() for colour in TRACKS[:2]]
+        assert np.argmin(distances) == row["track"]
 
 
 def test_a_video_without_faces_is_written_unchanged(tmp_path, model, logged):

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from stages.footage import tracks
 from stages.footage.tracks import Seen
@@ -61,13 +60,3 @@ def test_the_jitter_of_a_still_face_and_a_single_wrong_box_are_smoothed_away():
 def test_the_face_is_in_the_cut_frame_where_it_should_be():
     x0, y0, x1, y1 = tracks.frame_box((300, 200, 49), face_frac=0.49, face_y_frac=0.44)
     assert (x0, y0, x1, y1) == (250, 156, 350, 256)
-
-
-def test_other_brightness_is_like_and_another_picture_is_not():
-    rng = np.random.default_rng(0)
-    one, other = (rng.integers(0, 200, (90, 160, 3), np.uint8) for _ in range(2))
-    thumbnails = [tracks.thumbnail(image) for image in (one, one // 2 + 20, other, np.full_like(one, 7))]
-    likeness = [tracks.likeness(thumbnails[0], thumbnail) for thumbnail in thumbnails]
-    assert likeness[:2] == [pytest.approx(1), pytest.approx(1, abs=0.05)]
-    assert abs(likeness[2]) < 0.5
-    assert likeness[3] == 0

@@ -4,15 +4,10 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from media_samples import encoded, noise
+from media_samples import damaged, encoded, grainy, noise, written
 
 from stages.runtime.errors import Rejected
 from stages.storage import media
-
-
-@pytest.mark.parametrize("extension", [".jpg", ".png", ".bmp", ".tif"])
-def test_the_header_gives_width_and_height(extension):
-    assert media.image_size(encoded(noise(123, 77), extension)) == (123, 77)
 
 
 @pytest.mark.parametrize("extension", [".png", ".bmp", ".tif"])
@@ -44,12 +39,11 @@ def test_sixteen_bits_grey_and_alpha_become_three_channels_of_eight_bits():
     assert np.array_equal(media.decode_image(encoded(alpha, ".png")), colour)
 
 
-def test_exif_orientation_is_ignored():
-    data = encoded(noise(64, 32))
-    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)  # turned by 90 degrees
-    exif = b"Exif\0\0" + b"MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
-    turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+def test_exif_orientation_is_ignored_unless_it_is_asked_for():
+    image = noise(64, 32)
+    turned = written(image, "JPEG", exif={0x0112: 6})  # by 90 degrees
     assert media.decode_image(turned).shape == (32, 64, 3)
+    assert np.abs(media.decode_image(turned, upright=True).astype(int) - np.rot90(image, -1)).mean() < 5
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9])
@@ -70,6 +64,81 @@ def test_a_huge_image_is_rejected_by_its_header():
     jpeg[at + 5 : at + 9] = struct.pack(">HH", 50_000, 50_000)
     with pytest.raises(Rejected, match="too large: 50000x50000"):
         media.decode_image(bytes(jpeg))
+
+
+def test_more_pixels_than_the_bytes_can_hold_are_rejected():
+    jpeg = bytearray(encoded(noise(64, 64)))
+    at = jpeg.index(b"\xff\xc0")
+    jpeg[at + 5 : at + 9] = struct.pack(">HH", 9_999, 9_999)
+    tiff = bytearray(encoded(noise(16, 16), ".tif"))
+    (directory,) = struct.unpack("<I", tiff[4:8])
+    for entry in range(directory + 2, directory + 26, 12):
+        if struct.unpack("<H", tiff[entry : entry + 2])[0] in (256, 257):  # width and height
+            tiff[entry : entry + 12] = struct.pack("<HHII", *struct.unpack("<HH", tiff[entry : entry + 4]), 1, 9_999)
+    for data in (bytes(jpeg), bytes(tiff)):
+        with pytest.raises(Rejected, match=f"damaged: 9999x9999 px cannot be in {len(data)} bytes"):
+            media.decode_image(data)
+
+
+SCENES = {
+    "baseline": {"quality": 90},
+    "optimised tables": {"quality": 80, "optimize": True},
+    "progressive": {"quality": 85, "progressive": True},
+    "no subsampling": {"quality": 95, "subsampling": 0},
+    "restart markers": {"quality": 85, "restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("settings", SCENES.values(), ids=SCENES)
+def test_a_jpeg_damaged_inside_is_rejected_with_what_libjpeg_says(settings):
+    whole, other = (written(grainy(320, 240, seed), "JPEG", **settings) for seed in (1, 2))
+    media.decode_image(whole)
+    # Where a refining scan of a progressive JPEG lacks bytes, little is to be seen and nothing to be found.
+    kinds = ("noise", "cut and ended", "joined") + (() if "progressive" in settings else ("zeros", "missing"))
+    for kind in kinds:
+        for seed in range(4):
+            with pytest.raises(Rejected, match=r"image is (damaged|cut short)"):
+                media.decode_image(damaged(whole, kind, np.random.default_rng(seed), other))
+
+
+def test_the_reject_of_a_damaged_jpeg_says_what_was_found(capfd):
+    hole = damaged(written(grainy(320, 240), "JPEG"), "cut and ended", np.random.default_rng(0))
+    with pytest.raises(Rejected) as rejected:
+        media.decode_image(hole)
+    assert str(rejected.value) == "image is damaged: Corrupt JPEG data: premature end of data segment"
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("settings", [*SCENES.values(), {"grey": True}, {"cmyk": True}])
+def test_a_whole_jpeg_is_decoded_to_the_pixels_of_opencv(settings):
+    modes = {"grey": "L", "cmyk": "CMYK"}
+    mode = next((modes[name] for name in settings if name in modes), "RGB")
+    data = written(grainy(320, 240), "JPEG", mode=mode, **{k: v for k, v in settings.items() if k not in modes})
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    assert np.array_equal(media.decode_image(data), expected)
+    assert np.array_equal(media.decode_stored(data), expected)
+
+
+@pytest.mark.parametrize("extra", [b"\xff" * 50, bytes(50)], ids=["fill bytes", "zeros"])
+def test_padding_before_the_end_marker_is_no_damage(extra):
+    data = encoded(noise(160, 120))
+    assert np.array_equal(media.decode_image(data[:-2] + extra + data[-2:]), media.decode_image(data))
+
+
+def test_what_follows_the_end_marker_is_no_damage():
+    data = encoded(noise(160, 120))
+    assert np.array_equal(media.decode_image(data + data[:500]), media.decode_image(data))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg"])
+def test_a_tiff_damaged_inside_is_rejected(compression):
+    data = written(grainy(320, 240), "TIFF", compression=compression)
+    media.decode_image(data)
+    hole = bytearray(data)
+    hole[len(data) // 2 : len(data) // 2 + 600] = np.random.default_rng(0).bytes(600)
+    with pytest.raises(Rejected, match=r"image is damaged: \w+"):
+        media.decode_image(bytes(hole))
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"<html>not found</html>", b"\xff\xd8", b"BM", b"II*\0", bytes(5000)])
