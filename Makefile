@@ -10,13 +10,16 @@ PYTHON := $(shell for python in python3 python3.12 python3.11; do \
 # Stages are run by `python`, whoever calls DVC: it has to be ours.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# DVC stops for a user without a name, as a uid has none that only a container knows: then the uid is the name.
+export USER ?= $(shell id -un 2>/dev/null)
+
 # Two test processes; the tests of one file stay together and share what they set up.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test check lint format remote bench doctor assets constraints clean
+.PHONY: help repro flow profile ui test torture check lint format remote bench doctor assets constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -40,8 +43,11 @@ ui: $(STAMP)  ## Prefect's UI on loopback: start, watch and cancel runs in a bro
 test: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL)
 
+torture: $(STAMP)  ## kill every stage at every file operation and at random moments, and run it again: takes an hour
+	@$(BIN)/python -m pytest $(PARALLEL) -m torture tests/faults
+
 check: $(STAMP)  ## run the tests that take seconds, then lint
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network and not torture"
 	@$(MAKE) --no-print-directory lint
 
 lint: $(STAMP)  ## formatting, lint, types and import rules

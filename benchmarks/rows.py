@@ -1,7 +1,6 @@
 """A row for every comparison, how its two figures are measured, and the machine that they stand for."""
 
 import json
-import os
 import platform
 import re
 import resource
@@ -15,6 +14,8 @@ from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from stages.runtime import workers
 
 
 class SkippedError(Exception):
@@ -83,7 +84,7 @@ def processor() -> str:
 
 def cores() -> int:
     """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return workers.available()
 
 
 def current_commit() -> str:

@@ -8,6 +8,8 @@ from fabnet.boxes import PixelBox, centre_box
 
 Image = NDArray[np.uint8]
 
+MAX_CUT_PX = 8_192
+
 
 def cut(image: Image, box: PixelBox) -> Image:
     """The pixels inside the box; black where it leaves the image."""
@@ -39,9 +41,16 @@ def resize(image: Image, width: int, height: int) -> Image:
 def face_crop(image: Image, box: PixelBox, crop_px: int) -> Image:
     """The crop of a face in a still image, (crop_px, crop_px, 3): the pixels in the box, scaled to a square.
 
-    With `crop_px` 0 they stay as they are.
+    A box of more than MAX_CUT_PX may reach far out of the image: it is cut from the image made a whole number of times
+    smaller, which takes 200 MB at most. With `crop_px` 0 the pixels stay as they are.
     `fabnet.modules.face_crop.Crop` describes this function and `fabnet.boxes.crop_box` in words.
     """
+    shrink = -(-max(box[2] - box[0], box[3] - box[1]) // MAX_CUT_PX)
+    if shrink > 1:
+        height, width = image.shape[:2]
+        image = resize(image, max(1, width // shrink), max(1, height // shrink))
+        x0, y0, x1, y1 = (edge // shrink for edge in box)
+        box = x0, y0, x1, y1
     pixels = cut(image, box)
     return resize(pixels, crop_px, crop_px) if crop_px else pixels
 

@@ -234,7 +234,7 @@ def _called(arguments: Sequence[str]) -> int | None:
         raise UserError(f"this command needs the package {missing.name}, which is not installed: run "
                         f"`pip install -c constraints.txt -e {wanted}`") from None  # fmt: skip
     except OSError as error:
-        if error.errno in command.FULL or error.filename is None:
+        if error.errno in command.DISK or error.filename is None:
             raise
         raise UserError(f"{error.filename}: {error.strerror}") from error
 

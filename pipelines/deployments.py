@@ -4,6 +4,7 @@ Needs the URL of a running server in PREFECT_API_URL; `make ui` starts both. Run
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from pipelines.flows.embed_videos import embed_videos
 from pipelines.flows.evaluate_encoder import evaluate
 from pipelines.flows.fetch import fetch
 from pipelines.flows.reproduce import reproduce
+from pipelines.running import surroundings
 from stages.reporting import machine
-from stages.runtime import command
+from stages.runtime import command, proxies
 from stages.runtime.errors import UserError
 
 NIGHTLY = Cron("0 2 * * *", active=False)  # off until someone turns it on in the UI; local time of the server
@@ -56,6 +58,8 @@ def main() -> None:
     """
     if PREFECT_API_URL.value() is None:
         raise UserError("PREFECT_API_URL should be the URL of a Prefect server: start one with `make ui`")
+    proxies.check()
+    os.environ.update(surroundings.direct())
     with pages.served(html_pages(Path())) as url:
         Variable.set(pages.URL, url, overwrite=True)
         serve(*deployments(), pause_on_shutdown=False, print_starting_message=False)

@@ -1,9 +1,9 @@
 """What this installation runs on, and what is wrong with it: `make doctor`."""
 
 import argparse
+import getpass
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +14,11 @@ import torch
 from packaging.requirements import Requirement
 
 from pipelines import prerequisites
-from pipelines.dvc import graph
+from pipelines.dvc import graph, rwlock
 from pipelines.own import outputs
+from pipelines.running import surroundings
 from stages.readiness import lacks
+from stages.reporting import revision
 from stages.runtime import command, config, workers
 from stages.runtime.errors import UserError
 from stages.runtime.params import Params
@@ -38,6 +40,7 @@ def examine(root: Path) -> Iterator[Finding]:
     """Every finding about the project in `root`, in the order in which they are shown."""
     yield Finding("python", sys.version.split()[0], "; ".join(prerequisites.missing(root)))
     yield from packages(root / "constraints.txt")
+    yield user()
     yield device()
     yield processes()
     yield disk(root)
@@ -61,8 +64,16 @@ def packages(constraints: Path) -> Iterator[Finding]:
     yield Finding("packages", ", ".join(f"{name} {version or 'missing'}" for name, version in shown.items()), problem)
 
 
+def user() -> Finding:
+    """The name of the user; a container may know the uid alone."""
+    if problem := surroundings.nameless():
+        return Finding("user", f"uid {os.getuid()}", problem)
+    return Finding("user", getpass.getuser())
+
+
 def device() -> Finding:
     """What `device: auto` comes out as."""
+    workers.keep_threads()
     chosen = models.device("auto")
     name = torch.cuda.get_device_name() if chosen.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     return Finding("device", f"{chosen.type}, {name}")
@@ -70,8 +81,11 @@ def device() -> Finding:
 
 def processes() -> Finding:
     """Where `crop`, `track`, `detect`, `index` and `embed` run their units."""
-    cluster = workers.cluster_name()
-    return Finding("workers", f"the Dask cluster {cluster}" if cluster else f"{workers.available()} processes here")
+    if cluster := workers.cluster_name():
+        return Finding("workers", f"the Dask cluster {cluster}")
+    if problem := workers.alone():
+        return Finding("workers", "1 process here", problem)
+    return Finding("workers", f"{workers.available()} processes here")
 
 
 def disk(root: Path) -> Finding:
@@ -86,6 +100,10 @@ def dvc(root: Path) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("dvc", "not usable", str(error))
         return
+    try:
+        rwlock.check(root)
+    except UserError as error:
+        yield Finding("dvc lock", "damaged", str(error))
     links = ", ".join(settings["cache"].get("type", ["reflink", "copy"]))
     fix = "" if "hardlink" in links else "every output lies on disk twice: `dvc config cache.type hardlink,symlink`"
     yield Finding("dvc cache", links, fix)
@@ -97,10 +115,13 @@ def git(root: Path) -> Finding:
     """Branch, revision and uncommitted changes; `machine.html` names the revision."""
     if not (root / ".git").exists():
         return Finding("git", "no repository: `fabnet history` has no revisions and machine.html names no commit")
-    revision = _git(root, "rev-parse", "--short", "HEAD") or "no commit yet"
-    changes = len(_git(root, "status", "--porcelain").splitlines())
+    try:
+        changes = len(revision.git(root, "status", "--porcelain").splitlines())
+        branch = revision.git(root, "branch", "--show-current") or "detached"
+    except revision.GitError as error:
+        return Finding("git", "no revision", str(error))
     state = outputs.counted(changes, "uncommitted change") if changes else "clean"
-    return Finding("git", f"{_git(root, 'branch', '--show-current') or 'detached'} at {revision}, {state}")
+    return Finding("git", f"{branch} at {_short(root)}, {state}")
 
 
 def needs(root: Path) -> Iterator[Finding]:
@@ -136,9 +157,11 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+def _short(root: Path) -> str:
+    try:
+        return revision.git(root, "rev-parse", "--verify", "--short", "HEAD")
+    except revision.GitError:
+        return "no commit yet"
 
 
 def main() -> int:

@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from pipelines.dvc import rwlock
 from pipelines.parameters import edits, files
 from stages.runtime import command, config
 from stages.runtime.errors import UserError
@@ -59,10 +57,7 @@ def _read(name: str, profiles: Path) -> tuple[str, dict[str, Any]]:
     if name not in names(profiles):
         raise UserError(f"no profile {name!r}: expected one of {', '.join(names(profiles))}")
     text = (profiles / f"{name}.yaml").read_text(encoding="utf-8")
-    try:
-        return text, dict(YAML(typ="safe").load(text))
-    except (YAMLError, TypeError, ValueError) as error:
-        raise UserError(f"profile {name} is not valid YAML: {' '.join(str(error).split())}") from None
+    return text, config.content(text, f"profile {name}")
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -117,11 +112,12 @@ def use(
 
 
 def check(target: Path = Path("params.yaml")) -> None:
-    """Bring the lists of params.yaml up to date, and check all of it.
+    """Bring the lists of params.yaml up to date, and check all of it, and that DVC can run beside it.
 
     Raises:
-        UserError: something in it is wrong.
+        UserError: something in it is wrong, or a killed run has left what stops DVC.
     """
+    rwlock.check(target.parent)
     refresh(target)
     params = config.check(target)
     _say(f"{target} is complete: profile {params.profile}, configuration {config.digest(params)}")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pipelines import profile as profiles
 from pipelines.dvc import graph
-from pipelines.running import server
-from stages.runtime import command
+from pipelines.running import server, surroundings
+from stages.runtime import command, proxies
 
 STOPPED = "stopped; finished stages are kept, the same command continues from there"
 
@@ -69,11 +69,13 @@ def _where(stages: Sequence[graph.Stage]) -> str:
 def _use_server() -> None:
     """Let Prefect use the server of `PREFECT_API_URL`, or the one that `make ui` runs, or else a temporary one."""
     if os.environ.get("PREFECT_API_URL"):
+        proxies.check()
+        os.environ.update(surroundings.direct())
         return
     running = ExitStack()
     atexit.register(running.close)  # after Prefect has sent its last lines
     url = running.enter_context(server.for_one_run(Path()))
-    os.environ.update(server.environment(url))
+    server.use(url)
     print(f"Prefect UI: {url}{server.PAGES}/", flush=True)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from stages.footage import videos
 from stages.preparation.encoded import FEWEST_FRAMES, EncodedImage, encode_frame, frame_id
 from stages.preparation.packing import Job, Place, pack
 from stages.releases.readers import Clip, Reject, Track
@@ -66,7 +67,7 @@ def crop_track(track: Track, *, crop: CropParams, geometry: GeometryParams) -> I
 def _frames(track: Track, fps: float) -> Iterator[tuple[int, media.Image] | Reject]:
     """Frame number at 25 fps, and image."""
     if isinstance(track.media, Clip):
-        yield from media.video_frames(track.media.read(), fps)
+        yield from videos.clip_frames(track.media.read(), fps)
         return
     slot = -1
     for number, data in track.media.data:

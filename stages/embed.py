@@ -11,14 +11,13 @@ Writes: <dataset>.parquet for all data sets, checkpoints/<step>/<dataset>.parque
 
 import json
 import logging
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from itertools import chain, groupby
+from itertools import chain, groupby, product
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fabnet.modules import crops, devices, model_file
 from fabnet.modules.method import Method
-from stages.runtime import command, files, progress, tables, workers
-from stages.runtime.errors import Rejected
+from stages.runtime import command, files, outputs, progress, tables, workers
+from stages.runtime.errors import Rejected, UserError
 from stages.runtime.params import EmbedParams
 from stages.storage import journals, media
 from stages.storage.shards import Shards
@@ -80,7 +79,7 @@ class Source:
     """Images to embed."""
 
     folder: Path  # of the shards
-    rows: pa.Table  # shard, offset, size and the columns of `schema` but for `embedding`; sorted by sample_id
+    rows: pa.Table  # shard, offset, size, sha256 and the columns of `schema` but for `embedding`; sorted by sample_id
     schema: pa.Schema  # of the result
 
 
@@ -119,7 +118,7 @@ class Table:
     @cached_property
     def missing(self) -> list[int]:
         """Numbers of the units that are not finished."""
-        return [number for number, path in enumerate(self.paths) if not path.exists()]
+        return [number for number, path in enumerate(self.paths) if not _is_whole(path)]
 
     @cached_property
     def images(self) -> int:
@@ -151,6 +150,8 @@ def run(
     Raises:
         UserError: no usable model, or a table or shard is missing or cut short.
     """
+    for stage, name in (*product(("detect", "index"), face_sets), *product(("pretrain", "refine"), [model.name])):
+        outputs.forget(journal, stage, name)
     method, description = models.load(model)
     device = _device(embed.device)
     checkpoints = models.checkpoints(model)
@@ -176,13 +177,10 @@ def run(
         for name, source in sources.items()
         if encoder is encoders[0] or name in followed
     ]
-    with journals.unfinished(work, out) as whole:
-        _embed_all(wanted, embed.batch)
-        rejects = tables.Rejects("embed")
-        for table in wanted:
-            _write(table, whole, rejects, method.parts)
-        _write_own_head(method, whole)
-        rejects.write(whole / "rejects.parquet")
+    with journals.unfinished(work, {journals.WHOLE: out}) as is_due:
+        if is_due:
+            _embed_all(wanted, embed.batch)
+            _write_all(wanted, work / journals.WHOLE, method)
 
 
 def _device(name: str) -> str:
@@ -202,6 +200,8 @@ def _still_images(folder: Path, size_px: int) -> Source:
     for own, common in zip(tables.further(size_px).names, ("offset", "size"), strict=True):
         if own in index.column_names:
             index = index.set_column(index.column_names.index(common), common, index[own])
+            unknown = pa.nulls(len(index), pa.string())  # only that of the common side is in the index
+            index = index.set_column(index.column_names.index("sha256"), "sha256", unknown)
     return _source(folder, index, tables.EMBEDDINGS)
 
 
@@ -219,7 +219,7 @@ def _test_frames(folder: Path, splits: Path, per_track: int) -> Source:
 
 
 def _source(folder: Path, index: pa.Table, schema: pa.Schema) -> Source:
-    columns = [*("shard", "offset", "size"), *(name for name in schema.names if name != "embedding")]
+    columns = [*("shard", "offset", "size", "sha256"), *(name for name in schema.names if name != "embedding")]
     return Source(folder, index.select(columns).sort_by("sample_id"), schema)
 
 
@@ -230,6 +230,27 @@ def _embed_all(wanted: Sequence[Table], batch: int) -> None:
     with closing(embed(wanted, batch)) as results:
         for path, rows in zip(unfinished, results, strict=True):
             tables.write(path, UNIT_ROWS, rows, key=["sample_id"])
+
+
+def _is_whole(unit: Path) -> bool:
+    """Whether the UNIT_ROWS of a unit are there; a damaged file of them is put aside."""
+    if not unit.exists():
+        return False
+    try:
+        tables.read(unit, UNIT_ROWS)
+    except UserError:
+        journals.put_aside(unit, f"what was embedded for {unit.parent.name}")
+        return False
+    return True
+
+
+def _write_all(wanted: Sequence[Table], whole: Path, method: Method) -> None:
+    """Write the result; all units are finished."""
+    rejects = tables.Rejects("embed")
+    for table in wanted:
+        _write(table, whole, rejects, method.parts)
+    _write_own_head(method, whole)
+    rejects.write(whole / "rejects.parquet")
 
 
 def _write(table: Table, whole: Path, rejects: tables.Rejects, parts: Mapping[str, tuple[int, int]]) -> None:
@@ -250,9 +271,8 @@ def _write(table: Table, whole: Path, rejects: tables.Rejects, parts: Mapping[st
 def _write_own_head(method: Method, whole: Path) -> None:
     head = method.own_head()
     if head is not None:
-        (whole / "own_heads").mkdir(exist_ok=True)
         weights = {name: value.contiguous() for name, value in head.state.items()}
-        save_file(weights, whole / "own_heads" / f"{head.dataset}.{head.task}.safetensors")
+        files.replace_bytes(whole / "own_heads" / f"{head.dataset}.{head.task}.safetensors", save(weights))
 
 
 def _embed_here(wanted: Iterable[Table], batch: int) -> Generator[list[dict[str, Any]], None, None]:
@@ -305,7 +325,7 @@ def _network(origin: Origin) -> tuple[nn.Module, int]:
 
 def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shards, size_px: int) -> Iterator[Batch]:
     """The images of each element of `todo`; threads read and decode ahead of what is asked for."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, workers.available())) as pool:
         waiting: deque[tuple[int, list[tuple[str, Future[Tensor]]]]] = deque()
         for unit, rows in todo:
             waiting.append((unit, [(row["sample_id"], pool.submit(_load, shards, row, size_px)) for row in rows]))
@@ -316,7 +336,7 @@ def _batches(todo: Iterable[tuple[int, Sequence[dict[str, Any]]]], shards: Shard
 
 
 def _load(shards: Shards, row: dict[str, Any], size_px: int) -> Tensor:
-    image = media.decode_image(shards.read(row["shard"], row["offset"], row["size"]))
+    image = media.decode_stored(shards.read(row["shard"], row["offset"], row["size"], row["sha256"]))
     return crops.resize(torch.from_numpy(image)[None], size_px)[0]
 
 

@@ -4,12 +4,14 @@ Reads: a release folder, the data set's registry, or nothing. Writes: links to t
 unpacked where the reader asks for it, rejects, and last a manifest with the size and sha256 of every file, so that its
 presence means "complete". Environment: download URLs and credentials (stages/acquisition/hosts.py).
 
-A file that has not changed since it was hashed is not hashed again.
+A file whose size, time and inode are those of when it was hashed is not hashed again: a byte that the disk has changed
+under them is found by `--verify`, which reads everything.
 """
 
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,12 +20,14 @@ from stages.acquisition import digests, download, links, manifest, online, regis
 from stages.acquisition.digests import DigestCache
 from stages.acquisition.listed_images import ListedImage
 from stages.releases.readers import MANIFEST, Reject
-from stages.runtime import command, plugins, tables
+from stages.runtime import command, outputs, plugins, tables
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 from stages.runtime.params import FetchParams, SyntheticParams
 
 log = logging.getLogger(__name__)
+
+LOCK = ".lock"  # in the folder of a release while files are downloaded into it
 
 SECTIONS = {"settings": "dataset.{dataset}.synthetic", "fetch": "dataset.{dataset}.fetch"}
 
@@ -34,18 +38,40 @@ def run(
     out: Path,
     registries: Path = registry.FOLDER,
     journal: Path = Path(".journal"),
+    verify: bool = False,
     synthetic: SyntheticParams,
     settings: Mapping[str, Any],
     fetch: FetchParams,
 ) -> None:
-    """Fill `out` with exactly the release's files and their manifest.
+    """Fill `out` with exactly the release's files and their manifest; with `verify`, every file is read.
 
     Raises:
-        UserError: the release is missing or not complete, an archive is unsafe, or files cannot be linked.
+        UserError: the release is missing or not complete, an archive is unsafe, files cannot be linked, or another run
+            fetches the same release.
     """
+    work, release = journal / "fetch", Path(fetch.folder)
+    with ExitStack() as locks:
+        locks.enter_context(outputs.alone(work / f"{dataset}.lock", f"{work}/{dataset}"))
+        if fetch.source == "http":  # other projects may download into the same folder
+            locks.enter_context(outputs.alone(release / LOCK, str(release)))
+        if verify:
+            (work / f"{dataset}.json").unlink(missing_ok=True)
+        _fetch(dataset, release, out, registries, journal, synthetic=synthetic, settings=settings, fetch=fetch)
+
+
+def _fetch(
+    dataset: str,
+    release: Path,
+    out: Path,
+    registries: Path,
+    journal: Path,
+    *,
+    synthetic: SyntheticParams,
+    settings: Mapping[str, Any],
+    fetch: FetchParams,
+) -> None:
     work = journal / "fetch"
     cache = DigestCache(work / f"{dataset}.json")
-    release = Path(fetch.folder)
     if fetch.source == "synthetic":
         release = rendered.release("fetch", dataset, journal, settings, synthetic.seed)
     links.check_apart(release, out)

@@ -7,7 +7,6 @@ Samples are drawn at random with the seed of `illustrate`.
 """
 
 import logging
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from fabnet.modules.frame_choice import Choice
 from fabnet.modules.model import FAbNet, Mix
 from fabnet.training import pairs
 from stages.reporting import figures
-from stages.runtime import command, tables
+from stages.runtime import command, outputs, tables
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.params import IllustrateParams
 from stages.storage import media
@@ -82,14 +81,14 @@ def run(
 
 
 def _write(out: Path, drawn: Mapping[str, bytes], rejects: tables.Rejects) -> None:
-    shutil.rmtree(out / "images", ignore_errors=True)
-    (out / "images").mkdir(parents=True)
-    for name in ("warp.png", "confidence.png", "neighbours.png"):
-        if name in drawn:
-            (out / "images" / name).write_bytes(drawn[name])
-        else:
-            log.info("illustrate: no %s, see `methods` and the rejects table", name)
-    rejects.write(out / "rejects.parquet")
+    with outputs.replaced(out) as whole:
+        (whole / "images").mkdir()
+        for name in ("warp.png", "confidence.png", "neighbours.png"):
+            if name in drawn:
+                (whole / "images" / name).write_bytes(drawn[name])
+            else:
+                log.info("illustrate: no %s, see `methods` and the rejects table", name)
+        rejects.write(whole / "rejects.parquet")
     log.info("illustrate: %d figures, %d rejects", len(drawn), len(rejects))
 
 
@@ -209,7 +208,7 @@ class _Images:
         """
         row = self.rows[index]
         try:
-            image = media.decode_image(self.shards.read(row["shard"], row["offset"], row["size"]))
+            image = media.decode_image(self.shards.read(row["shard"], row["offset"], row["size"], row["sha256"]))
         except Rejected as error:
             raise UserError(f"face {row['sample_id']} in {row['shard']}: {error}; run `dvc repro --force`") from None
         return image.astype(np.float32) / np.float32(255)

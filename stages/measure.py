@@ -27,7 +27,7 @@ from fabnet.modules.frame_choice import Choice
 from fabnet.training import pairs
 from stages.faces import detection
 from stages.faces.detection import Detector
-from stages.runtime import command, progress, tables, workers
+from stages.runtime import command, outputs, progress, tables, workers
 from stages.runtime.errors import Rejected
 from stages.runtime.params import DetectParams, MeasureParams
 from stages.storage import media
@@ -100,8 +100,9 @@ def run(
         **{(STILLS, name): found[name] for name in sorted(face_sets)},
     }
     rows = [_row(kind, name, framings, mixture) for (kind, name), framings in groups.items()]
-    tables.write(out / "framing.parquet", tables.FRAMING, rows, key=["kind", "dataset"], metadata=metadata)
-    rejects.write(out / "rejects.parquet")
+    with outputs.replaced(out) as whole:
+        tables.write(whole / "framing.parquet", tables.FRAMING, rows, key=["kind", "dataset"], metadata=metadata)
+        rejects.write(whole / "rejects.parquet")
     for row in rows:
         log.info("measure %s", _told(row))
 
@@ -136,7 +137,7 @@ def _stills(folder: Path, name: str, *, count: int, seed: int) -> list[Crop]:
     picked = np.random.default_rng(seed).choice(len(index), min(count, len(index)), replace=False)
     with Shards(folder) as shards:
         return [
-            Crop(name, row["sample_id"], shards.read(row["shard"], row["offset"], row["size"]), None)
+            Crop(name, row["sample_id"], shards.read(row["shard"], row["offset"], row["size"], row["sha256"]), None)
             for row in index.take(np.sort(picked)).to_pylist()
         ]
 

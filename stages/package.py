@@ -8,7 +8,6 @@ executable code, which a model file must not bring along. Then the rejects table
 """
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,9 +21,8 @@ from fabnet.modules.face_crop import Crop
 from fabnet.modules.model_file import Description, HeadDescription
 from stages.evaluation import heads
 from stages.reporting import model_card, results
-from stages.runtime import command, config, tables
+from stages.runtime import command, config, outputs, tables
 from stages.runtime.params import DetectParams, Params
-from stages.storage import journals
 from stages.training import models
 
 log = logging.getLogger(__name__)
@@ -37,7 +35,6 @@ def run(
     metrics: Path,
     splits: Path,
     out: Path,
-    journal: Path = Path(".journal"),
     params: Params,
 ) -> None:
     """Write the folder `out` of one method and seed.
@@ -46,11 +43,8 @@ def run(
         UserError: model or metrics do not match the parameters, or cannot be read.
     """
     results.check_run(metrics, params)
-    work = journals.folder(journal, "package", out.name)
-    shutil.rmtree(work, ignore_errors=True)
     rejects = tables.Rejects("package")
-    with journals.unfinished(work, out) as whole:
-        whole.mkdir(parents=True)
+    with outputs.replaced(out) as whole:
         if method == EXECUTABLE:
             kind, detail = "an encoder of your own may contain executable code", "it is used from its own file"
             rejects.add("", out.name, kind, detail)

@@ -3,7 +3,7 @@
 Nothing is fitted again. A point of a landmark task is predicted in the changed crop and measured in the source image.
 
 Reads: releases of still images in data/raw, faces, face splits, one model, its embeddings and its probe heads.
-Writes: sensitivity.parquet (tables.SENSITIVITY) and, last, rejects.parquet.
+Writes: sensitivity.parquet (tables.SENSITIVITY) and rejects.parquet.
 """
 
 import logging
@@ -25,7 +25,7 @@ from fabnet.probe_head import Probe
 from stages.evaluation import heads, labelled
 from stages.evaluation.labelled import Images, Task
 from stages.evaluation.scores import Bootstrap
-from stages.runtime import command, plugins, progress, tables
+from stages.runtime import command, outputs, plugins, progress, tables
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.params import (
     DatasetParams,
@@ -105,8 +105,9 @@ def run(
             fitted = _probe(metrics / "heads" / f"{name}.{task.name}.safetensors", images, task, probe)
             rows += measuring.rows(fitted, images, recut, task, bootstrap=bootstrap, rejects=rejects)
     key = ["dataset", "task", "scale", "shift"]
-    tables.write(out / "sensitivity.parquet", tables.SENSITIVITY, rows, key=key)
-    rejects.write(out / "rejects.parquet")
+    with outputs.replaced(out) as whole:
+        tables.write(whole / "sensitivity.parquet", tables.SENSITIVITY, rows, key=key)
+        rejects.write(whole / "rejects.parquet")
     log.info("perturb: %d scores, %d rejects", len(rows), len(rejects))
 
 

@@ -8,7 +8,7 @@ with its own probes, and only the validation split.
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet, few_shot.parquet,
     own_heads.parquet (tables.SCORES of heads that came with the weights), parts.parquet (tables.PART_SCORES),
-    heads/<dataset>.<task>.safetensors and, last, rejects.parquet.
+    heads/<dataset>.<task>.safetensors and rejects.parquet.
 """
 
 import logging
@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from fabnet.probe_head import Probe
 from stages.evaluation import few_shot, identities, labelled, own_heads, parts, scores, sweeps
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
-from stages.runtime import command, tables
+from stages.runtime import command, outputs, tables
 from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ def run(
     faces: Path,
     splits: Path,
     out: Path,
+    journal: Path = Path(".journal"),
     seed: int,
     face_sets: list[str],
     track_sets: list[str],
@@ -66,6 +67,7 @@ def run(
     Raises:
         UserError: a split of a task has no usable image, an index lacks the task's label, or there is no such device.
     """
+    outputs.forget(journal, "embed", embeddings.name)
     findings = Findings()
     device = labelled.device(probe.device)
     bootstrap = Bootstrap(probe.bootstrap, probe.confidence, seed)
@@ -91,7 +93,8 @@ def run(
                 _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
     for name in track_sets:
         _record_identities(embeddings, name, bootstrap, device, findings)
-    _write(out, findings)
+    with outputs.replaced(out) as whole:
+        _write(whole, findings)
 
 
 def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findings) -> None:
@@ -195,10 +198,10 @@ def _record_score(score: Score, split: str, task: TaskName, findings: Findings) 
 
 
 def _write(out: Path, findings: Findings) -> None:
-    (out / "heads").mkdir(parents=True, exist_ok=True)
+    (out / "heads").mkdir()
     for name, probe in findings.heads.items():
         if weights := probe.state():
-            save_file(weights, out / "heads" / f"{name}.safetensors")
+            (out / "heads" / f"{name}.safetensors").write_bytes(save(weights))
     of_task = ["dataset", "task"]
     key = [*of_task, "split", "metric", "target"]
     tables.write(out / "metrics.parquet", tables.SCORES, findings.scores, key=key)

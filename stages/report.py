@@ -36,7 +36,7 @@ from stages.reporting import (
     roc_pr,
 )
 from stages.reporting.results import Tested
-from stages.runtime import command, config, stopwatch
+from stages.runtime import command, config, outputs, stopwatch
 from stages.runtime.params import Params
 
 log = logging.getLogger(__name__)
@@ -97,8 +97,9 @@ def run(
     content = collect(folders, params)
     instances = {*params.datasets, *(run.folder for run in results.expected_runs(params))}
     text = machine.render(stopwatch.kept(timings), instances, PACKAGES, ROOT)
-    files.write(out, content, _draw(content))
-    (out / machine.NAME).write_text(text, encoding="utf-8")
+    with outputs.filled(out) as whole:
+        files.write(whole, content, _draw(content))
+        (whole / machine.NAME).write_text(text, encoding="utf-8")
     rows, rejects = len(content.seed_rows) + len(content.rows), sum(row["count"] for row in content.rejects)
     log.info("report: %d rows, %d rejects in all stages; open %s", rows, rejects, out / "report.html")
 

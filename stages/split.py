@@ -15,7 +15,7 @@ or more identities leave none empty: shares are moved until each split holds one
 import hashlib
 import logging
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.faces import near_copies
-from stages.runtime import command, tables
+from stages.runtime import command, outputs, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import FaceSplitParams, SplitParams
 
@@ -61,13 +61,19 @@ def run(
     _check_splits("the face tracks", [groups[name] for name in of_tracks], "split.track_val, split.track_test")
     for name in of_faces:
         _check_splits(name, [groups[name]], f"split.faces.{name}")
-    for folder, splits in ((track_splits, of_tracks), (face_splits, of_faces)):
-        for name, table in splits.items():
-            tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
-            _tell(name, groups[name])
-            if name in of_faces:
-                _tell_divided(name, groups[name])
-        tables.Rejects("split").write(folder / "rejects.parquet")
+    with outputs.replaced(track_splits) as whole_tracks, outputs.replaced(face_splits) as whole_faces:
+        _write(whole_tracks, of_tracks)
+        _write(whole_faces, of_faces)
+    for name, of_name in groups.items():
+        _tell(name, of_name)
+        if name in of_faces:
+            _tell_divided(name, of_name)
+
+
+def _write(folder: Path, splits: Mapping[str, pa.Table]) -> None:
+    for name, table in splits.items():
+        tables.write(folder / f"{name}.parquet", tables.SPLITS, table, key=["sample_id"])
+    tables.Rejects("split").write(folder / "rejects.parquet")
 
 
 def fitting(split: SplitParams, identities: Collection[str], *, seed: int) -> SplitParams:

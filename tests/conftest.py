@@ -1,4 +1,4 @@
-"""One OpenMP thread for every test and every process that it starts; the longest files of tests first."""
+"""One OpenMP thread, no proxy and no telemetry for every test and what it starts; the longest files of tests first."""
 
 import os
 import signal
@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipelines.running import surroundings
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported: small networks lose more on threads
+os.environ.update(surroundings.direct())  # servers of tests are on loopback
+os.environ.update(DVC_NO_ANALYTICS="1", DO_NOT_TRACK="1")  # also where a test makes a repository of its own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

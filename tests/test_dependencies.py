@@ -44,7 +44,6 @@ OPTIONAL = {
 # Declared although no module imports them.
 NOT_IMPORTED = {
     "pandas": "docs/reading-reports.md shows readers the tables with it",
-    "fastapi": "Prefect's server needs it; Prefect does not bound its version",
     "onnxscript": "torch.onnx.export needs it",
     "dlib-bin": "it brings the module dlib, but does not say so",
     "dask-jobqueue": "Dask's configuration names its classes",

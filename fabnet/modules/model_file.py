@@ -7,7 +7,10 @@ Names of tensors: `method.<name>` are the weights of a pretext method, the encod
 """
 
 import json
-from collections.abc import Mapping
+import math
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fabnet.modules.face_crop import Crop
@@ -27,6 +30,7 @@ from fabnet.modules.method import Method
 FORMAT = 3
 NAME = "model.safetensors"
 KEY = "fabnet"  # of the description in the metadata
+MAX_PX, MAX_DIMS = 4096, 2**20
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
     """The description of the network in a file, and the tensors on the CPU.
 
     Raises:
-        ValueError: one clause: no such file, damaged, not safetensors, or of a format that is not known here.
+        ValueError: one clause: no such file, damaged, not safetensors, of a format that is not known here, or with
+            numbers that no network has.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -105,9 +110,25 @@ def _description(text: str) -> Description:
         rendered = fields.get("synthetic")
         synthetic = None if rendered is None else tuple(rendered)
         described = {**fields, "crop": crop, "heads": heads, "synthetic": synthetic, "format": FORMAT}
-        return Description(**_with_tuples(described, "heads", "trained_on"))
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        description = Description(**_with_tuples(described, "heads", "trained_on"))
+        _check(description)
+    except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"its description makes no sense ({error})") from None
+    return description
+
+
+def _check(description: Description) -> None:
+    """Nothing, if a network may have these numbers."""
+    crop = description.crop
+    sizes: dict[str, tuple[Any, int]] = {"size_px": (description.size_px, MAX_PX), "dims": (description.dims, MAX_DIMS)}
+    if crop is not None:
+        sizes["crop_px"] = crop.crop_px, MAX_PX
+        for name in ("margin_frac", "min_score"):
+            if not math.isfinite(getattr(crop, name)):
+                raise ValueError(f"its {name} should be a number, found {getattr(crop, name)}")
+    for name, (found, most) in sizes.items():
+        if not isinstance(found, int) or not 0 < found <= most:
+            raise ValueError(f"its {name} should be a whole number up to {most}, found {repr(found)[:40]}")
 
 
 def _with_tuples(fields: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -124,7 +145,7 @@ def restore(module: ModuleType, description: Description, tensors: Mapping[str, 
     name = description.method
     weights = {key.removeprefix("method."): value for key, value in tensors.items() if key.startswith("method.")}
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _no_larger_than(weights):
             method: Method = module.build(module.Params(**description.settings), size_px=description.size_px)
         shared = {key: weights[first] for key, first in names(method).items() if first in weights}
         method.load_state_dict({**weights, **shared})
@@ -135,6 +156,30 @@ def restore(module: ModuleType, description: Description, tensors: Mapping[str, 
     return method.eval()
 
 
+@contextmanager
+def _no_larger_than(weights: Mapping[str, Tensor]) -> Generator[None, None, None]:
+    """Inside the block this thread builds no network that is far larger than these weights, whatever its settings say.
+
+    Raises:
+        ValueError: it would be.
+    """
+    room, thread = 2 * sum(value.numel() for value in weights.values()) + 2**20, threading.get_ident()
+    layers = 2 * len(weights) + 1000
+
+    def count(_module: nn.Module, _name: str, parameter: nn.Parameter) -> None:
+        nonlocal room, layers
+        if threading.get_ident() == thread:
+            room, layers = room - parameter.numel(), layers - 1
+            if room < 0 or layers < 0:
+                raise ValueError("its settings are of a far larger network than its weights")
+
+    handle = nn.modules.module.register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def write(
     path: Path, description: Description, method: nn.Module, heads: Mapping[str, Mapping[str, Tensor]] | None = None
 ) -> None:
@@ -143,9 +188,8 @@ def write(
     tensors = {f"method.{name}": state[name] for name in names(method).values()}
     for head, of_head in (heads or {}).items():
         tensors |= {f"heads.{head}.{name}": value for name, value in of_head.items()}
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, description.metadata()
-    )
+    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, description.metadata())
+    path.write_bytes(content)  # safetensors' own files leave a `.tmp` behind when they are killed
 
 
 def names(method: nn.Module) -> dict[str, str]:

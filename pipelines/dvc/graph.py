@@ -14,6 +14,8 @@ import networkx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
+from pipelines.dvc import rwlock
+from pipelines.running import surroundings
 from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
 
@@ -86,8 +88,9 @@ def changed(root: Path) -> set[str]:
     """Names of the stages that DVC would run now if their upstreams stayed as they are.
 
     Raises:
-        UserError: DVC cannot read the graph.
+        UserError: DVC cannot read the graph, or its list of locked files.
     """
+    rwlock.check(root)
     with _repo(root) as repo, lock_repo(repo):
         return {_name(node) for node in repo.index.graph if node.status()}
 
@@ -213,6 +216,7 @@ def _environment() -> dict[str, str]:
 
 @contextmanager
 def _repo(root: Path) -> Iterator[Repo]:
+    surroundings.prepare()
     try:
         with Repo(str(root), _wait_for_lock=True) as repo:  # as DVC's option --wait-for-lock passes it
             yield repo

@@ -103,7 +103,8 @@ def read(path: Path) -> Crops:
     Raises:
         UserError: no such table, or it cannot be compared.
     """
-    metadata = {key.decode(): value.decode() for key, value in (_schema(path).metadata or {}).items()}
+    metadata = {key.decode(errors="replace"): value.decode(errors="replace")
+                for key, value in (_schema(path).metadata or {}).items()}  # fmt: skip
     wanted = "expected a table of crops, as `fabnet fingerprint` writes it"
     if metadata.get(KIND) != CROPS:
         raise UserError(f"{path} is a table of {metadata.get(KIND, 'something else')}: {wanted}")
@@ -116,7 +117,7 @@ def read(path: Path) -> Crops:
         rows = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA).sort_by("sample_id")
         _check(rows)
         return Crops(metadata[DATASET], metadata[RELEASE], settings, rows.replace_schema_metadata(None))
-    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except tables.UNREADABLE as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): {wanted}") from None
 
 
@@ -141,7 +142,7 @@ def _schema(path: Path) -> pa.Schema:
         return pq.read_schema(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: name a table that `fabnet fingerprint` has written") from None
-    except pa.ArrowException as error:
+    except tables.UNREADABLE as error:
         raise UserError(f"{path} is not a readable Parquet file: {error}") from None
 
 

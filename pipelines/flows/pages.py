@@ -7,6 +7,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from pipelines.running.surroundings import LOOPBACK
+
 URL = "pages_url"  # Prefect variable that tells runs where the pages are
 
 
@@ -16,6 +18,9 @@ def served(pages: Mapping[str, Path]) -> Iterator[str]:
 
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.headers.get("Host", "").partition(":")[0] not in LOOPBACK:
+                self.send_error(HTTPStatus.BAD_REQUEST, "this server is called by another name")
+                return
             path = pages.get(self.path.removeprefix("/"))
             if path is None or not path.is_file():
                 self.send_error(HTTPStatus.NOT_FOUND)

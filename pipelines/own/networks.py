@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from stages.runtime import workers
 from stages.runtime.errors import UserError
 from stages.runtime.files import file_digest
 
@@ -81,11 +82,13 @@ def load(path: Path, device: Device, kind: Kind = "model") -> "Network":
     import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that detect faces do not need it
 
     try:
-        return fabnet.load(path, device, kind=kind)
+        net = fabnet.load(path, device, kind=kind)
     except ValueError as error:
         is_mistaken = kind == "model" and path.suffix.lower() in PYTORCH
         hint = "; a file of the authors' release is named with --released" if is_mistaken else ""
         raise UserError(f"{error}{hint}") from None
+    workers.keep_threads()
+    return net
 
 
 def metadata(net: "Network", path: Path) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _onto_image(path: Path, out: Path, options: Options) -> None:
 
 def _suffix(path: Path) -> str:
     """Of the drawn image: JPEG stays JPEG, and nothing is lost of another one."""
-    return ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+    return ".jpg" if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") else ".png"
 
 
 def _onto_video(video: Path, out: Path, options: Options) -> None:

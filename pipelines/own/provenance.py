@@ -15,7 +15,6 @@ from pipelines.own import options
 from pipelines.own.detection import Search
 from pipelines.own.options import Options
 from stages.footage import videos
-from stages.releases.readers import printable
 from stages.reporting import revision
 from stages.runtime import tables
 from stages.runtime.errors import UserError
@@ -69,11 +68,6 @@ def settings(
 def of_files(paths: Sequence[Path]) -> dict[str, str]:
     """Metadata that name the files by digests."""
     return {SOURCES: json.dumps([Source(str(path), digest(path)) for path in paths])}
-
-
-def shown(source: str | Path) -> str:
-    """A file's name as the column `source` has it."""
-    return printable(str(source))
 
 
 def digest(path: Path) -> str | None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fabnet.boxes import crop_box
 from fabnet.images import face_crop
-from pipelines.own import detection, networks, outputs, sources
+from pipelines.own import detection, listed, networks, outputs, sources
 from pipelines.own.options import Count, Flag, Options, ready
 from stages.footage import videos
 from stages.reporting import figures
@@ -147,7 +147,7 @@ def _crops(rows: list[Row]) -> list[Image]:
         sorted(rows, key=lambda row: (row["source"], row["frame"])), lambda row: row["source"]
     ):
         rows_of_source = list(of_source)
-        images = _images(Path(source), {row["frame"] for row in rows_of_source})
+        images = _images(Path(listed.on_disk(source)), {row["frame"] for row in rows_of_source})
         for row in rows_of_source:
             box = crop_box((row["x0"], row["y0"], row["x1"], row["y1"]))
             crops[row["row"]] = face_crop(images[row["frame"]], box, SIDE_PX)

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.own import detection, outputs, parts, people, provenance, sources, stretches
+from pipelines.own import detection, listed, outputs, parts, people, provenance, sources, stretches
 from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
 from pipelines.own.options import Options, check_fps, ready
 from pipelines.own.parts import Mark, Part, Reject
 from stages.footage import videos
-from stages.releases.readers import printable
 from stages.runtime import csv_tables, progress, tables
 from stages.runtime.errors import UserError, reason
 from stages.runtime.files import file_identity
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FRAMES_PER_PART = 256
+OF_FILES_READ = ("image too small",)  # kinds of rejects
 
 # One face; the columns of the command follow.
 FACES = pa.schema([
@@ -79,6 +79,7 @@ class Written(NamedTuple):
 
     faces: int
     files: int
+    is_any_used: bool  # at least one file showed a picture, with or without a face
     rejects: list[Reject]
 
 
@@ -108,11 +109,17 @@ class Job:
 def tabulate(
     table: Table, named: Sequence[Path], *, out: Path, fps: float | None, one_face: bool, options: Options
 ) -> None:
-    """`write` a table and log what it holds."""
+    """`write` a table and log what it holds.
+
+    Raises:
+        UserError: as `write` does; or no file could be used, after the table and the rejects are written.
+    """
     written = write(table, named, out=out, fps=fps, one_face=one_face, options=options)
     found, read = outputs.counted(written.faces, "face"), outputs.counted(written.files, "file")
     log.info("%s: %s found, %s read, see %s", table.command, found, read, out)
     _log_rejects(written.rejects)
+    if not written.is_any_used:
+        raise UserError(f"no file could be used: {_rejects_name(out)} says why, for each of them")
 
 
 def write(
@@ -207,17 +214,17 @@ def _write_part(job: Job, path: Path, part: Iterable[FrameFaces]) -> None:
         described = job.table.describe(job.net, [face for _, _, face in faces]) if faces else []
         for (frame, number, face), columns in zip(faces, described, strict=True):
             if isinstance(columns, str):
-                rejects.append(Reject(printable(frame.source), columns, f"face {number} of frame {frame.number}"))
+                rejects.append(Reject(listed.shown(frame.source), columns, f"face {number} of frame {frame.number}"))
             else:
                 rows.append({**_face_columns(frame, number, face), **columns})
-        rejects += [Reject(printable(of.frame.source), of.error.kind, of.error.detail) for of in batch if of.error]
+        rejects += [Reject(listed.shown(of.frame.source), of.error.kind, of.error.detail) for of in batch if of.error]
         cuts += [_mark(of) for of in batch if of.frame.is_cut]
         mark = _mark(batch[-1])
     parts.write(path, pa.schema([*people.COLUMNS, *job.schema]), rows, Part(rejects, cuts, mark))
 
 
 def _face_columns(frame: InputFrame, number: int, face: Face) -> dict[str, Any]:
-    source = {"source_number": frame.source_number, "source": printable(frame.source)}
+    source = {"source_number": frame.source_number, "source": listed.shown(frame.source)}
     edges = dict(zip(("x0", "y0", "x1", "y1"), face.box, strict=True))
     found = {**source, "frame": frame.number, "time_s": frame.time_s, "face": number, **edges, "score": face.score}
     measured = {**face.quality._asdict(), "is_interpolated": face.is_interpolated}
@@ -230,20 +237,25 @@ def _finish(job: Job, done: Sequence[Path]) -> Written:
     faces = Counter[str]()
     for part in done:
         faces.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
-    without_face = {printable(str(path)) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
+    without_face = {listed.shown(path) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
+    is_nothing_read = not faces and not without_face and all(reject.kind not in OF_FILES_READ for reject in rejects)
     rejects += [Reject(source, "no face found") for source in sorted(without_face)]
     _write_rejects(job, rejects)
     metadata = {**job.schema.metadata, **provenance.of_files(job.paths)}
     job.table.join(done, job.out, job.schema.with_metadata(metadata))
     shutil.rmtree(job.unfinished)
-    return Written(faces.total(), len(job.paths), rejects)
+    return Written(faces.total(), len(job.paths), not is_nothing_read, rejects)
+
+
+def _rejects_name(out: Path) -> Path:
+    return out.with_suffix(".rejects.csv" if outputs.is_csv(out) else ".rejects.parquet")
 
 
 def _write_rejects(job: Job, rejects: Sequence[Reject]) -> None:
     table = tables.Rejects(job.command)
     for reject in rejects:
         table.add("own", *reject)
-    out = job.out.with_suffix(".rejects.csv" if outputs.is_csv(job.out) else ".rejects.parquet")
+    out = _rejects_name(job.out)
     if outputs.is_csv(out):
         csv_tables.write(out, [pa.Table.from_pylist(table.rows, tables.REJECTS)], tables.REJECTS)
     else:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.own import attributes, crops, embed, networks, outputs, provenance, sources, tabulate
+from pipelines.own import attributes, crops, embed, listed, networks, outputs, provenance, sources, tabulate
 from pipelines.own.options import Options
 from pipelines.own.provenance import Origin, Source
 from stages.runtime import tables
@@ -75,7 +75,7 @@ def verify(table: Path, files: Sequence[Path], here: Options) -> Comparison:
         made = {"fps": origin.fps, "one_face": origin.one_face, "options": options}
         tabulate.write(TABLES[origin.command], list(found), out=again, **made)
         ours, theirs = pq.read_table(again), pq.read_table(table)
-    names = {provenance.shown(path): provenance.shown(source.name) for path, source in found.items()}
+    names = {listed.shown(path): listed.shown(source.name) for path, source in found.items()}
     return _compare(table, origin, _renamed(ours, names), theirs, set(names.values()))
 
 
@@ -174,7 +174,7 @@ def _compare(table: Path, origin: Origin, ours: pa.Table, theirs: pa.Table, comp
         str(table), len(ours), len(theirs), pa.Table.from_pylist(rows, DIFFERENCES), largest,
         [name for name in theirs.column_names if name not in ours.column_names and name != "file"],
         list(_settings(origin.metadata, ours.schema.metadata)),
-        [name for name in map(provenance.shown, (source.name for source in origin.sources)) if name not in compared],
+        [listed.shown(source.name) for source in origin.sources if listed.shown(source.name) not in compared],
     )  # fmt: skip
 
 

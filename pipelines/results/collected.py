@@ -79,8 +79,8 @@ def _source(root: Path) -> Source:
                         "run `make repro`")  # fmt: skip
     commit = revision.commit(root)
     changed = revision.uncommitted(root)
-    if commit == "unknown" or changed:
-        what = f"changes in {', '.join(changed)}" if changed else "no commit"
+    if commit.startswith(revision.UNKNOWN) or changed:
+        what = f"changes in {', '.join(changed)}" if changed else f"a commit that is {commit}"
         raise UserError(f"the code behind the results should be committed, found {what}: commit it first")
     return Source(root, params, commit)
 

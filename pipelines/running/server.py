@@ -13,14 +13,16 @@ from typing import TextIO
 
 import httpx
 
+from pipelines.running import surroundings
 from pipelines.running.services import service, stopped
+from stages.runtime import proxies
 
 HOST = "127.0.0.1"
 PAGES = "/v2"  # of the UI; the lists of the older pages below / do not open with a mouse
 FILE = Path(".prefect") / "server"  # holds the URL; locked for as long as the server runs, and after a crash it is not
-# As Prefect starts it. The header: pages may ask no other host; without it they ask a service that counts visitors.
+# As Prefect starts its own. Header: pages may ask no other host; without it they ask a service that counts visitors.
 COMMAND = (
-    "uvicorn", "--factory", "prefect.server.api.server:create_app", "--log-level", "warning",
+    "uvicorn", "--factory", "pipelines.running.app:create", "--log-level", "warning",
     "--header", "Content-Security-Policy:connect-src 'self'", "--host", HOST,
     "--timeout-graceful-shutdown", "3",  # seconds for a browser that listens
 )  # fmt: skip
@@ -93,10 +95,27 @@ def served(name: str, port: int) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 
 def environment(url: str) -> dict[str, str]:
-    """Our environment for a process that uses the server at `url`, without a proxy, and prints links to its pages."""
-    direct = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST]))
+    """Our environment for a process that uses the server at `url`, without a proxy, and prints links to its pages.
+
+    Of Prefect's settings only those of this folder's prefect.toml count: another server, key or database of the user
+    must not come between.
+
+    Raises:
+        UserError: there is no home folder, or a proxy that no client can use.
+    """
+    surroundings.prepare()
+    proxies.check()
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     used = {"PREFECT_API_URL": f"{url}/api", "PREFECT_UI_URL": f"{url}{PAGES}"}
-    return {**os.environ, **used, "no_proxy": direct, "NO_PROXY": direct}
+    return {**others, **used, "DO_NOT_TRACK": "1", **surroundings.direct()}
+
+
+def use(url: str) -> None:
+    """Let Prefect in this process, and in those that it starts, use the server at `url`; before it is imported."""
+    wanted = environment(url)
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update(wanted)
 
 
 def free_port() -> int:

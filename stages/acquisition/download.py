@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import httpx
 
-from stages.acquisition import partials, registry, retries, transfer
+from stages.acquisition import answers, partials, registry, retries, transfer
 from stages.acquisition.digests import DigestCache
 from stages.acquisition.meter import Meter
 from stages.acquisition.registry import Entry
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 RECORDED = ".recorded.txt"  # a registry of the sizes and digests of first downloads, beside the files
 DEFAULT_ALGORITHM = "sha256"
 POLICY = RetryPolicy()
+_OF_RECORD = (
+    f" (what is expected was recorded at its first download: take its line out of {RECORDED} if that was wrong)"
+)
 
 State = Literal["absent", "stale", "current"]
 
@@ -66,7 +69,8 @@ def download(
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = _Record(folder / RECORDED)
-    missing = needed(record.fill_in(entries), folder, cache)
+    filled = record.fill_in(entries)
+    missing = needed(filled, folder, cache)
     _check_disk_space(missing, folder)
     sources = {entry.name: source(entry) for entry in missing}
     meter = Meter(missing)
@@ -77,7 +81,8 @@ def download(
     cache.save()
     if missing:
         log.info("%s", meter.line())
-    return dict(sorted(failures.items()))
+    recorded = {entry.name for entry, published in zip(filled, entries, strict=True) if entry != published}
+    return {name: f"{why}{_OF_RECORD if name in recorded else ''}" for name, why in sorted(failures.items())}
 
 
 def needed(entries: Sequence[Entry], folder: Path, cache: DigestCache) -> list[Entry]:
@@ -145,9 +150,15 @@ class _Downloader:
 
     def _attempt(self, entry: Entry, partial: Path) -> Entry:
         target, (url, login) = self.folder / entry.name, self.sources[entry.name]
-        limits = Limits(size=entry.size, html_allowed=target.suffix in (".html", ".htm"))
+        limits = Limits(
+            size=entry.size,
+            html_allowed=target.suffix in answers.PAGES,
+            compressed=target.suffix in answers.COMPRESSED,
+            digest_known=bool(entry.digest),
+        )
         with self.hosts.of(url):
             transfer.attempt(self.client, url, partial, limits, login=login, on_bytes=self._count)
+        _check_answer(entry, partial)
         digest = _digest(entry, partial, self.cache)
         if entry.digest not in ("", digest):
             partials.discard(partial)
@@ -165,6 +176,17 @@ class _Downloader:
 def _state(entry: Entry, path: Path, cache: DigestCache) -> State:
     size = path.stat().st_size if path.is_file() else None
     return decide(entry, size, lambda: _digest(entry, path, cache))
+
+
+def _check_answer(entry: Entry, path: Path) -> None:
+    """Nothing, if these bytes may be the file: what is recorded now is expected from then on."""
+    if entry.digest or entry.size is not None:
+        return
+    with path.open("rb") as file:
+        complaint = answers.complaint(entry.name, file.read(answers.HEAD_BYTES), path.stat().st_size)
+    if complaint:
+        partials.discard(path)
+        raise TransferError(f"{complaint} instead of the file: the URL, key or login is wrong", retryable=False)
 
 
 def _digest(entry: Entry, path: Path, cache: DigestCache) -> str:

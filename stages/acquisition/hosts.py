@@ -8,17 +8,22 @@ For a host named H in a registry:
 - FABNET_MIRROR: a copy of all releases, used instead of every owner: the files of a data set are in
   <FABNET_MIRROR>/<dataset>/, and `registry.txt` there replaces the committed one
 
+Servers that are named here may be anywhere; URLs that a release lists may lead to any other server of the public
+internet only (stages/acquisition/connections.py).
 Certificates of your own authority: SSL_CERT_FILE. Secrets stay in this module: other modules log or raise a URL only
 through `without_secrets`.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from stages.runtime.errors import UserError
 
 MIRROR = "FABNET_MIRROR"
+_PORTS = {"http": 80, "https": 443}
+Server = tuple[str, int]  # host name or address, port
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,24 @@ def mirror(dataset: str, environment: Mapping[str, str]) -> Host | None:
     """The mirror's folder of one data set, or None if no mirror is set."""
     base = environment.get(MIRROR, "")
     return Host(f"{_checked(base, MIRROR).rstrip('/')}/{dataset}") if base else None
+
+
+def named(environment: Mapping[str, str]) -> frozenset[Server]:
+    """The servers of all URLs that the user has set."""
+    urls = [
+        value
+        for variable, value in environment.items()
+        if variable == MIRROR or (variable.startswith("FABNET_") and variable.endswith("_URL"))
+    ]
+    return frozenset(server_of(url) for url in urls if url)
+
+
+def server_of(url: str) -> Server:
+    """Host and port that a URL is requested from; empty and 0 if it has none."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+    return "", 0
 
 
 def without_secrets(url: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from stages.releases.readers import MANIFEST, Reject, printable
+from stages.releases.strangers import is_stranger
 from stages.runtime.errors import UserError
 
 NOT_RELEASED = {MANIFEST, "rejects.parquet"}  # written by `fetch`
@@ -77,12 +78,12 @@ def link(files: Mapping[str, Path], out: Path) -> None:
 
 
 def walk(folder: Path, parents: set[Path]) -> Iterator[Path]:
-    """Everything in `folder` except folders and hidden names; links to folders are followed, loops are not."""
+    """Everything in `folder` except folders and strangers; links to folders are followed, loops are not."""
     resolved = folder.resolve()
     if resolved in parents:
         return
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if is_stranger(f"{path.name}/" if path.is_dir() else path.name):
             continue
         if path.is_dir():
             yield from walk(path, parents | {resolved})

@@ -18,10 +18,10 @@ import httpx
 from stages.acquisition import partials, retries, transfer
 from stages.acquisition.hosts import server
 from stages.acquisition.retries import HostLimits, RetryPolicy, StoppedError
-from stages.acquisition.transfer import Limits, TransferError
+from stages.acquisition.transfer import Limits, PrivateError, TransferError
 from stages.releases.readers import Reject
 from stages.runtime.errors import Rejected
-from stages.storage.media import image_size
+from stages.storage.media import check_image
 
 POLICY = RetryPolicy(connections=24, per_host=6, attempts=3, max_wait_s=60.0)
 LIMITS = Limits(max_bytes=20 * 2**20, max_s=60.0)
@@ -37,12 +37,21 @@ class ListedImage(NamedTuple):
 
 
 def download(
-    images: Iterable[ListedImage], folder: Path, journal: Path, policy: RetryPolicy, limits: Limits
+    client: httpx.Client,
+    images: Iterable[ListedImage],
+    folder: Path,
+    journal: Path,
+    *,
+    policy: RetryPolicy,
+    limits: Limits,
 ) -> Iterator[Reject | None]:
-    """For each of `images`, in their order: None if it is in `folder`, otherwise a reject."""
+    """For each of `images`, in their order: None if it is in `folder`, otherwise a reject.
+
+    Whoever once owned a URL may not own it now: `client` is a guarded one.
+    """
     stop = threading.Event()
     failures = _PermanentFailures(journal)
-    with transfer.client() as client, ThreadPoolExecutor(policy.connections) as pool:
+    with ThreadPoolExecutor(policy.connections) as pool:
         downloader = _Downloader(client, folder, failures, policy, limits, stop, HostLimits(policy.per_host))
         try:
             yield from _in_order(pool, downloader, images, policy.connections * _QUEUED_PER_CONNECTION)
@@ -107,6 +116,8 @@ class _Downloader:
         detail = "; ".join(dict.fromkeys(map(str, errors))) or "none is listed"
         if any(error.retryable for error in errors):
             return Reject(image.name, "URL does not respond", detail)
+        if any(isinstance(error, PrivateError) for error in errors):
+            return Reject(image.name, "URL is not public", detail)
         self.failures.add(image, detail)
         return Reject(image.name, "URL is dead", detail)
 
@@ -132,7 +143,7 @@ class _Downloader:
             raise
         self.unreachable[host] = 0
         try:
-            image_size(partial.read_bytes())
+            check_image(partial.read_bytes())
         except Rejected as error:
             raise TransferError(str(error), retryable=False) from None
 

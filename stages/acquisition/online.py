@@ -95,15 +95,18 @@ def download_images(
 ) -> Iterator[Reject]:
     """Download images by URL, and yield a reject for each one that fails.
 
-    A mirror's copy is tried before the listed URLs.
+    A mirror's copy is tried before the listed URLs, which may lead to public addresses and to servers that the user
+    has named.
     """
     mirror = hosts.mirror(dataset, environment)
     images = [ListedImage(name, (*([mirror.url(name)] if mirror else []), *urls)) for name, urls in listed]
     failures = journal / f"{dataset}.dead_urls.jsonl"
-    results = listed_images.download(images, folder, failures, listed_images.POLICY, listed_images.LIMITS)
-    for result in progress.track(results, len(images), f"fetch {dataset}", "images"):
-        if result is not None:
-            yield result
+    with transfer.client(hosts.named(environment)) as client:
+        policy, limits = listed_images.POLICY, listed_images.LIMITS
+        results = listed_images.download(client, images, folder, failures, policy=policy, limits=limits)
+        for result in progress.track(results, len(images), f"fetch {dataset}", "images"):
+            if result is not None:
+                yield result
 
 
 def _source(dataset: str, entry: Entry, environment: Mapping[str, str]) -> Source:

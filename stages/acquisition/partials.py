@@ -1,18 +1,23 @@
-"""Partial files of interrupted downloads, each with a note on the file that it belongs to."""
+"""Partial files of interrupted downloads, each with a note on the file that it belongs to.
+
+The note holds what the server calls this state of the file (a strong ETag, or else the time of its last change) and
+its length. A partial file is continued only if the server still calls the file the same. Without such a name it begins
+anew, unless the digest of the whole is known: then a file that was put together from two is noticed.
+"""
 
 import json
 from pathlib import Path
 
 
 class Partial:
-    """A partial file; ETag and length are those of the file on the server, empty and None if they are unknown."""
+    """A partial file; `state` and `length` are those of the file on the server, empty and None if they are unknown."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, digest_known: bool) -> None:
         self.path = path
-        self.etag, self.length = _read(_note_of(path))
+        self.state, self.length = _read(_note_of(path))
         self.size = path.stat().st_size if path.exists() else 0
-        if not (self.etag or self.length):
-            self.size = 0  # without ETag or length it cannot be resumed
+        if not self.state and not (digest_known and self.length):
+            self.size = 0
 
     @property
     def is_complete(self) -> bool:
@@ -23,15 +28,15 @@ class Partial:
         """Headers that ask for the missing bytes, provided that the file on the server is still the same."""
         if not self.size:
             return {}
-        condition = {"If-Range": self.etag} if self.etag.startswith('"') else {}
+        condition = {"If-Range": self.state} if self.state else {}
         return {"Range": f"bytes={self.size}-", **condition}
 
-    def start(self, etag: str, length: int | None) -> None:
-        """Make it empty, for the file with this ETag and length."""
+    def start(self, state: str, length: int | None) -> None:
+        """Make it empty, for the file with this state and length."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(b"")
-        _note_of(self.path).write_text(json.dumps([etag, length]), encoding="utf-8")
-        self.etag, self.length, self.size = etag, length, 0
+        _note_of(self.path).write_text(json.dumps([state, length]), encoding="utf-8")
+        self.state, self.length, self.size = state, length, 0
 
     def discard(self) -> None:
         """Remove it."""
@@ -55,7 +60,7 @@ def _note_of(path: Path) -> Path:
 
 def _read(note: Path) -> tuple[str, int | None]:
     try:
-        etag, length = json.loads(note.read_text(encoding="utf-8"))
+        state, length = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return "", None
-    return etag, length
+    return (state, length) if isinstance(state, str) and isinstance(length, int | None) else ("", None)

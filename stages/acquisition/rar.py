@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import rarfile
 
+from stages.releases.archives import is_damage
 from stages.releases.readers import safe_path
+from stages.runtime import starter
 from stages.runtime.errors import Rejected, UserError
 
 PROGRAMS = {  # program -> its command; the first that is installed and works is used
@@ -45,7 +47,9 @@ def members(paths: Sequence[Path]) -> list[Member]:
             used = archive.volumelist()
             if archive.needs_password():
                 raise UserError(f"{paths[0]} is encrypted: unpack it yourself and put its contents beside it")
-    except (rarfile.Error, OSError, ValueError) as error:
+    except Exception as error:
+        if not (isinstance(error, (rarfile.Error, OSError)) or is_damage(error)):
+            raise
         raise UserError(
             f"{paths[0]} is not a whole RAR archive ({_first_line(error)}): put all its volumes there"
         ) from None
@@ -78,7 +82,11 @@ def extract(paths: Sequence[Path], listed: Sequence[Member], folder: Path) -> No
 
 def _run(program: str, first: Path, folder: Path) -> bool:
     command = [word.format(first=first.resolve(), folder=folder.resolve()) for word in PROGRAMS[program]]
-    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode == 0
+    done = subprocess.run(
+        command, capture_output=True, stdin=subprocess.DEVNULL, check=False,
+        preexec_fn=starter.is_killed_with_parent,  # it would unpack beside the next run
+    )  # fmt: skip
+    return done.returncode == 0
 
 
 def _compare(listed: Sequence[Member], folder: Path) -> None:

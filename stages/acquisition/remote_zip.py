@@ -1,7 +1,6 @@
 """Download some members of a multi-part ZIP archive on a server, without the rest of it."""
 
 import io
-import shutil
 import threading
 import zipfile
 from collections import defaultdict
@@ -13,11 +12,22 @@ import httpx
 
 from stages.acquisition import retries, transfer
 from stages.acquisition.download import POLICY, Source
+from stages.releases import archives
 from stages.releases.joined import Joined
 from stages.runtime import files, progress
-from stages.runtime.errors import UserError
+from stages.runtime.errors import Rejected, UserError
 
 _BUFFER_BYTES = 2**22  # bytes per request: several members of one identity
+_MAX_READ_BYTES = 2**29  # at once; the largest is the directory of a million clips, about 120 MB
+
+
+class _Archive(io.BufferedReader):
+    """An archive on a server, of which nobody needs a large piece in memory, whatever its directory says."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_READ_BYTES:
+            raise zipfile.BadZipFile(f"a piece of {size} bytes")
+        return super().read(size)
 
 
 def joined_parts(client: httpx.Client, sources: Sequence[Source]) -> Joined:
@@ -29,7 +39,7 @@ def joined_parts(client: httpx.Client, sources: Sequence[Source]) -> Joined:
         return retries.retry(attempt, Path("no partial file"), POLICY, threading.Event())
 
     sizes = [read(part, 0, 1)[1] for part in range(len(sources))]
-    return Joined(sizes, lambda part, start, count: read(part, start, count)[0])
+    return Joined(sizes, lambda part, start, count: read(part, start, min(count, _BUFFER_BYTES))[0])
 
 
 def download_identities(sources: Sequence[Source], identities: Sequence[str], folder: Path) -> None:
@@ -44,10 +54,13 @@ def download_identities(sources: Sequence[Source], identities: Sequence[str], fo
         return
     folder.mkdir(parents=True, exist_ok=True)
     with transfer.client() as client:
-        file = io.BufferedReader(joined_parts(client, sources), _BUFFER_BYTES)
+        file = _Archive(joined_parts(client, sources), _BUFFER_BYTES)
         try:
             archive = zipfile.ZipFile(file)
-        except zipfile.BadZipFile:
+            archives.check_members(archive.infolist(), file.seek(0, io.SEEK_END), "the archive on the server")
+        except Exception as error:
+            if not archives.is_damage(error):
+                raise
             raise UserError(f"the {len(sources)} parts on the server are not a whole ZIP archive") from None
         with archive:
             members = _members(archive, missing)
@@ -58,7 +71,7 @@ def download_identities(sources: Sequence[Source], identities: Sequence[str], fo
 def _members(archive: zipfile.ZipFile, identities: Sequence[str]) -> dict[str, list[zipfile.ZipInfo]]:
     """Members of each identity, in their order within the archive."""
     by_folder: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
-    for info in archive.infolist():
+    for info in archives.zip_files(archive):
         for folder in info.filename.split("/")[:-1]:
             by_folder[folder].append(info)
     if unknown := [name for name in identities if name not in by_folder]:
@@ -72,7 +85,7 @@ def _copy(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], target: 
         with files.whole(target) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as copy:
             for info in members:
                 member = zipfile.ZipInfo(info.filename, info.date_time)
-                with archive.open(info) as source, copy.open(member, "w") as out:
-                    shutil.copyfileobj(source, out, 2**20)
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{target.name} is damaged on the server ({error}): leave that identity out") from None
+                with copy.open(member, "w") as out:
+                    out.writelines(archives.zip_chunks(archive, info))
+    except Rejected as error:
+        raise UserError(f"{target.name} cannot be read on the server ({error}): leave that identity out") from None

@@ -5,12 +5,11 @@ A stopped rendering continues after the people that were finished. The files of 
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.runtime import plugins
+from stages.runtime import outputs, plugins
 from stages.storage import journals
 from stages.synthetic.renderer import parallel
 
@@ -30,12 +29,17 @@ def release(stage: str, dataset: str, journal: Path, settings: Mapping[str, Any]
     ingredients = json.dumps([dataset, dict(settings), seed], sort_keys=True)
     work = journals.folder(journal, stage, dataset, ingredients)
     rendered = journal / stage / f"{dataset}.synthetic" / work.name
-    if not rendered.exists():
-        for outdated in (rendered.parent, *(other for other in work.parent.glob("*") if other != work)):
-            shutil.rmtree(outdated, ignore_errors=True)
-        with journals.unfinished(work, rendered) as whole, parallel.keeping(work / PEOPLE):
-            shutil.rmtree(whole, ignore_errors=True)
-            whole.mkdir(parents=True)
+    if rendered.exists():
+        outputs.forget(journal, stage, dataset)  # where a run was killed just before it did
+        return rendered
+    with journals.unfinished(work, {journals.WHOLE: rendered}, is_kept=False) as is_due:
+        if is_due:
             log.info("%s %s: rendering the synthetic release", stage, dataset)
-            module.publish(whole, params, seed=seed)
+            for outdated in rendered.parent.glob("*"):
+                outputs.remove(outdated)
+            whole = work / journals.WHOLE
+            outputs.remove(whole)
+            whole.mkdir(parents=True)
+            with parallel.keeping(work / PEOPLE):
+                module.publish(whole, params, seed=seed)
     return rendered

@@ -21,6 +21,8 @@ _HEADER = struct.Struct("<4s5H3I2H")  # of a member: signature, version, flags, 
 _SIGNATURE = b"PK\x03\x04"
 _SIZES_FOLLOW = 8  # flag: the sizes are not in the header but behind the data
 _ZIP64_EXTRA, _IN_EXTRA = 1, 0xFFFFFFFF
+_MAX_NAME_BYTES = 4096
+_COUNTED, _LEAST_MEAN_BYTES = 10_000, 200  # so many members have to hold this much each: a clip is far larger
 
 
 def with_directory(files: Mapping[str, Path], parts: Sequence[str], store: Path) -> dict[str, Path]:
@@ -29,7 +31,8 @@ def with_directory(files: Mapping[str, Path], parts: Sequence[str], store: Path)
     Any other parts among `files` are left out.
 
     Raises:
-        UserError: the first part does not begin with a member, or its headers have no sizes.
+        UserError: the first part does not begin with a member, its headers have no sizes, a name is damaged, or its
+            members are far too small for clips.
     """
     paths = [files[name] for name in parts]
     name = following_part(parts[-1])
@@ -49,10 +52,13 @@ def with_directory(files: Mapping[str, Path], parts: Sequence[str], store: Path)
 def _directory(file: IO[bytes], size: int, first: Path) -> bytes:
     tail = _Tail(size)
     with zipfile.ZipFile(tail, "w") as archive:
-        at = 0
+        at = held = 0
         while (member := _member(file, at, size)) is not None:
             info, at = member
             archive.filelist.append(info)
+            held, count = held + info.compress_size, len(archive.filelist)
+            if count >= _COUNTED and held < count * _LEAST_MEAN_BYTES:
+                raise UserError(f"{first} should hold clips, found {count} members of {held} bytes: download it again")
         if not archive.filelist:
             raise UserError(f"{first} should begin with complete members of a ZIP archive, with their sizes")
         archive.start_dir = size
@@ -75,10 +81,19 @@ def _member(file: IO[bytes], at: int, size: int) -> tuple[zipfile.ZipInfo, int] 
     following = at + _HEADER.size + name_length + extra_length + packed
     if following > size:
         return None
-    info = zipfile.ZipInfo(name.decode("utf-8" if flags & 0x800 else "cp437"))
+    info = zipfile.ZipInfo(_name(name, flags, at))
     info.header_offset, info.CRC, info.compress_size, info.file_size = at, crc, packed, unpacked
     info.flag_bits, info.compress_type, info.extract_version = flags, method, version & 0xFF
     return info, following
+
+
+def _name(name: bytes, flags: int, at: int) -> str:
+    try:
+        if len(name) <= _MAX_NAME_BYTES:
+            return name.decode("utf-8" if flags & 0x800 else "cp437")
+    except UnicodeDecodeError:
+        pass
+    raise UserError(f"the ZIP archive is damaged: its member at {at} has no readable name, download the parts again")
 
 
 def _large(extra: bytes) -> tuple[int, int]:

@@ -1,26 +1,29 @@
 """Unpack the archives of a release: ZIP (whole or .001, .002, ...), tar (compressed or not), RAR in volumes.
 
-An archive is refused as a whole if it contains a path outside its folder, a link or a device, or expands
+An archive is refused as a whole if it contains a path outside its folder, a link out of it or a device, or expands
 more than 200-fold. It is unpacked once, into a folder whose name is a digest of its files' names, sizes and times.
 """
 
+import errno
 import hashlib
 import logging
+import os
 import re
 import shutil
 import stat
-import tarfile
-import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from stages.acquisition import rar
-from stages.releases.archives import Budget, ZipSource, open_zip
+from stages.releases import tars
+from stages.releases.archives import Budget, ZipSource, check_not_split, open_zip, zip_chunks, zip_files
 from stages.releases.readers import Reject, printable, safe_path
+from stages.releases.strangers import is_stranger
+from stages.releases.tars import TarMember
 from stages.runtime import progress
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.files import file_identity
@@ -28,8 +31,9 @@ from stages.runtime.files import file_identity
 log = logging.getLogger(__name__)
 
 _CHUNK = 2**20
-_JUNK = ("__MACOSX",)
-_VOLUME = re.compile(r"(?P<stem>.+?)(?:\.part(?P<part>\d+)\.rar|\.zip\.(?P<piece>\d{3}))", re.IGNORECASE)
+_VOLUME = re.compile(
+    r"(?P<stem>.+?)(?:\.part(?P<part>\d+)\.rar|\.r(?P<further>\d\d)|\.zip\.(?P<piece>\d{3}))", re.IGNORECASE
+)
 _WHOLE = re.compile(r"(?P<stem>.+?)\.(?P<kind>zip|rar|tar|tgz|tbz2|txz|tar\.(?:gz|bz2|xz))", re.IGNORECASE)
 
 
@@ -74,12 +78,14 @@ def find_archives(files: Mapping[str, Path]) -> Iterator[Archive]:
     """The archives among `files`, sorted by name.
 
     Raises:
-        UserError: a volume is missing before another one.
+        UserError: a volume is missing before another one, or a split archive is not joined.
     """
     volumes: defaultdict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
     for name, path in files.items():
+        check_not_split(path.with_name(PurePosixPath(name).name))
         if match := _VOLUME.fullmatch(name):
-            volumes[match["stem"], "rar" if match["part"] else "zip"][int(match["part"] or match["piece"])] = path
+            kind, number = _volume(match)
+            volumes[match["stem"], kind][number] = path
         elif match := _WHOLE.fullmatch(name):
             kind = match["kind"].lower()
             volumes[match["stem"], kind if kind in ("zip", "rar") else "tar"][1] = path
@@ -90,53 +96,61 @@ def find_archives(files: Mapping[str, Path]) -> Iterator[Archive]:
         yield Archive(stem, kind, tuple(path for _, path in sorted(by_number.items())))
 
 
+def _volume(match: re.Match[str]) -> tuple[str, int]:
+    """Kind and number of a volume; older RAR archives are `x.rar`, `x.r00`, `x.r01`, ..."""
+    if match["further"]:
+        return "rar", 2 + int(match["further"])
+    return ("rar", int(match["part"])) if match["part"] else ("zip", int(match["piece"]))
+
+
 def _unpack_once(archive: Archive, folder: Path) -> None:
     """Unpack into `folder`: completely, or not at all."""
     if folder.exists():
         return
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
     log.info("unpacking %s", archive.paths[0].name)
     unpackers = {"zip": _unpack_zip, "tar": _unpack_tar, "rar": _unpack_rar}
     try:
-        unpackers[archive.kind](archive, partial)
+        unpackers[archive.kind](archive, unfinished)
+        os.sync()  # there may be hundreds of thousands of files: at once rather than one by one
+        unfinished.rename(folder)
     except Rejected as error:
-        shutil.rmtree(partial)
         raise UserError(f"{archive.paths[0]} is refused: {error}") from None
-    partial.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _unpack_zip(archive: Archive, folder: Path) -> None:
     with open_zip(ZipSource(archive.paths[0].name, archive.paths)) as opened:
-        members = [info for info in opened.infolist() if not info.is_dir()]
+        members = zip_files(opened)
         for info in members:
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
                 raise Rejected(f"{printable(info.filename)} is a link or device")
-        budget = archive.budget()
         for info in members:
-            try:
-                with opened.open(info) as file:
-                    _write(folder, info.filename, file, budget)
-            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-                raise UserError(f"{archive.paths[0]} is damaged or encrypted ({error}): download it again") from None
+            _write(_target(folder, info.filename), _whole_member(archive, zip_chunks(opened, info)))
+
+
+def _whole_member(archive: Archive, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from chunks
+    except Rejected as error:
+        raise UserError(
+            f"{archive.paths[0]} cannot be unpacked ({error}): download it again, or unpack it yourself and put its "
+            "contents beside it"
+        ) from None
 
 
 def _unpack_tar(archive: Archive, folder: Path) -> None:
     (path,) = archive.paths
-    budget = archive.budget()
-    try:
-        with tarfile.open(path, "r|*") as opened:
-            while (member := opened.next()) is not None:
-                vars(opened)["members"].clear()  # a stream needs no memory of its many members
-                if member.isdir():
-                    continue
-                file = opened.extractfile(member) if member.isreg() else None
-                if file is None:
-                    raise Rejected(f"{printable(member.name)} is a link or device")
-                _write(folder, member.name, file, budget)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is damaged or cut short ({error}): download it again") from None
+    with tars.told(path):
+        for member in tars.members(path):
+            target = _target(folder, member.name)
+            if member.file:
+                _write(target, iter(partial(member.file.read, _CHUNK), b""))
+            else:
+                _link(folder, member, target)
 
 
 def _unpack_rar(archive: Archive, folder: Path) -> None:
@@ -149,18 +163,40 @@ def _unpack_rar(archive: Archive, folder: Path) -> None:
     rar.extract(archive.paths, members, folder)
 
 
-def _write(folder: Path, name: str, file: IO[bytes], budget: Budget) -> None:
+def _target(folder: Path, name: str) -> Path:
+    """Where a member goes, in a folder that exists."""
     target = folder / _safe(name)
-    if set(target.relative_to(folder).parts) & set(_JUNK):
-        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as out:
-            while chunk := file.read(_CHUNK):
-                budget.spend(len(chunk))
-                out.write(chunk)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise Rejected(f"{name} is contained twice") from None
+    except OSError as error:
+        raise _refused(name, error) from None
+    return target
+
+
+def _write(target: Path, chunks: Iterable[bytes]) -> None:
+    try:
+        out = target.open("xb")
+    except OSError as error:
+        raise _refused(target.name, error) from None
+    with out:
+        out.writelines(chunks)
+
+
+def _link(folder: Path, member: TarMember, target: Path) -> None:
+    """A hard link to a file that was unpacked before."""
+    with suppress(Rejected):
+        linked = folder / safe_path(member.target)
+        if linked.is_file():
+            os.link(linked, target)
+            return
+    raise Rejected(f"{printable(member.name)} is a link or device")
+
+
+def _refused(name: str, error: OSError) -> Exception:
+    """The reason why a member cannot get its name; the error itself if that is not the name's fault."""
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+        return Rejected(f"{name} is contained twice")
+    return Rejected(f"{name}: name too long") if error.errno == errno.ENAMETOOLONG else error
 
 
 def _safe(name: str) -> str:
@@ -171,13 +207,13 @@ def _safe(name: str) -> str:
 
 
 def _contents(archive: Archive, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name within the release and path of every unpacked file."""
-    tops = list(folder.iterdir())
-    in_place = len(tops) == 1 and tops[0].is_dir()
+    """Name within the release and path of every unpacked file but for strangers."""
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {name: path for name, path in paths.items() if not is_stranger(name)}
+    in_place = len({name.partition("/")[:2] for name in files}) == 1 and all("/" in name for name in files)
     root = PurePosixPath(archive.name).parent if in_place else PurePosixPath(archive.name)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            yield (root / path.relative_to(folder).as_posix()).as_posix(), path
+    for name, path in files.items():
+        yield (root / name).as_posix(), path
 
 
 def _fingerprint(archive: Archive) -> str:

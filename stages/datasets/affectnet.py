@@ -11,6 +11,7 @@ are present, the full one is read.
 The owners' validation list is the test split; their test set was never released.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -20,16 +21,19 @@ import numpy as np
 import pyarrow as pa
 
 from fabnet.boxes import Box
+from stages.releases import published
 from stages.releases.readers import (
     Face,
     Reject,
     Release,
+    annotation,
     cells,
     nearest,
     number,
     printable,
     required,
     safe_path,
+    separator,
     sha256_by_name,
     text_lines,
 )
@@ -56,6 +60,20 @@ FIRST_COLUMN = "subDirectory_filePath"
 COLUMNS = (9, 144)  # landmarks in one cell, or in 136
 SMALL = {"test": "val_set", "train": "train_set"}
 CODE_FILE = "_exp.npy"
+_MAX_CODE_BYTES = 4096  # of such a file; a code takes 136
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    SyntaxError,
+    SystemError,
+    TokenError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)  # fmt: skip  by NumPy, which documents none of them
+PUBLISHED = {"test": 3_999, "train": 287_651}  # faces with one of EXPRESSIONS; the full release has 4,000 for the test
 
 
 def read(raw: Path) -> Release[Face]:
@@ -70,11 +88,11 @@ def read(raw: Path) -> Release[Face]:
     full = located(raw, digests)
     if full is None:
         faces = chain.from_iterable(_small(raw, digests, split) for split in SMALL)
-        return Release(_first_of_each(faces, digests), None)
+        return Release(_compared(faces, digests), None)
     images, lists = full
-    lines = [(split, line) for split, name in lists.items() for line in _list(raw / name)]
-    faces = (_face(line, split, images) for split, line in lines)
-    return Release(_first_of_each(faces, digests), len(lines))
+    rows = [(split, row) for split, name in lists.items() for row in _list(raw / name)]
+    faces = (_face(*row, split, images) for split, row in rows)
+    return Release(_compared(faces, digests), len(rows))
 
 
 def located(raw: Path, names: Collection[str]) -> tuple[str, dict[str, str]] | None:
@@ -91,11 +109,27 @@ def located(raw: Path, names: Collection[str]) -> tuple[str, dict[str, str]] | N
     return required(raw, names, IMAGES, EXPECTED), lists
 
 
-def _list(path: Path) -> list[str]:
+def _list(path: Path) -> list[tuple[str, str]]:
+    """Lines of images, each with what separates its cells; a spreadsheet may have saved the list again."""
     lines = text_lines(path)
     if not lines:
         raise UserError(f"{path} should list images, one per line, found none: download it again")
-    return lines[1:] if lines[0].startswith(FIRST_COLUMN) else lines
+    delimiter = separator(lines[0], ",", lambda row: row[:1] == [FIRST_COLUMN] or len(row) in COLUMNS)
+    has_header = lines[0].lstrip('"').startswith(FIRST_COLUMN)
+    return [(line, delimiter) for line in lines[has_header:]]
+
+
+def _compared(faces: Iterable[Face | Reject], digests: dict[str, str]) -> Iterator[Face | Reject]:
+    """The first face of each image, then what the lists lack."""
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[Face | Reject]:
+        for item in faces:
+            counts.update([item.owner_split] if isinstance(item, Face) else [])
+            yield item
+
+    yield from _first_of_each(counted(), digests)
+    yield from published.lacking("affectnet", counts, PUBLISHED)
 
 
 def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> Iterator[Face | Reject]:
@@ -111,15 +145,15 @@ def _first_of_each(faces: Iterable[Face | Reject], digests: dict[str, str]) -> I
             yield item
 
 
-def _face(line: str, split: str, images: str) -> Face | Reject:
-    row = cells(line)
+def _face(line: str, delimiter: str, split: str, images: str) -> Face | Reject:
+    row = cells(line, delimiter)
     if len(row) not in COLUMNS:
         return Reject(printable(line[:80]), "row of another length", f"{len(row)} columns, expected {COLUMNS}")
-    name = printable(row[0])
     try:
-        return Face(safe_path(row[0]), images + name, split, "", _box(row[1:5]), labels={"expression": _code(row[-3])})
+        name = safe_path(row[0])
+        return Face(name, images + name, split, "", _box(row[1:5]), labels={"expression": _code(row[-3])})
     except Rejected as error:
-        return Reject(name, error.kind, error.detail)
+        return Reject(printable(row[0]), error.kind, error.detail)
 
 
 def _code(text: str) -> int:
@@ -162,13 +196,14 @@ def _text(path: Path) -> str:
     """The only value in a .npy file. Mapping it unpickles nothing and needs no memory for what a header claims.
 
     Raises:
-        Rejected: not a .npy file, or more or less than one value.
+        Rejected: not a .npy file, far larger than a code, or more or less than one value.
     """
+    annotation(path, _MAX_CODE_BYTES)
     try:
         values = np.lib.format.open_memmap(path, mode="r")
         if values.size == 1:
             return str(values.item())
-    except (ValueError, TypeError, OSError, EOFError, SyntaxError, SystemError, TokenError, OverflowError):
+    except _UNREADABLE:
         pass
     raise Rejected("damaged annotation", f"{path.name} should be a .npy file with one value")
 

@@ -11,8 +11,10 @@ lists faces that have a near duplicate, but not which one: all images with a lis
 import logging
 import math
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +22,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from fabnet.boxes import Box
+from stages.releases import published
 from stages.releases.readers import Face, Reject, Release, printable, required, safe_path, sha256_by_name
 from stages.runtime.errors import Rejected, UserError
 
@@ -41,7 +44,12 @@ TABLES = {  # table -> columns that are read, the first one is the key
     "FaceRect": ("face_id", "x", "y", "w", "h"),
     "FacePose": ("face_id", *ANGLES),
 }
+PUBLISHED = {DATABASE: 24_384}  # faces, in the shortest of the owner's lists; the database of some copies has more
 NEAR_DUPLICATES = "NearDuplicates"  # an optional table
+MAX_BYTES = 2**28  # of the database; the owners' has 14 MB
+MAX_ROWS = 500_000  # of one table; the owners' have about 25,000
+_MAX_CELL_BYTES = 2**16  # of one cell or row, a table's definition included
+_STEPS, _MAX_CALLS = 10_000, 20_000  # SQLite calls back after so many of its instructions, at most so often
 NEAR_DUPLICATES_GROUP = "near duplicates"
 
 Row = tuple[Any, ...]  # without the key; SQLite holds any type in any column
@@ -67,8 +75,9 @@ def read(raw: Path) -> Release[Face]:
     annotations = _annotations(raw / database)
     if not annotations.rows["Faces"]:
         raise UserError(f"{raw / database} should list faces in its table Faces, found none: download it again")
-    items = _items(annotations, images, names)
-    return Release(items, len(annotations.rows["Faces"]) + len(annotations.repeated))
+    lacking = list(published.lacking("aflw", {DATABASE: len(annotations.rows["Faces"])}, PUBLISHED))
+    items = chain(_items(annotations, images, names), lacking)
+    return Release(items, len(annotations.rows["Faces"]) + len(annotations.repeated) + len(lacking))
 
 
 def located(raw: Path, names: Collection[str]) -> tuple[str, str]:
@@ -84,28 +93,53 @@ def _annotations(path: Path) -> Annotations:
     """All rows of the tables that are read: about 25,000 each."""
     rows: dict[str, dict[Any, Row]] = {}
     repeated: list[Reject] = []
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise UserError(f"{path} should be a database of at most {MAX_BYTES} bytes, found {size}: download it again")
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1", uri=True)
-        connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
-        for table, columns in TABLES.items():
-            table_rows = rows.setdefault(table, {})
-            for key, *values in connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid"):
-                if key in table_rows:
-                    repeated.append(Reject(_text(key), "repeated", f"{table} has another row with that key"))
-                else:
-                    table_rows[key] = tuple(values)
-        listed = _near_duplicates(connection)
-        connection.close()
+        with closing(_opened(path)) as connection:
+            for table, columns in TABLES.items():
+                table_rows = rows.setdefault(table, {})
+                for key, *values in _rows_of(connection, table, columns):
+                    if key in table_rows:
+                        repeated.append(Reject(_text(key), "repeated", f"{table} has another row with that key"))
+                    else:
+                        table_rows[key] = tuple(values)
+            listed = _near_duplicates(connection)
     except (sqlite3.Error, UnicodeError) as error:
         raise UserError(f"{path} is not a readable AFLW database ({error}): download it again") from None
     return Annotations(rows, repeated, {rows["Faces"][face_id][0] for face_id in listed & set(rows["Faces"])})
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """The database, read only; SQLite stops at cells that are far too large, and at work that does not end."""
+    connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1", uri=True)
+    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_CELL_BYTES)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    calls = count()
+    connection.set_progress_handler(lambda: next(calls) > _MAX_CALLS, _STEPS)
+    return connection
+
+
+def _rows_of(connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> Iterator[Row]:
+    """Rows in the order of the table.
+
+    Raises:
+        sqlite3.Error: no such table or columns, a view in its place, damage, or more than MAX_ROWS.
+    """
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ? AND type = 'view'", (table,)).fetchone():
+        raise sqlite3.DataError(f"{table} is a view, expected a table")
+    found = connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid")
+    yield from islice(found, MAX_ROWS)
+    if found.fetchone() is not None:
+        raise sqlite3.DataError(f"{table} has more than {MAX_ROWS} rows")
 
 
 def _near_duplicates(connection: sqlite3.Connection) -> set[Any]:
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (NEAR_DUPLICATES,)).fetchone():
         log.info("aflw: no table %s, near duplicates may end up in different splits", NEAR_DUPLICATES)
         return set()
-    return {face_id for (face_id,) in connection.execute(f"SELECT face_id FROM {NEAR_DUPLICATES}")}
+    return {face_id for (face_id,) in _rows_of(connection, NEAR_DUPLICATES, ("face_id",))}
 
 
 def _items(annotations: Annotations, folder: str, names: dict[str, str]) -> Iterator[Face | Reject]:

@@ -14,15 +14,16 @@ import hashlib
 import logging
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from xml.etree.ElementTree import ParseError
 
 import openpyxl
 import pyarrow as pa
-from openpyxl.utils.exceptions import InvalidFileException
 
+from stages.releases import published
+from stages.releases.archives import is_damage, zip_member
 from stages.releases.readers import (
     Face,
     Reject,
@@ -33,10 +34,11 @@ from stages.releases.readers import (
     number,
     printable,
     required,
+    separator,
     sha256_by_name,
     text_lines,
 )
-from stages.runtime.errors import UserError
+from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +51,12 @@ NAMES = {"action_units": tuple(f"au{unit}" for unit in ACTION_UNITS)}
 
 IMAGES = "images/"
 DEFAULT_TEST_LIST = "dataFile_1000.txt"  # if there is no manual list
+PUBLISHED = {"test": 24_600, "train": 950_000}  # rows of the manual list of 2020, and of the automatic ones
 UNITS = 60
 UNKNOWN = 999
-MAX_UNPACKED_BYTES = 2**30  # of a workbook
+MAX_UNPACKED_BYTES = 2**28  # of a workbook
 ENCRYPTED = b"\xd0\xcf\x11\xe0"  # an OLE file: what a workbook becomes under a password
+_FAR_CELL = re.compile(rb"""\sr\s*=\s*["'](?:[A-Za-z]{4}|[A-Za-z]*\d{8})""")  # XFD1048576 is the last one
 _AUTOMATIC = re.compile(r"(?:.*/)?dataFile_\d+\.txt")
 _MANUAL = re.compile(r"(?:.*/)?EmotioNet_FACS\w*\.(?:csv|xlsx)")
 _NAME = re.compile(r"(?P<folder>N_\d+)_\d+\.jpg")
@@ -76,8 +80,6 @@ def read(raw: Path) -> Release[Face]:
     """
     names = sha256_by_name(raw)
     images, lists = located(raw, names)
-    if len({split for _, split in lists}) < 2:
-        log.info("emotionet: found only %s, the training or the test split is empty", lists[0][0])
     return Release(_items(raw, lists, images, names), None)
 
 
@@ -125,11 +127,7 @@ def rows(path: Path) -> Iterator[Row | Reject]:
     Raises:
         UserError: a workbook that cannot be read.
     """
-    if path.suffix == ".xlsx":
-        lines = _workbook_rows(path)
-    else:
-        delimiter = "\t" if path.suffix == ".txt" else ","
-        lines = ([cell.strip("' ") for cell in cells(line, delimiter)] for line in text_lines(path))
+    lines = _workbook_rows(path) if path.suffix == ".xlsx" else _text_rows(path)
     columns: dict[int, int] | None = None
     count = 0
     for count, line in enumerate(lines, start=1):
@@ -138,6 +136,15 @@ def rows(path: Path) -> Iterator[Row | Reject]:
         yield _row(line, columns, f"{path.name}: line {count}")
     if not count:
         yield Reject(path.name, "empty list", "the file has no lines")
+
+
+def _text_rows(path: Path) -> Iterator[list[str]]:
+    """Cells without single quotes; a spreadsheet may have saved the list with another separator."""
+    lines = text_lines(path)
+    usual = "\t" if path.suffix == ".txt" else ","
+    first = lines[0].replace("'", "") if lines else ""
+    delimiter = separator(first, usual, lambda row: len(row) > UNITS or _unit_columns(row) is not None)
+    return ([cell.strip("' ") for cell in cells(line, delimiter)] for line in lines)
 
 
 def _rank(name: str) -> tuple[int, str, str]:
@@ -193,14 +200,17 @@ def _labelled(name: str, urls: tuple[str, ...], codes: Mapping[int, str]) -> Row
 
 
 def _items(raw: Path, lists: list[tuple[str, str]], images: str, names: dict[str, str]) -> Iterator[Face | Reject]:
+    counts: Counter[str] = Counter()
     for list_name, split in lists:
         for row in rows(raw / list_name):
+            counts[split] += 1
             if isinstance(row, Reject):
                 yield row
             elif images + row.name not in names:
                 yield Reject(row.name, "no such image", "it is in the list but not in the release")
             else:
                 yield Face(row.name, images + row.name, split, "", labels={"action_units": list(row.units)})
+    yield from published.lacking("emotionet", counts, PUBLISHED)
 
 
 def _workbook_rows(path: Path) -> Iterator[list[str]]:
@@ -216,9 +226,10 @@ def _workbook_rows(path: Path) -> Iterator[list[str]]:
             if any(cell is not None for cell in row):
                 yield ["" if cell is None else str(cell).strip("' ") for cell in row]
         book.close()
-    except (zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, IndexError, EOFError) as error:
+    except Exception as error:  # openpyxl documents none, and raises many
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
-            f"{path} is not a readable workbook ({error}): download it again, or export it as csv"
+            f"{path} is not a readable workbook ({detail}): download it again, or export it as csv"
         ) from None
 
 
@@ -229,7 +240,15 @@ def _check_workbook(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
-    except zipfile.BadZipFile:
-        raise UserError(f"{path} is not a workbook, or is cut short: download it again, or export it as csv") from None
-    if unpacked > MAX_UNPACKED_BYTES:
-        raise UserError(f"{path} unpacks to {unpacked} bytes, expected at most {MAX_UNPACKED_BYTES}: it is not a list")
+            if unpacked > MAX_UNPACKED_BYTES:
+                raise UserError(
+                    f"{path} unpacks to {unpacked} bytes, expected at most {MAX_UNPACKED_BYTES}: it is not a list"
+                )
+            if any(_FAR_CELL.search(zip_member(archive, info)) for info in archive.infolist()):
+                raise UserError(f"{path} has a cell far beyond a workbook's last one: download it again")
+    except Exception as error:
+        if not (isinstance(error, Rejected) or is_damage(error)):
+            raise
+        raise UserError(
+            f"{path} is not a workbook, or is damaged ({error}): download it again, or export it as csv"
+        ) from None

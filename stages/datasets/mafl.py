@@ -8,6 +8,7 @@ The face box is that of the FAb-Net demo: the image without its top 35 rows, the
 """
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stages.releases import published
 from stages.releases.readers import (
     Face,
     Reject,
@@ -44,6 +46,7 @@ LANDMARKS = "list_landmarks_align_celeba.txt"
 PARTITION = "list_eval_partition.txt"  # lines of a name and 0 (training), 1 or 2
 CELEBA_TRAINING = "0"
 LISTS = {"test": "testing.txt", "train": "training.txt"}
+PUBLISHED = {"testing.txt": 1_000, "training.txt": 19_000}  # lines
 SIZE_PX = (178, 218)
 BOX_XYXY_PX = (35.0, 70.0, 143.0, 183.0)
 _MAX_COORDINATE_PX = 1e4  # largest plausible coordinate
@@ -75,7 +78,9 @@ def read(raw: Path) -> Release[Face]:
     if (partition := nearest(names, PARTITION)) is not None:
         _check_partition(raw / partition, {name for _, name in listed})
     faces = (_face(split, name, images, names, points) for split, name in listed)
-    return Release(chain(repeated, faces), len(repeated) + len(listed))
+    counts = Counter(LISTS[split] for split, _ in listed)
+    lacking = list(published.lacking("mafl", counts, PUBLISHED))
+    return Release(chain(repeated, faces, lacking), len(repeated) + len(listed) + len(lacking))
 
 
 def located(raw: Path, names: Collection[str]) -> tuple[str, str, dict[str, str]]:
@@ -116,7 +121,7 @@ def _face(
     split: str, name: str, images: str, names: dict[str, str], points: dict[str, NDArray[np.float64] | None]
 ) -> Face | Reject:
     try:
-        safe_path(name)
+        name = safe_path(name)
     except Rejected as error:
         return Reject(printable(name), error.kind, error.detail)
     if images + name not in names:

@@ -45,7 +45,7 @@ def located(raw: Path, names: Collection[str]) -> list[str]:
 def _items(raw: Path, names: list[str]) -> Iterator[Video | Reject]:
     for name in names:
         try:
-            yield _video(raw, safe_path(name))
+            yield _video(raw, name)
         except Rejected as error:
             yield Reject(name, error.kind, error.detail)
 
@@ -53,7 +53,7 @@ def _items(raw: Path, names: list[str]) -> Iterator[Video | Reject]:
 def _video(raw: Path, name: str) -> Video:
     if not _is_video(name):
         raise Rejected("not a video", "its name ends in none of " + " ".join(sorted(VIDEO_SUFFIXES)))
-    identity, *below = PurePosixPath(name).parts
+    identity, *below = PurePosixPath(safe_path(name)).parts
     return Video(identity, "/".join(below) or identity, raw / name)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from stages.releases import published
 from stages.releases.archives import ZipMember, ZipSource, zip_members, zip_sources
 from stages.releases.readers import Clip, Reject, Release, Track, incomplete, printable, records, safe_path
 from stages.runtime.errors import Rejected
@@ -25,8 +26,9 @@ EXPECTED = "vox2_dev_mp4_partaa, vox2_dev_mp4_partab, ... (or a whole .zip) and 
 LABELS: dict[str, pa.DataType] = {}
 
 META = "vox2_meta.csv"
+PUBLISHED = {"clips": 1_128_246, "people with clips": 6_112, f"people in {META}": 6_112}
 WITHOUT_CLIPS = r"_(aac|wav|txt)"  # in the names of archives
-_CLIP = re.compile(r"(?:.*/)?mp4/(?P<identity>[^/]+)/(?P<video>[^/]+)/(?P<track>[^/]+)\.mp4")
+_CLIP = re.compile(r"(?:.*/)?mp4/(?P<identity>[^/]+)/(?P<video>[^/]+)/(?P<track>[^/]+)\.(?i:mp4)")
 
 
 def read(raw: Path) -> Release[Track]:
@@ -44,6 +46,8 @@ def read(raw: Path) -> Release[Track]:
     items += [Reject(name, "no tracks in the release", f"listed in {META}") for name in sorted(listed - present)]
     if unlisted := sorted(present - listed):
         log.info("voxceleb2: %d identities are not in %s, such as %s", len(unlisted), META, unlisted[0])
+    counts = (sum(isinstance(item, Track) for item in items), len(present & listed), len(listed))
+    items += published.lacking("voxceleb2", dict(zip(PUBLISHED, counts, strict=True)), PUBLISHED)
     return Release(iter(items), len(items))
 
 

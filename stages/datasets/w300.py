@@ -1,14 +1,17 @@
 """300-W as released: folders of images, each with a .pts file of 68 points, and `Bounding Boxes/*.mat` if present.
 
 Training: afw, helen/trainset, lfpw/trainset. Test: helen/testset and lfpw/testset (subset `common`), ibug
-(`challenging`). Coordinates in both kinds of file are 1-based pixel centres. Those of points become 0-based. Those of
-a box are its edges as they stand, half a pixel further right and down, as in the authors' demo, which hands them to
-PIL. The box of a face without an annotated one has the outermost coordinates of its points, as the file has them.
+(`challenging`). Folders may be in capitals, as in some copies. Coordinates in both kinds of file are 1-based pixel
+centres. Those of points become 0-based. Those of a box are its edges as they stand, half a pixel further right and
+down, as in the authors' demo, which hands them to PIL. The box of a face without an annotated one has the outermost
+coordinates of its points, as the file has them.
 """
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,10 +20,19 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fabnet.boxes import Box
-from stages.releases.readers import Face, Reject, Release, incomplete, printable, safe_path, sha256_by_name
-from stages.runtime import workers
+from stages.releases import published
+from stages.releases.readers import (
+    Face,
+    Reject,
+    Release,
+    annotation,
+    incomplete,
+    printable,
+    safe_path,
+    sha256_by_name,
+)
+from stages.runtime import bounded
 from stages.runtime.errors import Rejected, UserError
-from stages.storage.media import read_file
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +51,13 @@ FOLDERS = {  # folder -> owner's split, subset
     "lfpw/testset": ("test", "common"),
     "ibug": ("test", "challenging"),
 }
+PUBLISHED = dict(zip(FOLDERS, (337, 2_000, 811, 330, 224, 135), strict=True))  # images
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-_FILE = re.compile(rf"(?P<root>(?:.*/)?)(?P<folder>{'|'.join(FOLDERS)})/(?P<name>[^/]+)")
+_FILE = re.compile(rf"(?:.*/)?(?P<folder>{'|'.join(FOLDERS)})/[^/]+", re.IGNORECASE)
 _MAX_COORDINATE_PX = 1e6  # largest plausible coordinate
 Boxes = dict[str, dict[str, Box | None]]  # folder -> image -> annotated box as edges; None: damaged
-_POINT_BLOCK = re.compile(r"\{(.*?)\}", re.DOTALL)
+_MAX_POINTS_BYTES = 2**16  # of a .pts file; 68 points take about 2,000
+_MAX_BOXES_BYTES = 2**26  # of a .mat file; 2,000 boxes take less than 1 MB
 
 
 def read(raw: Path) -> Release[Face]:
@@ -55,16 +69,19 @@ def read(raw: Path) -> Release[Face]:
     names = sorted(sha256_by_name(raw))
     members = located(raw, names)
     stems = sorted({(folder, str(PurePosixPath(name).with_suffix(""))) for folder, name in members if _is_used(name)})
-    return Release(_items(raw, stems, set(names), _boxes(raw, names)), len(stems))
+    counts = Counter(folder for folder, name in members if _is_image(name) and not _is_mirrored(name))
+    lacking = list(published.lacking("w300", _titled(counts), _titled(PUBLISHED)))
+    items = chain(_items(raw, stems, set(names), _boxes(raw, names)), lacking)
+    return Release(items, len(stems) + len(lacking))
 
 
 def located(raw: Path, names: Collection[str]) -> list[tuple[str, str]]:
-    """Folder and name of every file in one of FOLDERS.
+    """Folder, in lower case, and name of every file in one of FOLDERS.
 
     Raises:
         UserError: there is none.
     """
-    members = [(match["folder"], name) for name in names if (match := _FILE.fullmatch(name))]
+    members = [(match["folder"].lower(), name) for name in names if (match := _FILE.fullmatch(name))]
     if not members:
         raise incomplete(raw, EXPECTED, "such folder")
     return members
@@ -76,9 +93,9 @@ def parse_points(data: bytes) -> NDArray[np.float64]:
     Raises:
         Rejected: not 68 points, or a coordinate that is not a number or too large.
     """
-    block = _POINT_BLOCK.search(data.decode("ascii", "replace"))
+    block, end, _ = data.decode("ascii", "replace").partition("{")[2].partition("}")
     try:
-        values = np.array((block[1] if block else "").split(), np.float64)
+        values = np.array(block.split() if end else [], np.float64)
     except ValueError:
         raise Rejected("points are damaged", "not all are numbers") from None
     if values.size != 2 * POINTS or not (np.abs(values) < _MAX_COORDINATE_PX).all():
@@ -86,8 +103,21 @@ def parse_points(data: bytes) -> NDArray[np.float64]:
     return values.reshape(POINTS, 2) - 1
 
 
+def _titled(counts: Mapping[str, int]) -> dict[str, int]:
+    """`counts` by folder under names for the report, which say what a part is for."""
+    return {f"{folder} ({', '.join(FOLDERS[folder])})": count for folder, count in counts.items()}
+
+
 def _is_used(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in (".pts", *IMAGE_SUFFIXES)
+    return _is_image(name) or PurePosixPath(name).suffix.lower() == ".pts"
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_mirrored(name: str) -> bool:
+    return PurePosixPath(name).stem.endswith("_mirror")
 
 
 def _items(raw: Path, stems: list[tuple[str, str]], names: set[str], boxes: Boxes) -> Iterator[Face | Reject]:
@@ -116,7 +146,7 @@ def _face(raw: Path, folder: str, stem: str, names: set[str], boxes: dict[str, B
     images = _images(stem, names)
     if not images:
         raise Rejected("no such image", "points without their image")
-    points = parse_points(read_file(raw / f"{stem}.pts"))
+    points = parse_points(annotation(raw / f"{stem}.pts", _MAX_POINTS_BYTES))
     split, subset = FOLDERS[folder]
     box = boxes.get(PurePosixPath(images[0]).name, _box([*points.min(axis=0) + 1, *points.max(axis=0) + 1]))
     if box is None:
@@ -131,12 +161,13 @@ def _images(stem: str, names: set[str]) -> list[str]:
 def _boxes(raw: Path, names: list[str]) -> Boxes:
     """Annotated boxes; empty for folders without a box file."""
     file_of = {f"bounding_boxes_{folder.replace('/', '_')}.mat": folder for folder in FOLDERS}
-    paths = {file_of[file]: raw / name for name in reversed(names) if (file := PurePosixPath(name).name) in file_of}
+    files = ((PurePosixPath(name).name.lower(), name) for name in reversed(names))
+    paths = {file_of[file]: raw / name for file, name in files if file in file_of}
     for file, folder in file_of.items():
         if folder not in paths:
             log.info("w300: no %s, the bounding boxes of the points are used", file)
     boxes: Boxes = {folder: {} for folder in FOLDERS}
-    read = workers.apart(read_boxes, paths.values()) if paths else iter(())
+    read = bounded.each(read_boxes, paths.values()) if paths else iter(())
     for folder, path in paths.items():
         try:
             boxes[folder] = next(read)
@@ -146,14 +177,19 @@ def _boxes(raw: Path, names: list[str]) -> Boxes:
 
 
 def read_boxes(path: Path) -> dict[str, Box | None]:
-    """Boxes of one .mat file by image name, as edges. On damaged files SciPy can crash its process.
+    """Boxes of one .mat file by image name, as edges. On damaged files SciPy can crash its process, or hold it up.
 
     Raises:
         Rejected: the file cannot be read.
+        MemoryError: nor in the memory that there is.
     """
+    if (size := path.stat().st_size) > _MAX_BOXES_BYTES:
+        raise Rejected("file too large", f"{size} bytes, expected at most {_MAX_BOXES_BYTES}")
     try:
         entries = loadmat(path)["bounding_boxes"][0]
         return {str(entry["imgName"][0, 0][0]): _box(entry["bb_ground_truth"][0, 0][0]) for entry in entries}
+    except MemoryError:
+        raise
     except Exception as error:  # SciPy documents none, and raises many
         raise Rejected(type(error).__name__, str(error)) from None
 

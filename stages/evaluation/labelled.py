@@ -106,7 +106,7 @@ def load(faces: Path, splits: Path, embeddings: Path, dataset: str) -> tuple[pa.
     index = tables.read(faces / dataset / "index.parquet")
     joined = join(index, tables.read(splits / f"{dataset}.parquet", tables.SPLITS), table)
     steps = (table.schema.metadata or {}).get(tables.STEPS.encode())
-    if steps is None:
+    if steps is None or not steps.isdigit():
         raise UserError(f"{embeddings / dataset}.parquet does not say how long its encoder was trained: "
                         "run `dvc repro --force embed`")  # fmt: skip
     return joined, int(steps)

@@ -18,15 +18,23 @@ from stages.evaluation import columns, identities, labelled, scores
 from stages.evaluation.labelled import Images, Task
 from stages.evaluation.scores import Bootstrap, Score
 from stages.runtime import tables
+from stages.runtime.errors import UserError
 from stages.runtime.params import ProbeParams
 
 Parts = Mapping[str, tuple[int, int]]  # start and end of each in the embedding
 
 
 def named(path: Path) -> Parts:
-    """The parts of the embeddings in a table, which was read before."""
+    """The parts of the embeddings in a table, which was read before.
+
+    Raises:
+        UserError: what it says about them is damaged.
+    """
     found = (pq.read_schema(path).metadata or {}).get(tables.PARTS.encode(), b"{}")
-    return {name: (start, end) for name, (start, end) in json.loads(found).items()}
+    try:
+        return {name: (int(start), int(end)) for name, (start, end) in json.loads(found).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f"{path} should name the parts of its embeddings: run `dvc repro --force embed`") from None
 
 
 def of_task(

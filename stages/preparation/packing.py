@@ -25,6 +25,8 @@ from stages.storage import journals
 
 log = logging.getLogger(__name__)
 
+SHEETS = "sheets"  # folder of a journal for the contact sheets
+
 Finish = Callable[[Path, pa.Table, list[Reject]], None]  # folder of the result, its index, its rejects
 
 
@@ -77,9 +79,11 @@ def pack(job: Job, read: Callable[[Path], Release[Item]], work: Work[Item]) -> N
     Raises:
         UserError: the release is incomplete, or no item of it can be used.
     """
-    with journals.unfinished(job.journal, job.place.out) as shards:
-        count = _fill(job, read(job.place.raw), work)
-        _finish(job, shards, [Unit(job.journal, number, 0).record for number in range(count)])
+    outs = {journals.WHOLE: job.place.out, SHEETS: job.place.sheets}
+    with journals.unfinished(job.journal, outs) as is_due:
+        if is_due:
+            count = _fill(job, read(job.place.raw), work)
+            _finish(job, [Unit(job.journal, number, 0).record for number in range(count)])
 
 
 def _fill(job: Job, release: Release[Item], work: Work[Item]) -> int:
@@ -131,8 +135,9 @@ def _unique(items: Iterable[Item | Reject]) -> Iterator[Item | Reject]:
         yield Reject(item.key, "repeated", "the release holds another of that name") if is_repeated else item
 
 
-def _finish(job: Job, shards: Path, records: Sequence[Path]) -> None:
+def _finish(job: Job, records: Sequence[Path]) -> None:
     """Write what goes with the shards; `records` by name: a list of a shared folder may lag behind other machines."""
+    shards = job.journal / journals.WHOLE
     rejects = [reject for record in records for reject in units.rejects(record)]
     index = pa.concat_tables([job.schema.empty_table(), *(tables.read(record, job.schema) for record in records)])
     _log(job, index, rejects)
@@ -150,7 +155,7 @@ def _finish(job: Job, shards: Path, records: Sequence[Path]) -> None:
         table.add(place.dataset, reject.key, reject.kind, reject.detail)
     table.write(shards / "rejects.parquet")
     contact_sheets.write(
-        shards, index, rejects, dataset=place.dataset, raw=place.raw, out=place.sheets, names=job.names
+        shards, index, rejects, dataset=place.dataset, raw=place.raw, out=job.journal / SHEETS, names=job.names
     )
     if job.finish:
         job.finish(shards, index, rejects)

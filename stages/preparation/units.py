@@ -7,6 +7,7 @@ workers may pack the same unit at the same time: both write the same bytes.
 
 import hashlib
 import json
+import logging
 import pickle
 import shutil
 import tempfile
@@ -20,10 +21,12 @@ import pyarrow.parquet as pq
 
 from stages.preparation.encoded import EncodedImage
 from stages.releases.readers import Reject
-from stages.runtime import files, tables
+from stages.runtime import files, outputs, tables
 from stages.runtime.errors import Rejected
 from stages.storage import journals
 from stages.storage.shards import ShardWriter, shard_name
+
+log = logging.getLogger(__name__)
 
 WAITING, RECORDS = "waiting", "units"  # folders of a journal: for items, and for the records of finished units
 
@@ -77,6 +80,7 @@ def finished(journal: Path) -> dict[int, int]:
         if known := _items_if_whole(Unit(journal, number, 0)):
             items[number] = known
         else:
+            log.info("unit %d of %s is damaged: it is packed again", number, journal.parent.name)
             path.unlink()
     packed = {Unit(journal, number, 0).shard for number in items}
     for path in (journal / journals.WHOLE).glob("*.tar"):
@@ -119,9 +123,9 @@ def pack(unit: Unit, *, work: Work[Any], schema: pa.Schema) -> Unit:
             "rejects": json.dumps([asdict(reject) for reject in of_items]),
         }
         tables.write(record, schema, rows, key=["sample_id"], metadata=metadata)
-        if rows:
-            shard.replace(unit.shard)
-        record.replace(unit.record)
+        if rows:  # the shard before the record, also on the disk
+            outputs.move(shard, unit.shard)
+        outputs.move(record, unit.record)
     return unit
 
 
@@ -181,12 +185,15 @@ def _row(image: EncodedImage, shard: str, writer: ShardWriter) -> dict[str, Any]
 def _items_if_whole(unit: Unit) -> int:
     """The number of items in the unit's record; 0 if the record cannot be read or the shard is not whole."""
     try:
+        pq.read_table(unit.record)  # all of it, since its metadata may be whole where its rows are not
         metadata = _metadata(unit.record)
-    except (OSError, pa.ArrowInvalid):
+        items, shard_bytes = int(metadata["items"]), int(metadata["shard_bytes"])
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the file; Arrow's own have no number
+            raise
         return 0
-    shard_bytes = unit.shard.stat().st_size if unit.shard.exists() else 0
-    return int(metadata["items"]) if shard_bytes == int(metadata["shard_bytes"]) else 0
+    return items if shard_bytes == (unit.shard.stat().st_size if unit.shard.exists() else 0) else 0
 
 
 def _metadata(record: Path) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in pq.read_schema(record).metadata.items()}
+    return {key.decode(): value.decode() for key, value in (pq.read_schema(record).metadata or {}).items()}

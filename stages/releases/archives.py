@@ -1,29 +1,49 @@
-"""Read archives without unpacking them to disk: multi-part ZIP archives as one file, tar archives as a stream.
+"""Read ZIP archives without unpacking them to disk, several parts as one file; and what all archives have in common.
 
-Member names are checked before they are used as paths, and an archive that expands more than 200-fold is refused.
+An archive that expands more than 200-fold is refused.
 """
 
+import errno
 import io
+import lzma
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from string import ascii_lowercase
 
 from stages.releases import joined
-from stages.releases.readers import Reject, printable, safe_path
+from stages.releases.strangers import is_stranger
 from stages.runtime import files
 from stages.runtime.errors import Rejected, UserError
 from stages.storage.media import MAX_FILE_BYTES
 
 MAX_EXPANSION = 200  # images and clips hardly shrink, lists by a factor of ten
 FREE_EXPANSION_BYTES = 2**20  # always allowed: too little to do harm
+_DAMAGE = (  # what Python's libraries raise about damaged bytes
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError, MemoryError),
+)
+_MEMBER_HEADER_BYTES = 30  # without the name
+_CHUNK = 2**20
+_METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz", 98: "ppmd"}  # that are not read
+_END, _LONGEST_END_BYTES = b"PK\5\6", 22 + 2**16  # of an archive: a signature, then the number of its last piece
 _NO_MEMBERS = bytes(20) + b"PK\5\6" + bytes(18)  # no locator of a ZIP64 archive, then the end of one without members
 _PART = re.compile(r"(?P<stem>.+)_part(?P<letters>[a-z]{2})")
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether a library raises this about damaged bytes.
+
+    An OSError of a library has no number; one of the system is about these bytes if they name an impossible position.
+    """
+    return isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno in (None, errno.EINVAL))
 
 
 class Budget:
@@ -57,14 +77,16 @@ def zip_sources(folder: Path, skip: str = "") -> list[ZipSource]:
     If both `x.zip` and its parts exist, `x.zip` is used. Names that match the pattern `skip` anywhere are skipped.
 
     Raises:
-        UserError: a part is missing before another one.
+        UserError: a part is missing before another one, or a split archive is not joined.
     """
     groups: dict[str, dict[str, Path]] = {}
     paths = [path for path in sorted(folder.iterdir()) if not (skip and re.search(skip, path.name))]
+    paths = [path for path in paths if not is_stranger(path.name)]
     for path in paths:
+        check_not_split(path)
         if match := _PART.fullmatch(path.name):
             groups.setdefault(match["stem"], {})[match["letters"]] = path
-    sources = {path.stem: ZipSource(path.name, (path,)) for path in paths if path.suffix == ".zip"}
+    sources = {path.stem: ZipSource(path.name, (path,)) for path in paths if path.suffix.lower() == ".zip"}
     for stem, parts in groups.items():
         expected = [_letters(number) for number in range(_number(max(parts)) + 1)]
         if missing := [letters for letters in expected if letters not in parts]:
@@ -103,14 +125,19 @@ class ZipMember:
 
 
 def zip_members(source: ZipSource) -> list[ZipMember]:
-    """All files in the archive, sorted by name.
+    """All files in the archive but for strangers, sorted by name.
 
     Raises:
         UserError: see `open_zip`.
     """
     with open_zip(source) as archive:
-        infos = sorted(archive.infolist(), key=lambda info: info.filename)
-    return [ZipMember(source, info) for info in infos if not info.is_dir()]
+        return [ZipMember(source, info) for info in sorted(zip_files(archive), key=lambda info: info.filename)]
+
+
+def zip_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """All members in the order of the archive but for folders and strangers."""
+    infos = archive.infolist()
+    return [info for info in infos if not info.filename.endswith(("/", "\\")) and not is_stranger(info.filename)]
 
 
 @lru_cache(maxsize=2)  # archives are read one after the other
@@ -128,36 +155,59 @@ def following_part(name: str) -> str:
     return f"{stem}{_letters(_number(letters) + 1)}"
 
 
+def check_not_split(path: Path) -> None:
+    """Check that a file is no piece of a split archive: `x.z01`, `x.z02`, ... and at last `x.zip`.
+
+    Raises:
+        UserError: it is one.
+    """
+    if re.fullmatch(r"\.z\d\d", path.suffix, re.IGNORECASE):
+        raise _split(path.with_suffix(".zip"))
+
+
 def open_zip(source: ZipSource) -> zipfile.ZipFile:
     """The opened archive.
 
     Raises:
-        UserError: its end is missing (usually the last part), a part is too short or too long, or its members expand
-            too much.
+        UserError: its end is missing (usually the last part), a part is too short or too long, it is a piece of a split
+            archive, or its members lie in each other or expand too much.
     """
+    where = source.paths[-1].parent / source.name
     file = io.BufferedReader(joined.files(source.paths), 1 << 16)
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        check_members(archive.infolist(), sum(path.stat().st_size for path in source.paths), str(where))
+    except Exception as error:
         file.close()
-        raise UserError(
-            f"{source.paths[-1].parent / source.name} is not a whole ZIP archive: {_what_is_missing(source)}"
-        ) from None
-    if archive.infolist() and min(info.header_offset for info in archive.infolist()) != 0:
-        archive.close()
-        file.close()
-        raise UserError(
-            f"{source.paths[-1].parent / source.name} is damaged: bytes are missing or too many before its end, "
-            "compare the sizes of its files with the owner's and download them again"
-        )
-    try:
-        packed = sum(path.stat().st_size for path in source.paths)
-        Budget(packed).spend(sum(info.file_size for info in archive.infolist()))
-    except Rejected as error:
-        archive.close()
-        file.close()
-        raise UserError(f"{source.paths[-1].parent / source.name} is refused: {error}") from None
+        if _is_last_of_several(source.paths[-1]):
+            raise _split(source.paths[-1]) from None
+        if isinstance(error, UserError) or not is_damage(error):
+            raise
+        if isinstance(error, UnicodeDecodeError):
+            raise UserError(f"{where} names a member in damaged UTF-8: pack it again, or download it again") from None
+        raise UserError(f"{where} is not a whole ZIP archive: {_what_is_missing(source)}") from None
     return archive
+
+
+def check_members(infos: Sequence[zipfile.ZipInfo], packed: int, where: str) -> None:
+    """Check that the members of an archive of `packed` bytes fill it from its start, each in a place of its own.
+
+    Raises:
+        UserError: they do not, or expand too much; it begins with `where`.
+    """
+    by_place = sorted(infos, key=lambda info: info.header_offset)
+    if by_place and by_place[0].header_offset != 0:
+        raise UserError(
+            f"{where} is damaged: bytes are missing or too many before its end, compare the sizes of its files with "
+            "the owner's and download them again"
+        )
+    for info, following in pairwise(by_place):
+        if info.header_offset + _MEMBER_HEADER_BYTES + info.compress_size > following.header_offset:
+            raise UserError(f"{where} is refused: two of its members lie in each other")
+    try:
+        Budget(packed).spend(sum(info.file_size for info in infos))
+    except Rejected as error:
+        raise UserError(f"{where} is refused: {error}") from None
 
 
 def zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -168,45 +218,43 @@ def zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """
     if info.file_size > MAX_FILE_BYTES:
         raise Rejected("file too large", f"{info.file_size} bytes, at most {MAX_FILE_BYTES} are read")
-    try:
-        return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise Rejected("damaged in the archive", str(error)) from None
+    return b"".join(zip_chunks(archive, info))
 
 
-def tar_members(path: Path) -> Iterator[tuple[str, bytes] | Reject]:
-    """Name and bytes of every regular file of a tar archive, compressed or not, in its order.
+def zip_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The bytes of one member, a little at a time: no more than its list says, whatever is packed in it.
 
     Raises:
-        UserError: not a tar archive, damaged, cut short, or it expands too much; possibly after some members.
+        Rejected: damaged, encrypted, or compressed in an unknown way.
     """
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile can stop these two at a limit
+        method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
+        raise Rejected("packed in a way that is not read", f"by {method}: unpack it, and pack it again with `zip -r`")
     try:
-        budget = Budget(path.stat().st_size)
-        with tarfile.open(path, "r|*") as archive:
-            while (member := archive.next()) is not None:
-                vars(archive)["members"].clear()  # a stream needs no memory of its millions of members
-                budget.spend(member.size)
-                if not member.isdir():
-                    yield _tar_member(archive, member)
-    except Rejected as error:
-        raise UserError(f"{path} is refused: {error}") from None
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        if isinstance(error, FileNotFoundError):
+        with archive.open(info) as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except Exception as error:
+        if not is_damage(error):
             raise
-        raise UserError(f"{path} is damaged or cut short ({error}): download it again") from None
+        kind = "encrypted in the archive" if info.flag_bits & 1 else "damaged in the archive"
+        raise Rejected(kind, str(error) or type(error).__name__) from None
 
 
-def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, bytes] | Reject:
-    try:
-        name = safe_path(member.name)
-    except Rejected as error:
-        return Reject(printable(member.name), error.kind, error.detail)
-    file = archive.extractfile(member) if member.isreg() else None
-    if file is None:
-        return Reject(name, "not a regular file in the archive")
-    if member.size > MAX_FILE_BYTES:
-        return Reject(name, "file too large", f"{member.size} bytes, at most {MAX_FILE_BYTES} are read")
-    return name, file.read()
+def _is_last_of_several(path: Path) -> bool:
+    """Whether the file ends as the last piece of a split archive does, which has the pieces' number."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LONGEST_END_BYTES))
+        _, found, end = file.read().rpartition(_END)
+    return bool(found) and end[:2] not in (b"", b"\0\0", b"\xff\xff")
+
+
+def _split(last: Path) -> UserError:
+    joined_name = f"{last.stem}-joined.zip"
+    return UserError(
+        f"{last} is a split archive (.z01): join it with `zip -s 0 {last.name} --out {joined_name}`, and put "
+        f"{joined_name} there instead of its pieces"
+    )
 
 
 def _what_is_missing(source: ZipSource) -> str:

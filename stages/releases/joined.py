@@ -1,5 +1,6 @@
 """Several parts of a file as one file, wherever the parts are stored."""
 
+import errno
 import io
 import os
 from bisect import bisect_right
@@ -36,7 +37,7 @@ class Joined(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
         if origin + offset < 0:
-            raise ValueError(f"negative seek position {origin + offset}")
+            raise OSError(errno.EINVAL, f"negative seek position {origin + offset}")  # as the system's files do
         self._at = origin + offset
         return self._at
 

@@ -8,10 +8,11 @@ which raises a UserError if one of `names`, the files of the release, is missing
 asked before anything runs.
 """
 
+import codecs
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
@@ -23,6 +24,13 @@ from fabnet.boxes import Box
 from stages.runtime.errors import Rejected, UserError, reason
 
 MANIFEST = "manifest.json"
+SEPARATORS = (",", ";", "\t")
+_WIDE = {  # byte order mark -> encoding; the longer ones first
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+MAX_NAME_BYTES = 255  # of a file or a folder
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -125,27 +133,43 @@ def printable(name: str) -> str:
 
 
 def safe_path(name: str) -> str:
-    """The name as a relative path without `.` components.
+    """The name as a relative path without `.` components; backslashes, as Windows writes them, become slashes.
 
     Raises:
-        Rejected: empty, absolute, with `..`, with a control character or not UTF-8.
+        Rejected: empty, absolute, with `..`, too long for a file system, with a control character or not UTF-8.
     """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts or path.parts[0][1:2] == ":":
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts:
+        raise Rejected("no name", "an empty one")
+    if path.is_absolute() or ".." in path.parts or path.parts[0][1:2] == ":":
         raise Rejected("unsafe name", "it leads out of the release")
-    if printable(name) != name or any(ord(letter) < 32 for letter in name):
+    if printable(name) != name or _CONTROL_CHARACTER.search(name):
         raise Rejected("unreadable name", "not UTF-8 or with control characters")
+    if (longest := max(len(part.encode()) for part in path.parts)) > MAX_NAME_BYTES:
+        raise Rejected("name too long", f"{longest} bytes between two slashes, file systems take {MAX_NAME_BYTES}")
     return str(path)
 
 
-def nearest(names: Iterable[str], wanted: str) -> str | None:
-    """The shortest of `names` that ends in the file `wanted`; if `wanted` ends in a slash, the path of that folder."""
-    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"))
+def nearest(names: Collection[str], wanted: str) -> str | None:
+    """The shortest of `names` that ends in the file `wanted`; if `wanted` ends in a slash, the path of that folder.
+
+    Capitals count only where both spellings are there. A folder in a folder of the same name, as unpacking makes them,
+    is taken if most of what is in both is in it.
+    """
+    pattern = re.compile(rf"(.*?/)?{re.escape(wanted)}" + ("" if wanted.endswith("/") else "$"), re.IGNORECASE)
     matches = {match[0] for name in names if (match := pattern.match(name))}
-    return min(matches, key=lambda name: (len(name), name), default=None)
+    found = min(matches, key=lambda name: (not name.endswith(wanted), len(name), name), default=None)
+    return _innermost(names, found) if found and wanted.endswith("/") else found
 
 
-def required(raw: Path, names: Iterable[str], wanted: str, expected: str) -> str:
+def _innermost(names: Collection[str], folder: str) -> str:
+    inner = f"{folder}{PurePosixPath(folder).name}/"
+    count_inside = sum(name.startswith(inner) for name in names)
+    count = sum(name.startswith(folder) for name in names)
+    return _innermost(names, inner) if 2 * count_inside > count else folder
+
+
+def required(raw: Path, names: Collection[str], wanted: str, expected: str) -> str:
     """`nearest`, for a file or folder that the release in `raw` must contain; `expected` is the data set's EXPECTED.
 
     Raises:
@@ -171,13 +195,36 @@ def number(text: str, limit: float = 1e6) -> float | None:
     return value if abs(value) < limit else None
 
 
+def annotation(path: Path, max_bytes: int) -> bytes:
+    """All bytes of a small file that belongs to one image.
+
+    Raises:
+        Rejected: no such file, or larger than an annotation is.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise Rejected("damaged annotation", f"{path.name} has {size} bytes, expected at most {max_bytes}")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise Rejected("damaged annotation", f"there is no file {path.name}") from None
+
+
 def text_lines(path: Path) -> list[str]:
     """Lines without line ends, blank lines and byte order mark; lines may end in CRLF or LF.
 
-    Bytes that are not UTF-8 become surrogate escapes, which `safe_path` and `printable` handle.
+    The text is UTF-8, or UTF-16 or UTF-32 with their byte order mark, as PowerShell and Excel write it. Bytes that are
+    not UTF-8 become surrogate escapes, which `safe_path` and `printable` handle; half letters become U+FFFD.
     """
-    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    data = path.read_bytes()
+    wide = next((encoding for mark, encoding in _WIDE.items() if data.startswith(mark)), None)
+    text = data.decode(wide, "replace") if wide else data.decode("utf-8-sig", "surrogateescape")
     return [line for line in text.splitlines() if line.strip()]
+
+
+def separator(line: str, usual: str, fits: Callable[[list[str]], bool]) -> str:
+    """What separates the cells of a table, by its first line: `usual`, or another one in which alone `fits` holds."""
+    return next((other for other in dict.fromkeys((usual, *SEPARATORS)) if fits(cells(line, other))), usual)
 
 
 def cells(line: str, delimiter: str = ",") -> list[str]:
@@ -193,6 +240,8 @@ def cells(line: str, delimiter: str = ",") -> list[str]:
 def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str, str] | Reject]:
     """Rows of a table with a header line, as column -> printable cell; rows that are too short are rejects.
 
+    Another delimiter is taken if the header says so: a spreadsheet may have saved the table again.
+
     Raises:
         UserError: no such file, or no header with `columns`.
     """
@@ -200,7 +249,9 @@ def records(path: Path, delimiter: str, columns: list[str]) -> Iterator[dict[str
         lines = text_lines(path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: it is part of the release, put it beside the archives") from None
-    header = cells(lines[0], delimiter) if lines else []
+    first = lines[0] if lines else ""
+    delimiter = separator(first, delimiter, set(columns).issubset)
+    header = cells(first, delimiter)
     if missing := [column for column in columns if column not in header]:
         raise UserError(f"{path} should begin with a header that names {missing[0]!r}, found {header}")
     for line in lines[1:]:

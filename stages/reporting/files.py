@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from stages.runtime import tables
 
 
 def write(out: Path, content: page.Content, figures: page.Figures) -> None:
-    """Write all outputs of the stage `report`, once the page is ready."""
+    """Write all outputs of the stage `report` into the empty folder `out`."""
     report = page.render(content, figures)
     provenance = {
         "profile": content.params.profile,
@@ -37,14 +36,14 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     key = ["dataset", "task", "method", "seed", "scale", "shift"]
     path = out / "crop_sensitivity.parquet"
     tables.write(path, tables.CROP_SENSITIVITY, content.sensitivity, key=key, metadata=provenance)
-    folder = _empty(out / "metrics")
+    folder = _made(out / "metrics")
     for method, values in _headlines(content).items():
         (folder / f"{method}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     for name in ("summary", "loss_curves", "learning_curves", "health"):
         (out / f"{name}.png").write_bytes(getattr(figures, name))
     for name, png in figures.crop.items():
         (out / f"{name}.png").write_bytes(png)
-    folder = _empty(out / "roc_pr")
+    folder = _made(out / "roc_pr")
     for name, png in figures.roc_pr.items():
         (folder / f"{name}.png").write_bytes(png)
     _write_curves(out, content.loss_curves, content.learning_curves)
@@ -57,7 +56,7 @@ def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[Lea
     lines = [line for method in dict.fromkeys(curve.method for curve in losses) for line in _losses(losses, method)]
     text = _csv([["method", "epoch", "train_loss", "val_loss"], *lines])
     (out / "loss_curves.csv").write_text(text, encoding="utf-8")
-    folder = _empty(out / "learning_curves")
+    folder = _made(out / "learning_curves")
     for task in learning:
         lines = [
             [method, task.metric, step, f"{value:.8g}"]
@@ -70,7 +69,7 @@ def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[Lea
 
 def _write_health(out: Path, trainings: Sequence[health.Health]) -> None:
     """One CSV file for each measure that some training has."""
-    folder = _empty(out / "health")
+    folder = _made(out / "health")
     for measure in health.TITLES:
         points = health.curves(trainings, measure)
         if not points:
@@ -79,10 +78,8 @@ def _write_health(out: Path, trainings: Sequence[health.Health]) -> None:
         (folder / f"{measure}.csv").write_text(_csv([["method", "step", "value"], *lines]), encoding="utf-8")
 
 
-def _empty(folder: Path) -> Path:
-    """The folder, emptied."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _made(folder: Path) -> Path:
+    folder.mkdir()
     return folder
 
 

@@ -4,6 +4,7 @@ It lies beside the report and is not an output of DVC, so that the report has th
 """
 
 import importlib.metadata
+import logging
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from stages.reporting import page, revision
 from stages.runtime.stopwatch import CPU, Timing
+
+log = logging.getLogger(__name__)
 
 NAME = "machine.html"
 
@@ -29,8 +32,11 @@ def render(timings: Mapping[str, Timing], instances: Collection[str], packages: 
         for stage, timing in sorted(timings.items())
         if stage != "report" and ("@" not in stage or stage.split("@")[1] in instances)
     }
+    commit = revision.commit(root)
+    if commit.startswith(revision.UNKNOWN):
+        log.warning("%s names no commit: it is %s", NAME, commit)
     return page.template("machine.html").render(
-        commit=revision.commit(root),
+        commit=commit,
         code_hash=revision.code_hash(root),
         uncommitted=revision.uncommitted(root),
         system=f"{platform.system()} {platform.machine()}",

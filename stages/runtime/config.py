@@ -20,6 +20,8 @@ from stages.runtime.errors import UserError
 from stages.runtime.params import REWRITE, DatasetParams, Params, Settings
 
 FORMER = ("track_sets", "detected_sets", "boxed_sets", "pretrained", "refined")  # keys up to version 0.2.0
+MAX_BYTES = 2**20  # of a parameter file; the largest profile takes 20 kB
+MAX_VALUES = 100_000  # in it, those behind aliases counted each time; the largest profile has 500
 CHOOSE = "choose a profile with `make profile PROFILE=sample`"
 Model = TypeVar("Model", bound=Settings)
 
@@ -70,9 +72,15 @@ def content(text: str, name: str) -> dict[str, Any]:
         UserError: no YAML, not of sections, or a file of version 0.2.0.
     """
     try:
+        if len(text) > MAX_BYTES:
+            raise UserError(f"{name} should hold at most {MAX_BYTES} characters, found {len(text)}: it holds settings")
+        if "*" in text:
+            _check_aliases(YAML(typ="safe", pure=True).compose(text), name)
         raw = YAML(typ="safe").load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # the latter: a number of thousands of digits, a date that does not exist
         raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{name} is not valid YAML: its lists or maps are nested too deeply") from None
     if not isinstance(raw, dict):
         raise UserError(f"{name} should hold sections such as `crop:` and `pretrain:`, found {type(raw).__name__}")
     if former := [key for key in FORMER if key in raw]:
@@ -83,9 +91,31 @@ def content(text: str, name: str) -> dict[str, Any]:
     return raw
 
 
+def _check_aliases(node: Any, name: str) -> None:
+    """Nothing, if all values together are few: aliases of aliases make billions of values out of ten lines.
+
+    Raises:
+        UserError: there are too many, or a value holds itself.
+    """
+    counts: dict[int, int] = {}  # node -> values in it; 0 while they are counted
+
+    def count(node: Any) -> int:
+        if id(node) not in counts:
+            counts[id(node)] = 0
+            parts = node.value if isinstance(node.value, list) else []
+            pairs = [part if isinstance(part, tuple) else (part,) for part in parts]
+            counts[id(node)] = 1 + sum(count(part) for pair in pairs for part in pair)
+        return counts[id(node)] or MAX_VALUES + 1
+
+    if node is not None and count(node) > MAX_VALUES:
+        raise UserError(f"{name} should hold at most {MAX_VALUES} values: its aliases (`*name`) make more of them")
+
+
 def _validated(model: type[Model], raw: dict[str, Any], name: str) -> Model:
-    try:
-        return model.model_validate_json(json.dumps(raw))  # JSON mode: lists may fill tuples, types stay strict
+    try:  # JSON mode: lists may fill tuples, types stay strict; YAML's dates become text, which nothing takes
+        return model.model_validate_json(json.dumps(raw, default=str))
+    except TypeError:
+        raise UserError(f"{name}: every name of a setting should be text, as in `seed: 7`") from None
     except ValidationError as error:
         raise UserError(f"{name}: {plugins.explain(error)}") from None
 

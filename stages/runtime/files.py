@@ -1,11 +1,19 @@
-"""Digest and identity of files, and writes that leave the whole file or nothing."""
+"""Digest and identity of files, and writes that leave the whole file or nothing, also after a power cut."""
 
+import errno
 import hashlib
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 _CHUNK = 2**20
+_NO_SYNC = (
+    errno.EINVAL,
+    errno.ENOTSUP,
+    errno.EACCES,
+    errno.EBADF,
+)  # file systems that cannot be told to keep something
 
 Identity = list[int]  # size, modification time in ns, inode: changes when a file's content is changed
 
@@ -38,11 +46,36 @@ def replace_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def whole(path: Path) -> Generator[Path, None, None]:
-    """The path to write to, beside `path`; the file moves to `path` when the block ends and is removed if it raises."""
+    """The path to write to, beside `path`; the file moves to `path` when the block ends and is removed if it raises.
+
+    It is on the disk before it moves: a power cut leaves the file that was there, or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
+        sync(partial)
         partial.replace(path)
+        sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep what a file holds now, or the names in a folder."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(number)
+
+
+def sync_all(folder: Path) -> None:
+    """Have the disk keep a folder with all that is in it."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            sync(path)
+    sync(folder)

@@ -1,6 +1,7 @@
 """The shape of params.yaml: typed, frozen, strict sections.
 
-A field's comment gives its unit. Validators compare fields; none of them reads a file.
+A field's comment gives its unit. Validators compare fields; none of them reads a file. Numbers are finite, and bounded
+far beyond what makes sense, so that a slip of the keyboard is a sentence.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,10 +11,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from stages.runtime import plugins
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+Fraction = Annotated[float, Field(ge=1e-6, lt=1)]
 Pixels = Annotated[int, Field(gt=0, le=4096)]
-Count = Annotated[int, Field(gt=0)]
+Padding = Annotated[int, Field(ge=0, le=4096)]
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+FramesPerSecond = Annotated[float, Field(ge=0.001, le=25)]  # of a clip at 25 fps
 Metric = Literal[
     "auc", "accuracy", "f1", "label_accuracy", "neighbour_recall", "angle_error_deg", "interocular_percent"
 ]
@@ -32,46 +36,46 @@ Sides = Annotated[list[Pixels], AfterValidator(_unlike)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FetchParams(Section):
     source: Literal["synthetic", "folder", "http"]
     folder: str  # release folder: read when source is `folder`, filled when it is `http`
-    parts: Annotated[int, Field(ge=0)] = 0  # http: only the first parts of an archive that is cut up; 0: all
+    parts: Annotated[int, Field(ge=0, le=1000)] = 0  # http: only the first parts of an archive that is cut up; 0: all
     identities: list[str] = []  # http: only these, each as an archive of its own; empty: all
 
 
 class CropParams(Section):
-    fps: Annotated[float, Field(gt=0, le=25)]  # frames kept per second of a 25 fps clip
+    fps: FramesPerSecond  # frames kept per second of a 25 fps clip
     jpeg_quality: JpegQuality
     tracks_per_unit: Count  # tracks that one worker packs into one shard; not of videos, which have a shard each
 
 
 class GeometryParams(Section):
     scale_px: Pixels  # the frame is first scaled to this side
-    pad_ltrb_px: tuple[int, int, int, int]  # then padded with black: left, top, right, bottom
+    pad_ltrb_px: tuple[Padding, Padding, Padding, Padding]  # then padded with black: left, top, right, bottom
     centre_px: Pixels  # then cut to this side around the centre
 
     @model_validator(mode="after")
     def fits(self) -> Self:
         left, top, right, bottom = self.pad_ltrb_px
         room = self.scale_px + min(left + right, top + bottom)
-        if min(self.pad_ltrb_px) < 0 or self.centre_px > room:
+        if self.centre_px > room:
             raise ValueError(f"centre_px should fit into the padded frame of {room} px, found {self.centre_px}")
         return self
 
 
 class TrackParams(Section):
-    fps: Annotated[float, Field(gt=0, le=25)]  # frames searched for faces per second; those of crop.fps are kept
+    fps: FramesPerSecond  # frames searched for faces per second; those of crop.fps are kept
     search_px: Annotated[int, Field(ge=64, le=4096)]  # a frame with a longer side is shrunk to it for the search
     least_likeness: Annotated[float, Field(ge=-1, lt=1)]  # a shot ends where two searched frames correlate less
     least_overlap: Fraction  # of a face's boxes in two searched frames, intersection over union
     gap_s: Annotated[float, Field(ge=0, le=10)]  # a face may be missed for so long; then its track ends
     smooth_s: Annotated[float, Field(ge=0, le=10)]  # window of median and mean over the boxes of a track
-    least_s: Annotated[float, Field(ge=0)]  # a shorter track is a reject
-    least_px: Annotated[int, Field(ge=0)]  # a smaller face, in px of the video, is a reject
-    face_frac: Annotated[float, Field(gt=0, le=1)]  # side of the face's box in the frame that is cut out
+    least_s: Annotated[float, Field(ge=0, le=3600)]  # a shorter track is a reject
+    least_px: Annotated[int, Field(ge=0, le=4096)]  # a smaller face, in px of the video, is a reject
+    face_frac: Annotated[float, Field(ge=0.01, le=1)]  # side of the face's box in the frame that is cut out
     face_y_frac: Fraction  # height of the box's centre in that frame
 
 
@@ -80,7 +84,7 @@ class DetectParams(Section):
     weights: str  # path of the detector's weight file, empty for a detector without one
     weights_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # of that file
     upsample: Annotated[list[Annotated[int, Field(ge=0, le=2)]], Field(min_length=1)]  # doublings before each pass
-    min_score: float  # below which a box is ignored, in the detector's own scale
+    min_score: Annotated[float, Field(ge=-1000, le=1000)]  # below which a box is ignored, in the detector's own scale
     margin_frac: Annotated[float, Field(ge=0, le=1)]  # growth of the box on each side, as a fraction of the side
     crop_px: Pixels  # side of the stored crop
     further_px: Sides = []  # the face is stored at these sides too, for networks with such an input
@@ -126,12 +130,12 @@ class PretrainParams(Section):
     size_px: Literal[32, 64, 128, 256]  # side of the network's input
     batch: Count  # samples per step; a sample is a target frame and its source frames
     optimiser: Literal["adam", "sgd"]
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0, le=1000)]
     schedule: Literal["plateau", "original", "cosine"]  # how the learning rate falls: fabnet/training/rates.py
-    lr_floor: Annotated[float, Field(ge=0)]  # it falls no lower
+    lr_floor: Annotated[float, Field(ge=0, le=1000)]  # it falls no lower
     lr_hold: Annotated[float, Field(ge=0, lt=1)]  # cosine: share of the epochs before it begins to fall
     momentum: Annotated[float, Field(ge=0, lt=1)]  # used by sgd
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]
     epochs: Count
     draws_per_identity: Count  # samples that an epoch draws from each identity ...
     oversample: dict[Name, Count] = {}  # ... so many times as often from those of a track data set; 1 if not named
@@ -166,11 +170,11 @@ class EmbedParams(Section):
 
 class FewShotParams(Section):
     shots: Annotated[list[Count], Field(min_length=1)]  # training images of each class, or in all where there are none
-    draws: Annotated[int, Field(ge=2)]  # of these images; with one there is no interval
+    draws: Annotated[int, Field(ge=2, le=10_000)]  # of these images; with one there is no interval
 
 
 class ProbeParams(Section):
-    l2: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]  # tried, chosen on validation
+    l2: Annotated[list[Annotated[float, Field(ge=1e-12, le=1e12)]], Field(min_length=1)]  # tried, chosen on validation
     max_iter: Count  # Newton steps for each
     neighbours: Count  # nearest training images that retrieval looks at
     device: Literal["auto", "cpu", "cuda"]  # float64, which Apple's MPS does not have: there, auto is the CPU
@@ -185,7 +189,7 @@ class MeasureParams(Section):
 
 class PerturbParams(Section):
     images: Count  # at most so many test images of each data set, drawn with `seed`
-    scales: list[Annotated[float, Field(gt=0, le=4)]]  # of the sides of the crop's box, around its centre
+    scales: list[Annotated[float, Field(ge=0.01, le=4)]]  # of the sides of the crop's box, around its centre
     shifts: list[Annotated[float, Field(gt=0, le=1)]]  # of the box, as shares of its sides, in four directions each
 
     @model_validator(mode="after")
@@ -199,7 +203,7 @@ class PerturbParams(Section):
 
 
 class IllustrateParams(Section):
-    seed: Annotated[int, Field(ge=0)]  # of what is shown
+    seed: Seed  # of what is shown
     rows: Annotated[int, Field(gt=0, le=12)]  # samples in each figure
     neighbours: Annotated[int, Field(gt=0, le=12)]  # images beside each query
 
@@ -230,7 +234,7 @@ class DatasetParams(Section):
 
 
 class SyntheticParams(Section):
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class Lists(Section):
@@ -250,8 +254,8 @@ class Settings(Section):
     """params.yaml as a person writes it: all but the lists that follow from it."""
 
     profile: Name
-    seed: Annotated[int, Field(ge=0)]  # of splits and probes
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]  # one pre-training each
+    seed: Seed  # of splits and probes
+    seeds: Annotated[list[Seed], Field(min_length=1)]  # one pre-training each
     methods: Annotated[list[Name], Field(min_length=1)]  # what the report compares, in its order
     datasets: Annotated[list[Name], Field(min_length=1)]
     synthetic: SyntheticParams

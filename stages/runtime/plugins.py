@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as strict_dataclass
 
 from stages.runtime.errors import UserError
 
+MAX_NUMBER = 1_000_000_000  # of a setting
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names for an unknown key
 
 
@@ -37,18 +38,22 @@ def load(package: str, name: str) -> ModuleType:
 def settings(module: ModuleType, values: Mapping[str, Any], section: str) -> Any:
     """The module's `Params`, a plain frozen dataclass, filled strictly from `values`.
 
-    A misspelt key, a missing key, a value of another type or what the module's `problem` reports is refused.
+    A misspelt key, a missing key, a value of another type, a number beyond MAX_NUMBER or what the module's `problem`
+    reports is refused.
 
     Raises:
         UserError: names the section, the key, what was expected and what was found.
     """
-    strict = strict_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(module.Params)
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    strict = strict_dataclass(frozen=True, config=config)(module.Params)
     try:
         checked = cast(Any, strict)(**values)
     except ValidationError as error:
         known = ", ".join(TypeAdapter(strict).json_schema().get("properties", {})) or "none"
         raise UserError(f"params.yaml: {explain(error, section)}; keys of {section}: {known}") from None
     fields: dict[str, Any] = {name: getattr(checked, name) for name in module.Params.__dataclass_fields__}
+    if large := [name for name, value in fields.items() if isinstance(value, int | float) and abs(value) > MAX_NUMBER]:
+        raise UserError(f"params.yaml: {section}.{large[0]} should be at most {MAX_NUMBER}, found {fields[large[0]]}")
     filled = module.Params(**fields)
     problem = module.problem(filled) if hasattr(module, "problem") else None
     if problem:

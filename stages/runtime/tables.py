@@ -17,6 +17,8 @@ from stages.runtime.errors import UserError
 # 2: `split` instead of `part`, `kind` and `detail` instead of `reason`, `code_hash` instead of `code_rev`.
 SCHEMA_VERSION = "2"
 VERSION = "schema_version"
+# What Arrow raises on damaged files: its own exceptions, and Python's.
+UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError, OverflowError)
 SPLIT_NAMES = ("train", "val", "test")
 STEPS = "steps"  # in the metadata of EMBEDDINGS: how many steps their encoder was trained for
 PARTS = "parts"  # there too, if there are any: start and end of the named parts of each embedding, as JSON
@@ -297,12 +299,15 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         return pq.read_table(path, columns=schema.names if schema else None)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a readable Parquet file: {error}") from None
+    except UNREADABLE as error:
+        raise UserError(
+            f"{path} is not a readable Parquet file ({' '.join(str(error).split())}): restore it by `dvc checkout`, or "
+            "run `dvc repro --force` for the stage that writes it"
+        ) from None
 
 
 def _check(path: Path, found: pa.Schema, schema: pa.Schema | None) -> None:
-    version = (found.metadata or {}).get(VERSION.encode(), b"none").decode()
+    version = (found.metadata or {}).get(VERSION.encode(), b"none").decode(errors="replace")
     if version != SCHEMA_VERSION:
         raise UserError(
             f"{path} should have schema version {SCHEMA_VERSION}, found {version}: run `dvc repro --force` for the "

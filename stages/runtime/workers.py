@@ -1,8 +1,11 @@
 """Work spread over processes or a cluster, with the results in the order of the input."""
 
+import logging
+import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,19 +19,42 @@ from typing import TypeVar
 
 import cv2
 
-from stages.runtime.errors import Rejected, UserError
+from stages.runtime import quota
+from stages.runtime.errors import UserError
+
+log = logging.getLogger(__name__)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 Submit = Callable[[In], Callable[[], Out]]  # takes an input, returns a function that waits for the result
 
+NO_SHARED_MEMORY = "/dev/shm cannot be written, where processes share what they wait for"
+MOUNT = "mount it, in Docker with `--shm-size 64m`"
+
 IN_FLIGHT = 2  # inputs per process that are submitted ahead
 
 
 def available() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of CPU cores that this process may use, by its affinity and by the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(min(cores, quota.cpus()))
+
+
+def keep_threads() -> None:
+    """Let PyTorch, if it is imported, use no more threads than cores: it knows of no quota."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() > available():
+        torch.set_num_threads(available())
+
+
+def alone() -> str:
+    """Why work is done in one process whatever the number of cores, and the way out; empty if it is not."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        return f"{NO_SHARED_MEMORY} ({error.strerror}): {MOUNT}"
+    return ""
 
 
 def in_order(
@@ -36,9 +62,10 @@ def in_order(
 ) -> Generator[Out, None, None]:
     """`work(x)` for every input, in order; one process per core, each with a single OpenCV thread.
 
-    With one input or one process, the work is done in this process. Inputs are taken as they are needed, so they may
-    be large. With `shared`, a folder that all machines of a cluster see, the work runs on the cluster that Dask's
-    configuration names, if it names one; a sentence calls an input by its `str`.
+    With one input or one process, the work is done in this process, as it is without shared memory, which processes
+    need to wait for each other. Inputs are taken as they are needed, so they may be large. With `shared`, a folder
+    that all machines of a cluster see, the work runs on the cluster that Dask's configuration names, if it names one;
+    a sentence calls an input by its `str`.
 
     Raises:
         UserError: a process died, mostly for lack of memory; or the cluster cannot do the work.
@@ -57,16 +84,18 @@ def in_order(
 
 @contextmanager
 def submitting(work: Callable[[In], Out], processes: int) -> Generator[Submit[In, Out], None, None]:
-    """A function that hands an input to the processes; with one process, the work is done here when it is waited for.
+    """A function that hands an input to the processes.
+
+    With one process, or without shared memory, the work is done in this process when its result is waited for.
 
     Raises:
         UserError: a process died, mostly for lack of memory.
     """
-    if processes == 1:
+    started = _pool(processes) if processes > 1 else None
+    if started is None:
         yield lambda item: partial(work, item)
         return
-    context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
-    with ProcessPoolExecutor(processes, context, initializer=_start_process) as pool:
+    with started as pool:
         try:
             yield lambda item: pool.submit(work, item).result
         except BrokenProcessPool:
@@ -87,19 +116,14 @@ def cluster_name() -> str:
     return config.get("scheduler-address", None) or config.get("fabnet.cluster", None) or ""
 
 
-def apart(work: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
-    """`work(x)` for every input, in order, in one other process: for libraries that crash on damaged files.
-
-    Raises:
-        Rejected: the process died on this input.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_start_process) as pool:
-        for item in inputs:
-            try:
-                yield pool.submit(work, item).result()
-            except BrokenProcessPool:
-                raise Rejected("the library that reads it crashed") from None
+def _pool(processes: int) -> ProcessPoolExecutor | None:
+    """New processes, started when they are needed; None, which is logged, if there is no room for what they share."""
+    context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
+    try:
+        return ProcessPoolExecutor(processes, context, initializer=_start_process)
+    except OSError as error:
+        log.warning("working in one process instead of %d: %s (%s)", processes, NO_SHARED_MEMORY, error.strerror)
+        return None
 
 
 def _on_cluster(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -> Generator[Out, None, None]:

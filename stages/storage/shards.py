@@ -4,6 +4,7 @@ The frames of a track lie in one shard, one after the other. Headers have a fixe
 gives equal bytes.
 """
 
+import hashlib
 import os
 import resource
 import tarfile
@@ -69,18 +70,26 @@ class Shards:
         self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._lock = threading.Lock()
 
-    def read(self, shard: str, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset` of the shard, in one positioned read.
+    def read(self, shard: str, offset: int, size: int, sha256: str | None = None) -> bytes:
+        """`size` bytes from `offset` of the shard, in one positioned read, compared with their `sha256` if it is given.
 
         Raises:
-            UserError: the shard is missing or shorter than its index says.
+            UserError: the shard is missing, shorter than its index says, or holds other bytes.
         """
         opened = self._opened(shard)
-        data = os.pread(opened.number, size, offset)
+        try:
+            data = os.pread(opened.number, size, offset)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._folder / shard)) from None
         if len(data) != size:
             raise UserError(
                 f"{self._folder / shard} should hold {size} bytes at {offset}, found {len(data)}: "
                 "it was cut short, run `dvc repro --force` for the stage that made it"
+            )
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            raise UserError(
+                f"{self._folder / shard} holds other bytes at {offset} than were written there: the disk has changed "
+                "them, run `dvc repro --force` for the stage that made it"
             )
         return data
 

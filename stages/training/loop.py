@@ -3,7 +3,9 @@
 `pretrain` starts from initial weights, `refine` from a trained method; all else is equal.
 """
 
+import io
 import logging
+import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +26,7 @@ from fabnet.modules.method import Batch, Method
 from fabnet.modules.model_file import Description
 from fabnet.training import options, pairs, watched
 from fabnet.training.train import DivergedError, Epoch, Settings, Trainer
-from stages.runtime import files, plugins, progress, tables
+from stages.runtime import files, outputs, plugins, progress, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import PretrainParams
 from stages.storage import journals
@@ -36,6 +38,7 @@ from stages.training.watch import Watch
 log = logging.getLogger(__name__)
 
 SAVE_MINUTES = 5.0  # within an epoch, the state is saved after so long; no result depends on it
+STATE = "state.pt"  # of a training, in its journal
 OVERRIDABLE = ("size_px", "batch")  # settings that a method may have itself, instead of the shared ones
 
 
@@ -164,15 +167,19 @@ def train(
     stage, label = "pretrain" if start is None else "refine", f"{method}-{seed}"
     ingredients = [*source.track_sets, *source.table_digests(), *_start_bytes(start)]
     work = journals.folder(journal, stage, label, params.model_dump_json(), repr(checked), *ingredients)
-    job = Job(stage, method, settings, params, seed, before, work, out)
-    if _can_share(net) and (number := torchrun.due(params)) > 1:
+    job = Job(stage, method, settings, params, seed, before, work)
+    for name in source.track_sets:
+        for cut in ("crop", "track"):
+            outputs.forget(journal, cut, name)
+    outs = {journals.WHOLE: out}
+    if _can_share(net) and not journals.is_finished(work, outs) and (number := torchrun.due(params)) > 1:
         torchrun.again(number)
-        return
-    if not _can_share(net) and not processes.is_first():
-        return
-    history, rejects = _trained(net, source, job)
-    if processes.is_first():
-        _write(net, source, job, history, rejects)
+    elif processes.is_first():
+        with journals.unfinished(work, outs, takes_over=processes.are_alone()) as is_due:
+            if is_due:
+                _write(net, source, job, *_trained(net, source, job))
+    elif _can_share(net):
+        _trained(net, source, job)
 
 
 @dataclass(frozen=True)
@@ -186,7 +193,6 @@ class Job:
     seed: int
     before: int  # steps of the network that it starts from
     journal: Path  # its own folder there
-    out: Path
 
     def __str__(self) -> str:
         return f"{self.stage} {self.method}-{self.seed}"
@@ -228,7 +234,7 @@ def _processes(net: Method, job: Job) -> AbstractContextManager[torch.device]:
 
 
 def _write(net: Method, source: TrackSource, job: Job, history: list[dict[str, Any]], rejects: tables.Rejects) -> None:
-    """The model folder, in one step."""
+    """Write what goes into the model folder."""
     description = Description(
         method=job.method,
         settings=dict(job.settings),
@@ -238,10 +244,10 @@ def _write(net: Method, source: TrackSource, job: Job, history: list[dict[str, A
         steps=job.before + max((row["step"] for row in history), default=0),
         trained_on=tuple(source.track_sets) if net.frames > 0 else (),
     )
-    with journals.unfinished(job.journal, job.out) as whole:
-        models.save(whole, description, net)
-        tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
-        rejects.write(whole / "rejects.parquet")
+    whole = job.journal / journals.WHOLE
+    models.save(whole, description, net)
+    tables.write(whole / "history.parquet", tables.HISTORY, history, key=["epoch", "split", "metric"])
+    rejects.write(whole / "rejects.parquet")
     log.info("%s: %d steps, %d rejects", job, description.steps, len(rejects))
 
 
@@ -337,25 +343,44 @@ def rows(epoch: Epoch) -> list[dict[str, Any]]:
 
 
 def record(trainer: Trainer, history: list[dict[str, Any]], journal: Path) -> None:
-    """Save the state of training in one step."""
-    with files.whole(journal / "state.pt") as path:
-        torch.save({"trainer": trainer.state(), "history": history}, path)
+    """Save the state of training in one step, with the checkpoints that belong to it by name and size."""
+    content = io.BytesIO()  # a full disk is an error of the file that is written, not one of PyTorch's
+    torch.save({"trainer": trainer.state(), "history": history, "checkpoints": _checkpoints(journal)}, content)
+    with files.whole(journal / STATE) as path:
+        path.write_bytes(content.getbuffer())
 
 
 def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
-    """Load the journal's state into `trainer`, if there is one; returns the history so far.
+    """Load the journal's state into `trainer`, if there is one that can be used; returns the history so far.
 
     The first process reads it for all: other machines may not see its journal.
     """
-    path, saved = journal / "state.pt", None
-    if processes.is_first() and path.exists():
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    saved = ranks.of_first(saved)
+    saved = ranks.of_first(_saved(journal) if processes.is_first() else None)
     if saved is None:
         return []
     trainer.restore(saved["trainer"])
     log.info("resuming after step %d", trainer.steps)
     return saved["history"]
+
+
+def _saved(journal: Path) -> dict[str, Any] | None:
+    """The state in the journal. One that is damaged, or lacks a checkpoint, is put aside with all its checkpoints."""
+    path, whole = journal / STATE, journal / journals.WHOLE
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["checkpoints"].items() <= _checkpoints(journal).items():
+            return saved
+    except (FileNotFoundError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        pass
+    if path.exists():
+        journals.put_aside(path, "the state of the training")
+    outputs.remove(whole)
+    return None
+
+
+def _checkpoints(journal: Path) -> dict[str, int]:
+    """Bytes of the checkpoints so far, by name."""
+    return {path.name: path.stat().st_size for path in models.checkpoints(journal / journals.WHOLE).values()}
 
 
 def _settings(params: PretrainParams) -> Settings:

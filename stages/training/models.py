@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as packed
 from torch import nn
 
 from fabnet.modules import devices, model_file
 from fabnet.modules.method import Method
 from fabnet.modules.model_file import Description
-from stages.runtime import plugins, supplied
+from stages.runtime import files, plugins, supplied
 from stages.runtime.errors import UserError
 
 
@@ -70,9 +71,8 @@ def save(folder: Path, description: Description, net: Method) -> None:
 
 def save_checkpoint(folder: Path, net: Method, step: int) -> None:
     """Write the weights of the encoder after `step` steps."""
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in net.encoder.state_dict().items()}
-    save_file(weights, folder / "checkpoints" / f"{step:08d}.safetensors")
+    files.replace_bytes(folder / "checkpoints" / f"{step:08d}.safetensors", packed(weights))
 
 
 def checkpoints(folder: Path) -> dict[int, Path]:

@@ -8,8 +8,6 @@ import json
 import logging
 import os
 import socket
-import threading
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,7 +16,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from stages.runtime import workers
+from stages.runtime import starter, workers
 from stages.runtime.errors import UserError
 from stages.training import models
 
@@ -46,6 +44,11 @@ def is_first() -> bool:
     return not dist.is_torchelastic_launched() or os.environ["RANK"] == "0"
 
 
+def are_alone() -> bool:
+    """Whether this process trains without others."""
+    return not dist.is_torchelastic_launched()
+
+
 def threads() -> int:
     """Cores for each process of this machine, if they share them equally."""
     return max(1, workers.available() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -66,7 +69,7 @@ def joined(device: str, batch: int, work: str) -> Generator[torch.device]:
     if not dist.is_torchelastic_launched():
         yield models.device(device)
         return
-    threading.Thread(target=_end_with_starter, daemon=True).start()
+    starter.end_with_parent()
     try:
         own = _form_group(device, batch, work)
         yield own
@@ -139,11 +142,3 @@ def disagreement(members: Sequence[Member], batch: int) -> str | None:
 def largest_share(batch: int, most: int) -> int:
     """The largest number of processes up to `most` that can share a batch equally."""
     return max(number for number in range(1, most + 1) if batch % number == 0)
-
-
-def _end_with_starter() -> None:
-    """If torchrun is killed, its processes would train on, and a restart would train beside them."""
-    starter = os.getppid()
-    while os.getppid() == starter:
-        time.sleep(1)
-    os._exit(1)

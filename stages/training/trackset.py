@@ -63,7 +63,7 @@ class TrackSet:
         """
         jpeg = self.read(row)
         with self.blamed(row):
-            return media.decode_image(jpeg)
+            return media.decode_stored(jpeg)
 
     @contextmanager
     def blamed(self, row: int) -> Generator[None]:

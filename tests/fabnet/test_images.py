@@ -1,3 +1,6 @@
+import tracemalloc
+
+import cv2
 import numpy as np
 import pytest
 
@@ -35,6 +38,24 @@ def test_a_face_crop_is_black_outside_averaged_where_it_shrinks_and_linear_where
     steps = np.zeros((2, 2, 3), np.uint8)
     steps[:, 1] = 200
     assert images.face_crop(steps, (0, 0, 2, 2), 4)[0, :, 0].tolist() == [0, 50, 150, 200]
+
+
+def test_a_box_of_65000_px_takes_little_memory():
+    tracemalloc.start()
+    try:
+        crop = images.face_crop(np.full((4, 16_384, 3), 200, np.uint8), (-30_000, -30_000, 35_000, 35_000), 64)
+        assert tracemalloc.get_traced_memory()[1] < 250e6
+    finally:
+        tracemalloc.stop()
+    assert crop.shape == (64, 64, 3)
+
+
+def test_a_large_box_gives_the_crop_of_the_whole_cut(monkeypatch):
+    image = cv2.resize(noise(12, 9), (1200, 900), interpolation=cv2.INTER_CUBIC)
+    box = (-151, 37, 1040, 1228)
+    expected = images.face_crop(image, box, 64)
+    monkeypatch.setattr(images, "MAX_CUT_PX", 400)
+    assert np.abs(images.face_crop(image, box, 64).astype(int) - expected).mean() < 2
 
 
 @pytest.mark.parametrize("dataset", CROPS)

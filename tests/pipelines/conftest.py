@@ -1,6 +1,7 @@
 """The tiny repository, new or up to date, and one Prefect server for the whole session."""
 
 import os
+import pwd
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,23 @@ def tiny(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny_up_to_date(made_and_run: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made_and_run, tmp_path / "tiny_up_to_date")
+
+
+@pytest.fixture
+def without_a_name(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A uid that the system knows by no name, as in a container that was started for some user; HOME is set."""
+    uid = next(number for number in range(54_321, 65_000) if not _is_known(number))
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")  # as if it were not set, and set again as it was after the test
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    return uid
+
+
+def _is_known(uid: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(uid))
+    except KeyError:
+        return False
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,9 @@ import tiny_repository
 from releases import bring, put, voxceleb1
 
 from pipelines import doctor, profile
+from pipelines.dvc import graph, rwlock
+from pipelines.running import surroundings
+from stages.runtime.errors import UserError
 
 ROOT = tiny_repository.ROOT
 
@@ -53,6 +56,22 @@ def test_a_copying_cache_is_a_problem(tiny):
     assert "twice" in next(iter(doctor.dvc(tiny))).problem
 
 
+@pytest.mark.parametrize("content", ["", '{"write": {"/a": {"pid": 1', "[]"])
+def test_a_list_of_locked_files_that_was_cut_short_is_a_problem_with_its_way_out(tiny, content, monkeypatch):
+    monkeypatch.setattr(rwlock, "WAIT_S", 0.0)
+    path = tiny / ".dvc" / "tmp" / "rwlock"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    (problem,) = [finding.problem for finding in doctor.dvc(tiny) if finding.problem]
+    assert f"{path} was cut short when a run was killed: if no other run uses this folder, `rm {path}`" in problem
+    with pytest.raises(UserError, match="was cut short when a run was killed"):  # `make flow`
+        graph.changed(tiny)
+    with pytest.raises(UserError, match="was cut short when a run was killed"):  # `make repro`
+        profile.check(tiny / "params.yaml")
+    path.unlink()
+    assert graph.changed(tiny)
+
+
 def test_a_folder_without_dvc_is_a_problem_and_one_without_git_is_none(tmp_path):
     (finding,) = doctor.dvc(tmp_path)
     assert finding.problem.startswith("DVC cannot read the pipeline")
@@ -63,6 +82,29 @@ def test_a_folder_without_dvc_is_a_problem_and_one_without_git_is_none(tmp_path)
 def test_uncommitted_changes_are_counted(tiny):
     assert "no commit yet" in doctor.git(tiny).value
     assert "uncommitted" in doctor.git(tiny).value
+
+
+def test_a_folder_that_git_refuses_is_a_problem(tiny, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, "/dev/null")
+    finding = doctor.git(tiny)
+    assert finding.value == "no revision"
+    assert finding.problem.startswith("git refuses this folder")
+    assert f"safe.directory '{tiny}'" in finding.problem
+
+
+def test_a_uid_without_a_name_is_a_problem_and_does_not_stop_the_examination(tiny, without_a_name):
+    assert doctor.user() == doctor.Finding("user", f"uid {without_a_name}", surroundings.nameless())
+    assert "export USER=me" in surroundings.nameless()
+    assert [finding.topic for finding in doctor.dvc(tiny)] == ["dvc cache", "dvc remote"]
+    assert doctor.user() == doctor.Finding("user", str(without_a_name))
+
+
+def test_a_user_without_a_home_is_a_problem(tiny, without_a_name, monkeypatch):
+    monkeypatch.delenv("HOME")
+    (finding,) = doctor.dvc(tiny)
+    assert finding.problem == surroundings.HOME
 
 
 @pytest.fixture

@@ -194,7 +194,8 @@ def test_a_profile_is_its_base_with_other_values_and_its_own_title(tmp_path):
         ("# Other.\nbased_on: base\nc: 1\n", "profile other: c is not among the parameters"),
         ("# Other.\nbased_on: other\na: 2\n", "profile other: based_on should name a whole profile"),
         ("a: [", "profile other is not valid YAML"),
-        ("", "profile other is not valid YAML"),
+        ("", "profile other should hold sections such as"),
+        ("a0: &a0 [0, 0]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40)), "at most 100000"),
     ],
 )
 def test_a_wrong_profile_raises_a_one_line_error(text, message, tmp_path):

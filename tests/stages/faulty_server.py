@@ -15,7 +15,7 @@ class Fault:
     """A fault in one response; none by default."""
 
     status: int = 0  # sent instead of the file
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # sent as well
     body: bytes = b"sorry"
     cut_after: float = 1.0  # share of the bytes that are sent before the connection is cut
     length_off_by: int = 0  # added to Content-Length
@@ -163,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         if not fault.no_etag:
             self.send_header("ETag", etag)
+        for name, value in fault.headers.items():
+            self.send_header(name, value)
         if fault.no_length:
             self.send_header("Connection", "close")
         else:
@@ -172,7 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _start(self, size: int, etag: str, fault: Fault) -> int:
         requested = self.headers.get("Range", "")
-        if fault.no_ranges or not requested.startswith("bytes=") or self.headers.get("If-Range", etag) != etag:
+        same = self.headers.get("If-Range", etag) in (etag, fault.headers.get("Last-Modified"))
+        if fault.no_ranges or not requested.startswith("bytes=") or not same:
             return 0
         return int(requested.removeprefix("bytes=").split("-")[0])
 

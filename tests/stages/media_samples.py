@@ -1,12 +1,17 @@
 """RGB images and clips made on the spot, for tests of everything that reads media."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+import PIL.Image
+import pillow_heif
+
+pillow_heif.register_heif_opener()
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -22,6 +27,39 @@ def encoded(image: np.ndarray, extension: str = ".jpg") -> bytes:
     ok, data = cv2.imencode(extension, image if image.ndim == 2 else image[..., [2, 1, 0, 3][: image.shape[2]]])
     assert ok
     return data.tobytes()
+
+
+def grainy(width: int, height: int, seed: int = 0) -> np.ndarray:
+    """A smooth scene under grain, so that a JPEG of it takes many bytes."""
+    grain = np.random.default_rng(seed).normal(0, 6, (height, width, 3))
+    return np.clip(noise(width, height, seed) + grain, 0, 255).astype(np.uint8)
+
+
+def written(
+    image: np.ndarray, form: str, *, mode: str = "RGB", exif: Mapping[int, int] | None = None, **settings
+) -> bytes:
+    """A file of an RGB image as Pillow writes it in a format, with EXIF tags."""
+    picture, file = PIL.Image.fromarray(image).convert(mode), io.BytesIO()
+    if exif:
+        tags = picture.getexif()
+        tags.update(exif)
+        settings["exif"] = tags
+    picture.save(file, form, **settings)
+    return file.getvalue()
+
+
+def damaged(jpeg: bytes, kind: str, random: np.random.Generator, other: bytes = b"") -> bytes:
+    """The JPEG damaged inside its first scan: a hole of zeros or noise, missing bytes, another end, or none."""
+    scan = jpeg.index(b"\xff\xda")
+    at, size = int(random.integers(scan + 60, len(jpeg) - 1200)), int(random.integers(200, 1000))
+    after = {
+        "zeros": bytes(size) + jpeg[at + size :],
+        "noise": random.bytes(size) + jpeg[at + size :],
+        "missing": jpeg[at + size :],
+        "cut and ended": b"\xff\xd9",
+        "joined": other[-at // 2 :],
+    }
+    return jpeg[:at] + after[kind]
 
 
 def mp4(folder: Path, frames: int, *, fps: int = 25, side: int = 224, seed: int = 0, faststart: bool = False) -> bytes:

@@ -124,7 +124,6 @@ def pack(root: Path, of: Params, out: str = "packages") -> Path:
         metrics=root / "metrics" / name,
         splits=root / "splits",
         out=root / out / name,
-        journal=root / "journal",
         params=of,
     )
     return root / out / name

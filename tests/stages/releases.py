@@ -19,13 +19,14 @@ AFFECTNET_HEADER = (
 )
 
 
-def bring(dataset: str, release: Path, raw: Path) -> Path:
+def bring(dataset: str, release: Path, raw: Path, *, verify: bool = False) -> Path:
     """`raw`, after `fetch` has put the release into it."""
     fetch.run(
         dataset=dataset,
         out=raw,
         registries=raw.parent / "no registry",  # made-up files have no published digests
         journal=raw.parent / "journal",
+        verify=verify,
         synthetic=SyntheticParams(seed=0),
         settings={},
         fetch=FetchParams(source="folder", folder=str(release)),

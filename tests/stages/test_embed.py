@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,45 @@ def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path, monkeypa
     assert calls.count("6") == 3
     for name in ("affectnet.parquet", "checkpoints/00000005/affectnet.parquet", "rejects.parquet"):
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not list((tmp_path / "journal").rglob("*.parquet"))
+    assert not list((tmp_path / "journal").rglob("units"))
+
+
+@pytest.mark.parametrize("size", [0, 200])
+def test_a_unit_that_a_power_cut_has_emptied_or_cut_is_embedded_again(size, tmp_path: Path, monkeypatch, caplog):
+    monkeypatch.setattr(embed, "BATCHES_PER_UNIT", 1)
+    write_model(tmp_path / "model")
+    write_faces(tmp_path / "faces" / "affectnet")
+    run(tmp_path, "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(embed, "_write_all", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    unit = sorted((tmp_path / "journal").rglob("units/*/*.parquet"))[1]
+    unit.write_bytes(unit.read_bytes()[:size])
+    with caplog.at_level("INFO"):
+        run(tmp_path)
+    assert "what was embedded for affectnet is damaged: it is kept as" in caplog.text
+    assert (tmp_path / "out" / "affectnet.parquet").read_bytes() == (tmp_path / "whole/affectnet.parquet").read_bytes()
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_image_that_the_disk_has_changed_is_a_user_error(tmp_path: Path):
+    write_model(tmp_path / "model")
+    folder = tmp_path / "faces" / "affectnet"
+    write_faces(folder)
+    rows = tables.read(folder / "index.parquet", tables.FACES).to_pylist()
+    data = bytearray((folder / "00000.tar").read_bytes())
+    for row in rows:
+        row["sha256"] = hashlib.sha256(data[row["offset"] : row["offset"] + row["size"]]).hexdigest()
+    tables.write(folder / "index.parquet", tables.FACES, rows, key=["sample_id"])
+    assert set(run(tmp_path, "healthy")) == {row["sample_id"] for row in rows}
+    data[rows[3]["offset"] + rows[3]["size"] // 2] ^= 1
+    (folder / "00000.tar").write_bytes(data)
+    with pytest.raises(UserError, match=r"00000\.tar holds other bytes at \d+ than were written there"):
+        run(tmp_path)
 
 
 def test_every_checkpoint_embeds_the_followed_data_sets_with_its_own_weights(tmp_path: Path):

@@ -14,7 +14,7 @@ import stages.datasets
 import stages.synthetic
 from stages import fetch
 from stages.acquisition import digests
-from stages.runtime import command, plugins, tables
+from stages.runtime import command, outputs, plugins, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import FetchParams, SyntheticParams
 
@@ -70,6 +70,34 @@ def test_second_run_hashes_no_file_and_gives_the_same_bytes(tmp_path, release, m
     monkeypatch.setattr(digests, "file_digest", lambda path, *_: pytest.fail(f"{path} is read again"))
     bring("voxceleb1", release, raw)
     assert [(raw / name).read_bytes() for name in ("manifest.json", "rejects.parquet")] == first
+
+
+def test_a_byte_that_the_disk_has_changed_is_found_by_verify_alone(tmp_path, release):
+    raw = bring("voxceleb1", release, tmp_path / "raw")
+    before, path = manifest(raw), release / "vox1_meta.csv"
+    times = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"?")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert manifest(bring("voxceleb1", release, raw)) == before
+    assert manifest(bring("voxceleb1", release, raw, verify=True)) != before
+
+
+def test_a_second_fetch_of_a_release_at_the_same_time_is_a_user_error(tmp_path, release):
+    lock = tmp_path / "journal" / "fetch" / "voxceleb1.lock"
+    with outputs.alone(lock, "it"), pytest.raises(UserError, match=r"another run works in .*fetch/voxceleb1: wait"):
+        bring("voxceleb1", release, tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
+    bring("voxceleb1", release, tmp_path / "raw")
+
+
+def test_two_projects_do_not_download_into_one_folder_at_the_same_time(tmp_path):
+    params = FetchParams(source="http", folder=str(tmp_path / "release"))
+    with outputs.alone(tmp_path / "release" / fetch.LOCK, "it"), pytest.raises(UserError, match="another run works in"):
+        fetch.run(
+            "voxceleb1", out=tmp_path / "raw", journal=tmp_path / "journal", settings={}, fetch=params,
+            synthetic=SyntheticParams(seed=0),
+        )  # fmt: skip
 
 
 def test_changed_file_is_hashed_again_and_a_removed_one_disappears(tmp_path, release):

@@ -77,12 +77,12 @@ def wait_for_state(journal: Path) -> None:
         time.sleep(0.005)
 
 
-def test_a_trained_model_has_all_its_files_and_leaves_no_journal(tmp_path: Path):
+def test_a_trained_model_has_all_its_files_and_leaves_no_state(tmp_path: Path):
     write_tracks(tmp_path)
     out = run(tmp_path)
     assert sorted(contents(out)) == sorted(FILES)
     assert models.load(out)[1] == described("fabnet", METHOD_PARAMS, seed=0, steps=9)
-    assert not list((tmp_path / "journal").rglob("*.*"))
+    assert not list((tmp_path / "journal").rglob("*.pt*"))
 
 
 def test_history_has_a_row_per_epoch_split_and_metric(tmp_path: Path):
@@ -224,6 +224,47 @@ def test_a_stopped_run_resumes_after_its_last_epoch(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(loop.np.random, "default_rng", noted)
     assert contents(run(tmp_path)) == contents(whole)
     assert asked == [(0,), (0, 3)]  # validation, third epoch
+
+
+def state_is_empty(state: Path, checkpoint: Path) -> None:
+    state.write_bytes(b"")
+
+
+def state_is_cut(state: Path, checkpoint: Path) -> None:
+    state.write_bytes(state.read_bytes()[:-1000])
+
+
+def checkpoint_is_missing(state: Path, checkpoint: Path) -> None:
+    checkpoint.unlink()
+
+
+def checkpoint_is_cut(state: Path, checkpoint: Path) -> None:
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [state_is_empty, state_is_cut, checkpoint_is_missing, checkpoint_is_cut])
+def test_a_state_that_is_not_whole_is_put_aside_and_the_training_begins_again(
+    damage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    write_tracks(tmp_path)
+    whole = run(tmp_path, "whole")
+    record = loop.record
+
+    def dying(trainer: Any, *rest: Any) -> None:
+        record(trainer, *rest)
+        if trainer.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "record", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    (state,), (checkpoint,) = ((tmp_path / "journal").rglob(name) for name in ("state.pt", "00000006.safetensors"))
+    damage(state, checkpoint)
+    with caplog.at_level(logging.INFO):
+        run(tmp_path)
+    assert "the state of the training is damaged: it is kept as" in caplog.text
+    assert contents(tmp_path / "out") == contents(whole)
 
 
 @pytest.mark.parametrize(("last", "rest"), [(5, 4), (6, 0)])
@@ -489,4 +530,4 @@ def test_a_batch_that_does_not_divide_ends_all_processes_with_one_sentence(tmp_p
     done = subprocess.run(started, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "a batch of 3 cannot be shared equally by 2 processes: start 1 or make it a multiple of 2" in done.stderr
-    assert not (tmp_path / "journal").exists()
+    assert [path.name for path in (tmp_path / "journal").rglob("*") if path.is_file()] == ["lock"]

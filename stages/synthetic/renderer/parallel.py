@@ -5,11 +5,11 @@ Within `keeping`, every finished job is a file, so that a stopped run continues 
 
 import logging
 import pickle
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stages.runtime import progress, workers
 from stages.runtime.files import replace_bytes
@@ -46,15 +46,28 @@ def _continued(
     render: Callable[[Job], Result], jobs: Sequence[Job], label: str, folder: Path
 ) -> Generator[Result, None, None]:
     """Results of the jobs that are in `folder`, then those of the others, each once it is there too."""
-    done = len(list(folder.glob("[0-9]*")))  # jobs finish in order, and a file is there whole or not at all
-    if done:
-        log.info("%s: continuing after %d of %d people", label, done, len(jobs))
-    for number in range(done):
-        yield pickle.loads((folder / f"{number:08d}").read_bytes())
+    done = 0
+    for done, result in enumerate(_finished(folder, label, len(jobs)), 1):  # noqa: B007  used below
+        yield result
     with closing(_rendered(render, jobs[done:])) as results:
         for number, result in enumerate(results, done):
             replace_bytes(folder / f"{number:08d}", pickle.dumps(result))
             yield result
+
+
+def _finished(folder: Path, label: str, count: int) -> Iterator[Any]:
+    """Results of the first jobs, up to one that is not there or is damaged."""
+    names = {path.name for path in folder.glob("[0-9]*")}
+    done = next(number for number in range(count + 1) if f"{number:08d}" not in names)
+    if done:
+        log.info("%s: continuing after %d of %d people", label, done, count)
+    for number in range(done):
+        try:
+            result = pickle.loads((folder / f"{number:08d}").read_bytes())
+        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, ImportError, IndexError):
+            log.info("%s: what was kept of person %d is damaged, continuing before it", label, number)
+            return
+        yield result
 
 
 def _rendered(render: Callable[[Job], Result], jobs: Sequence[Job]) -> Generator[Result, None, None]:

@@ -1,16 +1,19 @@
 import json
-from dataclasses import replace
+import random
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hostile_server import mutated
 from safetensors.torch import load_file, save_file
 
 from fabnet.modules import model_file
 from fabnet.modules.face_crop import Crop
 from fabnet.modules.model_file import Description, HeadDescription
-from fabnet.pretext import fabnet, random
+from fabnet.pretext import fabnet, masked_autoencoder
+from fabnet.pretext import random as random_weights
 
 SETTINGS = {"width": 4, "embedding": 6}
 TRAINED = Description("fabnet", SETTINGS, 32, 6, 3, 7, ("voxceleb1",))
@@ -68,7 +71,7 @@ def test_a_restored_method_has_all_weights_and_is_in_evaluation_mode(tmp_path: P
 
 
 def test_weights_of_another_method_do_not_fit(tmp_path: Path):
-    model_file.write(tmp_path / "a.safetensors", TRAINED, method(random))
+    model_file.write(tmp_path / "a.safetensors", TRAINED, method(random_weights))
     with pytest.raises(ValueError, match=r"^its weights or settings do not fit fabnet \([^\n]*net.sampler"):
         model_file.restore(fabnet, *model_file.read(tmp_path / "a.safetensors"))
 
@@ -124,3 +127,55 @@ def test_a_missing_file_a_folder_and_other_weights_are_refused(tmp_path: Path):
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, data: bytes):
     (tmp_path / "a.safetensors").write_bytes(data)
     assert complaint(tmp_path / "a.safetensors") == "it is damaged or not a safetensors file"
+
+
+CROP_OF_A_KILOMETRE = {**asdict(CROP), "crop_px": 10**9}
+IMPOSSIBLE = [("size_px", 2**40), ("size_px", "32"), ("size_px", 0), ("dims", 10**30), ("crop", CROP_OF_A_KILOMETRE)]
+
+
+@pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
+def test_numbers_that_no_network_has_are_refused(tmp_path: Path, name: str, value: Any):
+    write(tmp_path / "a.safetensors", PACKAGED)
+    rewrite(tmp_path / "a.safetensors", fields(PACKAGED, **{name: value}))
+    assert complaint(tmp_path / "a.safetensors").startswith(f"its {name.replace('crop', 'crop_px')} should be a whole")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_crop_without_a_finite_margin_is_refused(tmp_path: Path, value: float):
+    write(tmp_path / "a.safetensors", PACKAGED)
+    rewrite(tmp_path / "a.safetensors", fields(PACKAGED, crop={**asdict(CROP), "margin_frac": value}))
+    assert "its margin_frac should be a number" in complaint(tmp_path / "a.safetensors")
+
+
+def test_a_description_of_brackets_is_refused(tmp_path: Path):
+    write(tmp_path / "a.safetensors")
+    rewrite(tmp_path / "a.safetensors", "[" * 100_000)
+    assert "its description makes no sense" in complaint(tmp_path / "a.safetensors")
+
+
+HUGE = [(fabnet, {"width": 2**11, "embedding": 6}), (masked_autoencoder, {"blocks": 10**9})]
+
+
+@pytest.mark.parametrize(("module", "settings"), HUGE)
+def test_settings_of_a_far_larger_network_than_the_weights_build_none(
+    tmp_path: Path, module: Any, settings: dict[str, Any]
+):
+    write(tmp_path / "a.safetensors")
+    description, tensors = model_file.read(tmp_path / "a.safetensors")
+    names = dict.fromkeys(module.Params.__dataclass_fields__, 4)
+    with pytest.raises(ValueError, match=r"do not fit .* of a far larger network than its weights"):
+        model_file.restore(module, replace(description, settings={**names, **settings}), tensors)
+    model_file.restore(fabnet, description, tensors)
+
+
+def test_mutated_model_files_are_restored_or_refused(tmp_path: Path):
+    write(tmp_path / "a.safetensors", PACKAGED)
+    intact, draw, refused = (tmp_path / "a.safetensors").read_bytes(), random.Random(8), 0
+    for _ in range(150):
+        head = draw.choice((200, 2000, len(intact)))  # most of what can go wrong stands at the start
+        (tmp_path / "b.safetensors").write_bytes(mutated(intact[:head], draw) + intact[head:])
+        try:
+            model_file.restore(fabnet, *model_file.read(tmp_path / "b.safetensors"))
+        except ValueError:
+            refused += 1
+    assert refused > 50

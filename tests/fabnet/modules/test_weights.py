@@ -1,11 +1,15 @@
 import argparse
+import copy
 import io
 import pickle
+import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hostile_server import mutated
 from safetensors.torch import save
 from torch import nn
 
@@ -132,3 +136,54 @@ def test_weights_that_fit_are_loaded():
     net = nn.Linear(2, 3)
     weights.fill(net, {"weight": torch.full((3, 2), 2.0), "bias": torch.ones(3, dtype=torch.float16)})
     assert torch.equal(net(torch.ones(1, 2)), torch.full((1, 3), 5.0))
+
+
+def test_a_zip_that_unpacks_to_far_more_than_its_size_is_refused():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"")
+        for number in range(20):
+            archive.writestr(f"archive/data/{number}", bytes(2**20))
+    with pytest.raises(ValueError, match=r"it claims 20971520 bytes of weights in a file of \d+ bytes"):
+        read(buffer.getvalue())
+
+
+def test_members_that_overlap_are_refused():
+    """Every entry of the directory points to the same megabyte."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data/0", bytes(2**20))
+        (first,) = archive.infolist()
+        for number in range(1, 2000):
+            other = copy.copy(first)
+            other.filename = f"archive/data/{number}"
+            archive.filelist.append(other)
+    with pytest.raises(ValueError, match="it claims 2097152000 bytes of weights"):
+        read(buffer.getvalue())
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_weights_that_overlap_are_refused(is_zip: bool):
+    stored = torch.arange(1000.0)
+    content = read(packed({f"w{k}": stored.expand(1000, 1000) for k in range(9)}, is_zip=is_zip))
+    with pytest.raises(ValueError, match="its weights overlap: they take far more than the 4000 bytes"):
+        weights.state(content)
+    tied = read(packed({"a": stored, "b": stored}, is_zip=is_zip))
+    assert set(weights.state(tied)) == {"a", "b"}
+
+
+def test_sparse_weights_are_refused():
+    with pytest.raises(ValueError, match="expected dense weights"):
+        weights.state({"a": torch.eye(3).to_sparse()})
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_mutated_files_are_weights_or_a_one_line_error(is_zip: bool):
+    intact, draw, refused = packed(STATE, is_zip=is_zip), random.Random(7), []
+    for _ in range(150):
+        try:
+            weights.state(read(mutated(intact, draw)))
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert not any("\n" in clause for clause in refused)

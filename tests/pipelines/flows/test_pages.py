@@ -13,5 +13,7 @@ def test_a_page_is_served_by_name_and_nothing_else_is(tmp_path):
         assert client.get(f"{url}/report.html").text == "<p>Gesichter ü</p>"
         for other in ("secret.html", "not-made-yet.html", "", "%2e%2e/secret.html", "/etc/passwd"):
             assert client.get(f"{url}/{other}").status_code == 404
+        for host in ("attacker.example", "127.0.0.1.attacker.example:80", ""):
+            assert client.get(f"{url}/report.html", headers={"Host": host}).status_code == 400
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/report.html")

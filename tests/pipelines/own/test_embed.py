@@ -14,7 +14,7 @@ import packaged
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from media_samples import drawn_faces, encoded, mp4, noise
+from media_samples import drawn_faces, encoded, mp4, noise, written
 from own_samples import CLOCKWISE, FACE, TWO, fabnet, image_file, moving, sound, turned, video
 from pyarrow import csv
 from safetensors.torch import load_file, save_file
@@ -194,6 +194,29 @@ def test_unusable_files_are_rejects_and_the_rest_is_used(embed, logged):
     for source, start in reasons.items():
         assert found[source].startswith(start)
     assert "1 x no video stream (all/song.mp4)" in logged.text
+
+
+def test_nothing_that_could_be_read_is_an_error_with_one_sentence(model, capsys):
+    Path("half.jpg").write_bytes(encoded(noise(320, 240))[:2000])
+    Path("junk.mp4").write_bytes(b"no video")
+    assert fabnet("embed", "half.jpg", "junk.mp4", "--model", model) == 1
+    sentence = "error: no file could be used: faces.rejects.parquet says why, for each of them\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    assert lost().keys() == {"half.jpg", "junk.mp4"}
+
+
+def test_a_folder_of_all_that_phones_and_discs_hold_is_read(embed, logged):
+    head = drawn_faces(320, 240, FACE)
+    Path("people").mkdir()
+    forms = {"a.jpg": "JPEG", "b.jfif": "JPEG", "c.avif": "AVIF", "d.HEIC": "HEIF", "e.webp": "WEBP"}
+    for name, form in forms.items():
+        Path("people", name).write_bytes(written(head, form))
+    video(Path("clip.ts"), [head] * 3).rename("people/f.MTS")
+    Path("people/notes.txt").touch()
+    found = embed("people", "--fps", "1")
+    assert [row["source"] for row in found] == [f"people/{name}" for name in (*forms, "f.MTS")]
+    assert "people: 1 passed over (1 x .txt)" in logged.messages
+    assert lost() == {}
 
 
 def test_a_video_of_one_pixel_is_a_reject(embed):

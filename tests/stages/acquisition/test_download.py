@@ -202,6 +202,7 @@ def test_simultaneous_requests_to_one_host_are_limited(tmp_path):
 
 
 def test_unpublished_digests_are_recorded_and_checked_from_then_on(site, tmp_path):
+    site.files = {"a.zip": site.files["a.zip"], "b.csv": b"id,set\n1,dev\n"}
     open_entries = [replace(entry, size=None, digest="") for entry in entries(site.files)]
     assert download_all(site, tmp_path / "release", open_entries) == {}
     assert registry.read(tmp_path / "release" / download.RECORDED) == sorted(entries(site.files), key=lambda e: e.name)
@@ -210,6 +211,67 @@ def test_unpublished_digests_are_recorded_and_checked_from_then_on(site, tmp_pat
     failures = download_all(site, tmp_path / "release", open_entries)
     assert failures["a.zip"].startswith("wrong content: expected sha256:")
     assert "a.zip" not in files_in(tmp_path / "release")
+
+
+EXPIRED = {"a.zip": b"Your key has expired.\n", "b.csv": b"Your key has expired.\n", "c.txt": b"", "d.bin": b"{}"}
+
+
+def test_answer_about_an_expired_key_is_not_recorded_and_the_right_file_is_taken_later(site, tmp_path):
+    site.files = dict(EXPIRED)
+    wanted = [Entry(name, None, "", "MADE") for name in EXPIRED]
+    failures = download_all(site, tmp_path / "release", wanted)
+    assert {name: reason.split(":")[0] for name, reason in failures.items()} == {
+        "a.zip": "text instead of the file",
+        "b.csv": "a single line of text instead of the file",
+        "c.txt": "an empty answer instead of the file",
+        "d.bin": "text instead of the file",
+    }
+    assert list((tmp_path / "release").iterdir()) == []
+    site.files = {"a.zip": b"PK\x03\x04", "b.csv": b"id,set\n1,dev\n", "c.txt": b"1.jpg\n2.jpg\n", "d.bin": b"\0"}
+    assert download_all(site, tmp_path / "release", wanted) == {}
+    assert files_in(tmp_path / "release") == site.files
+
+
+def test_mismatch_with_a_first_download_says_where_that_is_recorded(site, tmp_path):
+    wanted = [Entry("a.zip", None, "", "MADE")]
+    assert download_all(site, tmp_path / "release", wanted) == {}
+    (tmp_path / "release" / "a.zip").unlink()
+    site.files["a.zip"] = content(7, 90_000)
+    failures = download_all(site, tmp_path / "release", wanted)
+    assert failures["a.zip"].endswith("take its line out of .recorded.txt if that was wrong)")
+
+
+STATES = {
+    "none": Fault(no_etag=True),
+    "a weak ETag": Fault(no_etag=True, headers={"ETag": 'W/"1"'}),
+    "the time of its change": Fault(no_etag=True, headers={"Last-Modified": "Fri, 01 Jan 1999 00:00:00 GMT"}),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_file_is_not_put_together_from_two_of_equal_length(state, site, tmp_path):
+    """The server calls the second one as the first; where it gives a time, that differs."""
+    new = content(9, 90_000)
+
+    def fault(request):
+        if request.number == 1:
+            site.files["a.zip"] = new
+        later = {"Last-Modified": "Sat, 02 Jan 1999 00:00:00 GMT"} if "time" in state else STATES[state].headers
+        return replace(STATES[state], cut_after=0.5) if not request.number else replace(STATES[state], headers=later)
+
+    site.fault = fault
+    assert download_all(site, tmp_path / "release", [Entry("a.zip", None, "", "MADE")]) == {}
+    assert files_in(tmp_path / "release") == {"a.zip": new}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_file_with_a_time_or_a_known_digest_is_resumed(state, site, tmp_path):
+    site.fault = lambda request: replace(STATES[state], cut_after=0.5) if not request.number else STATES[state]
+    known = state != "the time of its change"
+    wanted = [entry if known else replace(entry, digest="") for entry in entries(site.files)[:1]]
+    assert download_all(site, tmp_path / "release", wanted) == {}
+    assert files_in(tmp_path / "release") == {"a.zip": site.files["a.zip"]}
+    assert site.requests[-1].headers["Range"] == "bytes=45000-"
 
 
 def test_damaged_file_is_replaced(site, tmp_path):

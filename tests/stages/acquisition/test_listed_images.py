@@ -4,7 +4,7 @@ import pytest
 from faulty_server import FINE, Fault, Site, serving
 from media_samples import encoded, noise
 
-from stages.acquisition import listed_images
+from stages.acquisition import listed_images, transfer
 from stages.acquisition.listed_images import ListedImage
 from stages.acquisition.retries import RetryPolicy
 from stages.acquisition.transfer import Limits
@@ -23,7 +23,9 @@ def site():
 def download(site, tmp_path, images: dict[str, list[str]], limits: Limits = listed_images.LIMITS) -> dict[str, str]:
     """Name -> reason of the rejects."""
     listed = [ListedImage(name, tuple(f"{site.url}/{path}" for path in paths)) for name, paths in images.items()]
-    results = list(listed_images.download(listed, tmp_path / "release", tmp_path / "journal.jsonl", IMPATIENT, limits))
+    with transfer.client() as client:
+        into = tmp_path / "release", tmp_path / "journal.jsonl"
+        results = list(listed_images.download(client, listed, *into, policy=IMPATIENT, limits=limits))
     assert len(results) == len(listed)
     assert {path.name for path in (tmp_path / "release").rglob(".*")} == set()
     return {reject.key: reject.reason for reject in results if reject}
@@ -77,6 +79,7 @@ def test_incomplete_journal_line_of_a_killed_run_is_ignored(site, tmp_path):
 CONTENT = {
     "empty": (b"", "not an image"),
     "a gif": (b"GIF89a" + bytes(20), "not an image"),
+    "the head of a png": (encoded(noise(40, 30), ".png")[:24], "image is cut short"),
     "a login page": (b"<!doctype html><title>login</title>", "an HTML page instead of the file"),
     "half a header": (JPEG[:20], "image is cut short"),
     "too large": (JPEG + bytes(100_000), "too large"),

@@ -58,8 +58,8 @@ def rejects(tmp_path: Path) -> list[tuple[str, str]]:
 @pytest.fixture
 def owner(monkeypatch):
     """VoxCeleb's host, which takes a key."""
-    files = {"vox2_meta.csv": b"meta", "vox2_test_mp4.zip": zip_bytes({"mp4/a/b/1.mp4": b"x"})}
-    files |= {f"vox2_dev_mp4_parta{letter}": letter.encode() * 50 for letter in "abc"}
+    files = {"vox2_meta.csv": b"id,set\n1,dev\n", "vox2_test_mp4.zip": zip_bytes({"mp4/a/b/1.mp4": b"x"})}
+    files |= {f"vox2_dev_mp4_parta{letter}": bytes([100 + ord(letter)]) + bytes(49) for letter in "abc"}
     with serving(Site(files)) as site:
         monkeypatch.delenv("FABNET_MIRROR", raising=False)
         monkeypatch.setenv("FABNET_VOXCELEB_URL", f"{site.url}/download")
@@ -152,6 +152,7 @@ def test_images_are_downloaded_from_their_urls_and_dead_urls_are_rejects(tmp_pat
     site.fault = lambda request: Fault(status=404) if request.path.endswith("1_00002.jpg") else FINE
     monkeypatch.delenv("FABNET_MIRROR", raising=False)
     with serving(site):
+        monkeypatch.setenv("FABNET_EMOTIONET_URL", site.url)  # else a loopback address is refused
         rows = [
             f"{site.url}/N_0000000201/N_0000000201_0000{k}.jpg\t{site.url}/old/{k}.jpg\t" + "\t".join("0" * 60)
             for k in range(4)
@@ -164,6 +165,19 @@ def test_images_are_downloaded_from_their_urls_and_dead_urls_are_rejects(tmp_pat
         site.requests.clear()
         assert run_fetch("emotionet", tmp_path) == manifest
         assert site.requests == []
+
+
+def test_listed_url_of_this_machine_is_not_requested_unless_its_server_is_named(tmp_path, monkeypatch):
+    write_registry(tmp_path, "emotionet")
+    monkeypatch.delenv("FABNET_MIRROR", raising=False)
+    with serving(Site({"N_0000000201_00001.jpg": encoded(noise(30, 30))})) as site:
+        url = f"{site.url}/N_0000000201_00001.jpg"
+        put(tmp_path / "release" / "dataFile_1000.txt", f"{url}\t{url}\t" + "\t".join("0" * 60) + "\n")
+        assert list(run_fetch("emotionet", tmp_path)) == ["dataFile_1000.txt"]
+        assert site.requests == []
+        assert [reason.split(":")[0] for _, reason in rejects(tmp_path)] == ["URL is not public"]
+        monkeypatch.setenv("FABNET_LAB_URL", site.url)
+        assert "images/N_0000000201/N_0000000201_00001.jpg" in run_fetch("emotionet", tmp_path)
 
 
 def test_archives_in_the_folder_are_unpacked_into_raw(tmp_path):

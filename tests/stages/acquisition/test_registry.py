@@ -1,6 +1,8 @@
+import random
 from pathlib import Path
 
 import pytest
+from hostile_server import mutated
 
 from stages.acquisition import registry
 from stages.acquisition.registry import Entry
@@ -30,6 +32,7 @@ def test_special_characters_in_names_are_escaped():
 MALFORMED = {
     "too few words": ("a.zip 12 -", "expected name, size, digest and host"),
     "a size with a unit": ("a.zip 12GB - OWNER", "expected a size in bytes or -"),
+    "a size of 5,000 digits": (f"a.zip {'9' * 5000} - OWNER", "expected a size in bytes or -"),
     "a digest without its kind": ("a.zip 12 00ff OWNER", "expected a digest such as md5:..."),
     "a digest of another length": ("a.zip 12 md5:00ff OWNER", "expected a digest such as md5:..."),
     "an unknown kind of digest": ("a.zip 12 crc32:00000000 OWNER", "expected a digest such as md5:..."),
@@ -106,3 +109,18 @@ def test_voxceleb_registries_list_parts_test_archives_metadata_and_text():
         *(f"vox2_dev_mp4_parta{letter}" for letter in "abcdefghi"),
         *("vox2_test_mp4.zip", "vox2_meta.csv", "vox2_dev_txt.zip", "vox2_test_txt.zip"),
     }
+
+
+def test_far_too_many_lines_raise_an_error_at_once():
+    with pytest.raises(UserError, match="x should list at most 500000 files, one per line, found 1000000 lines"):
+        registry.parse("a.zip - - OWNER\n" * 1_000_000, "x")
+
+
+def test_mutated_registries_raise_no_other_error():
+    intact, draw, refused = f"b/x.zip 12 {MD5} OWNER\na%20.csv - - OTHER  # a text\n".encode(), random.Random(2), 0
+    for _ in range(2000):
+        try:
+            registry.parse(mutated(intact, draw).decode("utf-8", "replace"), "x")
+        except UserError:
+            refused += 1
+    assert 200 < refused < 2000

@@ -1,7 +1,9 @@
 import io
 import random
 import struct
+import time
 import zipfile
+import zlib
 
 import pytest
 from releases import in_parts, put, zip_bytes
@@ -54,4 +56,23 @@ def test_sizes_behind_the_data_raise_an_error(tmp_path):
     struct.pack_into("<H", data, 6, 8)
     put(tmp_path / "release" / "x_partaa", bytes(data[:5000]))
     with pytest.raises(UserError, match="with their sizes"):
+        read(tmp_path, 1)
+
+
+@pytest.mark.parametrize(("size", "name"), [(0, "x"), (9, "x"), (0, "x" * 900)])
+def test_members_far_too_small_for_clips_raise_an_error_soon(tmp_path, size, name):
+    data = bytes(size)
+    header = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 0, zlib.crc32(data), size, size, len(name), 0)
+    put(tmp_path / "release" / "x_partaa", (header + name.encode() + data) * (400_000 if len(name) == 1 else 11_000))
+    started = time.process_time()
+    with pytest.raises(UserError, match=r"x_partaa should hold clips, found 10000 members of \d+ bytes"):
+        read(tmp_path, 1)
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(("flags", "name"), [(0x800, b"\xff\xfe"), (0, b"\xe9" * 65_000)])
+def test_a_member_without_a_readable_name_raises_an_error(tmp_path, flags, name):
+    header = struct.pack("<4s5H3I2H", b"PK\3\4", 20, flags, 0, 0, 0, 0, 0, 0, len(name), 0)
+    put(tmp_path / "release" / "x_partaa", header + name + bytes(50))
+    with pytest.raises(UserError, match="its member at 0 has no readable name"):
         read(tmp_path, 1)

@@ -114,6 +114,19 @@ def tar_named(name: str) -> bytes:
     return buffer.getvalue()
 
 
+def tar_with_link(name: str, target: str) -> bytes:
+    """An archive of `top/a` and a hard link."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo("top/a")
+        info.size = 3
+        archive.addfile(info, io.BytesIO(b"abc"))
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = tarfile.LNKTYPE, target
+        archive.addfile(info)
+    return buffer.getvalue()
+
+
 UNSAFE = {
     "zip with ..": ("a.zip", zip_bytes({"../x": b""}), "leads out"),
     "zip with .. inside": ("a.zip", zip_bytes({"a/../../x": b""}), "leads out"),
@@ -127,8 +140,16 @@ UNSAFE = {
     "tar with a symbolic link": ("a.tar.gz", tar_with(tarfile.SYMTYPE), "link or device"),
     "tar with a hard link": ("a.tgz", tar_with(tarfile.LNKTYPE), "link or device"),
     "tar with a pipe": ("a.tar.gz", tar_with(tarfile.FIFOTYPE), "link or device"),
+    "tar with a hard link to what comes after it": ("a.tar", tar_with_link("top/b", "top/c"), "link or device"),
     "tar.gz bomb": ("a.tar.gz", tar_with(size=20_000_000), "expands more than"),
     "tar.xz bomb": ("a.tar.xz", tar_with(size=20_000_000, mode="w:xz"), "expands more than"),
+    "zip with a name that is too long": ("a.zip", zip_bytes({"a/" + 300 * "x": b""}), "name too long"),
+    "zip with a path that is too long": (
+        "a.zip",
+        zip_bytes({200 * "a/123456789012345678/" + "x": b""}),
+        "name too long",
+    ),
+    "tar with a name that is too long": ("a.tar", tar_named("a/" + 300 * "x"), "name too long"),
     "a name twice": ("a.zip", zip_bytes({"a/x": b"1", "a//x": b"2"}), "is contained twice"),
     "a file as a folder": ("a.zip", zip_bytes({"a/x": b"1", "a/x/y": b"2"}), "is contained twice"),
 }
@@ -145,12 +166,24 @@ def test_unsafe_archive_is_refused_and_leaves_no_file(tmp_path, what):
     assert not (tmp_path / "x").exists()
 
 
+def split_zip() -> bytes:
+    """The last of two pieces."""
+    data = bytearray(zip_bytes(MEMBERS))
+    end = data.index(b"PK\5\6")
+    data[end + 4] = data[end + 6] = 1
+    return bytes(data[9000:])
+
+
 DAMAGED = {
     "a page as zip": ("a.zip", b"<html>login</html>", "is not a whole ZIP archive"),
     "an empty zip file": ("a.zip", b"", "is not a whole ZIP archive"),
     "half a zip": ("a.zip", zip_bytes(MEMBERS)[:9000], "is not a whole ZIP archive"),
     "a page as tar": ("a.tar.gz", b"<html>login</html>", "is damaged or cut short"),
     "half a tar": ("a.tar.gz", tar_with(size=0)[:40], "is damaged or cut short"),
+    "a tar cut at a member": ("a.tar", tar_named("a")[:512], "is damaged or cut short"),
+    "a tar with another checksum of gzip": ("a.tar.gz", tar_with(size=9)[:-8] + bytes(8), "is damaged or cut short"),
+    "the end of a split zip": ("a.zip", split_zip(), r"is a split archive \(\.z01\): join it with `zip -s 0 a\.zip"),
+    "the start of a split zip": ("a.z01", b"PK", r"is a split archive \(\.z01\): join it with `zip -s 0 a\.zip"),
     "a page as rar": ("a.rar", b"<html>login</html>", "is not a whole RAR archive"),
     "an empty rar file": ("a.rar", b"", "is not a whole RAR archive"),
 }
@@ -168,7 +201,7 @@ def test_damaged_member_raises_an_error(tmp_path):
     data = bytearray(zip_bytes(MEMBERS))
     data[data.index(MEMBERS["top/0/4.jpg"]) + 7] ^= 255
     put(tmp_path / "release" / "a.zip", bytes(data))
-    with pytest.raises(UserError, match="is damaged or encrypted"):
+    with pytest.raises(UserError, match="cannot be unpacked \\(damaged in the archive"):
         unpack_all(tmp_path)
 
 
@@ -214,3 +247,53 @@ def test_error_without_a_program_for_rar_says_what_to_install(tmp_path, monkeypa
 def test_rar_in_any_number_of_volumes_is_unpacked(tmp_path, count):
     rar_files.write(tmp_path / "release", "Manually_Annotated", MEMBERS, count)
     assert unpack_all(tmp_path) == MEMBERS
+
+
+STRANGERS = ["README.txt", "Thumbs.db", "top/.DS_Store", "top/0/._0.jpg", "__MACOSX/top/0/._0.jpg", "top/@eaDir/0.jpg"]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_strangers_are_neither_unpacked_nor_counted_as_a_second_top(name, tmp_path):
+    members = dict.fromkeys(STRANGERS, b"x") | MEMBERS
+    if name == "a.zip":
+        put(tmp_path / "release" / name, zip_bytes(members))
+    else:
+        tar_gz(tmp_path / "release" / name, members)
+    assert unpack_all(tmp_path) == MEMBERS
+    assert {path.name for path in (tmp_path / "store").rglob("*") if path.is_file()} == {
+        name.rpartition("/")[2] for name in MEMBERS
+    }
+
+
+@pytest.mark.skipif(not RAR_PROGRAMS, reason="no program for RAR is installed")
+def test_strangers_in_a_rar_are_left_aside(tmp_path):
+    rar_files.write(tmp_path / "release", "a", dict.fromkeys(STRANGERS, b"x") | MEMBERS)
+    assert unpack_all(tmp_path) == MEMBERS
+
+
+def test_names_with_backslashes_are_folders_as_on_windows(tmp_path):
+    members = {name.replace("/", "\\"): data for name, data in MEMBERS.items()}
+    put(tmp_path / "release" / "a.zip", zip_bytes({"top\\": b"", **members}))
+    assert unpack_all(tmp_path) == MEMBERS
+
+
+def test_a_hard_link_to_an_earlier_member_is_that_file(tmp_path):
+    put(tmp_path / "release" / "a.tar", tar_with_link("top/b", "top/a"))
+    assert unpack_all(tmp_path) == {"top/a": b"abc", "top/b": b"abc"}
+
+
+def test_gzip_streams_end_to_end_are_one_archive(tmp_path):
+    first, second = ({name: MEMBERS[name] for name in names} for names in (list(MEMBERS)[:4], list(MEMBERS)[4:]))
+    path = tar_gz(tmp_path / "release" / "a.tar.gz", first)
+    path.write_bytes(path.read_bytes() + tar_gz(tmp_path / "b.tar.gz", second).read_bytes())
+    assert unpack_all(tmp_path) == MEMBERS
+
+
+@pytest.mark.skipif(not RAR_PROGRAMS, reason="no program for RAR is installed")
+def test_a_missing_volume_of_an_older_rar_is_named(tmp_path):
+    first, second, third = rar_files.write(tmp_path / "release", "a", MEMBERS, 3)
+    first.rename(first.with_name("a.rar"))
+    third.rename(third.with_name("a.r01"))
+    second.unlink()
+    with pytest.raises(UserError, match="volume 2 of a is missing"):
+        unpack_all(tmp_path)

@@ -96,6 +96,23 @@ def test_lists_with_a_byte_order_mark_crlf_and_bytes_that_are_not_utf8_are_read(
     assert isinstance(found[2], Reject)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("has_header", [True, False])
+def test_a_list_that_a_spreadsheet_has_saved_again_is_read(tmp_path, separator, encoding, has_header):
+    release = affectnet(tmp_path / "release", [], [row("0/p0.jpg")], IMAGES)
+    columns = ["subDirectory_filePath", *"xywh", "landmarks", "expression", "valence", "arousal"]
+    cells = ["1/p1.jpg", "10", "20", "40", "50", '"1.5;2.5"', "3", "-2", "-2"]
+    text = "".join(f"{separator.join(line)}\r\n" for line in ([columns] if has_header else []) + [cells])
+    put(release / "Manually_Annotated_file_lists" / "training.csv", text.encode(encoding))
+    found = list(read(bring("affectnet", release, tmp_path / "raw")).items)
+    assert [(item.key, dict(item.labels)) for item in found if isinstance(item, Face)] == [
+        ("0/p0.jpg", {"expression": 1}),
+        ("1/p1.jpg", {"expression": 3}),
+    ]
+    assert found[1].box_xyxy_px == (10, 20, 50, 70)
+
+
 def test_images_in_a_deeper_folder_are_read(tmp_path):
     release = affectnet(tmp_path / "release" / "Manually_Annotated", [row("1/p1.jpg")], [], IMAGES)
     (face,) = read(bring("affectnet", release.parent, tmp_path / "raw")).items
@@ -216,3 +233,35 @@ def test_full_release_is_read_if_both_are_present(tmp_path):
     release = small_affectnet(tmp_path / "release", val_set={1: 1}, train_set={1: 1})
     affectnet(release, [row("1/p1.jpg")], [], IMAGES)
     assert [item.key for item in small(tmp_path, release)] == ["1/p1.jpg"]
+
+
+def test_annotation_file_far_larger_than_a_code_is_a_reject(tmp_path):
+    raw = bring("affectnet", small_affectnet(tmp_path / "r", train_set={1: 1}, val_set={2: 2}), tmp_path / "raw")
+    path = raw / "train_set" / "annotations" / "1_exp.npy"
+    path.unlink()
+    path.write_bytes(npy("1").replace(b"'<U1'", b"'<U225000000'").replace(b" " * 8 + b"\n", b"\n"))
+    with path.open("ab") as file:
+        file.truncate(900_000_000)
+    rejects = [item.reason for item in read(raw).items if isinstance(item, Reject)]
+    assert rejects == ["damaged annotation: 1_exp.npy has 900000000 bytes, expected at most 4096"]
+
+
+@pytest.mark.parametrize("header", ["-" * 3000 + "1", "(" * 3000, "[" * 3000, "{'descr': " * 300])
+def test_annotation_file_with_a_header_of_brackets_is_a_reject(header, tmp_path):
+    raw = bring("affectnet", small_affectnet(tmp_path / "r", train_set={1: 1}, val_set={2: 2}), tmp_path / "raw")
+    path = raw / "train_set" / "annotations" / "1_exp.npy"
+    path.unlink()
+    text = header.encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    assert [item.kind for item in read(raw).items if isinstance(item, Reject)] == ["damaged annotation"]
+
+
+def test_a_list_with_backslashes_names_the_same_images(tmp_path):
+    found = items(tmp_path, [row("0\\p0.jpg")], [], IMAGES)
+    assert [item.key for item in found if isinstance(item, Face)] == ["0/p0.jpg"]
+
+
+def test_a_list_of_the_owner_that_is_cut_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("stages.datasets.affectnet.PUBLISHED", {"test": 1, "train": 3})
+    found = items(tmp_path, [row("0/p0.jpg")], [row("1/p1.jpg")], IMAGES)
+    assert [(item.key, item.kind) for item in found if isinstance(item, Reject)] == [("1 of 3", "incomplete: train")]

@@ -1,13 +1,16 @@
 import math
+import random
 import sqlite3
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pytest
+from hostile_server import mutated
 from media_samples import encoded, noise
 from releases import bring, put
 
 from stages import index, split
+from stages.datasets import aflw
 from stages.datasets.aflw import read, wrap
 from stages.releases.readers import Face, Reject
 from stages.runtime import tables
@@ -175,3 +178,65 @@ def test_database_without_faces_raises_an_error(tmp_path):
     put(folder / "aflw/data/flickr/2/a.jpg", b"x")
     with pytest.raises(UserError, match="should list faces"):
         items(folder, tmp_path / "raw")
+
+
+HOSTILE = {
+    "a view without an end": (
+        "DROP TABLE FaceRect; CREATE VIEW FaceRect AS WITH RECURSIVE n(face_id, x, y, w, h) AS "
+        "(SELECT 1, 1, 1, 1, 1 UNION ALL SELECT face_id + 1, 1, 1, 1, 1 FROM n) SELECT * FROM n",
+        "FaceRect is a view",
+    ),
+    "a cell of a megabyte": ("UPDATE FaceImages SET filepath = zeroblob(1000000)", "too big"),
+    "a cell that is made when it is read": (
+        "DROP TABLE FacePose; CREATE TABLE FacePose (face_id, roll, pitch, yaw AS (zeroblob(900000000))); "
+        "INSERT INTO FacePose VALUES (1, 1, 1)",
+        "too big",
+    ),
+    "far too many rows": (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) "
+        "INSERT INTO FacePose SELECT i + 100, 0, 0, 0, 1 FROM n",
+        "FacePose has more than 500 rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_database_that_would_fill_the_memory_or_never_end_raises_an_error(what, tmp_path, monkeypatch):
+    monkeypatch.setattr(aflw, "MAX_ROWS", 500)
+    script, reason = HOSTILE[what]
+    folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
+    with sqlite3.connect(folder / "aflw.sqlite") as database:
+        database.executescript(script)
+    database.close()
+    with pytest.raises(UserError, match=rf"not a readable AFLW database \(.*{reason}"):
+        items(folder, tmp_path / "raw")
+
+
+def test_database_that_takes_too_many_steps_raises_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(aflw, "_STEPS", 1)
+    monkeypatch.setattr(aflw, "_MAX_CALLS", 5)
+    with pytest.raises(UserError, match=r"not a readable AFLW database \(interrupted"):
+        items(release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)]), tmp_path / "raw")
+
+
+def test_mutated_databases_give_items_or_an_error(tmp_path):
+    raw = bring("aflw", release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)] * 5), tmp_path / "raw")
+    intact, draw, refused = (raw / "aflw.sqlite").read_bytes(), random.Random(4), 0
+    (raw / "aflw.sqlite").unlink()
+    for _ in range(200):
+        put(raw / "aflw.sqlite", mutated(intact, draw))
+        try:
+            list(read(raw).items)
+        except UserError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_path_with_backslashes_is_that_of_the_image(tmp_path):
+    folder = release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)])
+    with sqlite3.connect(folder / "aflw.sqlite") as database:
+        database.execute("UPDATE FaceImages SET filepath = '2\\a.jpg'")
+    database.close()
+    (face,) = items(folder, tmp_path / "raw")
+    assert isinstance(face, Face)
+    assert (face.image, face.group_id) == ("aflw/data/flickr/2/a.jpg", "2/a.jpg")

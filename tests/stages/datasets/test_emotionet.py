@@ -1,4 +1,5 @@
 import hashlib
+import zipfile
 
 import openpyxl
 import pytest
@@ -88,6 +89,17 @@ def test_every_version_of_the_manual_list_is_the_test_split(kind, tmp_path):
     assert rejects == ([] if kind == "older csv" else ["no image name"])
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_list_that_a_spreadsheet_has_saved_again_is_read(separator, tmp_path):
+    lines = [separator.join(line) for line in (HEADER, quoted(cells(3, (12,), (25,))))]
+    put(tmp_path / "EmotioNet_FACS.csv", "\r\n".join(lines).encode("utf-16"))
+    (found,) = rows(tmp_path / "EmotioNet_FACS.csv")
+    assert found.units == tuple(1 if unit == 12 else None if unit == 25 else 0 for unit in ACTION_UNITS)
+    put(tmp_path / "dataFile_1000.txt", separator.join(cells(4, (1,))).encode("utf-16"))
+    (found,) = rows(tmp_path / "dataFile_1000.txt")
+    assert found.units == tuple(int(unit == 1) for unit in ACTION_UNITS)
+
+
 def test_first_automatic_list_is_the_test_list_without_a_manual_one(tmp_path):
     put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(1)))
     put(tmp_path / "r" / "dataFile_1001.txt", automatic(cells(2)))
@@ -135,6 +147,55 @@ def test_invalid_rows_are_rejects(tmp_path):
 def test_unreadable_workbook_raises_an_error(data, message, tmp_path):
     with pytest.raises(UserError, match=message):
         list(rows(put(tmp_path / "EmotioNet_FACS.xlsx", data)))
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def changed_workbook(path, change, method=zipfile.ZIP_DEFLATED):
+    """A workbook whose sheet went through `change`, packed by `method`."""
+    workbook(path.with_name("intact.xlsx"), HEADER, cells(1))
+    with zipfile.ZipFile(path.with_name("intact.xlsx")) as intact, zipfile.ZipFile(path, "w", method) as changed:
+        for name in intact.namelist():
+            changed.writestr(name, change(intact.read(name)) if name == SHEET else intact.read(name))
+    return path
+
+
+CHANGES = {
+    "not XML": lambda data: b"<html>",
+    "cut": lambda data: data[: len(data) // 2],
+    "a row far away": lambda data: data.replace(b'r="2"', b'r="99999999999"'),
+    "a column far away": lambda data: data.replace(b'r="BJ2"', b'r="ZZZZZZZ2"'),
+    "a cell whose text is missing": lambda data: data.replace(b't="inlineStr"><is><t>0</t></is>', b't="s"><v>9</v>'),
+    "a cell without a place": lambda data: data.replace(b'r="BJ2"', b'r="2BJ"'),
+    "not UTF-8": lambda data: data.replace(b"<sheetData>", b"<sheetData>\xff"),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_workbook_with_a_damaged_sheet_is_one_sentence(how, tmp_path):
+    path = changed_workbook(tmp_path / "EmotioNet_FACS.xlsx", CHANGES[how])
+    with pytest.raises(UserError, match=r"EmotioNet_FACS\.xlsx .*(download it again|export it as csv)"):
+        list(rows(path))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_workbook_with_a_spoilt_member_is_one_sentence(method, tmp_path):
+    path = changed_workbook(tmp_path / "EmotioNet_FACS.xlsx", bytes, method)
+    with zipfile.ZipFile(path) as archive:
+        at = archive.getinfo(SHEET).header_offset + 30 + len(SHEET)
+    data = bytearray(path.read_bytes())
+    data[at : at + 200] = bytes(range(7, 207))
+    with pytest.raises(UserError, match="is not a workbook, or is damaged"):
+        list(rows(put(path, bytes(data))))
+
+
+def test_a_list_of_the_owner_that_is_cut_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("stages.datasets.emotionet.PUBLISHED", {"test": 2, "train": 2})
+    put(tmp_path / "r" / "EmotioNet_FACS.csv", ",".join(quoted(cells(1, (1,), urls=1))) + "\n")
+    put(tmp_path / "r" / "dataFile_1000.txt", automatic(cells(2, (1,)), cells(3, (1,))))
+    (reject,) = (item for item in items(tmp_path / "r", tmp_path / "raw") if isinstance(item, Reject))
+    assert (reject.key, reject.kind) == ("1 of 2", "incomplete: test")
 
 
 def test_owners_url_comes_first(tmp_path):

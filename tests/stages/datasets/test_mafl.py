@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from media_samples import encoded, noise
-from releases import bring, put
+from releases import bring, put, zip_bytes
 
 from stages import index
 from stages.datasets.mafl import read
@@ -118,3 +118,38 @@ def test_crops_are_those_of_the_demo_and_an_image_of_another_size_is_a_reject(tm
     (reject,) = tables.read(tmp_path / "out" / "rejects.parquet").to_pylist()
     assert reject["kind"] == "image of another size"
     assert reject["detail"].startswith("409x687 px")
+
+
+STRAYS = {
+    "Thumbs.db": ("Thumbs.db",),
+    "a note": ("README.txt", "img_align_celeba/.DS_Store"),
+    "other files": ("list.csv", "img_align_celeba/notes.csv"),
+}
+
+
+@pytest.mark.parametrize("slash", ["/", "\\"])
+@pytest.mark.parametrize("around", ["", "img_align_celeba/"])
+@pytest.mark.parametrize("strays", STRAYS)
+def test_images_are_found_however_they_were_packed(strays, around, slash, tmp_path):
+    folder = release(tmp_path / "r", LINES, "000001.jpg\n", "000002.jpg\n", images=0)
+    images = {f"{around}img_align_celeba/{number:06d}.jpg": encoded(noise(178, 218, number)) for number in range(1, 7)}
+    members = {
+        name.replace("/", slash): data for name, data in {**dict.fromkeys(STRAYS[strays], b"x"), **images}.items()
+    }
+    put(folder / "img_align_celeba.zip", zip_bytes(members))
+    assert [item.key for item in items(folder, tmp_path / "raw") if isinstance(item, Face)] == [
+        "000002.jpg",
+        "000001.jpg",
+    ]
+
+
+def test_a_list_with_backslashes_names_the_same_images(tmp_path):
+    folder = release(tmp_path / "r", LINES, "000001.jpg\n", ".\\000002.jpg\n")
+    assert [item.key for item in items(folder, tmp_path / "raw")] == ["000002.jpg", "000001.jpg"]
+
+
+def test_a_list_of_the_owner_that_is_cut_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("stages.datasets.mafl.PUBLISHED", {"testing.txt": 1, "training.txt": 3})
+    folder = release(tmp_path / "r", LINES, "000001.jpg\n000002.jpg\n", "000003.jpg\n")
+    (reject,) = (item for item in items(folder, tmp_path / "raw") if isinstance(item, Reject))
+    assert (reject.key, reject.kind) == ("2 of 3", "incomplete: training.txt")

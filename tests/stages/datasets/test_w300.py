@@ -1,9 +1,13 @@
 import os
 import random
+import struct
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_server import mutated
 from PIL import Image
 from releases import bring, face_points, points_text, put, w300
 from scipy.io import savemat
@@ -14,7 +18,7 @@ from stages.datasets import w300 as w300_reader
 from stages.datasets.w300 import parse_points, read, read_boxes
 from stages.index import grown_box
 from stages.releases.readers import Face, Reject
-from stages.runtime import workers
+from stages.runtime import bounded
 from stages.runtime.errors import Rejected, UserError
 
 FOLDERS = ["afw", "helen/trainset", "lfpw/trainset", "helen/testset", "lfpw/testset", "ibug"]
@@ -165,7 +169,7 @@ def test_box_files_with_random_bytes_give_boxes_or_an_error(tmp_path):
     outcomes = []
     while len(outcomes) < len(paths):  # a crash ends the process that reads
         try:
-            for result in workers.apart(outcome, paths[len(outcomes) :]):
+            for result in bounded.each(outcome, paths[len(outcomes) :]):
                 outcomes.append(result)
         except Rejected:
             outcomes.append(Rejected)
@@ -211,3 +215,83 @@ def test_release_without_its_folders_raises_an_error(tmp_path):
     put(tmp_path / "r" / "readme.txt", "x")
     with pytest.raises(UserError, match="helen/"):
         items(tmp_path / "r", tmp_path / "raw")
+
+
+HUGE_POINTS = {"a million braces": b"{" * 1_000_000, "50 MB of numbers": b"{" + b"1 " * 25_000_000 + b"}"}
+
+
+@pytest.mark.parametrize("what", HUGE_POINTS)
+def test_points_far_too_large_are_a_reject_at_once(what, tmp_path):
+    raw = bring("w300", w300(tmp_path / "r", {"afw/a": face_points(0), "afw/b": face_points(1)}), tmp_path / "raw")
+    (raw / "afw" / "a.pts").unlink()
+    put(raw / "afw" / "a.pts", HUGE_POINTS[what])
+    started = time.process_time()
+    found = {item.key: item for item in read(raw).items}
+    assert isinstance(found["afw/b"], Face)
+    assert isinstance(found["afw/a"], Reject)
+    assert "expected at most 65536" in found["afw/a"].reason
+    with pytest.raises(Rejected, match="points are damaged"):
+        parse_points(HUGE_POINTS[what][:65_536])
+    assert time.process_time() - started < 5
+
+
+def bomb(path: Path) -> Path:
+    """A .mat file of 2 MB that unpacks to 2 GB of zeros: the same packed zeros again and again."""
+    header = b"MATLAB 5.0".ljust(124) + struct.pack("<2H", 0x0100, 0x4D49)
+    size, packer = 2**31, zlib.compressobj(9)
+    array = struct.pack("<10I", 14, size - 8, 6, 8, 6, 0, 5, 8, 1, 2**28 - 8)
+    data = packer.compress(array + struct.pack("<HH4s2I", 1, 4, b"aaaa", 9, size - 64))
+    data += packer.flush(zlib.Z_FULL_FLUSH)
+    data += (packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)) * (size // 2**24)
+    return put(path, header + struct.pack("<2I", 15, len(data)) + data)
+
+
+def test_box_file_that_unpacks_to_gigabytes_raises_an_error(tmp_path):
+    release = w300(tmp_path / "r", {"afw/a": face_points(0)})
+    bomb(release / "Bounding Boxes" / "bounding_boxes_afw.mat")
+    with pytest.raises(UserError, match=r"afw\.mat is not a readable box file \(takes too (much memory|long)"):
+        items(release, tmp_path / "raw")
+
+
+def test_mutated_points_are_points_or_rejects():
+    intact, draw, rejected = points_text(face_points(0)).encode(), random.Random(5), 0
+    for _ in range(1000):
+        try:
+            assert parse_points(mutated(intact, draw)).shape == (68, 2)
+        except Rejected:
+            rejected += 1
+    assert 100 < rejected < 1000
+
+
+ALL = [f"{name}/image_1" for name in FOLDERS]
+
+
+@pytest.mark.parametrize("absent", FOLDERS)
+def test_a_folder_that_is_missing_is_told(absent, tmp_path, caplog):
+    faces = {name: face_points(0) for name in ALL if not name.startswith(absent)}
+    found = items(w300(tmp_path / "r", faces), tmp_path / "raw")
+    (reject,) = (item for item in found.values() if isinstance(item, Reject))
+    assert reject.kind.startswith(f"incomplete: {absent} (")
+    assert f"w300: {absent} (" in caplog.text
+
+
+def test_a_sample_with_all_folders_lacks_nothing(tmp_path):
+    found = items(w300(tmp_path / "r", dict.fromkeys(ALL, face_points(0))), tmp_path / "raw")
+    assert all(isinstance(item, Face) for item in found.values())
+
+
+def test_a_folder_of_the_owners_release_that_is_not_whole_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(w300_reader, "PUBLISHED", dict.fromkeys(FOLDERS, 1) | {"ibug": 3})
+    found = items(w300(tmp_path / "r", dict.fromkeys(ALL, face_points(0))), tmp_path / "raw")
+    (reject,) = (item for item in found.values() if isinstance(item, Reject))
+    assert (reject.key, reject.kind) == ("1 of 3", "incomplete: ibug (test, challenging)")
+
+
+def test_folders_in_capitals_are_read_with_their_boxes(tmp_path):
+    release = w300(tmp_path / "r", {name.upper(): face_points(0) for name in ALL})
+    boxes_mat(release / "Bounding Boxes" / "bounding_boxes_IBUG.mat", {"IMAGE_1.jpg": [11, 21, 111, 131]})
+    found = items(release, tmp_path / "raw")
+    assert sorted(found) == sorted(f"{name}/IMAGE_1" for name in FOLDERS)
+    face = found["ibug/IMAGE_1"]
+    assert isinstance(face, Face)
+    assert (face.owner_split, face.subset, face.box_xyxy_px) == ("test", "challenging", (11, 21, 111, 131))

@@ -2,7 +2,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -218,19 +217,33 @@ def test_a_run_killed_while_it_finishes_gives_the_same_bytes(tmp_path, monkeypat
     whole = tmp_path / "whole"
     packing.pack(job(whole), lambda _: release(8), paint)
 
-    remove = shutil.rmtree
-
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    def stop_at_the_journal(path: str | Path, *arguments: Any, **more: Any) -> None:
-        stop() if Path(path).name == "made" else remove(path, *arguments, **more)
-
-    for last_step, ends in ((f"{journals.__name__}._move_into_place", stop), ("shutil.rmtree", stop_at_the_journal)):
+    for last_step in ("_finish", "_link", "_remove_others"):
         with monkeypatch.context() as patched:
-            patched.setattr(last_step, ends)
+            patched.setattr(journals, last_step, stop)
             with pytest.raises(KeyboardInterrupt):
                 packing.pack(job(tmp_path), lambda _: release(8), paint)
         packing.pack(job(tmp_path), lambda _: release(8), paint)
         assert contents(tmp_path / "out") == contents(whole / "out")
-        assert not (tmp_path / "journal" / "index" / "made").exists()
+        assert contents(tmp_path / "sheets") == contents(whole / "sheets")
+        assert {path.name for path in (tmp_path / "journal" / "index" / "made").glob("*/*")} == {
+            journals.FINISHED,
+            journals.WHOLE,
+            packing.SHEETS,
+        }
+        shutil.rmtree(tmp_path / "journal")
+
+
+def test_a_finished_release_is_taken_over_with_its_sheets_and_not_read(tmp_path):
+    packing.pack(job(tmp_path), lambda _: release(8), paint)
+    before = contents(tmp_path / "out"), contents(tmp_path / "sheets")
+    shutil.rmtree(tmp_path / "out")
+    shutil.rmtree(tmp_path / "sheets")
+
+    def read(_: Path) -> Release[Face]:
+        raise AssertionError("it is read")
+
+    packing.pack(job(tmp_path), read, paint)
+    assert (contents(tmp_path / "out"), contents(tmp_path / "sheets")) == before

@@ -32,7 +32,7 @@ def test_bytes_after_the_files_are_read_as_a_last_part(tmp_path):
 
 def test_seeking_before_the_start_raises_and_reading_behind_the_end_is_empty(tmp_path):
     with joined.files(in_parts(tmp_path, "x", b"abcdef", 2)) as file:
-        with pytest.raises(ValueError, match="negative seek position -1"):
+        with pytest.raises(OSError, match="negative seek position -1"):
             file.seek(-1)
         file.seek(7)
         assert file.read(1) == b""

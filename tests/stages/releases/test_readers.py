@@ -9,7 +9,21 @@ from stages.runtime.errors import Rejected, UserError
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../x", "a/../../x", "", "C:\\x", "a\\..\\x", "c:/x", "a\nb", "caf\udce9"]
+    "name",
+    [
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        "",
+        ".",
+        "C:\\x",
+        "a\\..\\x",
+        "\\\\host\\x",
+        "c:/x",
+        "a\nb",
+        "caf\udce9",
+        256 * "x",
+    ],
 )
 def test_unsafe_and_unprintable_names_are_rejected(name):
     with pytest.raises(Rejected, match="name"):
@@ -19,6 +33,8 @@ def test_unsafe_and_unprintable_names_are_rejected(name):
 def test_safe_names_are_kept():
     assert readers.safe_path("./a/b 1.jpg") == "a/b 1.jpg"
     assert readers.safe_path("Müller/1.jpg") == "Müller/1.jpg"
+    assert readers.safe_path(".\\a\\b.jpg") == "a/b.jpg"
+    assert readers.safe_path("a/" + 255 * "x") == "a/" + 255 * "x"
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -29,6 +45,19 @@ def test_both_csv_dialects_are_read(tmp_path, newline, mark):
     expected = [{"ID": "id1", "Name": "A.J._Buckley"}]
     assert list(readers.records(tabs, "\t", ["ID"])) == expected
     assert list(readers.records(blanks, ",", ["ID"])) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_that_a_spreadsheet_has_saved_again_is_read(tmp_path, encoding, separator):
+    text = separator.join(["ID", "Name"]) + "\r\n" + separator.join(["id1", "Zoë"]) + "\r\n"
+    path = put(tmp_path / "a.csv", text.encode(encoding))
+    assert list(readers.records(path, ",", ["ID"])) == [{"ID": "id1", "Name": "Zoë"}]
+
+
+def test_a_text_that_ends_in_half_a_letter_keeps_its_other_lines(tmp_path):
+    path = put(tmp_path / "a.txt", "a.jpg\nb.jpg".encode("utf-16")[:-1])
+    assert readers.text_lines(path) == ["a.jpg", "b.jp\ufffd"]
 
 
 def test_missing_table_and_missing_header_raise_an_error(tmp_path):
@@ -52,6 +81,18 @@ def test_the_shortest_name_that_ends_in_a_required_file_is_taken():
     names = ["deep/copy/list.csv", "deep/list.csv", "list.csv.bak", "deep/images/1.jpg"]
     assert readers.required(Path("raw"), names, "list.csv", "a list") == "deep/list.csv"
     assert readers.required(Path("raw"), names, "images/", "images") == "deep/images/"
+
+
+def test_the_folder_within_a_folder_of_its_name_is_taken_if_it_holds_more():
+    names = ["images/note.csv", "images/images/1.jpg", "images/images/2.jpg"]
+    assert readers.nearest(names, "images/") == "images/images/"
+    assert readers.nearest([*names, "images/1.jpg", "images/2.jpg"], "images/") == "images/"
+
+
+def test_capitals_count_only_where_both_spellings_are_there():
+    names = ["IMAGES/1.jpg", "deep/List.csv"]
+    assert [readers.nearest(names, wanted) for wanted in ("images/", "list.csv")] == ["IMAGES/", "deep/List.csv"]
+    assert readers.nearest([*names, "deep/images/1.jpg"], "images/") == "deep/images/"
 
 
 def test_a_required_file_that_is_missing_is_named():

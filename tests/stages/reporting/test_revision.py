@@ -59,5 +59,19 @@ def test_a_commit_is_named_with_the_files_of_the_code_that_differ_from_it(checko
     assert (commit(checkout), uncommitted(checkout)) == (head, ["fabnet/a.py", "stages/b.html"])
 
 
-def test_the_commit_of_a_folder_outside_git_is_unknown(tmp_path: Path):
-    assert (commit(tmp_path), uncommitted(tmp_path)) == ("unknown", [])
+def test_a_commit_that_is_unknown_comes_with_the_reason(tmp_path: Path, checkout: Path, monkeypatch):
+    assert (commit(tmp_path), uncommitted(tmp_path)) == ("unknown, since this is no git checkout", [])
+    git(tmp_path, "init", "-q", "new")
+    assert commit(tmp_path / "new") == "unknown, since there is no commit yet"
+    monkeypatch.setenv("PATH", "")
+    assert commit(checkout).startswith("unknown, since git cannot be run (")
+
+
+def test_a_folder_of_another_user_is_named_with_the_way_out(checkout: Path, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, "/dev/null")
+    assert commit(checkout) == (
+        "unknown, since git refuses this folder, which belongs to another user: "
+        f"`git config --global --add safe.directory '{checkout}'` allows it"
+    )

@@ -32,6 +32,10 @@ def run(
         raise OSError(errno.ENOSPC, "No space left on device")
     if repeats == 4:
         raise RuntimeError("a bug")
+    if repeats == 5:
+        raise OSError(errno.EIO, "Input/output error", "data/raw/a.jpg")
+    if repeats == 6:
+        raise OSError(errno.EROFS, "Read-only file system", "data/out")
     print(dataset, repeats, out, journal, geometry.centre_px, seed)
 
 
@@ -69,9 +73,20 @@ def test_a_path_with_a_default_can_be_given(stage):
         ("1", 1, "error: the release should hold 3 parts, found 2: copy the missing one\n"),
         ("2", 130, "stopped; finished parts are kept, the same command continues from there\n"),
         ("3", 1, "error: the disk is full; free some space and run the same command again\n"),
+        (
+            "5",
+            1,
+            "error: data/raw/a.jpg: the disk failed: check it, or mount it again, then run the same command again\n",
+        ),
+        (
+            "6",
+            1,
+            "error: data/out: the disk is read-only; mount it for writing, or use another folder, and run the same "
+            "command again\n",
+        ),
     ],
 )
-def test_user_errors_stops_and_a_full_disk_are_one_line(stage, repeats, status, sentence):
+def test_user_errors_stops_and_full_or_failing_disks_are_one_line(stage, repeats, status, sentence):
     done = stage("voxceleb2", repeats, "--out", "o")
     assert (done.returncode, done.stderr) == (status, sentence)
 

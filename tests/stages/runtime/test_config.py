@@ -1,11 +1,14 @@
 """A wrong parameter file ends in one sentence and exit status 1, before any work starts."""
 
 import json
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from hostile_server import mutated
 
 from pipelines import profile
 from stages.runtime import config
@@ -106,6 +109,34 @@ WRONG = {
         ("{training: 900", "{trainings: 900"),
         "dataset.affectnet.synthetic.trainings is not a known parameter",
     ),
+    "an endless rate": (("  lr: 0.0004", "  lr: .inf"), "pretrain.lr should be a finite number"),
+    "an endless decay": (("  weight_decay: 0.0", "  weight_decay: .inf"), "pretrain.weight_decay should be a finite"),
+    "a decay that is no number": (("  weight_decay: 0.0", "  weight_decay: .nan"), "pretrain.weight_decay should be a"),
+    "a score that is no number": (("  min_score: 0.0", "  min_score: .nan"), "detect.min_score should be a finite"),
+    "an endless regularisation": (("  - 1000.0\n", "  - .inf\n"), "probe.l2.7 should be a finite number"),
+    "a tiny regularisation": (
+        ("  - 1.0e-4\n", "  - 1.0e-300\n"),
+        "probe.l2.0 should be greater than or equal to 0.000000000001, found 1e-300",
+    ),
+    "epochs without end": (
+        ("  draws_per_identity: 32 ", f"  draws_per_identity: {2**63} "),
+        "pretrain.draws_per_identity should be less than or equal to 1000000, found 9223372036854775808",
+    ),
+    "frames ever so seldom": (
+        ("\ncrop:\n  fps: 5.0 ", "\ncrop:\n  fps: 1.0e-300 "),
+        "crop.fps should be greater than or equal to 0.001",
+    ),
+    "a seed of 100 digits": (("seed: 7 ", f"seed: {'9' * 100} "), "seed should be less than 2147483648"),
+    "a number of 5,000 digits": (("seed: 7 ", f"seed: {'9' * 5000} "), "is not valid YAML: Exceeds the limit"),
+    "a date": (("seed: 7 ", "seed: 2018-01-01 "), "seed should be a valid integer, found '2018-01-01'"),
+    "a date that does not exist": (("seed: 7 ", "seed: 2018-02-31 "), "is not valid YAML"),
+    "a list as a name": (("seed: 7 ", "? [seed]\n: 7 "), "every name of a setting should be text"),
+    "an endless setting of a method": (("slope: 0.0", "slope: .inf"), "method.fabnet.slope should be a finite number"),
+    "a huge setting of a method": (
+        ("  fabnet:\n    width: 16", f"  fabnet:\n    width: {2**62}"),
+        f"method.fabnet.width should be at most 1000000000, found {2**62}",
+    ),
+    "brackets without end": (("seed: 7 ", f"seed: {'[' * 5000} "), "is not valid YAML"),
     "broken YAML": (("  size_px: 64", "  size_px: [64"), "is not valid YAML"),
     "a key twice": (("seed: 7 ", "seed: 7\nseed: 8 "), "is not valid YAML"),
 }
@@ -182,3 +213,44 @@ def test_the_digest_ignores_the_order_of_keys_and_notices_a_value():
     assert config.digest(Params.model_validate_json(json.dumps(turned))) == config.digest(params)
     other = params.model_copy(update={"seed": params.seed + 1})
     assert config.digest(other) != config.digest(params)
+
+
+BOMB = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else '0'] * 10)}]\n" for k in range(12))
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{k}: &a{k} {{<<: [{', '.join([f'*a{k - 1}'] * 10)}]}}\n" for k in range(1, 12))
+
+
+@pytest.mark.parametrize("text", [BOMB, MERGED, "a: &a [*a]\n", "a: &a {b: *a}\n"])
+def test_aliases_that_multiply_are_refused_at_once(text, tmp_path):
+    (tmp_path / "params.yaml").write_text(SAMPLE + text, encoding="utf-8")
+    started = time.process_time()
+    with pytest.raises(
+        UserError, match=r"should hold at most 100000 values: its aliases \(`\*name`\) make more of them"
+    ):
+        config.load(tmp_path / "params.yaml")
+    assert time.process_time() - started < 5
+
+
+def test_a_few_aliases_are_fine(tmp_path):
+    text = SAMPLE.replace("  val_samples: 128", "  val_samples: &many 128").replace(
+        "bootstrap: 1000", "bootstrap: *many"
+    )
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    assert config.check(tmp_path / "params.yaml").probe.bootstrap == 128
+
+
+def test_a_file_far_too_large_is_refused(tmp_path):
+    (tmp_path / "params.yaml").write_text(SAMPLE + "#" * 2**20, encoding="utf-8")
+    with pytest.raises(UserError, match="should hold at most 1048576 characters"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_mutated_parameter_files_raise_no_other_error(tmp_path):
+    lines, draw, refused = SAMPLE.splitlines(keepends=True), random.Random(6), 0
+    for _ in range(40):
+        at = draw.randrange(len(lines))
+        changed = mutated(lines[at].encode(), draw).decode("utf-8", "replace")
+        try:
+            config.parsed("".join([*lines[:at], changed, *lines[at + 1 :]]), "params.yaml")
+        except UserError:
+            refused += 1
+    assert refused > 5

@@ -1,8 +1,10 @@
 import hashlib
+import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hostile_server import mutated
 
 from stages.runtime import tables
 from stages.runtime.errors import UserError
@@ -128,3 +130,19 @@ def test_a_missing_column_or_another_type_is_a_user_error(wanted, tmp_path):
 def test_label_columns_follow_the_face_columns_by_name():
     schema = tables.faces_schema({"pose": pa.float32(), "age": pa.int8()})
     assert schema.names == [*tables.FACES.names, "age", "pose"]
+
+
+def test_a_damaged_table_is_a_user_error_that_says_how_to_get_it_back(tmp_path):
+    path, draw, refused = tmp_path / "t.parquet", random.Random(3), set()
+    rows = [{"dataset": f"d{k}", "key": f"k{k}", "stage": "s", "kind": "k", "detail": "d" * k} for k in range(40)]
+    tables.write(path, tables.REJECTS, rows, key=["key"])
+    intact = path.read_bytes()
+    for _ in range(400):
+        path.write_bytes(mutated(intact, draw))
+        try:
+            tables.read(path, tables.REJECTS)
+        except UserError as error:
+            refused.add(str(error))
+    assert all(str(path) in sentence and "\n" not in sentence for sentence in refused)
+    assert any("restore it by `dvc checkout`, or run `dvc repro --force`" in sentence for sentence in refused)
+    assert len(refused) > 10

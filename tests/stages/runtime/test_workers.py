@@ -1,10 +1,15 @@
+import logging
 import os
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from stages.runtime import workers
-from stages.runtime.errors import Rejected, UserError
+from stages.runtime.errors import UserError
 
 
 def slow_first(number: int) -> tuple[int, int]:
@@ -43,10 +48,38 @@ def test_a_process_that_dies_is_a_user_error():
         list(workers.in_order(die, range(4), 2))
 
 
-def test_a_crash_in_another_process_rejects_the_input():
-    results = workers.apart(die, [0, 1])
-    assert next(results) == 0
-    with pytest.raises(Rejected, match="crashed"):
-        next(results)
-    (_, process), (_, same) = workers.apart(slow_first, [1, 2])
-    assert process == same != os.getpid()
+WITHOUT_SHARED_MEMORY = """
+import logging, sys
+from stages.runtime import workers
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    print(list(workers.in_order(abs, [1, -2, 3], 2)))
+    print(workers.alone())
+"""
+CAN_MOUNT = (
+    shutil.which("unshare") is not None
+    and subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+)
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs the right to mount")
+def test_without_shared_memory_the_work_is_done_in_one_process(tmp_path):
+    (tmp_path / "tried.py").write_text(WITHOUT_SHARED_MEMORY)
+    script = f"mount -t tmpfs -o ro none /dev/shm && exec {sys.executable} {tmp_path / 'tried.py'}"
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    warned, results, alone = done.stdout.splitlines()
+    assert warned.startswith("working in one process instead of 2: /dev/shm cannot be written")
+    assert results == "[1, 2, 3]"
+    assert alone.endswith("(Read-only file system): mount it, in Docker with `--shm-size 64m`")
+
+
+def test_shared_memory_that_refuses_locks_leaves_one_process(monkeypatch, caplog):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("concurrent.futures.process.ProcessPoolExecutor.__init__", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert list(workers.in_order(slow_first, [1, 2], 2)) == [(1, os.getpid()), (2, os.getpid())]
+    assert "No space left on device" in caplog.text

@@ -107,7 +107,6 @@ def test_a_pickled_file_is_refused_and_not_executed(tmp_path: Path, name: str):
         {"settings": None},
         {"size_px": 64},
         {"size_px": 48},
-        {"size_px": "32"},
     ],
 )
 def test_settings_that_do_not_fit_the_weights_are_a_user_error(tmp_path: Path, changes: dict[str, Any]):

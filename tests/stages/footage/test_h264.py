@@ -4,7 +4,7 @@ import av
 import pytest
 from media_samples import moving_clip
 
-from stages.storage import h264
+from stages.footage import h264
 
 
 @pytest.mark.parametrize("x264", ["bframes=0", "bframes=3:b-pyramid=none", "bframes=8:b-adapt=0", "bframes=3:slices=3"])

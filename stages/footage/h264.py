@@ -1,13 +1,17 @@
-"""Which frames of an H.264 clip no other frame is predicted from, told without decoding them.
+"""Which packets of an H.264 clip have to be decoded for some of its frames, told without decoding them.
 
 A packet of an MP4 holds one frame as units, each after its length. The first byte of a unit holds its type in the
 lower five bits; the bits above are zero for a slice that is no reference (ITU-T H.264, 7.3.1).
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 SLICE, MESSAGE, DELIMITER, FILLER = 1, 6, 9, 12  # of all other units a later frame may need something
+REFRESH = 5  # a slice of a frame (IDR) that no later frame looks behind
+TYPE = 0x1F  # the bits of a unit's type
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
+MOST_WAITING = 512  # packets, so that a long wait takes little memory
 
 
 def length_bytes(stream: Any) -> int:
@@ -30,3 +34,24 @@ def first_bytes(packet: memoryview, length_bytes: int) -> list[int]:
 def is_reference(first_bytes: list[int]) -> bool:
     """Whether another frame may need this one."""
     return SLICE not in first_bytes or not {SLICE, MESSAGE, DELIMITER, FILLER}.issuperset(first_bytes)
+
+
+def needed(packets: Iterable[Any], length_bytes: int, is_wanted: Callable[[int], bool]) -> Iterator[Any]:
+    """The packets of frames whose time stamps are wanted, of all that these may be predicted from, and those in doubt.
+
+    What other frames are predicted from waits for the next frame that is wanted; a refresh needs nothing before it.
+    """
+    waiting: list[Any] = []
+    for packet in packets:
+        units = first_bytes(memoryview(packet), length_bytes)
+        if not units or is_wanted(packet.pts):
+            if any(unit & TYPE == REFRESH for unit in units):
+                waiting.clear()
+            yield from waiting
+            waiting.clear()
+            yield packet
+        elif is_reference(units):
+            waiting.append(packet)
+            if len(waiting) == MOST_WAITING:
+                yield from waiting
+                waiting.clear()
