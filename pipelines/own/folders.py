@@ -5,11 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Copies and thumbnails that programs keep beside the pictures of a person; names with a dot in front are left out too.
-KEPT_BY_PROGRAMS = frozenset(
-    {"@eadir", "@recycle", "@recently-snapshot", "@__thumb", "#recycle", "#snapshot", "$recycle.bin", "__macosx"}
-    | {"thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information", "lost+found"}
-)
+from stages.releases.strangers import is_stranger
 
 
 @dataclass
@@ -22,13 +18,15 @@ class Contents:
 
     files: list[Path] = field(default_factory=list[Path])  # with one of the suffixes, sorted by path
     passed_over: Counter[str] = field(default_factory=Counter[str])  # other files, by suffix
-    left_out: int = 0  # files and folders that are hidden or kept by programs
+    left_aside: int = 0  # files and folders that are strangers: hidden, thumbnails, READMEs
 
     def others(self) -> str:
         """What is not in `files`, in words; empty if there is nothing else."""
         by_suffix = [f"{count} x {suffix or 'no suffix'}" for suffix, count in sorted(self.passed_over.items())]
         parts = [f"{self.passed_over.total()} passed over ({', '.join(by_suffix)})"] if by_suffix else []
-        return ", ".join([*parts, *([f"{self.left_out} hidden or kept by programs"] if self.left_out else [])])
+        if self.left_aside:
+            parts.append(f"{self.left_aside} left aside (hidden, thumbnails, READMEs)")
+        return ", ".join(parts)
 
 
 def contents(folder: Path, suffixes: Collection[str]) -> Contents:
@@ -55,9 +53,10 @@ def _below(folder: Path, found: Contents, seen: set[tuple[int, int]]) -> Iterato
         return
     seen.add(key)
     for path in paths:
-        if path.name.startswith(".") or path.name.lower() in KEPT_BY_PROGRAMS:
-            found.left_out += 1
-        elif path.is_dir():
+        is_folder = path.is_dir()
+        if is_stranger(f"{path.name}/" if is_folder else path.name):
+            found.left_aside += 1
+        elif is_folder:
             yield from _below(path, found, seen)
         else:
             yield path

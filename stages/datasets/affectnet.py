@@ -61,6 +61,7 @@ COLUMNS = (9, 144)  # landmarks in one cell, or in 136
 SMALL = {"test": "val_set", "train": "train_set"}
 CODE_FILE = "_exp.npy"
 _MAX_CODE_BYTES = 4096  # of such a file; a code takes 136
+# What NumPy raises on damaged files; it documents none of them.
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -72,7 +73,7 @@ _UNREADABLE = (
     OverflowError,
     MemoryError,
     RecursionError,
-)  # fmt: skip  by NumPy, which documents none of them
+)
 PUBLISHED = {"test": 3_999, "train": 287_651}  # faces with one of EXPRESSIONS; the full release has 4,000 for the test
 
 

@@ -12,6 +12,7 @@ class Damage:
 
     def __init__(self) -> None:
         self.frames = 0  # that came out
+        self.owed = 0  # that did not, of packets that were decoded and are shown
         self.torn = 0  # of them
         self.missing: list[int | None] = []  # time stamps of packets without a frame
         self._inside: set[int] = set()  # time stamps of packets whose frames have not come out
@@ -24,8 +25,9 @@ class Damage:
         """How many frames cannot be used."""
         return self.torn + len(self.missing)
 
-    def sent(self, stamp: int | None) -> None:
+    def sent(self, stamp: int | None, is_shown: bool) -> None:
         """A packet with this time stamp was decoded."""
+        self.owed += is_shown
         if stamp is not None:
             self._inside.add(stamp)
 
@@ -38,7 +40,7 @@ class Damage:
 
     def tears(self, frame: Any) -> bool:
         """Whether the frame is damaged, or predicted from one that is."""
-        self.frames += 1
+        self.frames, self.owed = self.frames + 1, self.owed - 1
         self._inside.discard(frame.pts)
         if frame.is_corrupt:
             self._is_torn, self._from = True, None

@@ -43,7 +43,7 @@ def decoded(stream: Any, taken: Iterable[Any], damage: Damage) -> Iterator[Any]:
         except FFmpegError:
             damage.lost(stamp)
             continue
-        damage.sent(stamp)
+        damage.sent(stamp, is_shown=packet is not None and not packet.is_discard)
         yield from (frame for frame in decoded if not damage.tears(frame))
 
 
@@ -80,13 +80,14 @@ class Reading:
         Raises:
             Rejected: it did not; the detail says how much was decoded.
         """
+        left_out = self._damage.left_out + (max(0, self._damage.owed) if self._length_bytes else 0)
         used = f"{self._frames} frames, {self._time_s:.2f} s, could be decoded and are used"
         if state.is_cut:
             raise Rejected("video is cut short", used if self._frames else "no frame can be decoded")
         if not self._frames:
-            raise Rejected("video is damaged" if self._damage.left_out else "no frame can be decoded")
-        if self._damage.left_out or state.is_unreadable:
-            raise Rejected("video is damaged", f"{used}, {self._damage.left_out} are torn and left out")
+            raise Rejected("no frame can be decoded", f"{left_out} are damaged" if left_out else "")
+        if left_out or state.is_unreadable:
+            raise Rejected("video is damaged", f"{used}, {left_out} are torn and left out")
         if self._backward:
             raise Rejected("times cannot be trusted", f"{used}, {self._backward} of them go back in time")
 
@@ -105,7 +106,7 @@ class Reading:
         number, stamp = self._frames + self._damage.left_out, frame.pts
         if self._times.is_listed:
             stamp = self._next_stamp()
-        elif self._length_bytes:
+        elif self._length_bytes and stamp is not None:
             number = bisect_left(self._stamps, stamp)
         number = max(self._number + 1, number)
         if stamp is None:

@@ -8,7 +8,8 @@ import re
 _SUFFIXES_OF_MEDIA = r"\.(jpe?g|jfif|png|bmp|tiff?|gif|webp|hei[cf]|avif|mp4|m4v|mov|avi|mkv|webm|mpe?g|wmv|ts)"
 _ANYWHERE = re.compile(  # one part of a path: whatever lies below such a folder is a stranger too
     r"\.(?!\.?$).*"  # hidden, as `.DS_Store` and macOS's `._x` are; `.` and `..` are no names
-    r"|__MACOSX|@eaDir|[@#]recycle|\$RECYCLE\.BIN|System Volume Information|lost\+found|__pycache__|VISITED",
+    r"|__MACOSX|@eaDir|@__thumb|[@#]recycle|[@#](Recently-)?snapshot|\$RECYCLE\.BIN|System Volume Information"
+    r"|lost\+found|__pycache__|VISITED",
     re.IGNORECASE | re.DOTALL,
 )
 _FILE = re.compile(

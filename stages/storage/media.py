@@ -108,7 +108,10 @@ def check_pixels(width: int, height: int, size_bytes: int) -> None:
     Raises:
         Rejected: empty, too large, or of more pixels than its bytes can hold.
     """
-    _check_size(width, height, MAX_SIDE_PX)
+    if width < 1 or height < 1:
+        raise Rejected("image has no pixels")
+    if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+        raise Rejected("image too large", f"{width}x{height} px")
     if width * height > MAX_PX_PER_BYTE * size_bytes:
         raise Rejected("image is damaged", f"{width}x{height} px cannot be in {size_bytes} bytes")
 
@@ -124,13 +127,6 @@ def encode_jpeg(image: Image, quality: int) -> bytes:
 def grid_slot(number: int, fps: float) -> int:
     """Number of the interval of 1/fps seconds that frame `number` (at 25 fps) falls into; one frame of each is kept."""
     return int(number * fps / SOURCE_FPS + 1e-6)
-
-
-def _check_size(width: int, height: int, max_side_px: int) -> None:
-    if width < 1 or height < 1:
-        raise Rejected("image has no pixels")
-    if max(width, height) > max_side_px or width * height > MAX_PIXELS:
-        raise Rejected("image too large", f"{width}x{height} px")
 
 
 def _decoded(data: bytes, upright: bool) -> Image | None:

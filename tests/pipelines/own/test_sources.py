@@ -68,7 +68,7 @@ def test_what_else_a_folder_holds_is_counted(folder, logged):
     for name in ("d.heic", "notes.txt", "no_suffix", ".DS_Store", "._b.JPG", "Thumbs.db", "deep/more.md"):
         (folder / name).touch()
     assert names(folder, "") == ["a.mp4", "b.JPG", "d.heic", "deep/c.png"]
-    others = "4 passed over (1 x no suffix, 2 x .md, 1 x .txt), 3 hidden or kept by programs"
+    others = "4 passed over (1 x no suffix, 2 x .md, 1 x .txt), 3 left aside (hidden, thumbnails, READMEs)"
     assert logged.messages == [f"{folder}: {others}"]
 
 

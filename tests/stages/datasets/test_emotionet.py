@@ -6,7 +6,7 @@ import pytest
 from media_samples import encoded, noise
 from releases import bring, put
 
-from stages.datasets.emotionet import ACTION_UNITS, image_urls, lists_of, read, rows
+from stages.datasets.emotionet import ACTION_UNITS, Row, image_urls, lists_of, read, rows
 from stages.releases.readers import Face, Reject
 from stages.runtime.errors import UserError
 
@@ -223,3 +223,13 @@ def test_images_of_older_releases_are_named_after_their_url(tmp_path):
     assert [item.key for item in found if isinstance(item, Reject)] == [names[2]]
     files = {name: tmp_path / "r" / name for name in ("dataFile_1001.txt", "EmotioNet_FACS.csv")}
     assert [name.removeprefix("images/") for name, _ in image_urls(files)] == [*names, NAME.format(4)]
+
+
+def test_numbers_of_thousands_of_digits_are_neither_units_nor_names(tmp_path):
+    url = f"http://blog.example/N_{'9' * 5000}_{'9' * 5000}.jpg"
+    path = put(tmp_path / "EmotioNet_FACS_x.csv", ",".join([url, *HEADER[1:], f"AU {'9' * 5000}"]) + "\n")
+    assert [item.kind for item in rows(path) if isinstance(item, Reject)] == []
+    path = put(tmp_path / "dataFile_1.txt", automatic([url, "x/y", *["0"] * 60]))
+    (row,) = rows(path)
+    assert isinstance(row, Row)
+    assert row.name.startswith("by_address/")

@@ -139,6 +139,18 @@ def test_damage_that_the_decoder_conceals_is_told_and_no_torn_frame_is_used(tmp_
         list(videos.clip_frames(path.read_bytes(), 25.0))
 
 
+def test_a_video_that_begins_without_a_key_frame_is_told(tmp_path):
+    source = written(tmp_path / "a.mp4")
+    with av.open(str(source)) as video, av.open(str(tmp_path / "b.mp4"), "w") as container:
+        copy = container.add_stream_from_template(video.streams.video[0])
+        for packet in list(video.demux(video=0))[1:-1]:
+            packet.stream = copy
+            container.mux(packet)
+    taken, reason = until_rejected(tmp_path / "b.mp4")
+    assert reason.startswith(f"video is damaged: {len(taken)} frames")
+    assert reason.endswith(f"{COUNT - 1 - len(taken)} are torn and left out")
+
+
 def test_frames_that_an_edit_list_hides_are_no_loss(tmp_path):
     source = tmp_path / "a.mp4"
     moving_clip(source, TIMES)

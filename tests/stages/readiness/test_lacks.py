@@ -138,7 +138,7 @@ def test_a_url_that_is_none_and_half_a_login_are_named(tmp_path: Path):
 
 def test_the_lists_of_images_to_download_have_to_be_there(tmp_path: Path):
     params = fetching("http", "emotionet")
-    put(release(tmp_path, "emotionet") / "readme.txt", "no list")
+    put(release(tmp_path, "emotionet") / "notes.txt", "no list")
     assert "found no list" in found(tmp_path, params)["emotionet"]
     units = "\t".join(["0"] * 60)
     put(

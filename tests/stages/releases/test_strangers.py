@@ -11,6 +11,8 @@ STRANGERS = [
         "__MACOSX/a/1.jpg",
         "a/@eaDir/1.jpg",
         "#recycle/1.jpg",
+        "@__thumb/1.jpg",
+        "@Recently-Snapshot/1.jpg",
     ),
     *(
         "Thumbs.db",
