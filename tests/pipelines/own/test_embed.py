@@ -276,6 +276,13 @@ def test_two_people_who_cross_keep_their_tracks(embed, crossed, options):
     assert all(later - earlier > -12 for earlier, later in pairwise(to_right))
 
 
+def test_a_face_that_was_out_of_the_picture_too_long_begins_a_track(embed):
+    times_s, with_face = [*range(5), *range(10, 19)], {0, 4, 10, 18}
+    images = [drawn_faces(320, 240, *([FACE] if at_s in with_face else [])) for at_s in times_s]
+    rows = embed(video(Path("clip.mp4"), images, times_s))
+    assert [(row["time_s"], row["track"]) for row in rows] == [(0, 0), (4, 0), (10, 0), (18, 1)]
+
+
 def test_one_face_keeps_the_person_who_is_there_longest(embed, crossed):
     rows = embed(crossed)
     longest = max((0, 1), key=[row["track"] for row in rows].count)
