@@ -60,8 +60,8 @@ def settings(
         "search": json.dumps(asdict(search)),
         "tool": _tool(),
         "decoder": videos.decoder(),
-        "image_decoder": f"OpenCV {cv2.__version__}",
-        "network_library": f"PyTorch {metadata.version('torch')}",
+        "image_decoder": f"OpenCV {cv2.__version__}, {_versions('pillow', 'pillow-heif')}",
+        "network_library": _versions("torch"),
     }
 
 
@@ -139,8 +139,15 @@ def _source(name: Any, sha256: Any) -> Source:
 
 
 def _tool() -> str:
+    return f"{_versions('fabnet-pipelines')}, code {revision.code_hash(CODE)}"
+
+
+def _versions(*packages: str) -> str:
+    return ", ".join(f"{name} {_version(name)}" for name in packages)
+
+
+def _version(package: str) -> str:
     try:
-        version = metadata.version("fabnet-pipelines")
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        version = "not installed"
-    return f"fabnet-pipelines {version}, code {revision.code_hash(CODE)}"
+        return "not installed"

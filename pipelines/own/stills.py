@@ -89,7 +89,7 @@ def _pages(data: bytes) -> int:
     """Pages of a TIFF besides thumbnails; 0 if Pillow cannot tell."""
     try:
         with _opened(data) as picture:
-            pages = ImageSequence.Iterator(picture)
+            pages: Any = ImageSequence.Iterator(picture)
             return sum(not page.tag_v2.get(_SUBFILE_TYPE, 0) & 1 for page in pages)
     except Rejected:
         return 0

@@ -3,6 +3,7 @@
 The processes are forked from one that has imported all stages, so that a kill costs what the stage itself takes.
 """
 
+import io
 import multiprocessing
 import os
 import resource
@@ -11,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import forkserver
@@ -32,6 +34,7 @@ LIMIT_S = 300
 class Ended:
     status: int  # exit status, negative for a signal
     operations: int  # file operations up to the end; 0 after a kill
+    errors: str  # what it said on standard error; empty after a kill
 
 
 def run(name: str, inputs: Path, work: Path, *, at: int = 0, after_s: float = 0.0, most_bytes: int = 0) -> Ended:
@@ -56,7 +59,7 @@ def run(name: str, inputs: Path, work: Path, *, at: int = 0, after_s: float = 0.
             process.kill()
             process.join()
             raise AssertionError(f"{name} hangs")
-        return Ended(process.exitcode, _last(theirs))
+        return Ended(process.exitcode, *_last(theirs))
     finally:
         theirs.close()
 
@@ -74,14 +77,15 @@ def _start_server() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def _last(pipe: Any) -> int:
-    operations = 0
+def _last(pipe: Any) -> tuple[int, str]:
+    """What the process has told last."""
+    told = 0, ""
     try:
         while pipe.poll():
-            operations = pipe.recv()
+            told = pipe.recv()
     except EOFError:
         pass
-    return operations
+    return told
 
 
 def _child(name: str, inputs: Path, work: Path, *, at: int, most_bytes: int, pipe: Any) -> None:
@@ -100,11 +104,12 @@ def _child(name: str, inputs: Path, work: Path, *, at: int, most_bytes: int, pip
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
-    pipe.send(0)
+    pipe.send((0, ""))
     if most_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-    status = command.guarded(lambda: SMALL[name].run(inputs, work) and None)
-    pipe.send(operations)
+    with redirect_stderr(io.StringIO()) as errors:
+        status = command.guarded(lambda: SMALL[name].run(inputs, work) and None)
+    pipe.send((operations, errors.getvalue()))
     sys.exit(status)
 
 
