@@ -1,7 +1,8 @@
 """A table with one row for each face of the user's files, written in parts and joined at the end.
 
 Unfinished parts lie beside the result in `.<name>.parts/`, under a fingerprint of everything that the rows depend
-on; the same command continues after the last finished part. The table appears whole under its name or not at all.
+on; the same command continues after the last finished part. The table appears whole under its name or not at all. Two
+runs do not write the same table.
 """
 
 import json
@@ -26,6 +27,7 @@ from stages.footage import videos
 from stages.runtime import csv_tables, progress, tables
 from stages.runtime.errors import UserError, reason
 from stages.runtime.files import file_identity
+from stages.runtime.outputs import LOCK, alone
 from stages.storage import journals
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ def write(
 
     Raises:
         UserError: `fps` is out of range, nothing is named, something named does not exist, there is no usable model,
-            or `out` is not a name for the result.
+            `out` is not a name for the result, or another run writes it.
     """
     check_fps(fps)
     paths = sources.files(named)
@@ -139,7 +141,9 @@ def write(
     net, faces_search, named_in = ready(options)
     metadata = provenance.settings(table.command, fps, one_face, faces_search, named_in)
     schema = pa.schema([*FACES, *table.columns(net)], metadata=metadata)
-    return _run(Job(paths, out, fps, net, faces_search, one_face, schema, table))
+    job = Job(paths, out, fps, net, faces_search, one_face, schema, table)
+    with alone(job.unfinished / LOCK, str(out)):
+        return _run(job)
 
 
 def _run(job: Job) -> Written:

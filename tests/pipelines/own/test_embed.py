@@ -27,6 +27,7 @@ from stages import detect
 from stages.faces import detection
 from stages.runtime import tables, workers
 from stages.runtime.errors import reason
+from stages.runtime.outputs import alone
 from stages.storage.shards import Shards
 
 ROOT = Path(__file__).parents[3]
@@ -274,6 +275,23 @@ def test_two_people_who_cross_keep_their_tracks(embed, crossed, options):
     assert (to_right[0], to_left[0]) == pytest.approx((40, 340), abs=30)
     assert (to_right[-1], to_left[-1]) == pytest.approx((340, 40), abs=60)
     assert all(later - earlier > -12 for earlier, later in pairwise(to_right))
+
+
+def test_two_runs_do_not_write_the_same_table(model, capsys):
+    source = image_file(Path("face.png"), drawn_faces(320, 240, FACE))
+    with alone(Path(".faces.parquet.parts/lock"), "faces.parquet"):
+        assert fabnet("embed", source, "--model", model) == 1
+    assert capsys.readouterr().err.endswith(
+        "error: another run works in faces.parquet: wait until it has ended, or stop it\n"
+    )
+    assert fabnet("embed", source, "--model", model) == 0
+
+
+def test_a_face_that_was_out_of_the_picture_too_long_begins_a_track(embed):
+    times_s, with_face = [*range(5), *range(10, 19)], {0, 4, 10, 18}
+    images = [drawn_faces(320, 240, *([FACE] if at_s in with_face else [])) for at_s in times_s]
+    rows = embed(video(Path("clip.mp4"), images, times_s))
+    assert [(row["time_s"], row["track"]) for row in rows] == [(0, 0), (4, 0), (10, 0), (18, 1)]
 
 
 def test_one_face_keeps_the_person_who_is_there_longest(embed, crossed):
