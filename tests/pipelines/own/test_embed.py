@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 import fabnet as library
 from fabnet import boxes, images
 from fabnet.modules import model_file
-from pipelines.own import tabulate
+from pipelines.own import people, tabulate
 from stages import detect
 from stages.faces import detection
 from stages.runtime import tables, workers
@@ -330,6 +330,22 @@ def test_a_stopped_run_is_not_continued_after_a_file_changed(embed, model, monke
 
 
 @pytest.mark.slow
+def test_a_file_that_is_replaced_while_it_is_read_leaves_no_table(model, monkeypatch, capsys):
+    source = image_file(Path("face.png"), drawn_faces(320, 240, FACE))
+    number = people.numbered
+
+    def slowly(*done: object, **options: bool) -> list[Path]:
+        image_file(source, drawn_faces(320, 240, *TWO))
+        return number(*done, **options)
+
+    monkeypatch.setattr(people, "numbered", slowly)
+    assert fabnet("embed", source, "--model", model) == 1
+    assert f"{source} was changed while it was read: run the same command again" in capsys.readouterr().err
+    assert not Path("faces.parquet").exists()
+    monkeypatch.setattr(people, "numbered", number)
+    assert fabnet("embed", source, "--model", model) == 0
+
+
 def test_faces_do_not_depend_on_the_number_of_processes(embed, monkeypatch):
     video(Path("clip.mp4"), moving(12))
     alone = embed("clip.mp4")
