@@ -52,7 +52,7 @@ def test_every_method_that_needs_no_weights_is_in_the_study():
 def test_the_study_is_the_sample_with_more_methods_and_fewer_steps():
     own = content((PROFILES / "study.yaml").read_text(encoding="utf-8"))
     assert own.pop(profile.BASE) == "sample"
-    assert set(own) == {"profile", "methods", "pretrain"}
+    assert set(own) == {"profile", "methods", "pretrain", "perturb"}
     assert set(own["pretrain"]) == {"epochs", "checkpoint_epochs"}
 
 
