@@ -28,9 +28,7 @@ def embeddings(count: int, seed: int) -> Tensor:
     """Dimensions of different scales that repeat each other, far from zero."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, DIMS, generator=generator, dtype=torch.float64) * torch.logspace(0, -1, DIMS).double()
-    mixing = torch.linalg.qr(
-        torch.randn(DIMS, DIMS, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-    ).Q
+    mixing = torch.linalg.qr(torch.randn(DIMS, DIMS, generator=torch.Generator().manual_seed(9), dtype=torch.float64)).Q
     return x @ mixing + 2
 
 
