@@ -104,7 +104,7 @@ KNOWN = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("column", "method"), enumerate(["random", "pca"]))
+@pytest.mark.parametrize(("column", "method"), [(0, "random"), (1, "pca")])
 def test_encoders_without_training_steps_have_the_scores_that_are_known(first: Path, column: int, method: str):
     found = json.loads((first / "data" / "reports" / "metrics" / f"{method}.json").read_text(encoding="utf-8"))
     assert misses({key: Near(values[column], values[2]) for key, values in KNOWN.items()}, found) == []

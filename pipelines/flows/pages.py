@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipelines.running.surroundings import LOOPBACK
 
@@ -18,7 +19,7 @@ def served(pages: Mapping[str, Path]) -> Iterator[str]:
 
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.headers.get("Host", "").partition(":")[0] not in LOOPBACK:
+            if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in LOOPBACK:
                 self.send_error(HTTPStatus.BAD_REQUEST, "this server is called by another name")
                 return
             path = pages.get(self.path.removeprefix("/"))

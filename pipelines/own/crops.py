@@ -3,7 +3,6 @@
 import hashlib
 import io
 import re
-import shutil
 import tarfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pipelines.own.detection import Face
 from pipelines.own.options import Flag, Options
 from pipelines.own.tabulate import Table, tabulate
 from stages.runtime import csv_tables, files
+from stages.runtime.outputs import replaced
 from stages.storage import media
 from stages.storage.media import Image
 
@@ -122,19 +122,14 @@ def _packed(rows: pa.Table, schema: pa.Schema, index: str) -> bytes:
 @contextmanager
 def _folder(out: Path) -> Generator[Add, None, None]:
     """Adds files to a folder, which appears whole or not at all."""
-    partial_folder = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
+    with replaced(out) as folder:
 
-    def add(name: str, data: bytes) -> None:
-        path = partial_folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        def add(name: str, data: bytes) -> None:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
-    try:
         yield add
-        partial_folder.replace(out)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
 
 
 @contextmanager

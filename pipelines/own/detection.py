@@ -46,6 +46,7 @@ class InputFrame:
     image: Image | None = None  # None: an image file that is still to be read
     error: Rejected | None = None
     is_cut: bool = False  # another shot begins with it
+    before_s: float | None = None  # time of the frame before it in the same video; None for the first
     size_px: tuple[int, int] | None = None  # width and height; None until it is searched
 
 

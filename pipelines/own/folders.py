@@ -1,5 +1,6 @@
 """The images and videos in a folder, and what else lies there."""
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ def contents(folder: Path, suffixes: Collection[str]) -> Contents:
     """All files below `folder` that end in one of the suffixes (in small letters), and a count of the others."""
     found = Contents()
     for path in _below(folder, found, set()):
-        if path.suffix.lower() in suffixes or not path.is_file():
+        if path.suffix.lower() in suffixes or not os.path.isfile(path):  # noqa: PTH113  as below
             found.files.append(path)
         else:
             found.passed_over[path.suffix.lower()] += 1
@@ -53,7 +54,7 @@ def _below(folder: Path, found: Contents, seen: set[tuple[int, int]]) -> Iterato
         return
     seen.add(key)
     for path in paths:
-        is_folder = path.is_dir()
+        is_folder = os.path.isdir(path)  # noqa: PTH112  False where the system refuses to tell; Path raises
         if is_stranger(f"{path.name}/" if is_folder else path.name):
             found.left_aside += 1
         elif is_folder:

@@ -120,4 +120,5 @@ def _tracks(known: Tracks, detected: FrameFaces, time_s: float) -> list[int]:
     """The track of each face of the next frame."""
     if detected.frame.is_cut:
         known.cut()
-    return known.follow(time_s, [Seen(face.box, tracks.look(face.crop)) for face in detected.faces])
+    faces = [Seen(face.box, tracks.look(face.crop)) for face in detected.faces]
+    return known.follow(time_s, faces, detected.frame.before_s)

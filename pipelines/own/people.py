@@ -17,25 +17,29 @@ from stages.runtime import files
 
 TRACK = pa.field("track", pa.int32())  # one person of the video, from 0; null for an image
 # Of the rows of parts, not of the table.
-COLUMNS = [pa.field("look", pa.list_(pa.float32(), tracks.LOOK_SIZE)), pa.field("weight", pa.float32())]
+COLUMNS = [
+    pa.field("look", pa.list_(pa.float32(), tracks.LOOK_SIZE)),
+    pa.field("weight", pa.float32()),
+    pa.field("before_s", pa.float64()),
+]
 
 BOX = ("x0", "y0", "x1", "y1")
-KEY = ("source_number", "frame", "time_s")
+KEY = ("source_number", "frame", "time_s", "before_s")
 
 Tracked = Sequence[int | None]  # the track of each row of a part
 
 
 def columns(frame: InputFrame, face: Face) -> dict[str, Any]:
-    """Values of COLUMNS: how the face looks, and how much it counts as the one person of its source.
+    """Values of COLUMNS: how the face looks, how much it counts as the one person of its source, the time before.
 
     In a video a face counts 1 in the middle of the picture, and down to 1/2 in a corner; in an image its area.
     """
     x0, y0, x1, y1 = face.box
     if frame.time_s is None or frame.size_px is None:
-        return {"look": tracks.look(face.crop), "weight": (x1 - x0) * (y1 - y0)}
+        return {"look": tracks.look(face.crop), "weight": (x1 - x0) * (y1 - y0), "before_s": None}
     width, height = frame.size_px
     off_centre = float(np.hypot(x0 + x1 - width, y0 + y1 - height) / np.hypot(width, height))
-    return {"look": tracks.look(face.crop), "weight": 1 - min(1.0, off_centre) / 2}
+    return {"look": tracks.look(face.crop), "weight": 1 - min(1.0, off_centre) / 2, "before_s": frame.before_s}
 
 
 def numbered(done: Sequence[Path], folder: Path, *, is_one_face: bool) -> list[Path]:
@@ -59,13 +63,13 @@ def _tracked(done: Iterable[Path]) -> Iterator[Tracked]:
     for path in done:
         cuts = deque(parts.cuts(path))
         numbers: list[int | None] = []
-        for (number, frame, time_s), faces in _frames(path):
+        for (number, frame, time_s, before_s), faces in _frames(path):
             if number != source:
                 known, source = Tracks(), number
             while cuts and cuts[0] <= (number, frame):
                 if cuts.popleft().source_number == source:
                     known.cut()
-            numbers += [None] * len(faces) if time_s is None else known.follow(time_s, faces)
+            numbers += [None] * len(faces) if time_s is None else known.follow(time_s, faces, before_s)
         if any(cut.source_number == source for cut in cuts):
             known.cut()
         yield numbers
@@ -83,7 +87,7 @@ def _alone(done: Sequence[Path], numbers: Sequence[Tracked]) -> list[list[bool]]
     return [[best[source] == person for source, person, _ in of_part] for of_part in rows]
 
 
-def _frames(path: Path) -> Iterator[tuple[tuple[int, int, float | None], list[Seen]]]:
+def _frames(path: Path) -> Iterator[tuple[tuple[int, int, float | None, float | None], list[Seen]]]:
     """KEY and faces of every frame that has any."""
     table = pq.read_table(path, columns=[*KEY, *BOX, "look"])
     looks = table["look"].combine_chunks().flatten().to_numpy().reshape(-1, tracks.LOOK_SIZE)

@@ -1,6 +1,7 @@
 """The files that a user names: images and videos, folders of them, and lists."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def is_image(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in stills.SUFFIXES or suffix in media.VIDEO_SUFFIXES:
         return suffix in stills.SUFFIXES
-    return path.is_dir() or stills.begins(path)
+    return os.path.isdir(path) or stills.begins(path)  # noqa: PTH112  False where the system refuses to tell
 
 
 def read_image(path: Path) -> Image:

@@ -16,7 +16,7 @@ import pillow_heif
 from PIL import ImageOps, ImageSequence, UnidentifiedImageError
 
 from stages.runtime.errors import Rejected
-from stages.storage import heads, media
+from stages.storage import headers, media
 from stages.storage.media import Image
 
 SUFFIXES = frozenset(
@@ -39,7 +39,7 @@ def decode(data: bytes) -> Image:
     Raises:
         Rejected: another format, too large, empty, animated, of several pages, damaged or cut short.
     """
-    if heads.is_known(data):
+    if headers.is_known(data):
         image = media.decode_image(data, upright=True)
         if data[:2] in (b"II", b"MM") and (pages := _pages(data)) > 1:
             raise Rejected("several pages", f"{pages} in one TIFF: save each as an image of its own")
@@ -59,7 +59,7 @@ def begins(path: Path) -> bool:
             head = file.read(12)
     except (OSError, ValueError):
         return False
-    return heads.is_known(head) or head[8:] == b"WEBP" or (head[4:8] == b"ftyp" and head[8:] in _BRANDS)
+    return headers.is_known(head) or head[8:] == b"WEBP" or (head[4:8] == b"ftyp" and head[8:] in _BRANDS)
 
 
 @contextmanager

@@ -67,18 +67,19 @@ def stretches(frames: Iterable[InputFrame], detect_every: int) -> Iterator[Stret
 
 
 def _shots(frames: Iterable[InputFrame]) -> Iterator[InputFrame]:
-    """The frames, with `is_cut` where another shot of the same video begins."""
-    before: tuple[int, Image] | None = None  # source and thumbnail
+    """The frames, with the time of the one before, and `is_cut` where another shot of the same video begins."""
+    before: tuple[int, float | None, Image] | None = None  # source, time and thumbnail
     for frame in frames:
         if frame.image is None:
             yield frame
             continue
         step = max(1, min(frame.image.shape[:2]) // SHOT_PX)
         small = shots.thumbnail(frame.image[::step, ::step])
-        is_same_source = before is not None and before[0] == frame.source_number
-        is_cut = before is not None and is_same_source and shots.likeness(before[1], small) < LEAST_LIKENESS
-        before = frame.source_number, small
-        yield replace(frame, is_cut=is_cut)
+        before_s, is_cut = None, False
+        if before is not None and before[0] == frame.source_number:
+            before_s, is_cut = before[1], shots.likeness(before[2], small) < LEAST_LIKENESS
+        before = frame.source_number, frame.time_s, small
+        yield replace(frame, before_s=before_s, is_cut=is_cut)
 
 
 def _reaches(start: InputFrame | None, frame: InputFrame) -> bool:

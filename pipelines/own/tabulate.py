@@ -1,7 +1,8 @@
 """A table with one row for each face of the user's files, written in parts and joined at the end.
 
 Unfinished parts lie beside the result in `.<name>.parts/`, under a fingerprint of everything that the rows depend
-on; the same command continues after the last finished part. The table appears whole under its name or not at all.
+on; the same command continues after the last finished part. The table appears whole under its name or not at all. Two
+runs do not write the same table.
 """
 
 import json
@@ -26,6 +27,7 @@ from stages.footage import videos
 from stages.runtime import csv_tables, progress, tables
 from stages.runtime.errors import UserError, reason
 from stages.runtime.files import file_identity
+from stages.runtime.outputs import LOCK, alone
 from stages.storage import journals
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class Job:
     is_one_face: bool  # of each source one person only
     schema: pa.Schema  # of the result
     table: "Table"
+    identities: Sequence[Any]  # of the files, before the first is read
 
     @property
     def command(self) -> str:
@@ -131,7 +134,7 @@ def write(
 
     Raises:
         UserError: `fps` is out of range, nothing is named, something named does not exist, there is no usable model,
-            or `out` is not a name for the result.
+            `out` is not a name for the result, or another run writes it.
     """
     check_fps(fps)
     paths = sources.files(named)
@@ -139,7 +142,9 @@ def write(
     net, faces_search, named_in = ready(options)
     metadata = provenance.settings(table.command, fps, one_face, faces_search, named_in)
     schema = pa.schema([*FACES, *table.columns(net)], metadata=metadata)
-    return _run(Job(paths, out, fps, net, faces_search, one_face, schema, table))
+    job = Job(paths, out, fps, net, faces_search, one_face, schema, table, _identities(paths))
+    with alone(job.unfinished / LOCK, str(out)):
+        return _run(job)
 
 
 def _run(job: Job) -> Written:
@@ -159,10 +164,14 @@ def _run(job: Job) -> Written:
 
 def _folder(job: Job) -> Path:
     """Where the parts of this job lie; another model, setting, file or version has another folder."""
-    files = [[str(path), file_identity(path) if sources.is_there(path) else None] for path in job.paths]
+    files = [[str(path), identity] for path, identity in zip(job.paths, job.identities, strict=True)]
     code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     inputs = [job.fps, files, sorted((str(key), str(value)) for key, value in job.schema.metadata.items())]
     return journals.folder(job.unfinished.parent, job.unfinished.name, job.command, json.dumps(inputs), *code)
+
+
+def _identities(paths: Sequence[Path]) -> list[Any]:
+    return [file_identity(path) if sources.is_there(path) else None for path in paths]
 
 
 def _expected(job: Job) -> int | None:
@@ -240,11 +249,23 @@ def _finish(job: Job, done: Sequence[Path]) -> Written:
     without_face = {listed.shown(path) for path in job.paths} - set(faces) - {reject.source for reject in rejects}
     is_nothing_read = not faces and not without_face and all(reject.kind not in OF_FILES_READ for reject in rejects)
     rejects += [Reject(source, "no face found") for source in sorted(without_face)]
-    _write_rejects(job, rejects)
     metadata = {**job.schema.metadata, **provenance.of_files(job.paths)}
+    _check_unchanged(job)
+    _write_rejects(job, rejects)
     job.table.join(done, job.out, job.schema.with_metadata(metadata))
     shutil.rmtree(job.unfinished)
     return Written(faces.total(), len(job.paths), not is_nothing_read, rejects)
+
+
+def _check_unchanged(job: Job) -> None:
+    """Check that the digests in the metadata are of what the rows were made from.
+
+    Raises:
+        UserError: a file is another one than at the start.
+    """
+    for path, before, now in zip(job.paths, job.identities, _identities(job.paths), strict=True):
+        if now != before:
+            raise UserError(f"{path} was changed while it was read: run the same command again, which begins anew")
 
 
 def _rejects_name(out: Path) -> Path:

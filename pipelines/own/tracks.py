@@ -57,22 +57,25 @@ class Tracks:
 
     def __init__(self) -> None:
         self._known: list[_Track] = []
-        self._count, self._before_s = 0, -math.inf
+        self._count = 0
 
     def cut(self) -> None:
         """Note that the next frame begins another shot."""
         for track in self._known:
             track.is_elsewhere = True
 
-    def follow(self, time_s: float, faces: Sequence[Seen]) -> list[int]:
-        """The track of each face of the next frame, from 0 in the order of their first frames."""
-        oldest_s = min(time_s - GAP_S, self._before_s)  # frames may be further apart than a gap
+    def follow(self, time_s: float, faces: Sequence[Seen], before_s: float | None) -> list[int]:
+        """The track of each face of the next frame, from 0 in the order of their first frames.
+
+        Frames without a face may be left out. `before_s`: time of the frame before, which may be further away than a
+        gap; None for the first one.
+        """
+        oldest_s = time_s - GAP_S if before_s is None else min(time_s - GAP_S, before_s)
         self._known = [track for track in self._known if track.time_s >= oldest_s]
         numbers = self._continued(time_s, faces)
         for face in range(len(faces)):
             if face not in numbers:
                 numbers[face] = self._begin(time_s, faces[face])
-        self._before_s = time_s
         return [numbers[face] for face in range(len(faces))]
 
     def _continued(self, time_s: float, faces: Sequence[Seen]) -> dict[int, int]:

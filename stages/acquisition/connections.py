@@ -223,5 +223,8 @@ class _BehindProxy(httpx.BaseTransport):
 
 def _on(transport: httpx.BaseTransport, backend: httpcore.NetworkBackend) -> httpx.BaseTransport:
     """The transport, connecting through `backend`: httpx has no argument for it."""
-    cast(Any, transport)._pool._network_backend = backend
+    pool = cast(Any, transport)._pool
+    if not isinstance(pool._network_backend, httpcore.NetworkBackend):  # a guard that is not asked would guard nothing
+        raise RuntimeError(f"httpx {httpx.__version__} connects in another way than the guarded client knows")
+    pool._network_backend = backend
     return transport

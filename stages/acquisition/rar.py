@@ -84,7 +84,7 @@ def _run(program: str, first: Path, folder: Path) -> bool:
     command = [word.format(first=first.resolve(), folder=folder.resolve()) for word in PROGRAMS[program]]
     done = subprocess.run(
         command, capture_output=True, stdin=subprocess.DEVNULL, check=False,
-        preexec_fn=starter.is_killed_with_parent,  # it would unpack beside the next run
+        preexec_fn=starter.kill_with_parent,  # it would unpack beside the next run
     )  # fmt: skip
     return done.returncode == 0
 

@@ -16,6 +16,7 @@ from av.error import FFmpegError
 from av.format import Flags
 from numpy.typing import NDArray
 
+from stages.footage.h264 import PROGRESSIVE
 from stages.runtime.errors import Rejected
 from stages.storage.media import SOURCE_FPS
 
@@ -24,7 +25,6 @@ BACK_S = 1.0  # what a decoding time goes back at least if another part begins t
 RATES = 1 / 3_600, 1_000.0  # frames a second on average; beyond these, times are no times
 CUT_RATES = 0.1, 480.0  # of a video with an edit list, which hides nearly all frames if the scale of times is wrong
 COUNTED_RATES = 1.0, 240.0  # that are believed where time stamps cannot be
-PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
 MAX_KEPT_BYTES = 2**25
 UNKNOWN, MAX_STAMP = -(2**63), 2**56  # a later stamp is no time
 

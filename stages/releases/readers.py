@@ -199,7 +199,7 @@ def annotation(path: Path, max_bytes: int) -> bytes:
     """All bytes of a small file that belongs to one image.
 
     Raises:
-        Rejected: no such file, or larger than an annotation is.
+        Rejected: no such file, one that may not be read, or larger than an annotation is.
     """
     try:
         size = path.stat().st_size
@@ -208,6 +208,8 @@ def annotation(path: Path, max_bytes: int) -> bytes:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise Rejected("damaged annotation", f"there is no file {path.name}") from None
+    except PermissionError:
+        raise Rejected("unreadable file", f"{path.name} may not be read") from None
 
 
 def text_lines(path: Path) -> list[str]:

@@ -30,6 +30,7 @@ KEYWORD = inspect.Parameter.KEYWORD_ONLY
 REPORT = "TORCHELASTIC_ERROR_FILE"  # where torchrun reads why one of the processes that it started has failed
 FULL = "the disk is full; free some space and run the same command again"
 FAILED = "the disk failed: check it, or mount it again, then run the same command again"
+REFUSED = "you may not read or write it: change its permissions or its owner, then run the same command again"
 DISK = {  # error numbers of disks -> what to tell
     errno.ENOSPC: FULL,
     errno.EDQUOT: "your quota of this disk is used up; free some space and run the same command again",
@@ -37,6 +38,8 @@ DISK = {  # error numbers of disks -> what to tell
     errno.EROFS: "the disk is read-only; mount it for writing, or use another folder, and run the same command again",
     errno.EIO: FAILED,
     errno.ESTALE: FAILED,
+    errno.EACCES: REFUSED,
+    errno.EPERM: REFUSED,
     errno.ENXIO: FAILED,
 }
 RESUMABLE = "stopped; finished parts are kept, the same command continues from there"

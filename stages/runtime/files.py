@@ -8,12 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _CHUNK = 2**20
-_NO_SYNC = (
-    errno.EINVAL,
-    errno.ENOTSUP,
-    errno.EACCES,
-    errno.EBADF,
-)  # file systems that cannot be told to keep something
+# File systems that cannot be told to keep something; EACCES: a folder that may be written but not listed.
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
 
 Identity = list[int]  # size, modification time in ns, inode: changes when a file's content is changed
 
@@ -63,14 +59,15 @@ def whole(path: Path) -> Generator[Path, None, None]:
 
 def sync(path: Path) -> None:
     """Have the disk keep what a file holds now, or the names in a folder."""
-    number = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(number)
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
-    finally:
-        os.close(number)
 
 
 def sync_all(folder: Path) -> None:

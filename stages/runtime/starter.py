@@ -15,7 +15,7 @@ _WAIT_S = 0.5  # between two looks at the starters
 
 def end_with_parent() -> None:
     """From now on the system kills this process when its parent has ended; where it cannot, a thread ends it."""
-    if not is_killed_with_parent():
+    if not kill_with_parent():
         _watch_from_now([os.getppid()])
 
 
@@ -27,7 +27,7 @@ def end_with_dvc() -> bool:
     """
     parent = os.getppid()
     chain = [parent, _parent_of(parent)] if _is_shell(parent) else [parent]
-    if not is_killed_with_parent() or len(chain) > 1:
+    if not kill_with_parent() or len(chain) > 1:
         _watch_from_now(chain)
     try:
         return os.getpgid(chain[-1]) == os.getpgrp()
@@ -35,7 +35,7 @@ def end_with_dvc() -> bool:
         return chain == _chain_of(chain)
 
 
-def is_killed_with_parent() -> bool:
+def kill_with_parent() -> bool:
     """Whether the system kills this process from now on when its parent has ended; only Linux does."""
     if sys.platform != "linux":
         return False

@@ -51,7 +51,7 @@ def check(data: bytes) -> None:
     if len(scans) > MAX_SCANS:
         raise Rejected("image has too many scans", f"{len(scans)}, at most {MAX_SCANS} are decoded")
     if _has_hole(data, segments):
-        raise Rejected("image is damaged", f"more than {len(_HOLE)} zeros follow each other where pixels should be")
+        raise Rejected("image is damaged", f"at least {len(_HOLE)} zeros follow each other where pixels should be")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:

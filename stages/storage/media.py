@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.runtime.errors import Rejected
-from stages.storage import heads, listening
+from stages.storage import headers, listening
 
 Image = NDArray[np.uint8]
 
@@ -98,8 +98,8 @@ def check_image(data: bytes) -> None:
     Raises:
         Rejected: another format, too large, empty, cut short, or of more pixels than its bytes can hold.
     """
-    check_pixels(*heads.size(data), len(data))
-    heads.check_end(data)
+    check_pixels(*headers.size(data), len(data))
+    headers.check_end(data)
 
 
 def check_pixels(width: int, height: int, size_bytes: int) -> None:

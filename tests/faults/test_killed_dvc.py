@@ -14,6 +14,9 @@ import pytest
 import track_samples
 from ruamel.yaml import YAML
 
+from pipelines.dvc import rwlock
+from stages.runtime.errors import UserError
+
 ROOT = Path(__file__).parents[2]
 PATHS = "--tracks tracks --splits splits --out models/fabnet-0"
 GRAPH = {
@@ -88,7 +91,8 @@ def test_dvc_that_is_killed_alone_leaves_no_orphan_and_the_next_run_makes_the_sa
         process.kill()
         process.communicate()
         assert nobody_works_in(repository), f"killed after {after_s:.1f} s"
-        rwlock = repository / ".dvc" / "tmp" / "rwlock"
-        if rwlock.exists() and not rwlock.read_bytes():  # doctor and both front doors say so
-            rwlock.unlink()
+        try:
+            rwlock.check(repository)
+        except UserError:  # doctor and both front doors say so
+            (repository / rwlock.FILE).unlink()
         assert made(repository) == whole, f"killed after {after_s:.1f} s"

@@ -22,11 +22,12 @@ from safetensors.torch import load_file, save_file
 import fabnet as library
 from fabnet import boxes, images
 from fabnet.modules import model_file
-from pipelines.own import tabulate
+from pipelines.own import people, tabulate
 from stages import detect
 from stages.faces import detection
 from stages.runtime import tables, workers
 from stages.runtime.errors import reason
+from stages.runtime.outputs import alone
 from stages.storage.shards import Shards
 
 ROOT = Path(__file__).parents[3]
@@ -276,6 +277,23 @@ def test_two_people_who_cross_keep_their_tracks(embed, crossed, options):
     assert all(later - earlier > -12 for earlier, later in pairwise(to_right))
 
 
+def test_two_runs_do_not_write_the_same_table(model, capsys):
+    source = image_file(Path("face.png"), drawn_faces(320, 240, FACE))
+    with alone(Path(".faces.parquet.parts/lock"), "faces.parquet"):
+        assert fabnet("embed", source, "--model", model) == 1
+    assert capsys.readouterr().err.endswith(
+        "error: another run works in faces.parquet: wait until it has ended, or stop it\n"
+    )
+    assert fabnet("embed", source, "--model", model) == 0
+
+
+def test_a_face_that_was_out_of_the_picture_too_long_begins_a_track(embed):
+    times_s, with_face = [*range(5), *range(10, 19)], {0, 4, 10, 18}
+    images = [drawn_faces(320, 240, *([FACE] if at_s in with_face else [])) for at_s in times_s]
+    rows = embed(video(Path("clip.mp4"), images, times_s))
+    assert [(row["time_s"], row["track"]) for row in rows] == [(0, 0), (4, 0), (10, 0), (18, 1)]
+
+
 def test_one_face_keeps_the_person_who_is_there_longest(embed, crossed):
     rows = embed(crossed)
     longest = max((0, 1), key=[row["track"] for row in rows].count)
@@ -312,6 +330,22 @@ def test_a_stopped_run_is_not_continued_after_a_file_changed(embed, model, monke
 
 
 @pytest.mark.slow
+def test_a_file_that_is_replaced_while_it_is_read_leaves_no_table(model, monkeypatch, capsys):
+    source = image_file(Path("face.png"), drawn_faces(320, 240, FACE))
+    number = people.numbered
+
+    def slowly(*done: object, **options: bool) -> list[Path]:
+        image_file(source, drawn_faces(320, 240, *TWO))
+        return number(*done, **options)
+
+    monkeypatch.setattr(people, "numbered", slowly)
+    assert fabnet("embed", source, "--model", model) == 1
+    assert f"{source} was changed while it was read: run the same command again" in capsys.readouterr().err
+    assert not Path("faces.parquet").exists()
+    monkeypatch.setattr(people, "numbered", number)
+    assert fabnet("embed", source, "--model", model) == 0
+
+
 def test_faces_do_not_depend_on_the_number_of_processes(embed, monkeypatch):
     video(Path("clip.mp4"), moving(12))
     alone = embed("clip.mp4")

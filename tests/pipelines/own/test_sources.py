@@ -127,6 +127,24 @@ def test_a_folder_that_cannot_be_read_is_a_reject_with_its_name():
         shutil.rmtree(folder)
 
 
+def test_files_of_a_folder_that_shows_its_names_alone_are_rejects():
+    folder = Path(tempfile.mkdtemp())
+    try:
+        (folder / "listed").mkdir()
+        names = [folder / "listed" / name for name in ("a.jpg", "b")]
+        for name in names:
+            name.touch()
+        folder.chmod(0o755)
+        (folder / "listed").chmod(0o744)
+        with as_somebody():
+            assert sources.files([folder]) == names
+            assert [sources.is_image(name) for name in names] == [True, False]
+            with pytest.raises(Rejected, match=r"unreadable file: .*Permission denied"):
+                sources.read_image(names[0])
+    finally:
+        shutil.rmtree(folder)
+
+
 @contextmanager
 def as_somebody():
     """Without the right to read the folders of root; for others who run the tests, nothing changes."""

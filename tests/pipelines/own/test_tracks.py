@@ -20,7 +20,7 @@ def followed(*frames: list[Seen], step_s: float = STEP_S, cuts: tuple[int, ...] 
     for number, faces in enumerate(frames):
         if number in cuts:
             known.cut()
-        found.append(known.follow(number * step_s, faces))
+        found.append(known.follow(number * step_s, faces, (number - 1) * step_s if number else None))
     return found
 
 

@@ -1,3 +1,8 @@
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from stages.runtime.files import replace_text, whole
@@ -24,3 +29,19 @@ def test_what_a_killed_run_left_is_overwritten(tmp_path):
     replace_text(tmp_path / "a.txt", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "new"
+
+
+def test_a_file_is_written_into_a_folder_that_may_not_be_listed():
+    folder, user = Path(tempfile.mkdtemp()), os.geteuid()
+    try:
+        folder.chmod(0o300)
+        if not user:  # root may list everything
+            os.chown(folder, 65_534, -1)
+            os.seteuid(65_534)
+        replace_text(folder / "a.txt", "new")
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+        names = [path.name for path in folder.iterdir()]
+        shutil.rmtree(folder)
+    assert names == ["a.txt"]

@@ -6,16 +6,16 @@ import pytest
 from media_samples import encoded, noise
 
 from stages.runtime.errors import Rejected
-from stages.storage import heads
+from stages.storage import headers
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".bmp", ".tif"])
 def test_the_header_gives_width_and_height(extension):
-    assert heads.size(encoded(noise(123, 77), extension)) == (123, 77)
+    assert headers.size(encoded(noise(123, 77), extension)) == (123, 77)
 
 
 def test_the_header_of_an_old_bmp_gives_width_and_height():
-    assert heads.size(old_bmp(noise(124, 77))) == (124, 77)
+    assert headers.size(old_bmp(noise(124, 77))) == (124, 77)
 
 
 def old_bmp(image: np.ndarray) -> bytes:
@@ -30,9 +30,9 @@ def test_a_bmp_whose_colours_opencv_would_mix_up_is_rejected():
         head = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 66 + 64, 0, 0, 66, 40, 4, 4, 1, 32, 3, 64, 0, 0, 0, 0)
         return head + struct.pack("<III", *masks) + bytes(64)
 
-    assert heads.size(bmp(0xFF0000, 0xFF00, 0xFF)) == (4, 4)
+    assert headers.size(bmp(0xFF0000, 0xFF00, 0xFF)) == (4, 4)
     with pytest.raises(Rejected, match="a BMP with its colours in an order of its own"):
-        heads.size(bmp(0xFF, 0xFF00, 0xFF0000))
+        headers.size(bmp(0xFF, 0xFF00, 0xFF0000))
 
 
 def chunk(name: bytes, data: bytes = b"") -> bytes:
@@ -41,14 +41,14 @@ def chunk(name: bytes, data: bytes = b"") -> bytes:
 
 def test_a_png_that_is_a_header_alone_is_cut_short():
     whole = encoded(noise(16, 16), ".png")
-    heads.check_end(whole)
+    headers.check_end(whole)
     for data in (whole[:24], whole[:33], whole[:33] + chunk(b"IEND"), whole[:-12], whole[:-1]):
         with pytest.raises(Rejected, match="cut short"):
-            heads.check_end(data)
+            headers.check_end(data)
 
 
 def test_a_png_chunk_longer_than_the_file_is_cut_short():
     data = bytearray(encoded(noise(16, 16), ".png"))
     data[data.index(b"IDAT") - 4] |= 0x40  # a gigabyte more
     with pytest.raises(Rejected, match="cut short"):
-        heads.check_end(bytes(data))
+        headers.check_end(bytes(data))
