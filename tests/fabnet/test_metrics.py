@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import f1_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from fabnet import metrics
 
@@ -54,6 +54,15 @@ def test_auc_agrees_with_scikit_learn_with_ties_and_weights(decimals: int):
     weights = rng.multinomial(300, np.full(300, 1 / 300), size=20).astype(float)
     expected = [roc_auc_score(positive, score, sample_weight=row) for row in weights]
     assert metrics.weighted_auc(positive, score, weights) == pytest.approx(expected)
+
+
+def test_f1_agrees_with_scikit_learn_under_the_weights_of_resamples():
+    rng = np.random.default_rng(8)
+    positive, predicted = rng.random(200) < 0.2, rng.random(200) < 0.3
+    weights = rng.multinomial(200, np.full(200, 1 / 200), size=20).astype(float)
+    expected = [f1_score(positive, predicted, sample_weight=row) for row in weights]
+    assert metrics.weighted_f1(positive, predicted, weights) == pytest.approx(expected)
+    assert np.isnan(metrics.weighted_f1(np.zeros(3, bool), np.ones(3, bool), np.ones((1, 3))))[0]
 
 
 def test_auc_without_positives_is_undefined():

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,49 @@ def coverage(n: int, images_per_group: int, *, knows_groups: bool = True, repeat
 def test_intervals_cover_the_truth_with_and_without_clusters_that_share_their_error(n, images_per_group):
     """Of 1000 samples chance moves the share by 0.014, two standard errors."""
     assert 0.93 - 0.014 < coverage(n, images_per_group) < 0.97 + 0.014
+
+
+@cache
+def of_means(distribution: str, n: int, repeats: int = 1000) -> dict[str, float]:
+    """How often intervals of 95 % of the mean of n values cover the true one, expanded and plain percentiles."""
+    draw, true = {
+        "normal": (lambda rng: rng.normal(4, 1, n), 4.0),
+        "gamma": (lambda rng: rng.gamma(4, 1, n), 4.0),
+        "four of five right": (lambda rng: (rng.random(n) < 0.8).astype(float), 0.8),
+        "log-normal": (lambda rng: rng.lognormal(0, 1, n), float(np.exp(0.5))),
+    }[distribution]
+    rng, expanded, plain = np.random.default_rng(5), 0, 0
+    for repeat in range(repeats):
+        values = draw(rng)
+        (weights,) = resamples(np.arange(n), Bootstrap(500, 0.95, repeat))
+        means = weights @ values / n
+        low, high = interval(means, 0.95, n)
+        expanded += low - 1e-12 <= true <= high + 1e-12
+        low, high = np.quantile(means, [0.025, 0.975])
+        plain += low <= true <= high
+    return {"expanded": expanded / repeats, "plain": plain / repeats}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("distribution", "n", "share"),
+    [
+        ("normal", 15, 0.939),
+        ("gamma", 15, 0.947),
+        ("four of five right", 15, 0.977),
+        ("log-normal", 15, 0.870),  # of a long tail 15 values say too little, whatever the interval
+        ("normal", 30, 0.949),
+    ],
+)
+def test_few_images_are_covered_as_often_as_the_page_of_reliability_says(distribution, n, share):
+    """Of 1000 samples chance moves a share by up to 0.021, two standard errors."""
+    assert of_means(distribution, n)["expanded"] == pytest.approx(share, abs=0.021)
+
+
+@pytest.mark.slow
+def test_plain_percentiles_of_fifteen_images_would_cover_less():
+    found = of_means("normal", 15)
+    assert found["plain"] < 0.92 < found["expanded"]
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, recall_score, roc_auc_score
 
 from stages.evaluation import resampling, scores
 from stages.evaluation.scores import Bootstrap, Predictions
@@ -223,6 +223,23 @@ def test_the_error_of_five_points_is_relative_to_the_distance_of_the_eyes():
     assert {target: score.value for target, score in found.items()} == pytest.approx(
         {"mean": 4, "eyes": 0, "nose": 10, "mouth": 5}
     )
+
+
+def test_angles_agree_with_scikit_learn():
+    rng = np.random.default_rng(6)
+    truth, prediction = rng.normal(0, 30, (80, 3)), rng.normal(0, 30, (80, 3))
+    found = by_target("angle_error_deg", Predictions(truth, prediction, ("roll", "pitch", "yaw")))
+    expected = mean_absolute_error(truth, prediction, multioutput="raw_values")
+    assert [found[name].value for name in ("roll", "pitch", "yaw")] == pytest.approx(expected)
+    assert found["mean"].value == pytest.approx(mean_absolute_error(truth, prediction))
+
+
+def test_the_recall_of_one_neighbour_is_that_of_scikit_learn():
+    rng = np.random.default_rng(7)
+    codes, nearest = rng.integers(0, 3, 90), rng.integers(0, 3, 90)
+    found = by_target("neighbour_recall", Predictions(np.eye(3)[codes], np.eye(3)[nearest], NAMES))
+    assert [found[name].value for name in NAMES] == pytest.approx(recall_score(codes, nearest, average=None))
+    assert found["mean"].value == pytest.approx(accuracy_score(codes, nearest))
 
 
 def test_neighbour_recall_is_the_share_of_the_same_class():
