@@ -119,7 +119,7 @@ def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "available", lambda: 1)
-        patch.setattr(contact_sheets, "write", lambda *_, **__: None)
+        patch.setattr(contact_sheets, "write", lambda *_, out, **__: out.mkdir(exist_ok=True))
         patch.setattr(stages.detectors, "__path__", [*stages.detectors.__path__, str(DETECTORS)])
         patch.setattr(stages.detectors.__spec__, "submodule_search_locations", stages.detectors.__path__)
         (folder / "release").mkdir()
