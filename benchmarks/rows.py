@@ -1,6 +1,7 @@
 """A row for every comparison, how its two figures are measured, and the machine that they stand for."""
 
 import json
+import os
 import platform
 import re
 import resource
@@ -14,8 +15,6 @@ from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from stages.runtime import workers
 
 
 class SkippedError(Exception):
@@ -84,7 +83,7 @@ def processor() -> str:
 
 def cores() -> int:
     """Those that this process may use."""
-    return workers.available()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def current_commit() -> str:
