@@ -457,7 +457,7 @@ def test_decoding_on_a_gpu_that_is_not_there_ends_before_the_tracks_are_read(tmp
 def test_a_diverging_loss_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
     with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1000\.0"):
-        run(tmp_path, pretrain=params(lr=1000.0, optimiser="sgd"))
+        run(tmp_path, pretrain=params(lr=1000.0, weight_decay=1.0, optimiser="sgd"))
 
 
 def test_the_error_for_an_unknown_method_lists_the_known_ones(tmp_path: Path):
