@@ -55,7 +55,7 @@ def each(work: Callable[[In], Out], inputs: Iterable[In], limits: Limits = LIMIT
 
 
 @contextmanager
-def _without_main() -> Generator[None]:
+def _without_main() -> Generator[None, None, None]:
     """A process that is started meanwhile does not import what `python -m` runs: a stage takes seconds, for PyTorch."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
