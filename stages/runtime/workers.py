@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import pyarrow as pa
 
 from stages.runtime import quota
 from stages.runtime.errors import UserError
@@ -50,7 +51,7 @@ def keep_threads() -> None:
 
 
 class WithoutPandas(MetaPathFinder):
-    """Lets this process look as if pandas were not installed."""
+    """As long as it is in `sys.meta_path`, pandas cannot be imported."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname == "pandas":
@@ -59,7 +60,12 @@ class WithoutPandas(MetaPathFinder):
 
 def keep_out_pandas() -> None:
     """Let pyarrow do without pandas: it imports it, a third of a second, to recognise its objects. No stage has any."""
-    sys.meta_path.insert(0, WithoutPandas())
+    finder = WithoutPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])  # the first array of a process is where pyarrow looks for pandas, only once
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def alone() -> str:
