@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.int64]  # (N,) equal numbers for rows of one group
@@ -53,6 +53,7 @@ def interval(drawn: Array, confidence: float, groups: int) -> tuple[float, float
         return float("nan"), float("nan")
     tail = (1 - confidence) / 2
     if groups > 1:
-        tail = float(stats.norm.cdf(stats.t.ppf(tail, groups - 1) * np.sqrt(groups / (groups - 1))))
+        student = special.stdtrit(groups - 1, tail)  # quantile of Student's distribution; importing scipy.stats is slow
+        tail = float(special.ndtr(student * np.sqrt(groups / (groups - 1))))
     low, high = np.quantile(finite, [tail, 1 - tail])
     return float(low), float(high)
