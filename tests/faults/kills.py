@@ -6,19 +6,19 @@ The processes are forked from one that has imported all stages, so that a kill c
 import io
 import multiprocessing
 import os
-import resource
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import psutil
 from small_stages import SMALL
 
 from stages.runtime import command
@@ -27,7 +27,23 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["small_stages"])
 WRITES = os.O_WRONLY | os.O_RDWR
 OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
-LIMIT_S = 300
+LIMIT_S = 600
+GRACE_S = 10  # in which what a killed process has started ends
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A kill before the file operation number `at`, or after `after_s` seconds."""
+
+    at: int = 0
+    after_s: float = 0.0
+
+
+NONE = Kill()
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -35,33 +51,53 @@ class Ended:
     status: int  # exit status, negative for a signal
     operations: int  # file operations up to the end; 0 after a kill
     errors: str  # what it said on standard error; empty after a kill
+    seconds: float
+    orphans: list[int]  # processes that it had started and that go on without it
 
 
-def run(name: str, inputs: Path, work: Path, *, at: int = 0, after_s: float = 0.0, most_bytes: int = 0) -> Ended:
-    """How the stage ended, as its command ends.
-
-    It is killed before its file operation number `at`, or after `after_s` seconds; with `most_bytes`, the system
-    refuses to let any file grow further, as a full disk does.
-    """
+def run(name: str, inputs: Path, work: Path, *, kill: Kill = NONE, before: Callable[[], object] = _nothing) -> Ended:
+    """How the stage ended, as its command ends; `before` is called in its process."""
     _start_server()
     theirs, ours = CONTEXT.Pipe()
-    limits = {"at": at, "most_bytes": most_bytes, "pipe": ours}
-    process = CONTEXT.Process(target=_child, args=(name, inputs, work), kwargs=limits)
+    how = {"at": kill.at, "before": before, "pipe": ours}
+    process = CONTEXT.Process(target=_child, args=(name, inputs, work), kwargs=how)
     process.start()
     ours.close()
+    start = time.monotonic()
     try:
-        if after_s:
+        if kill.after_s:
             theirs.recv()  # it has begun
-            time.sleep(after_s)
+            time.sleep(kill.after_s)
             process.kill()
         process.join(LIMIT_S)
         if process.exitcode is None:
             process.kill()
             process.join()
             raise AssertionError(f"{name} hangs")
-        return Ended(process.exitcode, *_last(theirs))
+        seconds = time.monotonic() - start
+        return Ended(process.exitcode, *_last(theirs), seconds, _remaining(process.pid or 0))
     finally:
         theirs.close()
+
+
+def _remaining(session: int) -> list[int]:
+    """The processes of a session that are still there after a while; they are ended."""
+    deadline = time.monotonic() + GRACE_S
+    while (found := _members(session)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for number in found:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return found
+
+
+def _members(session: int) -> list[int]:
+    found: list[int] = []
+    for number in psutil.pids():
+        with suppress(ProcessLookupError, psutil.Error):
+            if os.getsid(number) == session and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
+                found.append(number)
+    return found
 
 
 @lru_cache
@@ -88,9 +124,10 @@ def _last(pipe: Any) -> tuple[int, str]:
     return told
 
 
-def _child(name: str, inputs: Path, work: Path, *, at: int, most_bytes: int, pipe: Any) -> None:
+def _child(name: str, inputs: Path, work: Path, *, at: int, before: Callable[[], object], pipe: Any) -> None:
+    os.setsid()  # by which what it starts is found
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # all in this process, and no order but its own
+        os.sched_setaffinity(0, {_core()})  # all in this process, and no order but its own
     import torch
 
     torch.set_num_threads(1)
@@ -105,12 +142,17 @@ def _child(name: str, inputs: Path, work: Path, *, at: int, most_bytes: int, pip
 
     sys.addaudithook(count)
     pipe.send((0, ""))
-    if most_bytes:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    before()
     with redirect_stderr(io.StringIO()) as errors:
         status = command.guarded(lambda: SMALL[name].run(inputs, work) and None)
     pipe.send((operations, errors.getvalue()))
     sys.exit(status)
+
+
+def _core() -> int:
+    """A core of its own for every process of the tests."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(cores)]
 
 
 def _changes(event: str, arguments: Any, work: str) -> bool:
