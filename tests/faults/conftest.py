@@ -1,11 +1,20 @@
 """Counts of the kill tests: each leaves them with its result, and their sum is printed at the end."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
+import kills
 import pytest
+from kills import Whole
 from tally import Tally, summed
 
 PROPERTY = "kills"
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Whole]:
+    """What a stage makes that is not killed; made once."""
+    return cache(lambda name: kills.whole(name, tmp_path_factory.mktemp(name)))
 
 
 @pytest.fixture

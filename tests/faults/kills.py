@@ -27,16 +27,21 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["small_stages"])
 WRITES = os.O_WRONLY | os.O_RDWR
 OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
+MAKES = {"open", "os.mkdir", "os.link", "os.symlink"}
 LIMIT_S = 600
 GRACE_S = 10  # in which what a killed process has started ends
 
 
 @dataclass(frozen=True)
 class Kill:
-    """A kill before the file operation number `at`, or after `after_s` seconds."""
+    """A kill before the file operation number `at`, or after `after_s` seconds.
+
+    With an error number, the stage is not killed: from that operation on, whatever makes a file or folder fails.
+    """
 
     at: int = 0
     after_s: float = 0.0
+    error: int = 0
 
 
 NONE = Kill()
@@ -55,11 +60,28 @@ class Ended:
     orphans: list[int]  # processes that it had started and that go on without it
 
 
-def run(name: str, inputs: Path, work: Path, *, kill: Kill = NONE, before: Callable[[], object] = _nothing) -> Ended:
-    """How the stage ended, as its command ends; `before` is called in its process."""
+def run(
+    name: str,
+    inputs: Path,
+    work: Path,
+    *,
+    kill: Kill = NONE,
+    before: Callable[[], object] = _nothing,
+    stopped: Callable[[], object] = _nothing,
+) -> Ended:
+    """How the stage ended, as its command ends.
+
+    Args:
+        name: of the stage.
+        inputs: what its `prepare` has written.
+        work: for its journal and outputs.
+        kill: when it is killed.
+        before: called in its process before it begins.
+        stopped: called here at the moment of the kill, while the process stands still.
+    """
     _start_server()
     theirs, ours = CONTEXT.Pipe()
-    how = {"at": kill.at, "before": before, "pipe": ours}
+    how = {"kill": kill, "before": before, "pipe": ours}
     process = CONTEXT.Process(target=_child, args=(name, inputs, work), kwargs=how)
     process.start()
     ours.close()
@@ -67,8 +89,11 @@ def run(name: str, inputs: Path, work: Path, *, kill: Kill = NONE, before: Calla
     try:
         if kill.after_s:
             theirs.recv()  # it has begun
-            time.sleep(kill.after_s)
-            process.kill()
+            process.join(kill.after_s)
+            if process.exitcode is None:
+                os.kill(process.pid or 0, signal.SIGSTOP)
+                stopped()
+                process.kill()
         process.join(LIMIT_S)
         if process.exitcode is None:
             process.kill()
@@ -124,7 +149,7 @@ def _last(pipe: Any) -> tuple[int, str]:
     return told
 
 
-def _child(name: str, inputs: Path, work: Path, *, at: int, before: Callable[[], object], pipe: Any) -> None:
+def _child(name: str, inputs: Path, work: Path, *, kill: Kill, before: Callable[[], object], pipe: Any) -> None:
     os.setsid()  # by which what it starts is found
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {_core()})  # all in this process, and no order but its own
@@ -137,7 +162,9 @@ def _child(name: str, inputs: Path, work: Path, *, at: int, before: Callable[[],
         nonlocal operations
         if _changes(event, arguments, str(work)):
             operations += 1
-            if operations == at:
+            if kill.error and operations >= kill.at and event in MAKES:
+                raise OSError(kill.error, os.strerror(kill.error), str(arguments[0]))
+            if not kill.error and operations == kill.at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
@@ -185,6 +212,28 @@ def outs(name: str, work: Path) -> dict[str, dict[str, bytes]]:
 def names(work: Path) -> set[str]:
     """Everything that lies in the folder `work`."""
     return {path.relative_to(work).as_posix() for path in work.rglob("*")}
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a stage makes that is not killed."""
+
+    inputs: Path
+    outs: dict[str, dict[str, bytes]]
+    names: set[str]  # of all that lies there at the end
+    operations: int
+    seconds: float
+
+
+def whole(name: str, root: Path) -> Whole:
+    """Prepare the stage and run it in the empty folder `root`."""
+    inputs, work = fresh(root / "inputs"), fresh(root / "work")
+    SMALL[name].prepare(inputs)
+    ended = run(name, inputs, work)
+    assert ended.status == 0
+    made = Whole(inputs, outs(name, work), names(work), ended.operations, ended.seconds)
+    assert set(made.outs) == set(SMALL[name].outs)
+    return made
 
 
 def older(name: str, work: Path, whole: dict[str, dict[str, bytes]]) -> dict[str, dict[str, bytes]]:

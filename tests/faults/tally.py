@@ -9,9 +9,10 @@ KINDS = ("differences", "partial files", "left-overs", "orphans", "other finding
 
 @dataclass
 class Tally:
-    """Kills, what was killed, and what was found wrong, in words by its kind."""
+    """Kills and power cuts, what was killed, and what was found wrong, in words by its kind."""
 
     kills: int = 0
+    power_cuts: int = 0
     stages: set[str] = field(default_factory=set[str])
     doors: set[str] = field(default_factory=set[str])
     found: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -25,7 +26,8 @@ class Tally:
     def told(self) -> dict[str, Any]:
         """As a property of a test, which goes from process to process."""
         counts = {kind: len(found) for kind, found in self.found.items()}
-        return {"kills": self.kills, "stages": sorted(self.stages), "doors": sorted(self.doors), **counts}
+        done = {"kills": self.kills, "power cuts": self.power_cuts}
+        return {**done, "stages": sorted(self.stages), "doors": sorted(self.doors), **counts}
 
 
 def summed(told: Iterable[Mapping[str, Any]]) -> str:
@@ -37,4 +39,5 @@ def summed(told: Iterable[Mapping[str, Any]]) -> str:
     doors = {door for of_one in every for door in of_one["doors"]}
     counts = ", ".join(f"{sum(of_one[kind] for of_one in every)} {kind}" for kind in KINDS)
     where = f"{len(stages)} stages" + (f" and at {len(doors)} doors ({', '.join(sorted(doors))})" if doors else "")
-    return f"{sum(of_one['kills'] for of_one in every)} kills in {where}: {counts}"
+    done = " and ".join(f"{sum(of_one[kind] for of_one in every)} {kind}" for kind in ("kills", "power cuts"))
+    return f"{done} in {where}: {counts}"

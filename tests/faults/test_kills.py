@@ -1,14 +1,13 @@
 """Whenever a stage is killed, nothing partial is under its name, and the next run makes the same bytes."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import kills
 import numpy as np
 import pytest
-from kills import Kill
+from kills import Kill, Whole
 from small_stages import SMALL
 from tally import Tally
 
@@ -17,36 +16,6 @@ QUICK = {"check", "fetch", "split"}  # the others take seconds
 MOST = int(os.environ.get("KILLS", "1000"))  # first kills of a stage in the long test, each followed by others
 MOMENTS = 12  # of a stage in the long test at which it is first killed
 WITHOUT_OLDER = {"fetch", "check"}  # their outputs are kept by DVC
-
-
-@dataclass(frozen=True)
-class Whole:
-    """What a stage makes that is not killed."""
-
-    inputs: Path
-    outs: dict[str, dict[str, bytes]]
-    names: set[str]  # of all that lies there at the end
-    operations: int
-    seconds: float
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Whole]:
-    found: dict[str, Whole] = {}
-
-    def of(name: str) -> Whole:
-        if name not in found:
-            root = tmp_path_factory.mktemp(name)
-            inputs, work = kills.fresh(root / "inputs"), kills.fresh(root / "work")
-            SMALL[name].prepare(inputs)
-            ended = kills.run(name, inputs, work)
-            assert ended.status == 0
-            made = kills.outs(name, work), kills.names(work)
-            found[name] = Whole(inputs, *made, ended.operations, ended.seconds)
-            assert set(found[name].outs) == set(SMALL[name].outs)
-        return found[name]
-
-    return of
 
 
 def check(name: str, whole: Whole, work: Path, tally: Tally, *, has_older: bool, several: Sequence[Kill]) -> None:
