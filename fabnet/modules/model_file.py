@@ -6,6 +6,7 @@ Names of tensors: `method.<name>` are the weights of a pretext method, the encod
 `heads.<attribute>.<name>` are those of the probes that were fitted to its embeddings. Nothing in the file is executed.
 """
 
+import errno
 import json
 import math
 import threading
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 
 from fabnet.modules.face_crop import Crop
 from fabnet.modules.method import Method
+
+_DISK_FAILS = (errno.EIO, errno.ESTALE, errno.ENXIO)
 
 # Raised by a change that readers of the format before would misunderstand or refuse: a field of the description that
 # is added, removed or read in another way, or other names of tensors. A reader reads the format before its own as well.
@@ -77,13 +80,32 @@ def coordinates(points: int) -> tuple[str, ...]:
     return tuple(f"{axis}{point}" for point in range(points) for axis in "xy")
 
 
+def read_through(path: Path) -> None:
+    """Read a file once, before a library maps it into memory: where a disk fails, a map ends the process by a signal.
+
+    What else may be wrong with the file is told by who reads it next.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    try:
+        with path.open("rb") as file:
+            while file.read(2**20):
+                pass
+    except OSError as error:
+        if error.errno in _DISK_FAILS:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
     """The description of the network in a file, and the tensors on the CPU.
 
     Raises:
         ValueError: one clause: no such file, damaged, not safetensors, of a format that is not known here, or with
             numbers that no network has.
+        OSError: the disk fails.
     """
+    read_through(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

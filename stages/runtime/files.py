@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+DISK_FAILS = (errno.EIO, errno.ESTALE, errno.ENXIO)  # the disk, whatever the file holds
 _CHUNK = 2**20
 # File systems that cannot be told to keep something; EACCES: a folder that may be written but not listed.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +12,7 @@ from pathlib import Path
 import disks
 import kills
 import pytest
+import tiny_repository
 from kills import Ended, Kill, Whole
 from small_stages import SMALL
 
@@ -109,12 +112,29 @@ def test_when_no_file_can_be_made_from_some_moment_on_the_next_run_goes_on(name,
         goes_on(name, of, work)
 
 
-@EVERY
+@pytest.mark.parametrize("name", sorted(SMALL.keys() - {"fetch"}))
 def test_a_disk_without_links_gives_the_same_bytes(name, whole, tmp_path):
     of, work = whole(name), kills.fresh(tmp_path / "work")
     ended = kills.run(name, of.inputs, work, before=disks.without_links)
     assert ended.status == 0, ended
     assert kills.outs(name, work) == of.outs
+
+
+def test_a_release_cannot_be_brought_to_a_disk_without_links_and_the_next_run_goes_on(whole, tmp_path):
+    of, work = whole("fetch"), kills.fresh(tmp_path / "work")
+    ended = kills.run("fetch", of.inputs, work, before=disks.without_links)
+    assert ended.status == 1
+    assert ended.errors.endswith("move the release or data/raw\n")
+    goes_on("fetch", of, work)
+
+
+def test_dvc_stores_results_on_a_disk_without_links(tmp_path):
+    tiny_repository.make(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=tmp_path, preexec_fn=disks.without_links, check=False
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "report.html").stat().st_nlink == 1
 
 
 @EVERY
