@@ -1,7 +1,9 @@
-"""Whenever a stage is killed, nothing partial is under its name, and the next run makes the same bytes."""
+"""When a stage is killed or cannot write, nothing partial is under its name, and the next run makes the same bytes."""
 
 import os
+import resource
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import kills
@@ -15,6 +17,8 @@ SEED = 2018
 QUICK = {"check", "fetch", "split"}  # the others take seconds
 MOST = int(os.environ.get("KILLS", "1000"))  # first kills of a stage in the long test, each followed by others
 MOMENTS = 12  # of a stage in the long test at which it is first killed
+MOST_BYTES = {"check": 20, "fetch": 200, "split": 200, "embed": 200}  # of a file; others write more
+TOO_LARGE = "error: a file would be larger than this disk or `ulimit -f` allows; use another disk or raise the limit\n"
 WITHOUT_OLDER = {"fetch", "check"}  # their outputs are kept by DVC
 
 
@@ -56,13 +60,29 @@ def seeded(name: str) -> np.random.Generator:
     return np.random.default_rng([SEED, *name.encode()])
 
 
-@pytest.mark.parametrize(
+EVERY = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SMALL]
 )
-def test_a_stage_that_is_killed_again_and_again_makes_the_same_bytes(name, whole, tally, tmp_path):
+
+
+@EVERY
+def test_a_stage_that_is_killed_twice_makes_the_same_bytes(name, whole, tally, tmp_path):
     of, rng = whole(name), seeded(name)
-    first = Kill(at=int(rng.integers(1, of.operations + 1)))
-    check(name, of, tmp_path / "work", tally, has_older=True, several=[first, *more(of, rng)])
+    several = [Kill(at=int(at)) for at in rng.integers(1, of.operations + 1, 2)]
+    check(name, of, tmp_path / "work", tally, has_older=True, several=several)
+
+
+@EVERY
+def test_a_stage_that_cannot_write_says_one_sentence_and_the_next_run_goes_on(name, whole, tmp_path):
+    of, work, most = whole(name), kills.fresh(tmp_path / "work"), MOST_BYTES.get(name, 3000)
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
+    ended = kills.run(name, of.inputs, work, before=limit)
+    assert ended.status == 1
+    assert ended.errors.endswith(TOO_LARGE)
+    assert "Traceback" not in ended.errors
+    assert kills.outs(name, work) == {}
+    assert kills.run(name, of.inputs, work).status == 0
+    assert kills.outs(name, work) == of.outs
 
 
 @pytest.mark.torture
