@@ -80,23 +80,6 @@ def coordinates(points: int) -> tuple[str, ...]:
     return tuple(f"{axis}{point}" for point in range(points) for axis in "xy")
 
 
-def read_through(path: Path) -> None:
-    """Read a file once, before a library maps it into memory: where a disk fails, a map ends the process by a signal.
-
-    What else may be wrong with the file is told by who reads it next.
-
-    Raises:
-        OSError: the disk fails.
-    """
-    try:
-        with path.open("rb") as file:
-            while file.read(2**20):
-                pass
-    except OSError as error:
-        if error.errno in _DISK_FAILS:
-            raise OSError(error.errno, error.strerror, str(path)) from None
-
-
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
     """The description of the network in a file, and the tensors on the CPU.
 
@@ -105,14 +88,18 @@ def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
             numbers that no network has.
         OSError: the disk fails.
     """
-    read_through(path)
     try:
+        with path.open("rb") as file:  # where a disk fails, this is an error; a map would end the process by a signal
+            while file.read(2**20):
+                pass
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
     except FileNotFoundError:
         raise ValueError("there is no such file") from None
     except OSError as error:
+        if error.errno in _DISK_FAILS:
+            raise
         raise ValueError(f"it cannot be read ({error})") from None
     except SafetensorError:
         raise ValueError("it is damaged or not a safetensors file") from None

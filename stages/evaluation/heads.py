@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fabnet import probe_head
-from fabnet.modules.model_file import read_through
 from fabnet.probe_head import FittedHead
 from stages.evaluation.labelled import Task
+from stages.runtime import files
 from stages.runtime.errors import UserError
 
 
@@ -22,7 +22,7 @@ def read(path: Path, *, made_by: str) -> dict[str, Tensor]:
     Raises:
         UserError: it cannot be read.
     """
-    read_through(path)
+    files.read_through(path)
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -30,6 +30,23 @@ def file_identity(path: Path) -> Identity:
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
+def read_through(path: Path) -> None:
+    """Read a file once, before a library maps it into memory: where a disk fails, a map ends the process by a signal.
+
+    What else may be wrong with the file is told by who reads it next.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    try:
+        with path.open("rb") as file:
+            while file.read(_CHUNK):
+                pass
+    except OSError as error:
+        if error.errno in DISK_FAILS:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write the file whole or not at all."""
     replace_bytes(path, text.encode())

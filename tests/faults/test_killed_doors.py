@@ -16,8 +16,8 @@ from stages.runtime.errors import UserError
 
 SEED = 2018
 MOST = int(os.environ.get("KILLS", "60"))  # before the run is left to end
-WAIT_S = 900  # for the next stage to start, or the run to end
-GRACE_S = 60  # in which everything ends with the door: a loaded machine is slow
+WAIT_S = 3600  # for the next stage to start, or the run to end
+GRACE_S = 600  # in which everything ends with the door: a stage that is still importing ends when it is ready
 
 
 def alone(door: psutil.Process, _: list[psutil.Process]) -> None:
@@ -50,6 +50,7 @@ def kill(folder: Path, door: str, said: Path, *, way: int, after_s: float) -> in
     finally:
         if process.poll() is None:
             process.kill()
+            process.wait()
 
 
 def look(folder: Path, whole: dict[str, dict[str, bytes]], tally: Tally, what: str) -> None:
@@ -77,11 +78,11 @@ def test_a_run_that_is_killed_at_a_front_door_goes_on_to_the_same_bytes(tally, t
     rng = np.random.default_rng(SEED)
     tally.stages |= {name.split("@")[0] for name in stages}
     for number in range(MOST):
-        door, way = list(whole_graph.DOORS)[number % 5 == 0], int(rng.integers(len(WAYS)))
+        door, way = list(whole_graph.DOORS)[number % 5 == 4], int(rng.integers(len(WAYS)))
         after_s = float(rng.uniform(0, 1.5 * seconds / len(stages)))
         what = f"{door}, kill {number} ({WAYS[way].__name__}) after {after_s:.1f} s"
         status = kill(folder, door, said, way=way, after_s=after_s)
-        tally.kills += 1
+        tally.kills += status != 0
         tally.doors.add(door)
         text = said.read_text(encoding="utf-8")
         if "Traceback" in text:
