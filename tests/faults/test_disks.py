@@ -24,7 +24,7 @@ HOUR_S = 3600
 READ = {
     "crop": "raw/dense-face-frames.tar.gz",
     "track": "raw/ann/1.mp4",
-    "detect": "raw/0/0.jpg",
+    "detect": "raw/Manually_Annotated_Images/0/0.jpg",
     "index": "raw/afw/0.jpg",
     "split": "tracks/voxceleb1/index.parquet",
     "measure": "tracks/voxceleb1/00000.tar",
@@ -32,10 +32,10 @@ READ = {
     "refine": "models/fabnet-0/model.safetensors",
     "embed": "faces/mafl/00000.tar",
     "probe": "embeddings/random-3/mafl.parquet",
-    "perturb": "raw/w300/ibug/00.jpg",
+    "perturb": "raw/w300/ibug/07.jpg",
     "package": "metrics/random-3/heads/mafl.landmarks.safetensors",
-    "illustrate": "models/random-3/model.safetensors",
-    "report": "metrics/random-3/metrics.parquet",
+    "illustrate": "faces/affectnet/00000.tar",
+    "report": "metrics/random-0/metrics.parquet",
 }
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(0)]
