@@ -43,8 +43,8 @@ ui: $(STAMP)  ## Prefect's UI on loopback: start, watch and cancel runs in a bro
 test: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL)
 
-torture: $(STAMP)  ## kill every stage at every file operation and at random moments, and run it again: takes an hour
-	@$(BIN)/python -m pytest $(PARALLEL) -m torture tests/faults
+torture: $(STAMP)  ## kill stages and runs, cut the power, break the disk, and run again: an hour; KILLS=20 a stage
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m torture tests/faults
 
 check: $(STAMP)  ## run the tests that take seconds, then lint
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network and not torture"

@@ -22,7 +22,7 @@ from typing import Any, get_type_hints
 
 from stages.runtime import config, starter, stopwatch, workers
 from stages.runtime.errors import UserError
-from stages.runtime.files import replace_text
+from stages.runtime.files import DISK_FAILS, replace_text
 from stages.runtime.params import Lists, Params
 
 LISTS = {name: f"lists.{name}" for name in Lists.model_fields}
@@ -36,11 +36,9 @@ DISK = {  # error numbers of disks -> what to tell
     errno.EDQUOT: "your quota of this disk is used up; free some space and run the same command again",
     errno.EFBIG: "a file would be larger than this disk or `ulimit -f` allows; use another disk or raise the limit",
     errno.EROFS: "the disk is read-only; mount it for writing, or use another folder, and run the same command again",
-    errno.EIO: FAILED,
-    errno.ESTALE: FAILED,
+    **dict.fromkeys(DISK_FAILS, FAILED),
     errno.EACCES: REFUSED,
     errno.EPERM: REFUSED,
-    errno.ENXIO: FAILED,
 }
 RESUMABLE = "stopped; finished parts are kept, the same command continues from there"
 CLEAN = "stopped; no unfinished file is left"

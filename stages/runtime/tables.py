@@ -1,5 +1,6 @@
 """Parquet tables with explicit Arrow schemas: checked, sorted by key, written whole or not at all."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,7 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
 
     Raises:
         UserError: no such file, not Parquet, another schema version, or other columns than expected.
+        OSError: the disk fails.
     """
     try:
         _check(path, pq.read_schema(path), schema)
@@ -300,6 +302,8 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in files.DISK_FAILS:
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
         raise UserError(
             f"{path} is not a readable Parquet file ({' '.join(str(error).split())}): restore it by `dvc checkout`, or "
             "run `dvc repro --force` for the stage that writes it"

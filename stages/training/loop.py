@@ -366,6 +366,7 @@ def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
 def _saved(journal: Path) -> dict[str, Any] | None:
     """The state in the journal. One that is damaged, or lacks a checkpoint, is put aside with all its checkpoints."""
     path, whole = journal / STATE, journal / journals.WHOLE
+    files.read_through(path)
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         if saved["checkpoints"].items() <= _checkpoints(journal).items():

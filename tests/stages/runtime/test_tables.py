@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import random
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -104,6 +106,16 @@ def test_rejects_of_an_earlier_stage_keep_its_name(tmp_path):
 def test_a_missing_file_is_a_user_error_that_names_the_command(tmp_path):
     with pytest.raises(UserError, match="is missing: run `dvc repro`"):
         tables.read(tmp_path / "none.parquet", tables.SPLITS)
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_table(tmp_path, monkeypatch):
+    def fails(path: Path) -> None:
+        raise OSError(errno.EIO, "Error reading bytes from file")
+
+    monkeypatch.setattr(pq, "read_schema", fails)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        tables.read(tmp_path / "t", tables.SPLITS)
+    assert caught.value.filename == str(tmp_path / "t")
 
 
 def test_a_file_that_is_not_parquet_is_a_user_error(tmp_path):
