@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from pipelines import profile
 from stages.runtime import config
@@ -64,3 +65,10 @@ def test_a_limit_that_limits_nothing_is_refused(name, value):
     text = f"{SAMPLE[:start]}  {name}: {value}{SAMPLE[SAMPLE.index('  ', start + 3 + len(name)) :]}"
     with pytest.raises(UserError, match=rf"limits\.{name} should be"):
         config.parsed(text, "it")
+
+
+def test_dvc_runs_no_costly_stage_again_for_a_limit():
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    of_everything = {name for name, stage in stages.items() if {"params.yaml": None} in stage["params"]}
+    assert of_everything == {"check", "package", "report"}
+    assert not any("limits" in str(stage["params"]) for stage in stages.values())
