@@ -71,6 +71,8 @@ FOUR_BYTES = {
         b"HTTP/1.1 206 OK\r\nContent-Range: bytes " + DIGITS + b"-3/4\r\n\r\n",
         "does not support range requests",
     ),
+    "a header without an end": (b"HTTP/1.1 206 OK\r\nX-Key: ", "was cut off"),
+    "headers without an end": (b"HTTP/1.1 206 OK\r\n" + b"X-Key: y\r\n" * 20_000, "was cut off"),
     "a wait of 5,000 digits": (b"HTTP/1.1 503 OK\r\nRetry-After: " + DIGITS + b"\r\n\r\n", "busy or broken"),
 }
 
