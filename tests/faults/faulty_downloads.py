@@ -99,23 +99,25 @@ class _Server:
     versions: list[bytes]
     faults: dict[str, Callable[[Draw], Fault]]
     share: float  # of faulty answers
+    no_etags: bool  # whether it never tells one state of a file from another
     kill: Callable[[], None] | None = None
     told: Counter[str] = field(default_factory=Counter[str])
 
     def answer(self, _: Request) -> Fault:
-        if self.share and len(self.versions) > 1 and self.draw.random() < 0.15:
+        if self.share and len(self.versions) > 1 and self.draw.random() < 0.3:
             self.told["changed"] += self.site.files[self.name] != self.versions[1]
             self.site.files[self.name] = self.versions[1]
         if self.draw.random() >= self.share:
-            return FINE
+            return replace(FINE, no_etag=self.no_etags)
         kind = self.draw.choice(sorted(self.faults))
         self.told[kind] += 1
         fault = self.faults[kind](self.draw)
         headers = {key: value.format(name=self.name) for key, value in fault.headers.items()}
+        fault = replace(fault, headers=headers, no_etag=self.no_etags or fault.no_etag)
         if self.kill and self.draw.random() < 0.4:
             self.told["killed while it receives"] += 1
-            return replace(fault, headers=headers, then=self.kill)
-        return replace(fault, headers=headers)
+            return replace(fault, then=self.kill)
+        return fault
 
 
 def outcome(seed: int, site: Site, folder: Path) -> Outcome:
@@ -128,7 +130,7 @@ def outcome(seed: int, site: Site, folder: Path) -> Outcome:
     site.files.clear()
     site.files[name] = versions[0]
     faults = ANYWHERE | {kind: fault for what in known for kind, fault in ONLY_WITH[what].items()}
-    server = _Server(draw, site, name, versions, faults, draw.choice((0.5, 0.8, 0.95)))
+    server = _Server(draw, site, name, versions, faults, draw.choice((0.5, 0.8, 0.95)), draw.random() < 0.4)
     site.fault = server.answer
     target, allowed = folder / "release" / name, [version for version in versions if _fits(entry, version)]
     for run in range(RUNS):
@@ -201,14 +203,14 @@ def _fits(entry: Entry, version: bytes) -> bool:
 
 
 def _published(draw: Draw, seed: int, known: list[str]) -> tuple[str, list[bytes]]:
-    """Name and versions of a file; half of the second versions are as long as the first."""
-    count = draw.choice((1, 1, 2))
+    """Name and versions of a file; most second versions are as long as the first."""
+    count = draw.choice((1, 2, 2))
     if IMAGE in known:
         return f"{seed}.jpg", [encoded(noise(40, 30 + k, seed=seed + k)) for k in range(count)]
     names = ["{}.zip", "{}.csv", "{}.txt.gz", "vox_{}_partaa", "{}.mat"]
     name = draw.choice([*names, "{}.html"] if known else names)
     size = draw.choice((200, 700, 9_000, 70_000))  # no answer in place of a file is as long
-    bodies = [draw.randbytes(max(1, size + draw.choice((0, 1)) * k)) for k in range(count)]
+    bodies = [draw.randbytes(size + draw.choice((0, 0, 1)) * k) for k in range(count)]
     if name.endswith(".csv"):
         bodies = [b"id,set\n" + body.hex().encode() + b",dev\n" for body in bodies]
     elif name.endswith(".gz"):
