@@ -22,7 +22,7 @@ from stages.footage.damage import Damage
 from stages.footage.packets import Scan, rate
 from stages.footage.pictures import Pictures
 from stages.footage.reading import Frame, Reading, Slot, State, decoded
-from stages.runtime import files
+from stages.runtime import files, limits
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
 from stages.storage.media import SOURCE_FPS, Image
@@ -61,11 +61,11 @@ def clip_frames(clip: bytes, fps: float) -> Iterator[tuple[int, Image]]:
         Frame number at 25 fps by its time, 0 for the first frame, ascending; and the image.
 
     Raises:
-        Rejected: see `frames`; or longer than `media.MAX_VIDEO_S`. It may come after some frames.
+        Rejected: see `frames`; or longer than `limits.video_s`. It may come after some frames.
     """
     for frame in _read(clip, lambda time_s: media.grid_slot(round(time_s * SOURCE_FPS), fps), after=-1):
-        if frame.time_s > media.MAX_VIDEO_S:
-            raise Rejected("video too long", f"more than {media.MAX_VIDEO_S} s")
+        if frame.time_s > (most := limits.now().video_s):
+            raise Rejected("video too long", f"more than {most:g} s")
         yield round(frame.time_s * SOURCE_FPS), frame.image
 
 

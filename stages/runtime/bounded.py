@@ -10,9 +10,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from stages.runtime import limits
 from stages.runtime.errors import Rejected
+from stages.runtime.limits import Limits
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -22,32 +24,25 @@ _TOO_SLOW = (-signal.SIGXCPU, -signal.SIGALRM)  # exit codes of a process that t
 _STATUS = Path("/proc/self/status")
 
 
-class Limits(NamedTuple):
-    """What one item may take."""
+def each(work: Callable[[In], Out], inputs: Iterable[In]) -> Generator[Out, None, None]:
+    """`work(x)` for every input, in order, in one other process, with `limits.process_s` and `process_mib` for each.
 
-    seconds: float = 5.0  # of computing
-    memory_bytes: int = 2**30  # beyond what the process has at its start; enforced on Linux alone
-
-
-LIMITS = Limits()
-
-
-def each(work: Callable[[In], Out], inputs: Iterable[In], limits: Limits = LIMITS) -> Generator[Out, None, None]:
-    """`work(x)` for every input, in order, in one other process.
+    The limit of memory is what it may take beyond what the process has at its start; Linux alone enforces it.
 
     Raises:
         Rejected: `work` did, or the process died on this input or of a limit. No further results follow.
     """
+    now = limits.now()
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(work, there, limits), daemon=True)
+    process = context.Process(target=_serve, args=(work, there, now), daemon=True)
     with _without_main():
         process.start()
     there.close()
     try:
         for item in inputs:
             here.send(item)
-            yield _answer(here, process, limits)
+            yield _answer(here, process, now.process_s)
     finally:
         here.close()
         process.kill()
@@ -65,38 +60,39 @@ def _without_main() -> Generator[None, None, None]:
         sys.modules["__main__"] = main
 
 
-def _answer(connection: Connection, process: BaseProcess, limits: Limits) -> Any:
+def _answer(connection: Connection, process: BaseProcess, seconds: float) -> Any:
     try:
         result, reason = connection.recv()
     except EOFError:
         process.join()
         if process.exitcode in _TOO_SLOW:
-            raise Rejected("takes too long", f"more than {limits.seconds:g} s") from None
+            raise Rejected("takes too long", f"more than {seconds:g} s") from None
         raise Rejected("the library that reads it crashed") from None
     if reason is not None:
         raise Rejected(*reason)
     return result
 
 
-def _serve(work: Callable[[Any], Any], connection: Connection, limits: Limits) -> None:
+def _serve(work: Callable[[Any], Any], connection: Connection, now: Limits) -> None:
+    limits.use(now)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _set(resource.RLIMIT_CORE, 0)
-    _limit_memory(limits.memory_bytes)
+    _limit_memory(now.process_bytes)
     with suppress(EOFError, BrokenPipeError):  # whoever asked has gone
         while True:
             item = connection.recv()
-            _limit_time(limits.seconds)
-            connection.send(_outcome(work, item, limits))
+            _limit_time(now.process_s)
+            connection.send(_outcome(work, item, now.process_mib))
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _outcome(work: Callable[[Any], Any], item: Any, limits: Limits) -> tuple[Any, tuple[str, str] | None]:
+def _outcome(work: Callable[[Any], Any], item: Any, memory_mib: float) -> tuple[Any, tuple[str, str] | None]:
     try:
         return work(item), None
     except Rejected as error:
         return None, (error.kind, error.detail)
     except MemoryError:
-        return None, ("takes too much memory", f"more than {limits.memory_bytes / 2**30:g} GiB")
+        return None, ("takes too much memory", f"more than {memory_mib:g} MiB")
 
 
 def _limit_time(seconds: float) -> None:

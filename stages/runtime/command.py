@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stages.runtime import config, starter, stopwatch, workers
+from stages.runtime import config, limits, starter, stopwatch, workers
 from stages.runtime.errors import UserError
 from stages.runtime.files import DISK_FAILS, replace_text
 from stages.runtime.params import Lists, Params
@@ -63,10 +63,17 @@ def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] |
     workers.keep_threads()
     workers.keep_out_pandas()
     watch = stopwatch.Stopwatch()
-    status = guarded(lambda: run(**arguments, **config.sections(params_file, wanted, **arguments)))
+    status = guarded(lambda: run(**arguments, **_settings(params_file, wanted, arguments)))
     if status == 0 and stage:
         stopwatch.keep(watch.read(), stage)
     sys.exit(status)
+
+
+def _settings(file: Path, wanted: Mapping[str, str], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections for the keywords in `wanted`; from now on the limits of the file hold."""
+    params = config.load(file)
+    limits.use(params.limits.values)
+    return config.sections(params, wanted, **arguments)
 
 
 def sections(run: Callable[..., None], renamed: Mapping[str, str]) -> dict[str, str]:

@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 import cv2
 import pyarrow as pa
 
-from stages.runtime import quota
+from stages.runtime import limits, quota
 from stages.runtime.errors import UserError
+from stages.runtime.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def _pool(processes: int) -> ProcessPoolExecutor | None:
     """New processes, started when they are needed; None, which is logged, if there is no room for what they share."""
     context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
     try:
-        return ProcessPoolExecutor(processes, context, initializer=_start_process)
+        return ProcessPoolExecutor(processes, context, initializer=_start_process, initargs=(limits.now(),))
     except OSError as error:
         log.warning("working in one process instead of %d: %s (%s)", processes, NO_SHARED_MEMORY, error.strerror)
         return None
@@ -167,7 +168,8 @@ def _windowed(submit: Submit[In, Out], inputs: Iterable[In], window: int) -> Ite
         yield waiting.popleft()()
 
 
-def _start_process() -> None:
+def _start_process(now: Limits) -> None:
+    limits.use(now)
     keep_out_pandas()
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C

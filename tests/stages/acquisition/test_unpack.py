@@ -249,6 +249,18 @@ def test_rar_in_any_number_of_volumes_is_unpacked(tmp_path, count):
     assert unpack_all(tmp_path) == MEMBERS
 
 
+def test_a_program_for_rar_writes_no_more_than_the_list_says(tmp_path, monkeypatch):
+    """A program that a damaged archive leads astray; words of the shell stand for it."""
+    paths = rar_files.write(tmp_path / "release", "made", MEMBERS)
+    (tmp_path / "out").mkdir()
+    script = f"#!/bin/sh\nhead -c 1000000 /dev/zero > $7/x\nwc -c < $7/x > {tmp_path}/written\nexit 1\n"
+    put(tmp_path / "unrar", script.encode()).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match="cannot be unpacked by unrar"):
+        rar.extract(paths, rar.members(paths), tmp_path / "out")
+    assert int((tmp_path / "written").read_text()) == max(map(len, MEMBERS.values()))
+
+
 STRANGERS = ["README.txt", "Thumbs.db", "top/.DS_Store", "top/0/._0.jpg", "__MACOSX/top/0/._0.jpg", "top/@eaDir/0.jpg"]
 
 

@@ -8,7 +8,9 @@ import pytest
 from releases import in_parts, put, zip_bytes
 
 from stages.releases import archives
+from stages.runtime import limits
 from stages.runtime.errors import Rejected, UserError
+from stages.runtime.limits import Limits
 
 MEMBERS = {f"dev/mp4/id{k}/v/{k:05d}.mp4": random.Random(k).randbytes(1000 + k) for k in range(12)}
 
@@ -103,7 +105,7 @@ def test_an_archive_that_was_removed_meanwhile_is_a_user_error(tmp_path):
 
 
 def test_member_with_a_huge_size_is_rejected_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(limits, "_now", Limits(file_mib=1e-4))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.mp4", bytes(10**6))

@@ -5,7 +5,9 @@ from releases import put
 
 from stages.releases import readers
 from stages.releases.readers import Reject
+from stages.runtime import limits
 from stages.runtime.errors import Rejected, UserError
+from stages.runtime.limits import Limits
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,31 @@ def test_a_table_that_a_spreadsheet_has_saved_again_is_read(tmp_path, encoding, 
 def test_a_text_that_ends_in_half_a_letter_keeps_its_other_lines(tmp_path):
     path = put(tmp_path / "a.txt", "a.jpg\nb.jpg".encode("utf-16")[:-1])
     assert readers.text_lines(path) == ["a.jpg", "b.jp\ufffd"]
+
+
+def test_a_list_that_is_far_too_large_is_one_sentence_unread(tmp_path, monkeypatch):
+    path = put(tmp_path / "a.csv", "")
+    with path.open("r+b") as file:
+        file.truncate(2**40)  # more than any memory holds, and nothing on the disk
+    with pytest.raises(UserError, match=r"at most 536870912 bytes, found 1099511627776: .* raise limits\.list_mib"):
+        readers.text_lines(path)
+    monkeypatch.setattr(limits, "_now", Limits(list_mib=1e-5))
+    with pytest.raises(UserError, match="at most 10 bytes, found 11"):
+        readers.text_lines(put(tmp_path / "b.csv", "0123456789a"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x1e", "\x85", "\u2028"])
+def test_a_list_of_line_ends_takes_little_memory(end, tmp_path):
+    path = put(tmp_path / "a.txt", (end * 5_000_001).encode())
+    with pytest.raises(UserError, match="a list of at most 5000000 lines, found 5000001"):
+        readers.text_lines(path)
+
+
+def test_a_line_without_an_end_is_cut_and_the_others_are_kept(tmp_path):
+    path = put(tmp_path / "a.txt", "a.jpg\n" + "b " * 10**6 + "\nc.jpg\n")
+    first, long, last = readers.text_lines(path)
+    assert (first, last) == ("a.jpg", "c.jpg")
+    assert len(long) == readers.MAX_LINE
 
 
 def test_missing_table_and_missing_header_raise_an_error(tmp_path):

@@ -7,11 +7,14 @@ import time
 
 import pytest
 
-from stages.runtime import bounded
-from stages.runtime.bounded import Limits
+from stages.runtime import bounded, limits
 from stages.runtime.errors import Rejected
+from stages.runtime.limits import Limits
 
-SHORT = Limits(seconds=0.2)
+
+@pytest.fixture
+def in_short_time(monkeypatch):
+    monkeypatch.setattr(limits, "_now", Limits(process_s=0.2))
 
 
 def where(number: int) -> tuple[int, int]:
@@ -51,8 +54,18 @@ def test_the_process_does_not_import_what_python_was_started_with(monkeypatch):
     assert list(bounded.each(imports_the_main_module, [1])) == [False]
 
 
+def process_s(_: int) -> float:
+    return limits.now().process_s
+
+
+@pytest.mark.usefixtures("in_short_time")
+def test_the_limits_hold_in_the_other_process():
+    assert list(bounded.each(process_s, [0])) == [0.2]
+
+
+@pytest.mark.usefixtures("in_short_time")
 def test_what_an_item_took_is_not_counted_for_the_next():
-    assert list(bounded.each(fails, ["fine"] * 50, SHORT)) == ["fine"] * 50
+    assert list(bounded.each(fails, ["fine"] * 50)) == ["fine"] * 50
 
 
 ENDS = {
@@ -60,14 +73,15 @@ ENDS = {
     "aborts": "the library that reads it crashed",
     "never ends": "takes too long: more than 0.2 s",
     "waits": "takes too long: more than 0.2 s",
-    "takes memory": "takes too much memory: more than 1 GiB",
+    "takes memory": "takes too much memory: more than 1024 MiB",
     "rejects": "too odd: by half",
 }
 
 
 @pytest.mark.parametrize("how", ENDS)
+@pytest.mark.usefixtures("in_short_time")
 def test_an_item_that_cannot_be_read_is_rejected_with_its_reason(how, capfd):
-    results = bounded.each(fails, ["fine", how], SHORT)
+    results = bounded.each(fails, ["fine", how])
     assert next(results) == "fine"
     with pytest.raises(Rejected) as rejected:
         next(results)
