@@ -224,7 +224,9 @@ def _record_score(score: Score, split: str, task: TaskName, findings: Findings) 
 
 def _single(score: Score) -> str:
     """Why a score of a single group has no interval."""
-    return "it is over one image" if score.n == 1 else f"its {score.n} images belong to one group"
+    if score.n > 1:
+        return f"its {score.n} images belong to one group"
+    return "it is over one identity" if score.metric == scores.IDENTITY else "it is over one image"
 
 
 def _write(out: Path, findings: Findings) -> None:
