@@ -86,6 +86,16 @@ FRAMING = pa.schema([
 # `group_id`: that of the index; near copies of which the owner gives no group are one group.
 SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("split", pa.string())])
 
+# A test image that the training or the validation split holds as well, and its nearest copy there.
+COPIES = pa.schema([
+    ("dataset", pa.string()),
+    ("sample_id", pa.string()),
+    ("copy_of", pa.string()),
+    ("copy_split", pa.string()),
+    ("bits", pa.int32()),  # in which their near-copy digests differ
+    ("is_same", pa.bool_()),  # the same bytes
+])  # fmt: skip
+
 # One training: losses of every epoch, and what `fabnet.training.health` measures at checkpoints.
 HISTORY = pa.schema([
     ("epoch", pa.int32()),

@@ -52,6 +52,9 @@ def test_groups_are_those_of_a_comparison_of_all_pairs(rows: int, monkeypatch: p
     expected = np.arange(len(codes))
     for _ in range(len(codes)):
         expected = np.array([expected[row].min() for row in near])
-    found = near_copies.groups(np.packbits(codes.astype(np.uint8), axis=1))
+    pairs = near_copies.pairs(np.packbits(codes.astype(np.uint8), axis=1))
+    assert pairs.bits.tolist() == (codes[pairs.one] != codes[pairs.other]).sum(1).tolist()
+    assert len(pairs.one) == (near.sum() - len(codes)) / 2
+    found = near_copies.groups(pairs, len(codes))
     assert found.tolist() == expected.tolist()
     assert 40 < len(set(found.tolist())) < 160
