@@ -96,7 +96,7 @@ def read(path: Path) -> Origin:
         made_by = options.unpacked(found[options.OPTIONS])
         one_face = json.loads(found[ONE_FACE]) is True
         return Origin(found[COMMAND], None if fps is None else float(fps), one_face, made_by, sources, found)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         reason = str(error).split("\n", 1)[0]
         raise UserError(f"{path} does not say how it was made ({reason}): {EXPECTED}") from None
 
