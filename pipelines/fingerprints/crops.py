@@ -123,6 +123,7 @@ def read(path: Path) -> Crops:
 
 def _check(rows: pa.Table) -> None:
     """Raises ValueError for cells that no table of crops has."""
+    rows.validate(full=True)
     for name in WRITTEN:
         if rows[name].null_count:
             raise ValueError(f"the column {name} has empty cells")

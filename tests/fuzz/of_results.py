@@ -41,6 +41,7 @@ def own_table(data: bytes, folder: Path) -> None:
     path = put(folder, data, "faces.parquet")
     provenance.is_of_faces(path)
     provenance.read(path)
+    provenance.rows(path).to_pylist()
 
 
 def journal_unit(data: bytes, folder: Path) -> None:

@@ -68,7 +68,8 @@ def own_tables() -> list[bytes]:
     known = {provenance.KIND: provenance.FACES, provenance.COMMAND: "embed", provenance.FPS: "25.0"}
     known |= {provenance.ONE_FACE: "false", provenance.SOURCES: '[["a.mp4", null]]'}
     known |= {options.OPTIONS: options.packed(options.Options())}
-    return [table_bytes(tables.REJECTS, [], known)]
+    row = {"dataset": "w300", "key": "a", "stage": "index", "kind": "no points", "detail": ""}
+    return [table_bytes(tables.REJECTS, [row], known)]
 
 
 def training_states() -> list[bytes]:
