@@ -45,6 +45,7 @@ test: $(STAMP)  ## run all tests
 
 torture: $(STAMP)  ## kill every stage at every file operation and at random moments, and run it again: takes an hour
 	@$(BIN)/python -m pytest $(PARALLEL) -m torture tests/faults
+	@$(MAKE) --no-print-directory fuzz
 
 fuzz: $(STAMP)  ## give a million damaged and odd inputs to every reader, and tell what it may not do; INPUTS= SECONDS=
 	@PYTHONPATH=.:tests/stages:tests/fuzz OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py \

@@ -1,8 +1,8 @@
 """Give a million inputs to all readers of the project, and say what each of them found.
 
 `make fuzz` runs it, with INPUTS and SECONDS as options. It goes on where it stopped: what was done stands in
-`build/fuzz/done.json`, and findings lie in `build/fuzz/findings/TARGET/`. A finding that was mended goes into
-`tests/fuzz/corpus/TARGET/`, which the tests replay.
+`build/fuzz/done.json`, until all is done and it becomes `last.json`. Findings lie in `build/fuzz/findings/TARGET/`, and
+the next run tries them first. A finding that was mended goes into `tests/fuzz/corpus/TARGET/`, which the tests replay.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
@@ -27,6 +28,7 @@ KINDS: dict[str, Callable[[Target, int, int], Run]] = {
 }  # fmt: skip
 BATCH = 4000  # inputs of one process at most
 CORPUS = Path(__file__).with_name("corpus")
+DONE = "done.json"
 PARTS = 3
 MAX_SLOW = 700  # of one target
 MIN_GUIDED = 100  # it takes seconds to begin
@@ -62,12 +64,16 @@ def main(arguments: Sequence[str]) -> int:
     until = time.monotonic() + options.seconds
     total = sum(target.share for target in TARGETS.values())
     goals = {target.name: round(options.inputs * target.share / total) for target in chosen}
+    for target in chosen:
+        done.setdefault(target.name, Done()).findings = _left(target, options.folder / "findings")
     with drawn.ready():
         for part in range(1, PARTS + 1):  # all targets advance together
             for target in chosen:
                 goal = goals[target.name] * part // PARTS
-                _advance(target, done.setdefault(target.name, Done()), goal, until, options.folder)
+                _advance(target, done[target.name], goal, until, options.folder)
                 _write(options.folder, done)
+    if all(done[name].count >= goal for name, goal in goals.items()):
+        (options.folder / DONE).replace(options.folder / "last.json")
     sys.stdout.write(f"{table(done)}\n")
     return int(any(of.findings for of in done.values()))
 
@@ -86,6 +92,13 @@ def quick(chosen: Sequence[Target]) -> int:
 
 def _corpus(target: Target) -> list[Path]:
     return sorted((CORPUS / folder_of(target.name)).glob("*"))
+
+
+def _left(target: Target, findings: Path) -> dict[str, int]:
+    """What the kept inputs still do."""
+    paths = [path for path in (findings / folder_of(target.name)).glob("*") if path.suffix != ".txt"]
+    runs = [run(target, lambda path=path: [path.read_bytes()]) for path in sorted(paths)]
+    return dict(Counter(ended.finding.what for ended in runs if ended.finding))
 
 
 def _advance(target: Target, done: Done, goal: int, until: float, folder: Path) -> None:
@@ -149,7 +162,7 @@ def _told(done: dict[str, Done]) -> Iterator[str]:
 
 
 def _read(folder: Path) -> dict[str, Done]:
-    path = folder / "done.json"
+    path = folder / DONE
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {name: Done(**values) for name, values in found.items()}
 
@@ -157,7 +170,7 @@ def _read(folder: Path) -> dict[str, Done]:
 def _write(folder: Path, done: dict[str, Done]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({name: asdict(of) for name, of in done.items()}, indent=1)
-    (folder / "done.json").write_text(text, encoding="utf-8")
+    (folder / DONE).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stages.runtime import starter
+
 if TYPE_CHECKING:
     from target import Target
 
 MAX_S = 5  # of computing
-MAX_WAIT_S = 90  # of a machine that is busy with something else, too
+MAX_WAIT_S = 600  # of a machine that is busy with something else, too
 MAX_MEMORY = 2**30
 REFUSED_MEMORY = 3 * 2**30  # beyond what a process has at its start: the system refuses it
 _SLATE_BYTES = 2**21
@@ -188,6 +190,7 @@ def _named(error: BaseException) -> str:
 
 
 def _limit() -> None:
+    starter.kill_with_parent()
     for number in (signal.SIGPROF, signal.SIGALRM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -203,4 +206,4 @@ def _limit() -> None:
 
 
 def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
