@@ -117,7 +117,7 @@ def read(path: Path) -> Crops:
         rows = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA).sort_by("sample_id")
         _check(rows)
         return Crops(metadata[DATASET], metadata[RELEASE], settings, rows.replace_schema_metadata(None))
-    except tables.UNREADABLE as error:
+    except (*tables.UNREADABLE, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): {wanted}") from None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -85,7 +86,18 @@ def _vectors(path: Path, faces: pa.Table) -> Vectors:
     if missing or not faces.num_rows:
         found = f"no column {missing[0]}" if missing else "no face"
         raise UserError(f"{path} should be a table of embeddings, found {found}: write it with `fabnet embed`")
-    return np.array(faces["embedding"].combine_chunks().flatten()).reshape(faces.num_rows, -1)
+    column: Any = faces["embedding"].combine_chunks()
+    is_usable = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    if not is_usable or not pa.types.is_floating(column.type.value_type) or not _are_alike(column):
+        raise UserError(f"{path} should have an embedding of one length in every row, found other cells: write it with "
+                        "`fabnet embed`")  # fmt: skip
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(faces.num_rows, -1)
+
+
+def _are_alike(lists: Any) -> bool:
+    """Whether all rows have a list, and all lists have the same length, without empty cells."""
+    lengths = pc.call_function("list_value_length", [lists]).unique()
+    return not lists.null_count and not lists.flatten().null_count and len(lengths) == 1 and lengths[0].as_py() > 0
 
 
 def _query(query: Path, path: Path, faces: pa.Table, options: Options) -> tuple[NDArray[np.float32], Image]:

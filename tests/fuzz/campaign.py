@@ -13,14 +13,14 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
 import drawn
 from target import Target
-from targets import TARGETS
+from targets import GROUPS, TARGETS
 from workers import Finding, Run, run
 
 KINDS: dict[str, Callable[[Target, int, int], Run]] = {
@@ -146,13 +146,18 @@ def folder_of(name: str) -> str:
 
 
 def table(done: dict[str, Done]) -> str:
-    """Markdown: inputs and findings by target."""
-    rows = [f"| {name} | {of.count:,} | {sum(of.findings.values())} |" for name, of in done.items()]
-    findings = sum(sum(of.findings.values()) for of in done.values())
-    whole = f"| all | {sum(of.count for of in done.values()):,} | {findings} |"
+    """Markdown: inputs and findings by group and target."""
+    rows = ["| read | inputs | findings |", "|---|---|---|"]
+    for group, targets in GROUPS.items():
+        of_group = {target.name: done[target.name] for target in targets if target.name in done}
+        rows += [_row(f"**{group}**", of_group.values()), *(_row(name, [of]) for name, of in of_group.items())]
     kinds = {kind: sum(of.inputs.get(kind, 0) for of in done.values()) for kind in KINDS}
     said = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    return "\n".join(["| read | inputs | findings |", "|---|---|---|", *rows, whole, "", said, *_told(done)])
+    return "\n".join([*rows, _row("**all**", done.values()), "", said, *_told(done)])
+
+
+def _row(name: str, of: Collection[Done]) -> str:
+    return f"| {name} | {sum(one.count for one in of):,} | {sum(sum(one.findings.values()) for one in of)} |"
 
 
 def _told(done: dict[str, Done]) -> Iterator[str]:

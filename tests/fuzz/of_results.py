@@ -11,7 +11,8 @@ from fabnet.inference import loading
 from fabnet.modules import weights
 from fabnet.pretext import released
 from pipelines.fingerprints import crops
-from pipelines.own import provenance
+from pipelines.own import provenance, retrieve
+from stages.evaluation import parts
 from stages.preparation import units
 from stages.runtime import tables
 from stages.training import loop
@@ -31,10 +32,16 @@ def table(schema: pa.Schema) -> Read:
 def embeddings(data: bytes, folder: Path) -> None:
     path = put(folder, data, "table.parquet")
     tables.read(path, tables.EMBEDDINGS)
+    parts.named(path)
 
 
 def crop_table(data: bytes, folder: Path) -> None:
     crops.read(put(folder, data, "crops.parquet"))
+
+
+def gallery(data: bytes, folder: Path) -> None:
+    path = put(folder, data, "gallery.parquet")
+    retrieve._vectors(path, tables.read(path))
 
 
 def own_table(data: bytes, folder: Path) -> None:
@@ -94,6 +101,7 @@ TARGETS = (
         60,
     ),
     Target("table of crops", seeds_of_results.crop_tables, crop_table, lambda: odd_binaries.parquets(crops.SCHEMA), 60),
+    Target("gallery", seeds_of_results.galleries, gallery, lambda: odd_binaries.parquets(seeds_of_results.GALLERY), 60),
     Target("table of a user", seeds_of_results.own_tables, own_table, None, 60),
     Target("journal unit", seeds_of_results.journal_units, journal_unit, None, 60),
     Target("training state", seeds_of_results.training_states, training_state, None, 60),

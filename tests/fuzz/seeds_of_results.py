@@ -6,6 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
 import released_samples
 import safetensors.torch
 import torch
@@ -15,11 +16,17 @@ from model_samples import described
 from fabnet.modules import model_file
 from fabnet.pretext import autoencoder, released
 from pipelines.fingerprints import crops
-from pipelines.own import options, provenance
+from pipelines.own import options, provenance, retrieve
 from stages.runtime import tables
 from stages.storage.shards import ShardWriter
 
 RELEASED = released.Params("", "", 32, 1, 2)
+GALLERY = pa.schema([
+    ("frame", pa.int32()),
+    ("source", pa.string()),
+    *((name, pa.float64()) for name in retrieve.COLUMNS if name not in ("frame", "source")),
+    ("embedding", pa.list_(pa.float32())),
+])  # fmt: skip
 PACKED = {"shard": "00000.tar", "offset": 512, "size": 700, "sha256": "", "width_px": 24, "height_px": 16}
 
 
@@ -62,6 +69,12 @@ def crop_tables() -> list[bytes]:
     rows = [{field.name: row.get(field.name) for field in crops.SCHEMA}]
     metadata = {crops.KIND: crops.CROPS, crops.DATASET: "w300", crops.RELEASE: "00", crops.SETTINGS: '{"crop": 1}'}
     return [table_bytes(crops.SCHEMA, rows, metadata)]
+
+
+def galleries() -> list[bytes]:
+    row = {"source": "a.mp4", "embedding": [0.5, 1.5]}
+    rows = [{**dict.fromkeys(GALLERY.names, 1), **row, "frame": number} for number in range(3)]
+    return [table_bytes(GALLERY, rows)]
 
 
 def own_tables() -> list[bytes]:

@@ -10,8 +10,11 @@ import of_releases
 import of_results
 import of_texts
 
-TARGETS = {
-    target.name: target
-    for module in (of_texts, of_releases, of_archives, of_media, of_results)
-    for target in module.TARGETS
+GROUPS = {
+    "texts of users, addresses and answers of servers": of_texts.TARGETS,
+    "lists and annotations of data sets": of_releases.TARGETS,
+    "archives": of_archives.TARGETS,
+    "images, videos and shards": of_media.TARGETS,
+    "tables, journals, models and weights": of_results.TARGETS,
 }
+TARGETS = {target.name: target for group in GROUPS.values() for target in group}

@@ -1,4 +1,6 @@
 import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from media_samples import drawn_faces
 from own_samples import FACE, fabnet, image_file, moving, video
@@ -52,6 +54,15 @@ def test_a_row_is_not_its_own_neighbour_and_its_source_can_be_left_out(table, ca
 def test_wrong_arguments_are_user_errors(table, model, capsys, arguments, sentence):
     assert fabnet("retrieve", table, *arguments, "--model", model) == 1
     assert sentence in capsys.readouterr().err
+
+
+def test_embeddings_of_two_lengths_are_a_user_error(table, capsys):
+    faces = pq.read_table(table)
+    ragged = pa.array([[1.0] * (1 + number % 2) for number in range(len(faces))], pa.list_(pa.float32()))
+    place = faces.column_names.index("embedding")
+    pq.write_table(faces.set_column(place, "embedding", ragged), table)
+    assert fabnet("retrieve", table, "--row", 0) == 1
+    assert "should have an embedding of one length in every row" in capsys.readouterr().err
 
 
 def test_a_csv_is_a_user_error_that_says_what_is_read(tmp_path, capsys):
