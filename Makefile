@@ -19,7 +19,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test torture check lint format remote bench doctor assets constraints clean
+.PHONY: help repro flow profile ui test torture fuzz check lint format remote bench doctor assets constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -45,6 +45,11 @@ test: $(STAMP)  ## run all tests
 
 torture: $(STAMP)  ## kill stages and runs, cut the power, break the disk, and run again: an hour; KILLS=20 a stage
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m torture tests/faults
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: $(STAMP)  ## give a million damaged and odd inputs to every reader, and tell what it may not do; INPUTS= SECONDS=
+	@PYTHONPATH=.:tests/stages:tests/fuzz OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py \
+		$(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 check: $(STAMP)  ## run the tests that take seconds, then lint
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network and not torture"

@@ -179,5 +179,5 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
         try:
             name, urls, detail = json.loads(line)
             yield name, (tuple(urls), detail)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             continue  # the incomplete last line of a killed run

@@ -299,6 +299,13 @@ def sha256_by_name(raw: Path) -> dict[str, str]:
     """File name within the release -> sha256.
 
     Raises:
-        UserError: the manifest is missing.
+        UserError: the manifest is missing or damaged.
     """
-    return {entry["name"]: entry["sha256"] for entry in json.loads(manifest_bytes(raw))["files"]}
+    data = manifest_bytes(raw)
+    try:
+        digests = {entry["name"]: entry["sha256"] for entry in json.loads(data)["files"]}
+        if all(isinstance(word, str) for pair in digests.items() for word in pair):
+            return digests
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise UserError(f"{raw / MANIFEST} is damaged: remove it, and run `dvc repro --force fetch` to make it again")

@@ -24,6 +24,9 @@ def read(path: Path, schema: pa.Schema = tables.EMBEDDINGS) -> pa.Table:
 
 def problem(vectors: pa.ChunkedArray, ids: pa.ChunkedArray) -> str | None:
     """What is wrong with embeddings (N,), in one clause with how many and the first one's name; None if nothing is."""
+    kind = vectors.type
+    if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)) or not pa.types.is_floating(kind.value_type):
+        return f"all embeddings should be lists of numbers, found {kind}"
     lengths = pc.call_function("list_value_length", [vectors]).fill_null(0).to_numpy()
     if not len(lengths):
         return None

@@ -303,12 +303,14 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     """The table at `path`; with a schema, its columns, which must be there with those types, and no others are read.
 
     Raises:
-        UserError: no such file, not Parquet, another schema version, or other columns than expected.
+        UserError: no such file, not Parquet, damaged, another schema version, or other columns than expected.
         OSError: the disk fails.
     """
     try:
         _check(path, pq.read_schema(path), schema)
-        return pq.read_table(path, columns=schema.names if schema else None)
+        table = pq.read_table(path, columns=schema.names if schema else None)
+        table.validate(full=True)  # else a text with a flipped bit is found only where a cell is looked at
+        return table
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
     except UNREADABLE as error:

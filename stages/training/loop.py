@@ -5,7 +5,6 @@
 
 import io
 import logging
-import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -390,8 +389,9 @@ def _saved(journal: Path) -> dict[str, Any] | None:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         if saved["checkpoints"].items() <= _checkpoints(journal).items():
             return saved
-    except (FileNotFoundError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        pass
+    except Exception as error:  # on damaged bytes the unpickler raises almost anything
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise
     if path.exists():
         journals.put_aside(path, "the state of the training")
     outputs.remove(whole)

@@ -58,6 +58,15 @@ def test_wrong_arguments_are_user_errors(table, model, capsys, arguments, senten
     assert sentence in capsys.readouterr().err
 
 
+def test_embeddings_of_two_lengths_are_a_user_error(table, capsys):
+    faces = pq.read_table(table)
+    ragged = pa.array([[1.0] * (1 + number % 2) for number in range(len(faces))], pa.list_(pa.float32()))
+    place = faces.column_names.index("embedding")
+    pq.write_table(faces.set_column(place, "embedding", ragged), table)
+    assert fabnet("retrieve", table, "--row", 0) == 1
+    assert "all embeddings should have as many values, " in capsys.readouterr().err
+
+
 def test_a_csv_is_a_user_error_that_says_what_is_read(tmp_path, capsys):
     (tmp_path / "faces.csv").write_text("source\n", encoding="utf-8")
     assert fabnet("retrieve", "faces.csv", "--row", 0) == 1

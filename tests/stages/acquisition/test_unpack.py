@@ -141,6 +141,8 @@ UNSAFE = {
     "tar with a hard link": ("a.tgz", tar_with(tarfile.LNKTYPE), "link or device"),
     "tar with a pipe": ("a.tar.gz", tar_with(tarfile.FIFOTYPE), "link or device"),
     "tar with a hard link to what comes after it": ("a.tar", tar_with_link("top/b", "top/c"), "link or device"),
+    "tar with a link that has a file's name": ("a.tar", tar_with_link("top/a", "top/a"), "a is contained twice"),
+    "tar with a link to a path that is too long": ("a.tar", tar_with_link("top/b", 4000 * "a/" + "x"), "name too long"),
     "tar.gz bomb": ("a.tar.gz", tar_with(size=20_000_000), "expands more than"),
     "tar.xz bomb": ("a.tar.xz", tar_with(size=20_000_000, mode="w:xz"), "expands more than"),
     "zip with a name that is too long": ("a.zip", zip_bytes({"a/" + 300 * "x": b""}), "name too long"),

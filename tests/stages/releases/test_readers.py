@@ -39,6 +39,13 @@ def test_safe_names_are_kept():
     assert readers.safe_path("a/" + 255 * "x") == "a/" + 255 * "x"
 
 
+@pytest.mark.parametrize("text", ['{"files": [{"name', "[]", '{"files": [{"name": 1, "sha256": "0"}]}', 3000 * "["])
+def test_a_damaged_manifest_is_a_user_error_that_says_how_to_make_it_again(text, tmp_path):
+    put(tmp_path / "manifest.json", text)
+    with pytest.raises(UserError, match=r"manifest\.json is damaged: remove it, and run `dvc repro --force fetch`"):
+        readers.sha256_by_name(tmp_path)
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_both_csv_dialects_are_read(tmp_path, newline, mark):

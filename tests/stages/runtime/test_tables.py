@@ -139,6 +139,14 @@ def test_a_missing_column_or_another_type_is_a_user_error(wanted, tmp_path):
         tables.read(tmp_path / "t", wanted)
 
 
+def test_a_text_that_is_no_text_is_a_user_error(tmp_path):
+    texts = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(bytes(4) + b"\1\0\0\0"), pa.py_buffer(b"\xff")])
+    table = pa.table(dict.fromkeys(tables.REJECTS.names, texts))
+    pq.write_table(table.replace_schema_metadata({tables.VERSION: tables.SCHEMA_VERSION}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="is not a readable Parquet file"):
+        tables.read(tmp_path / "t.parquet", tables.REJECTS)
+
+
 def test_label_columns_follow_the_face_columns_by_name():
     schema = tables.faces_schema({"pose": pa.float32(), "age": pa.int8()})
     assert schema.names == [*tables.FACES.names, "age", "pose"]
