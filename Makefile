@@ -19,7 +19,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test torture check lint format remote bench doctor assets constraints clean
+.PHONY: help repro flow profile ui test torture coverage check lint format remote bench doctor assets constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -45,6 +45,11 @@ test: $(STAMP)  ## run all tests
 
 torture: $(STAMP)  ## kill every stage at every file operation and at random moments, and run it again: takes an hour
 	@$(BIN)/python -m pytest $(PARALLEL) -m torture tests/faults
+
+coverage: $(STAMP)  ## which branches of fabnet and stages the tests of `make test` reach, and which not
+	@$(BIN)/coverage run -m pytest $(PARALLEL)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --sort cover
 
 check: $(STAMP)  ## run the tests that take seconds, then lint
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network and not torture"
@@ -76,7 +81,7 @@ constraints: $(STAMP)  ## pin the newest versions within the bounds of pyproject
 	@$(BIN)/python -m pipelines.constraints
 
 clean:  ## remove caches, logs and Prefect's database; data, unfinished work and .venv stay
-	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.* build *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is touched last: an installation that was cut short is taken up again by the next command.
