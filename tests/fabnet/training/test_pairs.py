@@ -43,9 +43,9 @@ def image(row: int) -> np.ndarray:
 
 
 def loaded(
-    draw: pairs.Draw, *, batch: int = 8, workers: int = 2, load=image, share: tuple[int, int] = (0, 1)
+    draw: pairs.Draw, *, batch: int = 8, workers: int = 2, load=image, **share: tuple[int, int]
 ) -> list[torch.Tensor]:
-    return list(pairs.batches(draw, load, batch=batch, size_px=32, device=CPU, workers=workers, share=share))
+    return list(pairs.batches(draw, load, batch=batch, size_px=32, device=CPU, workers=workers, **share))
 
 
 def test_tracks_are_grouped_by_identity_and_video():

@@ -77,6 +77,15 @@ def test_short_rows_and_bytes_that_are_not_utf8_do_not_stop_a_table(tmp_path):
     assert readers.printable(latin1["Name"]) == "Andr\\udce9"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("999999.5", 999999.5), (" -3 ", -3), ("1e6", None), ("-1000000.5", None), ("nan", None), ("inf", None), ("", None)],
+)
+def test_a_number_is_finite_and_below_a_million(text, value):
+    assert readers.number(text) == value
+    assert readers.number("2.5", 2.5) is None
+
+
 def test_the_shortest_name_that_ends_in_a_required_file_is_taken():
     names = ["deep/copy/list.csv", "deep/list.csv", "list.csv.bak", "deep/images/1.jpg"]
     assert readers.required(Path("raw"), names, "list.csv", "a list") == "deep/list.csv"
