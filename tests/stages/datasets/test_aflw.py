@@ -135,6 +135,13 @@ def test_half_a_turn_is_positive():
     assert [wrap(math.pi), wrap(-math.pi), wrap(0)] == [math.pi, math.pi, 0]
 
 
+def test_a_whole_turn_is_none():
+    assert [wrap(2 * math.pi), wrap(-2 * math.pi)] == [0, 0]
+    for beyond in (math.nextafter(2 * math.pi, 7), math.nextafter(-2 * math.pi, -7)):
+        with pytest.raises(Rejected, match="pose out of range"):
+            wrap(beyond)
+
+
 def test_missing_damaged_and_repeated_rows_are_rejects(tmp_path):
     rect = (10, 10, 90, 91)
     faces = [("a", None, DEMO), ("b", rect, None), ("c", (1, 1, 0, 5), DEMO), ("d", rect, (0.1, 0.2, 1e9)),

@@ -100,6 +100,15 @@ def test_a_unit_without_images_has_no_shard(tmp_path):
     assert names == [f"{number:05d}.tar" for number in range(11) if number not in (3, 5, 10)]
 
 
+def test_a_unit_without_images_is_finished_all_the_same(tmp_path):
+    units.finished(tmp_path)
+    rejected = [Reject("early", "lost"), Face("f4", "", "train", "")]
+    unit = units.pack(units.hand_over(tmp_path, 7, rejected), work=paint, schema=SCHEMA)
+    assert not unit.shard.exists()
+    assert [reject.key for reject in units.rejects(unit.record)] == ["early", "f4"]
+    assert units.finished(tmp_path) == {7: 2}
+
+
 def test_any_number_of_processes_gives_the_same_bytes(tmp_path, monkeypatch):
     packing.pack(job(tmp_path / "one"), lambda _: release(20), paint)
     monkeypatch.setattr(workers, "available", lambda: 2)
