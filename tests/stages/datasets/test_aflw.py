@@ -47,7 +47,10 @@ def release(folder, faces: Sequence[tuple]):
 
 
 def items(folder, raw) -> list[Face | Reject]:
-    return list(read(bring("aflw", folder, raw)).items)
+    release = read(bring("aflw", folder, raw))
+    found = list(release.items)
+    assert release.total == len(found)
+    return found
 
 
 def test_row_of_the_demo_gives_its_crop_and_pose_in_radians(tmp_path):
