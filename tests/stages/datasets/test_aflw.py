@@ -71,6 +71,11 @@ def test_faces_of_one_image_are_one_group(tmp_path):
     ]  # fmt: skip
 
 
+def test_faces_of_one_image_are_sorted_by_their_number_as_text(tmp_path):
+    found = items(release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)] * 11), tmp_path / "raw")
+    assert [item.key.rpartition("/")[2] for item in found][:4] == ["1", "10", "11", "2"]
+
+
 def test_near_duplicates_and_all_faces_of_their_images_stay_in_one_split(tmp_path):
     rect = (10, 10, 90, 91)
     names = [f"p{number:02d}" for number in range(12)]

@@ -25,6 +25,12 @@ def test_a_folder_is_replaced_by_what_was_written_and_only_when_the_block_ends(t
     assert names(tmp_path) == ["out", "out/new"]
 
 
+def test_the_folders_around_an_output_are_made(tmp_path):
+    with outputs.replaced(tmp_path / "deep" / "er" / "out") as folder:
+        put(folder / "new", "")
+    assert names(tmp_path) == ["deep", "deep/er", "deep/er/out", "deep/er/out/new"]
+
+
 def test_a_folder_that_is_filled_keeps_what_has_another_name(tmp_path):
     for name in ("out/page", "out/curves/old", "out/own"):
         put(tmp_path / name, "old")
