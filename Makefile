@@ -19,7 +19,8 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test torture fuzz check lint format remote bench doctor assets constraints clean
+.PHONY: help repro flow profile ui test torture fuzz coverage check lint format remote bench doctor assets constraints \
+	clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -51,6 +52,11 @@ fuzz: $(STAMP)  ## give a million damaged and odd inputs to every reader, and te
 	@PYTHONPATH=.:tests/stages:tests/fuzz OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py \
 		$(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS))
 
+coverage: $(STAMP)  ## which branches of fabnet and stages the tests of `make test` reach, and which not
+	@$(BIN)/coverage run -m pytest $(PARALLEL)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --sort cover
+
 check: $(STAMP)  ## run the tests that take seconds, then lint
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network and not torture"
 	@$(MAKE) --no-print-directory lint
@@ -81,7 +87,7 @@ constraints: $(STAMP)  ## pin the newest versions within the bounds of pyproject
 	@$(BIN)/python -m pipelines.constraints
 
 clean:  ## remove caches, logs and Prefect's database; data, unfinished work and .venv stay
-	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.* build *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is touched last: an installation that was cut short is taken up again by the next command.

@@ -259,6 +259,18 @@ def test_a_few_identities_leave_no_split_of_the_tracks_empty(count):
         assert set(assigned.values()) == {"train", "val", "test"}
 
 
+@pytest.mark.parametrize(
+    ("val", "test", "counts"),
+    [(0.001, 0.001, (3, 1, 1)), (0.998, 0.001, (1, 3, 1)), (0.001, 0.998, (1, 1, 3))],
+)
+def test_a_split_that_would_be_empty_gets_one_identity_and_no_more(val, test, counts):
+    for seed in range(20):
+        names = [f"{seed}-{k}" for k in range(5)]
+        shares = split.fitting(SHARES.model_copy(update={"track_val": val, "track_test": test}), names, seed=seed)
+        assigned = split.split_tracks(pa.Table.from_pylist(frames(names, 1)), shares, seed=seed)["split"].to_pylist()
+        assert tuple(assigned.count(name) for name in ("train", "val", "test")) == counts
+
+
 def test_shares_that_fill_every_split_are_not_moved():
     assert split.fitting(SHARES, IDENTITIES, seed=1) == SHARES
 

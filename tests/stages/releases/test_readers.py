@@ -111,6 +111,23 @@ def test_short_rows_and_bytes_that_are_not_utf8_do_not_stop_a_table(tmp_path):
     assert readers.printable(latin1["Name"]) == "Andr\\udce9"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("999999.5", 999999.5),
+        (" -3 ", -3),
+        ("1e6", None),
+        ("-1000000.5", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+    ],
+)
+def test_a_number_is_finite_and_below_a_million(text, value):
+    assert readers.number(text) == value
+    assert readers.number("2.5", 2.5) is None
+
+
 def test_the_shortest_name_that_ends_in_a_required_file_is_taken():
     names = ["deep/copy/list.csv", "deep/list.csv", "list.csv.bak", "deep/images/1.jpg"]
     assert readers.required(Path("raw"), names, "list.csv", "a list") == "deep/list.csv"
@@ -121,6 +138,25 @@ def test_the_folder_within_a_folder_of_its_name_is_taken_if_it_holds_more():
     names = ["images/note.csv", "images/images/1.jpg", "images/images/2.jpg"]
     assert readers.nearest(names, "images/") == "images/images/"
     assert readers.nearest([*names, "images/1.jpg", "images/2.jpg"], "images/") == "images/"
+
+
+def test_the_folder_within_a_folder_of_its_name_is_not_taken_if_it_holds_half():
+    assert readers.nearest(["images/1.jpg", "images/images/2.jpg"], "images/") == "images/"
+
+
+def test_an_annotation_is_read_up_to_its_largest_size(tmp_path):
+    path = put(tmp_path / "a.pts", b"12345")
+    assert readers.annotation(path, 5) == b"12345"
+    with pytest.raises(Rejected, match=r"a\.pts has 5 bytes, expected at most 4"):
+        readers.annotation(path, 4)
+    for absent in (tmp_path / "b.pts", path / "c.pts", tmp_path):
+        with pytest.raises(Rejected, match=f"there is no file {absent.name}"):
+            readers.annotation(absent, 2**20)
+
+
+def test_a_line_that_was_partly_overwritten_has_no_cells():
+    assert readers.cells("a, b ,c") == ["a", "b", "c"]
+    assert readers.cells("a,\0,c") == readers.cells("") == []
 
 
 def test_capitals_count_only_where_both_spellings_are_there():
