@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pyarrow.parquet as pq
 import pytest
+import warm_python
 from faulty_server import FINE, Fault, Request, Site, serving
 from media_samples import encoded, noise
 from releases import zip_bytes
@@ -63,13 +64,12 @@ def project(tmp_path: Path) -> Path:
 def environment(**secrets: str) -> dict[str, str]:
     """The environment without variables of hosts, and with `secrets`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FABNET_")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
-    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), **secrets}
+    return {**inherited, "PATH": warm_python.path(), "PYTHONPATH": str(ROOT), **secrets}
 
 
 def fetch(project: Path, dataset: str, secrets: Mapping[str, str], *, by_dvc: bool = False) -> tuple[int, str]:
     """Exit status of the stage and all that it says; with DVC, that is told to say as much as it can."""
-    by_hand = [sys.executable, "-m", "stages.fetch", dataset, "--registries", "registries", "--out", f"raw/{dataset}"]
+    by_hand = ["python", "-m", "stages.fetch", dataset, "--registries", "registries", "--out", f"raw/{dataset}"]
     command = ["dvc", "repro", "-vv", f"fetch@{dataset}"] if by_dvc else by_hand
     done = subprocess.run(command, cwd=project, env=environment(**secrets), capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
