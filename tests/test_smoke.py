@@ -18,13 +18,10 @@ from stages.runtime import tables
 METHODS = ["fabnet", "fabnet_curriculum", "fabnet_sources", "vicreg", "pca", "random"]
 
 TINY: dict[str, Any] = {
+    **copied_project.QUICK,
     "methods": METHODS,
-    "split": {"track_val": 0.3, "track_test": 0.2},
-    "measure": {"crops": 4},
-    "pretrain": copied_project.BRIEF,
     "refine": {"epochs": 1},
     "method": {"fabnet_curriculum": {"batch": 8}},
-    "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50},
     "dataset": {
         "affectnet": {"synthetic": {"training": 90, "validation": 32}},
         "aflw": {"synthetic": {"images": 40}},

@@ -11,7 +11,16 @@ from pipelines import profile
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("stages/", "fabnet/", ".dvc", "dvc.yaml", ".gitignore")
-BRIEF = {"size_px": 32, "batch": 8, "epochs": 2, "checkpoint_epochs": 1, "draws_per_identity": 4, "val_samples": 8}
+QUICK = {  # sections of parameters with which a stage takes a second
+    "split": {"track_val": 0.3, "track_test": 0.2},
+    "measure": {"crops": 4},
+    "pretrain": {
+        "size_px": 32, "batch": 8, "epochs": 2, "checkpoint_epochs": 1, "draws_per_identity": 4, "val_samples": 8,
+    },
+    "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50, "few_shot": {"shots": [5], "draws": 2}},
+    "perturb": {"scales": [0.8, 1.0], "shifts": [0.1], "images": 8},
+    "illustrate": {"rows": 2, "neighbours": 2},
+}  # fmt: skip
 SAME = "..."  # in a list of changes: what the list holds already
 
 
