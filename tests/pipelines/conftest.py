@@ -86,12 +86,14 @@ def ui(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Ui"]:
 
 @pytest.fixture
 def prefect_server(ui: "Ui", monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of the server of `ui`, which flows of the test use."""
+    """The URL of the server of `ui`, which flows of the test use, and threads that know no settings but the first."""
+    from prefect import context
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     monkeypatch.setenv("PREFECT_API_URL", f"{ui.url}/api")
     with temporary_settings({PREFECT_API_URL: f"{ui.url}/api"}):
+        monkeypatch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", context.get_settings_context())
         yield ui.url
         APILogWorker.drain_all(timeout=30)  # before the server ends
 
