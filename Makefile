@@ -13,8 +13,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # DVC stops for a user without a name, as a uid has none that only a container knows: then the uid is the name.
 export USER ?= $(shell id -un 2>/dev/null)
 
-# Two test processes; the tests of one file stay together and share what they set up.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# Three test processes keep two cores busy, since some tests wait for servers. The tests of one file stay together and
+# share what they set up.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)

@@ -2,11 +2,11 @@
 
 import base64
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import warm_python
 from faulty_server import FINE, Fault, Request
 from releases import zip_bytes
 
@@ -51,8 +51,7 @@ def make_project(folder: Path) -> None:
 def environment(**secrets: str) -> dict[str, str]:
     """The environment without variables of hosts, and with `secrets`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FABNET_")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
-    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), **secrets}
+    return {**inherited, "PATH": warm_python.path(), "PYTHONPATH": str(ROOT), **secrets}
 
 
 def leaks(text: str) -> list[str]:

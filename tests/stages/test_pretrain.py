@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 import track_samples
+import warm_python
 from model_samples import described
 from ruamel.yaml import YAML
 from torch import Tensor
@@ -452,7 +453,7 @@ def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path):
         write_tracks(tmp_path, dataset)
     write_params(tmp_path, epochs=2, draws_per_identity=80)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command(tmp_path, "whole"), cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert warm_python.run("python", *command(tmp_path, "whole")[1:], cwd=ROOT).returncode == 0
     killed = [sys.executable, "-c", SAVES_AFTER_EVERY_STEP, *command(tmp_path, "out")[3:]]
     with subprocess.Popen(
         killed, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -461,8 +462,9 @@ def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, env=environment, check=True, capture_output=True)
-    resumed = re.search(rb"resuming after step (\d+)", done.stdout)
+    done = warm_python.run("python", *command(tmp_path, "out")[1:], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    resumed = re.search(r"resuming after step (\d+)", done.stdout)
     assert resumed is not None
     assert 0 < int(resumed[1]) < 60  # steps of an epoch
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -537,7 +539,7 @@ def test_wrong_settings_of_the_method_are_a_user_error(tmp_path: Path, given: di
 
 def test_a_method_without_settings_ends_the_command_with_a_one_line_error(tmp_path: Path):
     write_params(tmp_path, method={"random": METHOD_PARAMS})
-    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = warm_python.run("python", *command(tmp_path, "out")[1:], cwd=ROOT)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "method.fabnet is missing" in done.stderr
 
@@ -569,8 +571,9 @@ def test_a_killed_process_ends_both_and_one_process_continues_to_the_same_histor
         told = both.communicate(timeout=60)[1]
     assert (both.returncode, told.count("\n")) == (1, 1)
     assert re.search(r"^error: process [01] of 2 was killed, .* continues from the last state", told)
-    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, check=True, capture_output=True)
-    assert b"resuming after step" in done.stdout
+    done = warm_python.run("python", *command(tmp_path, "out")[1:], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "resuming after step" in done.stdout
     whole = run(tmp_path, "whole", track_sets=["voxceleb1", "voxceleb2"], pretrain=params(**smooth))
     found, expected = history(tmp_path / "out"), history(whole)
     assert [row | {"value": None} for row in found] == [row | {"value": None} for row in expected]

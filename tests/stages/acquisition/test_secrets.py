@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
 
 def fetch(project: Path, dataset: str, secrets: Mapping[str, str], *, by_dvc: bool = False) -> tuple[int, str]:
     """Exit status of the stage and all that it says; with DVC, that is told to say as much as it can."""
-    by_hand = [sys.executable, "-m", "stages.fetch", dataset, "--registries", "registries", "--out", f"raw/{dataset}"]
+    by_hand = ["python", "-m", "stages.fetch", dataset, "--registries", "registries", "--out", f"raw/{dataset}"]
     command = ["dvc", "repro", "-vv", f"fetch@{dataset}"] if by_dvc else by_hand
     done = subprocess.run(command, cwd=project, env=environment(**secrets), capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
