@@ -3,11 +3,13 @@
 import multiprocessing
 import resource
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from stages.runtime.errors import Rejected
@@ -39,7 +41,8 @@ def each(work: Callable[[In], Out], inputs: Iterable[In], limits: Limits = LIMIT
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(work, there, limits), daemon=True)
-    process.start()
+    with _without_main():
+        process.start()
     there.close()
     try:
         for item in inputs:
@@ -49,6 +52,17 @@ def each(work: Callable[[In], Out], inputs: Iterable[In], limits: Limits = LIMIT
         here.close()
         process.kill()
         process.join()
+
+
+@contextmanager
+def _without_main() -> Generator[None, None, None]:
+    """A process that is started meanwhile does not import what `python -m` runs: a stage takes seconds, for PyTorch."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _answer(connection: Connection, process: BaseProcess, limits: Limits) -> Any:

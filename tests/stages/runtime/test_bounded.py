@@ -1,6 +1,8 @@
 """Work in a process of its own: it ends in a result or in a reject, whatever a library does there."""
 
+import importlib
 import os
+import sys
 import time
 
 import pytest
@@ -38,6 +40,15 @@ def test_results_come_in_order_from_one_other_process():
     (one, process), (two, same) = bounded.each(where, [1, 2])
     assert (one, two) == (1, 2)
     assert process == same != os.getpid()
+
+
+def imports_the_main_module(number: int) -> bool:
+    return hasattr(sys.modules["__main__"], "__file__")
+
+
+def test_the_process_does_not_import_what_python_was_started_with(monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", importlib.import_module("json.tool"))
+    assert list(bounded.each(imports_the_main_module, [1])) == [False]
 
 
 def test_what_an_item_took_is_not_counted_for_the_next():
