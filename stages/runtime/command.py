@@ -63,6 +63,7 @@ def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] |
     arguments: dict[str, Any] = vars(_parser(run, wanted, doc).parse_args())
     params_file = arguments.pop("_params")
     workers.keep_threads()
+    workers.keep_out_pandas()
     watch = stopwatch.Stopwatch()
     status = guarded(lambda: run(**arguments, **config.sections(params_file, wanted, **arguments)))
     if status == 0 and stage:

@@ -13,9 +13,10 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from importlib.abc import MetaPathFinder
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
@@ -46,6 +47,26 @@ def keep_threads() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() > available():
         torch.set_num_threads(available())
+
+
+class WithoutPandas(MetaPathFinder):
+    """As long as it is in `sys.meta_path`, pandas cannot be imported."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("stages do without pandas", name=fullname)
+
+
+def keep_out_pandas() -> None:
+    """Let pyarrow do without pandas: it imports it, a third of a second, to recognise its objects. No stage has any."""
+    import pyarrow as pa  # noqa: PLC0415  the command `fabnet` says which package is missing
+
+    finder = WithoutPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])  # the first array of a process is where pyarrow looks for pandas, only once
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def alone() -> str:
