@@ -50,12 +50,12 @@ class Encoder:
     device: torch.device
 
     def embeddings(self, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, D) for images (H, W, 3).
+        """(N, D) for images (H, W, 3) of one size.
 
         Raises:
             Rejected: an embedding is not finite.
         """
-        x = torch.cat([crops.resize(torch.from_numpy(image)[None], self.size_px) for image in images])
+        x = crops.resize(torch.from_numpy(np.stack(images)), self.size_px)
         with torch.inference_mode(), devices.without_tf32():
             vectors = self.net(x.to(self.device)).flatten(1).cpu().numpy()
         if not np.isfinite(vectors).all():
