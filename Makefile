@@ -20,8 +20,7 @@ PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test torture fuzz coverage check lint format remote bench doctor assets constraints \
-	clean
+.PHONY: help repro flow profile ui test torture fuzz coverage check lint format remote bench doctor assets constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
-import pyarrow as pa
 
 from stages.runtime import limits, quota
 from stages.runtime.errors import UserError
@@ -61,6 +60,8 @@ class WithoutPandas(MetaPathFinder):
 
 def keep_out_pandas() -> None:
     """Let pyarrow do without pandas: it imports it, a third of a second, to recognise its objects. No stage has any."""
+    import pyarrow as pa  # noqa: PLC0415  the command `fabnet` says which package is missing
+
     finder = WithoutPandas()
     sys.meta_path.insert(0, finder)
     try:

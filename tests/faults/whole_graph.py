@@ -21,7 +21,7 @@ TINY: dict[str, Any] = {
     "datasets": ["affectnet", "own_videos", "voxceleb1", "w300"],
     "split": {"track_val": 0.3, "track_test": 0.2},
     "measure": {"crops": 2},
-    "pretrain": copied_project.BRIEF,
+    "pretrain": copied_project.QUICK["pretrain"],
     "refine": {"epochs": 1},
     "perturb": {"images": 4, "scales": [0.8, 1.0], "shifts": [0.1]},
     "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 20},
