@@ -29,7 +29,7 @@ KINDS: dict[str, Callable[[Target, int, int], Run]] = {
 BATCH = 4000  # inputs of one process at most
 CORPUS = Path(__file__).with_name("corpus")
 DONE = "done.json"
-PARTS = 3
+PARTS = 10
 MAX_SLOW = 700  # of one target
 MIN_GUIDED = 100  # it takes seconds to begin
 MAX_ALIKE = 5  # findings of one kind, after which a target is left alone
@@ -69,7 +69,8 @@ def main(arguments: Sequence[str]) -> int:
     with drawn.ready():
         for part in range(1, PARTS + 1):  # all targets advance together
             for target in chosen:
-                goal = goals[target.name] * part // PARTS
+                goal = _goals(target, goals[target.name])
+                goal["mutated"] = goal["mutated"] * part // PARTS
                 _advance(target, done[target.name], goal, until, options.folder)
                 _write(options.folder, done)
     if all(done[name].count >= goal for name, goal in goals.items()):
@@ -101,8 +102,8 @@ def _left(target: Target, findings: Path) -> dict[str, int]:
     return dict(Counter(ended.finding.what for ended in runs if ended.finding))
 
 
-def _advance(target: Target, done: Done, goal: int, until: float, folder: Path) -> None:
-    for kind, wanted in _goals(target, goal).items():
+def _advance(target: Target, done: Done, goal: dict[str, int], until: float, folder: Path) -> None:
+    for kind, wanted in goal.items():
         while done.inputs.get(kind, 0) < wanted and time.monotonic() < until:
             if any(count >= MAX_ALIKE for count in done.findings.values()):
                 return
