@@ -131,6 +131,10 @@ def shard_is_short(shard: Path, record: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-1])
 
 
+def shard_is_long(shard: Path, record: Path) -> None:
+    shard.write_bytes(shard.read_bytes() + b"x")
+
+
 def shard_is_missing(shard: Path, record: Path) -> None:
     shard.unlink()
 
@@ -143,7 +147,9 @@ def record_is_empty(shard: Path, record: Path) -> None:
     record.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [shard_is_short, shard_is_missing, record_is_missing, record_is_empty])
+@pytest.mark.parametrize(
+    "damage", [shard_is_short, shard_is_long, shard_is_missing, record_is_missing, record_is_empty]
+)
 def test_only_the_unit_that_is_not_whole_is_packed_again(damage, tmp_path):
     packing.pack(job(tmp_path / "whole"), lambda _: release(20), paint)
     with pytest.raises(KeyboardInterrupt):

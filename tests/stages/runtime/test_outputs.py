@@ -56,6 +56,16 @@ def test_an_error_leaves_the_output_as_it_was(write, tmp_path):
     assert names(tmp_path) == ["out", "out/old"]
 
 
+def test_an_error_is_told_even_if_what_was_written_is_gone(tmp_path):
+    def fail() -> None:
+        with outputs.replaced(tmp_path / "out") as folder:
+            folder.rmdir()
+            raise KeyError("told")
+
+    with pytest.raises(KeyError, match="told"):
+        fail()
+
+
 @pytest.mark.parametrize("write", [outputs.replaced, outputs.filled])
 def test_what_a_killed_run_has_left_is_removed(write, tmp_path):
     put(tmp_path / ".out.partial" / "deep" / "half", "")
