@@ -20,7 +20,8 @@ from stages.acquisition.connections import Network
 from stages.acquisition.digests import DigestCache
 from stages.acquisition.download import Source
 from stages.acquisition.partials import Partial
-from stages.acquisition.transfer import Limits, TransferError
+from stages.acquisition.responses import TransferError
+from stages.acquisition.transfer import Expected
 from stages.releases import readers
 from stages.runtime import config
 from stages.runtime.errors import UserError
@@ -67,8 +68,8 @@ def answer(data: bytes, folder: Path) -> None:
     client, backend = _client()
     backend.answer = lambda request: data
     path = put(folder, b"", "partial")
-    for limits in (Limits(max_bytes=10**6), Limits(size=88, digest_known=True)):
-        _refusable(lambda limits=limits: transfer.attempt(client, "http://a.example/list.csv", path, limits))
+    for expected in (Expected(max_bytes=10**6), Expected(size=88, digest_known=True)):
+        _refusable(lambda expected=expected: transfer.attempt(client, "http://a.example/list.csv", path, expected))
         _close_connections(client)
     _refusable(lambda: transfer.read_range(client, "http://a.example/part", 4, 4))
     _close_connections(client)

@@ -93,6 +93,6 @@ def test_the_pixels_of_a_frame_are_free_as_soon_as_nobody_needs_it(tmp_path):
     try:
         for _ in videos.frames(path):
             pass
-        assert sum(isinstance(found, av.VideoFrame) for found in gc.get_objects()) <= 1
+        assert sum(type(found) is av.VideoFrame for found in gc.get_objects()) <= 1
     finally:
         gc.enable()

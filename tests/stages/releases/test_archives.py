@@ -118,7 +118,7 @@ def test_member_with_a_huge_size_is_rejected_unread(tmp_path, monkeypatch):
 
 
 def test_a_member_may_be_as_large_as_the_largest_file_and_no_larger(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(limits, "_now", Limits(file_mib=100 / 2**20))
     put(tmp_path / "x.zip", zip_bytes({"a": bytes(100), "b": bytes(101)}))
     fits, large = archives.zip_members(only(tmp_path))
     assert fits.read() == bytes(100)

@@ -121,7 +121,7 @@ def test_a_finished_result_is_not_forgotten_while_another_run_works_beside_it(tm
         outputs.forget(tmp_path, "crop", "w300")
         assert finished.exists()
     outputs.forget(tmp_path, "crop", "w300")
-    assert names(tmp_path / "crop" / "w300") == ["lock"]
+    assert names(tmp_path / "crop" / "w300") == [".lock"]
 
 
 def test_a_disk_without_locks_is_written_all_the_same(tmp_path, monkeypatch):

@@ -68,13 +68,13 @@ def test_the_result_replaces_an_older_one_and_removes_its_journals(tmp_path, out
     outdated.mkdir(parents=True)
     write(out, tmp_path / "crop" / "w300" / "1", is_kept=False)
     assert names(out.parent) == ["out", "out/new"]
-    assert names(tmp_path / "crop" / "w300") == ["lock"]
+    assert names(tmp_path / "crop" / "w300") == [".lock"]
 
 
 def test_a_finished_result_stays_in_its_journal_as_the_same_files(tmp_path, out):
     journal = tmp_path / "crop" / "w300" / "1"
     write(out, journal)
-    assert names(journal.parent) == ["1", "1/finished.json", "1/whole", "1/whole/new", "lock"]
+    assert names(journal.parent) == [".lock", "1", "1/finished.json", "1/whole", "1/whole/new"]
     assert (out / "new").samefile(journal / journals.WHOLE / "new")
 
 
@@ -134,7 +134,7 @@ def test_a_finished_result_is_forgotten_by_who_reads_the_output(tmp_path, out):
     unfinished = tmp_path / "crop" / "w300" / "2"
     unfinished.mkdir()
     outputs.forget(tmp_path, "crop", "w300")
-    assert names(journal.parent) == ["2", "lock"]
+    assert names(journal.parent) == [".lock", "2"]
     assert (out / "new").exists()
     outputs.forget(tmp_path, "crop", "never run")
     assert not (tmp_path / "crop" / "never run").exists()
