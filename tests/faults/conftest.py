@@ -27,7 +27,8 @@ def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    ends = (report for kind in ("", "error") for report in terminalreporter.getreports(kind))
+    reports = [report for report in ends if getattr(report, "when", "") == "teardown"]  # by then a test has counted all
     told = [value for report in reports for name, value in report.user_properties if name == PROPERTY]
     if line := summed(told):
         terminalreporter.write_line(line)
