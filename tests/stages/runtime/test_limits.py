@@ -70,5 +70,5 @@ def test_a_limit_that_limits_nothing_is_refused(name, value):
 def test_dvc_runs_no_costly_stage_again_for_a_limit():
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     of_everything = {name for name, stage in stages.items() if {"params.yaml": None} in stage.get("params", [])}
-    assert of_everything == {"check", "package", "report"}
+    assert of_everything == {"check", "report"}
     assert not any("limits" in str(stage.get("params")) for stage in stages.values())
