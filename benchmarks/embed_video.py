@@ -257,7 +257,7 @@ class Memory:
         return [float(tenth.max()) for tenth in np.array_split(self._held_gb, 10) if tenth.size]
 
     def _look(self) -> None:
-        while not self._done.wait(0.2):
+        while not self._done.wait(1.0):  # a look takes some 10 ms of a core
             held = np.sum([held_gb(pid) for pid in tree(self._pid)], axis=0)
             self._held_gb.append(float(held[0]))
             self.most_gb, self.most_rss_gb = max(self.most_gb, float(held[0])), max(self.most_rss_gb, float(held[1]))
