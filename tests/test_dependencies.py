@@ -46,7 +46,6 @@ NOT_IMPORTED = {
     "pandas": "docs/reading-reports.md shows readers the tables with it",
     "onnxscript": "torch.onnx.export needs it",
     "dlib-bin": "it brings the module dlib, but does not say so",
-    "coverage": "`make coverage` runs it",
     "dask-jobqueue": "Dask's configuration names its classes",
     "dvc-s3": "DVC loads it for a remote s3://",
     "dvc-ssh": "DVC loads it for a remote ssh://",
