@@ -87,7 +87,7 @@ constraints: $(STAMP)  ## pin the newest versions within the bounds of pyproject
 	@$(BIN)/python -m pipelines.constraints
 
 clean:  ## remove caches, logs and Prefect's database; data, unfinished work and .venv stay
-	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.* build *.egg-info
+	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.* build/assets build/lib build/bdist.* *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is touched last: an installation that was cut short is taken up again by the next command.

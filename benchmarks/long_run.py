@@ -61,6 +61,7 @@ def main() -> None:
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         out = wanted.out or Path(temporary)
+        out.mkdir(parents=True, exist_ok=True)
         print(COLUMNS)
         stretches = list(run(wanted, out))
         bad = sum(one.status not in (0, KILLED) for one in stretches)
@@ -115,7 +116,7 @@ def look(process: psutil.Process, after_s: float, family: set[psutil.Process]) -
 
 def line(one: Stretch, minute: float) -> str:
     """A stretch for people."""
-    first, last = (one.settled[0], one.settled[-1]) if one.settled else (one.seen[0], one.seen[-1])
+    first, *_, last = (one.settled or one.seen or [Seen(0.0, 0.0, 0, 0)]) * 2
     ended = {0: "whole", KILLED: "killed"}.get(one.status, f"status {one.status}")
     return (f"{minute:5.0f} {one.name:<24} {ended:<8} {first.gb:8.2f} {last.gb:8.2f} {last.files:5} "
             f"{last.processes:9}")  # fmt: skip

@@ -15,7 +15,7 @@ import rarfile
 
 from stages.releases.archives import is_damage
 from stages.releases.readers import safe_path
-from stages.runtime import starter
+from stages.runtime import bounded, starter
 from stages.runtime.errors import Rejected, UserError
 
 PROGRAMS = {  # program -> its command; the first that is installed and works is used
@@ -89,8 +89,8 @@ def _run(program: str, first: Path, folder: Path, listed: Sequence[Member]) -> b
 
     def limit() -> None:
         starter.kill_with_parent()  # it would unpack beside the next run
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-        resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s))
+        bounded.limit(resource.RLIMIT_FSIZE, most_bytes)
+        bounded.limit(resource.RLIMIT_CPU, most_s)
 
     command = [word.format(first=first.resolve(), folder=folder.resolve()) for word in PROGRAMS[program]]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, preexec_fn=limit)

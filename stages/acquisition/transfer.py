@@ -134,7 +134,7 @@ def _receive(response: httpx.Response, partial: Partial, expected: Expected, on_
     if expected.needs_length and length is None and not _tells_its_end(response):
         partial.discard()
         raise TransferError(
-            "nobody tells how long the file is, so it may be cut off: download it yourself into the release's folder",
+            "nobody tells how long the file is, so it may be cut off: download it by hand",
             retryable=False,
         )
     if not expected.html_allowed and response.headers.get("Content-Type", "").startswith("text/html"):
@@ -199,7 +199,8 @@ def _check_length(length: int | None, partial: Partial, expected: Expected, room
         partial.discard()
         raise _too_large(f"{length} bytes, expected at most {_most_bytes(expected)}", expected)
     if length > room:
-        partial.discard()
+        if not partial.size:  # what has come already goes on once there is room
+            partial.discard()
         raise TransferError(f"too large: {length} bytes, of which the disk has room for {room}", retryable=False)
 
 

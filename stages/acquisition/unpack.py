@@ -1,7 +1,8 @@
 """Unpack the archives of a release: ZIP (whole or .001, .002, ...), tar (compressed or not), RAR in volumes.
 
 An archive is refused as a whole if it contains a path outside its folder, a link out of it or a device, or expands
-more than 200-fold. It is unpacked once, into a folder whose name is a digest of its files' names, sizes and times.
+further than `limits.expansion` allows. It is unpacked once, into a folder whose name is a digest of its files' names,
+sizes and times.
 """
 
 import errno

@@ -46,7 +46,7 @@ def copies(dataset: str, index: pa.Table, split_of: Mapping[str, str], near: Pai
 
 
 def sentence(rows: Sequence[Mapping[str, Any]], tested: int) -> str:
-    """`3 of 120 test images are in training or validation as well, 1 of them the same file: a of b, c of d`."""
+    """How many of the `tested` images have a copy, and which: `a is b of train, c is d of val and 4 more`."""
     same = sum(row["is_same"] for row in rows)
     verb = "is" if len(rows) == 1 else "are"
     named = ", ".join(_examples(rows))

@@ -227,7 +227,7 @@ def text_lines(path: Path) -> list[str]:
         UserError: the file is larger than `limits.list_mib`, or has more than MAX_LINES lines.
     """
     text = _text(path)
-    if (count := sum(map(text.count, _LINE_ENDS))) > MAX_LINES:
+    if (count := sum(map(text.count, _LINE_ENDS)) - text.count("\r\n")) > MAX_LINES:
         raise UserError(f"{path} should be a list of at most {MAX_LINES} lines, found {count}: download it again")
     return [line[:MAX_LINE] for line in text.splitlines() if line and not line.isspace()]
 

@@ -47,7 +47,7 @@ def _same_labels(rejects: Iterable[Row]) -> Iterable[Markup]:
     for (dataset, task), detail_of in of_task.items():
         listed = ", ".join(f"{split} ({detail_of[split]})" for split in tables.SPLIT_NAMES if split in detail_of)
         text = "All labels of {} {} are the same in {}: nothing is learnt from them or told apart{}."
-        left_out = "; AUC, F1 and accuracy are left out" if "test" in detail_of else ""
+        left_out = "; what needs two classes is left out" if "test" in detail_of else ""
         yield Markup(text).format(dataset, task.replace("_", " "), listed, left_out)
 
 

@@ -76,7 +76,7 @@ def _answer(connection: Connection, process: BaseProcess, seconds: float) -> Any
 def _serve(work: Callable[[Any], Any], connection: Connection, now: Limits) -> None:
     limits.use(now)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    _set(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_CORE, 0)
     _limit_memory(now.process_bytes)
     with suppress(EOFError, BrokenPipeError):  # whoever asked has gone
         while True:
@@ -98,7 +98,7 @@ def _outcome(work: Callable[[Any], Any], item: Any, memory_mib: float) -> tuple[
 def _limit_time(seconds: float) -> None:
     """The system ends the process once it has computed for so many seconds more, or waited for far longer."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _set(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
+    limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
     signal.setitimer(signal.ITIMER_REAL, seconds * _WAITS_LONGER)
 
 
@@ -106,8 +106,10 @@ def _limit_memory(more_bytes: int) -> None:
     """The process gets so much memory beyond what it has."""
     if _STATUS.exists():
         data_kb = next(line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith("VmData:"))
-        _set(resource.RLIMIT_DATA, int(data_kb) * 1024 + more_bytes)
+        limit(resource.RLIMIT_DATA, int(data_kb) * 1024 + more_bytes)
 
 
-def _set(what: int, limit: int) -> None:
-    resource.setrlimit(what, (limit, resource.getrlimit(what)[1]))
+def limit(what: int, most: int) -> None:
+    """This process gets at most `most` of a resource of the system; it may have been allowed less before."""
+    hard = resource.getrlimit(what)[1]
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

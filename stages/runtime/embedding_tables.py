@@ -32,7 +32,7 @@ def problem(vectors: pa.ChunkedArray, ids: pa.ChunkedArray) -> str | None:
         return None
     is_wrong = lengths != np.bincount(lengths).argmax()
     if is_wrong.any() or not lengths[0]:
-        return f"all embeddings should have as many values, {_named(is_wrong | (lengths == 0), ids)} not"
+        return f"all embeddings should have one length, {_named(is_wrong | (lengths == 0), ids)} not"
     values = vectors.combine_chunks().flatten()
     is_finite = np.isfinite(values.to_numpy(zero_copy_only=False)).reshape(len(lengths), -1).all(1)
     return None if is_finite.all() else f"all embeddings should be finite numbers, {_named(~is_finite, ids)} not"

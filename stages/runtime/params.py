@@ -44,7 +44,7 @@ class LimitsParams(Section):
     """What is allowed to what comes from strangers, by unit; what each is for: `stages.runtime.limits`."""
 
     file_mib: Annotated[float, Field(gt=0, le=65_536)] = Limits.file_mib
-    image_mpx: Annotated[float, Field(gt=0, le=4_000)] = Limits.image_mpx
+    image_mpx: Annotated[float, Field(gt=0, le=268)] = Limits.image_mpx
     video_s: Annotated[float, Field(gt=0, le=86_400)] = Limits.video_s
     list_mib: Annotated[float, Field(gt=0, le=65_536)] = Limits.list_mib
     expansion: Annotated[float, Field(ge=1, le=100_000)] = Limits.expansion

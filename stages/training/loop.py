@@ -390,7 +390,7 @@ def _saved(journal: Path) -> dict[str, Any] | None:
         if saved["checkpoints"].items() <= _checkpoints(journal).items():
             return saved
     except Exception as error:  # on damaged bytes the unpickler raises almost anything
-        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        if isinstance(error, (MemoryError, OSError)) and not isinstance(error, FileNotFoundError):
             raise
     if path.exists():
         journals.put_aside(path, "the state of the training")

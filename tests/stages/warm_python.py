@@ -36,7 +36,7 @@ LARGE = {
         "av", "cv2", "dlib", "h2.connection", "httpx", "jinja2", "matplotlib.backends.backend_agg",
         "matplotlib.figure", "networkx", "openpyxl", "pyarrow.compute", "pyarrow.csv", "pyarrow.parquet",
         "pydantic.dataclasses", "pydantic.json_schema", "rarfile", "ruamel.yaml", "safetensors.torch", "scipy.ndimage",
-        "scipy.optimize", "scipy.stats", "tenacity", "torch",
+        "scipy.optimize", "scipy.special", "tenacity", "torch",
     ),
 }  # fmt: skip
 LARGE["pipelines"] = LARGE["stages"]

@@ -64,7 +64,7 @@ def test_embeddings_of_two_lengths_are_a_user_error(table, capsys):
     place = faces.column_names.index("embedding")
     pq.write_table(faces.set_column(place, "embedding", ragged), table)
     assert fabnet("retrieve", table, "--row", 0) == 1
-    assert "all embeddings should have as many values, " in capsys.readouterr().err
+    assert "all embeddings should have one length, " in capsys.readouterr().err
 
 
 def test_a_csv_is_a_user_error_that_says_what_is_read(tmp_path, capsys):

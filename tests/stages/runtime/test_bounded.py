@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import subprocess
 import sys
 import time
 
@@ -87,3 +88,15 @@ def test_an_item_that_cannot_be_read_is_rejected_with_its_reason(how, capfd):
         next(results)
     assert str(rejected.value) == ENDS[how]
     assert capfd.readouterr().err == ""
+
+
+def test_a_limit_stays_below_what_the_user_may_take():
+    code = """
+import resource
+from stages.runtime import bounded
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 1000))
+bounded.limit(resource.RLIMIT_FSIZE, 5000)
+print(resource.getrlimit(resource.RLIMIT_FSIZE))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(1000, 1000)\n"
