@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 
-EVERY_S, SETTLED_S = 5.0, 60.0  # between two looks; after so long a training holds what it needs
+EVERY_S = 5.0  # between two looks
+SETTLED_S = 30.0  # of processor time: after so much a training holds what it needs, however busy the machine is
 KILLED = -9
 COLUMNS = f"{'min':>5} {'training':<24} {'ended':<8} {'GB first':>8} {'GB last':>8} {'files':>5} {'processes':>9}"
 
@@ -30,6 +31,7 @@ class Seen(NamedTuple):
     """What a process and its children hold at one moment."""
 
     after_s: float
+    worked_s: float  # processor time
     gb: float
     files: int
     processes: int
@@ -46,7 +48,7 @@ class Stretch:
 
     @property
     def settled(self) -> Sequence[Seen]:
-        return [one for one in self.seen if one.after_s >= SETTLED_S]
+        return [one for one in self.seen if one.worked_s >= SETTLED_S]
 
 
 def main() -> None:
@@ -111,12 +113,13 @@ def look(process: psutil.Process, after_s: float, family: set[psutil.Process]) -
     now = [process, *process.children(recursive=True)]
     family.update(now)
     held = sum(one.memory_full_info().pss for one in now)
-    return Seen(after_s, held / 2**30, sum(one.num_fds() for one in now), len(now))
+    times = process.cpu_times()
+    return Seen(after_s, times.user + times.system, held / 2**30, sum(one.num_fds() for one in now), len(now))
 
 
 def line(one: Stretch, minute: float) -> str:
     """A stretch for people."""
-    first, *_, last = (one.settled or one.seen or [Seen(0.0, 0.0, 0, 0)]) * 2
+    first, *_, last = (one.settled or one.seen or [Seen(0.0, 0.0, 0.0, 0, 0)]) * 2
     ended = {0: "whole", KILLED: "killed"}.get(one.status, f"status {one.status}")
     return (f"{minute:5.0f} {one.name:<24} {ended:<8} {first.gb:8.2f} {last.gb:8.2f} {last.files:5} "
             f"{last.processes:9}")  # fmt: skip
