@@ -590,4 +590,4 @@ def test_a_batch_that_does_not_divide_ends_all_processes_with_one_sentence(tmp_p
     done = subprocess.run(started, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "a batch of 3 cannot be shared equally by 2 processes: start 1 or make it a multiple of 2" in done.stderr
-    assert [path.name for path in (tmp_path / "journal").rglob("*") if path.is_file()] == ["lock"]
+    assert [path.name for path in (tmp_path / "journal").rglob("*") if path.is_file()] == [".lock"]

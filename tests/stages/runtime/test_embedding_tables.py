@@ -34,9 +34,9 @@ NAN, INF = float("nan"), float("inf")
     [
         ({3: [1.0, NAN, 2.0, 3.0]}, "finite numbers, 1 of 6, that of f3.jpg, is not"),
         ({1: [INF] * 4, 4: [1.0, 2.0, 3.0, NAN]}, "finite numbers, 2 of 6, the first that of f1.jpg, are not"),
-        ({2: [1.0, 2.0]}, "as many values, 1 of 6, that of f2.jpg, is not"),
-        ({0: None, 5: []}, "as many values, 2 of 6, the first that of f0.jpg, are not"),
-        ({number: [] for number in range(6)}, "as many values, 6 of 6, the first that of f0.jpg, are not"),
+        ({2: [1.0, 2.0]}, "one length, 1 of 6, that of f2.jpg, is not"),
+        ({0: None, 5: []}, "one length, 2 of 6, the first that of f0.jpg, are not"),
+        ({number: [] for number in range(6)}, "one length, 6 of 6, the first that of f0.jpg, are not"),
     ],
 )
 def test_embeddings_that_cannot_be_used_are_counted_and_the_first_is_named(
