@@ -13,13 +13,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # DVC stops for a user without a name, as a uid has none that only a container knows: then the uid is the name.
 export USER ?= $(shell id -un 2>/dev/null)
 
-# Two test processes; the tests of one file stay together and share what they set up.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# Three test processes keep two cores busy, since some tests wait for servers. The tests of one file stay together and
+# share what they set up.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 # Writes params.yaml from PROFILE; stops if that would lose edits, unless FORCE is set.
 USE = use $(PROFILE) $(if $(FORCE),--force)
 
-.PHONY: help repro flow profile ui test torture check lint format remote bench doctor assets constraints clean
+.PHONY: help repro flow profile ui test torture fuzz coverage check lint format remote bench doctor assets constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -43,8 +44,18 @@ ui: $(STAMP)  ## Prefect's UI on loopback: start, watch and cancel runs in a bro
 test: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL)
 
-torture: $(STAMP)  ## kill every stage at every file operation and at random moments, and run it again: takes an hour
-	@$(BIN)/python -m pytest $(PARALLEL) -m torture tests/faults
+torture: $(STAMP)  ## kill stages and runs, cut the power, break the disk, and run again: an hour; KILLS=20 a stage
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m torture tests/faults
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: $(STAMP)  ## give a million damaged and odd inputs to every reader, and tell what it may not do; INPUTS= SECONDS=
+	@PYTHONPATH=.:tests/stages:tests/fuzz OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py \
+		$(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+coverage: $(STAMP)  ## which branches of fabnet and stages the tests of `make test` reach, and which not
+	@$(BIN)/coverage run -m pytest $(PARALLEL)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --sort cover
 
 check: $(STAMP)  ## run the tests that take seconds, then lint
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network and not torture"
@@ -76,7 +87,7 @@ constraints: $(STAMP)  ## pin the newest versions within the bounds of pyproject
 	@$(BIN)/python -m pipelines.constraints
 
 clean:  ## remove caches, logs and Prefect's database; data, unfinished work and .venv stay
-	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+	@rm -rf .logs .prefect .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.* build/assets build/lib build/bdist.* *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is touched last: an installation that was cut short is taken up again by the next command.

@@ -126,5 +126,13 @@ class Newton:
 
 def _step(here: _Point, factor: Tensor) -> tuple[Tensor, Tensor]:
     """What to take from the coefficients (K, D), and twice the loss that the Hessians expect of it (K,)."""
-    step = torch.cholesky_solve(here.slopes[:, :, None], factor)[:, :, 0]
+    step = _solved(factor, here.slopes[:, :, None])[:, :, 0]
     return step, (here.slopes * step).sum(1)
+
+
+def _solved(factor: Tensor, right: Tensor) -> Tensor:
+    """Solutions x (K, D, 1) of L L^T x = b for right-hand sides b (K, D, 1) and factors L (K, D, D), or one for all."""
+    if len(factor) < len(right):
+        return torch.cholesky_solve(right, factor)
+    below = torch.linalg.solve_triangular(factor, right, upper=False)  # the other call copies all factors first
+    return torch.linalg.solve_triangular(factor.mT, below, upper=True)

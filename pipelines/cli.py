@@ -105,18 +105,20 @@ app.register_install_completion_command()
 @app.command(help_epilogue=_shown("""
     fabnet export fabnet.onnx
     fabnet export fabnet.pt2 --model data/packages/fabnet_sources-0
+    fabnet export released.onnx --released affectnet_4views.pth
 """))  # fmt: skip
-def export(out: Path, *, model: Path | None = None) -> None:
+def export(out: Path, *, model: Path | None = None, released: Path | None = None) -> None:
     """Write encoder and probes as ONNX or torch.export, and check that their outputs agree.
 
     Args:
         out: The file: *.onnx, or *.pt2 for torch.export.
         model: Model file, or its folder. If left out: what FABNET_MODEL names, else data/packages/fabnet-0 of the
             project.
+        released: Instead of `model`: a file of the authors' release, such as affectnet_4views.pth.
     """
     from pipelines.own import export as exporting  # noqa: PLC0415
 
-    print(f"{out}: outputs differ by at most {exporting.export(model, out):.1e}")
+    print(f"{out}: outputs differ by at most {exporting.export(model, out, released=released):.1e}")
 
 
 @app.command(help_epilogue=_shown("fabnet doctor"))

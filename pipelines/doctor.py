@@ -105,7 +105,9 @@ def dvc(root: Path) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("dvc lock", "damaged", str(error))
     links = ", ".join(settings["cache"].get("type", ["reflink", "copy"]))
-    fix = "" if "hardlink" in links else "every output lies on disk twice: `dvc config cache.type hardlink,symlink`"
+    fix = (
+        "" if "hardlink" in links else "every output lies on disk twice: `dvc config cache.type hardlink,symlink,copy`"
+    )
     yield Finding("dvc cache", links, fix)
     remotes = [f"{name} ({remote['url']})" for name, remote in settings["remote"].items()]
     yield Finding("dvc remote", ", ".join(remotes) or "none: results stay on this machine; `make remote` shares them")

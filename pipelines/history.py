@@ -36,6 +36,7 @@ def load(root: Path, path: Path, revision: str) -> Report:
     """
     try:
         parquet = pq.read_table(pa.BufferReader(revisions.read(root, path, revision)))
+        parquet.validate(full=True)
     except tables.UNREADABLE:
         raise UserError(f"{path} at {revision} is not a Parquet file: name the report with --report") from None
     parquet = parquet.rename_columns([RENAMED.get(name, name) for name in parquet.column_names])

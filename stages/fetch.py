@@ -27,8 +27,6 @@ from stages.runtime.params import FetchParams, SyntheticParams
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"  # in the folder of a release while files are downloaded into it
-
 SECTIONS = {"settings": "dataset.{dataset}.synthetic", "fetch": "dataset.{dataset}.fetch"}
 
 
@@ -53,7 +51,7 @@ def run(
     with ExitStack() as locks:
         locks.enter_context(outputs.alone(work / f"{dataset}.lock", f"{work}/{dataset}"))
         if fetch.source == "http":  # other projects may download into the same folder
-            locks.enter_context(outputs.alone(release / LOCK, str(release)))
+            locks.enter_context(outputs.alone(release / outputs.LOCK, str(release)))
         if verify:
             (work / f"{dataset}.json").unlink(missing_ok=True)
         _fetch(dataset, release, out, registries, journal, synthetic=synthetic, settings=settings, fetch=fetch)

@@ -24,7 +24,7 @@ from fabnet.modules.frame_choice import Choice
 from fabnet.modules.model import FAbNet, Mix
 from fabnet.training import pairs
 from stages.reporting import figures
-from stages.runtime import command, outputs, tables
+from stages.runtime import command, embedding_tables, outputs, tables
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.params import IllustrateParams
 from stages.storage import media
@@ -174,7 +174,7 @@ def _neighbours(
 
 
 def _embeddings(path: Path) -> dict[str, Any]:
-    table = tables.read(path, tables.EMBEDDINGS)
+    table = embedding_tables.read(path)
     return dict(zip(table["sample_id"].to_pylist(), table["embedding"].to_pylist(), strict=True))
 
 

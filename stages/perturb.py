@@ -25,7 +25,7 @@ from fabnet.probe_head import Probe
 from stages.evaluation import heads, labelled
 from stages.evaluation.labelled import Images, Task
 from stages.evaluation.scores import Bootstrap
-from stages.runtime import command, outputs, plugins, progress, tables
+from stages.runtime import command, files, outputs, plugins, progress, tables
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.params import (
     DatasetParams,
@@ -50,12 +50,12 @@ class Encoder:
     device: torch.device
 
     def embeddings(self, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, D) for images (H, W, 3).
+        """(N, D) for images (H, W, 3) of one size.
 
         Raises:
             Rejected: an embedding is not finite.
         """
-        x = torch.cat([crops.resize(torch.from_numpy(image)[None], self.size_px) for image in images])
+        x = crops.resize(torch.from_numpy(np.stack(images)), self.size_px)
         with torch.inference_mode(), devices.without_tf32():
             vectors = self.net(x.to(self.device)).flatten(1).cpu().numpy()
         if not np.isfinite(vectors).all():
@@ -151,6 +151,7 @@ def _probe(path: Path, images: Images, task: Task, params: ProbeParams) -> Probe
     """The fitted probe; one without a head looks up the embeddings of the training split and is not fitted either."""
     if not hasattr(task.module, "link"):
         return labelled.fit(images, task, params)
+    files.read_through(path)
     try:
         return heads.fitted(load_file(path), task, images.device)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:

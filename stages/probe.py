@@ -24,13 +24,15 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from fabnet.probe_head import Probe
-from stages.evaluation import few_shot, identities, labelled, own_heads, parts, scores, sweeps
+from stages.evaluation import collapse, few_shot, identities, labelled, own_heads, parts, scores, sweeps
 from stages.evaluation.labelled import Images, Task, TaskName
 from stages.evaluation.scores import Bootstrap, Predictions, Score
-from stages.runtime import command, outputs, tables
+from stages.runtime import command, embedding_tables, outputs, tables
 from stages.runtime.params import DatasetParams, ProbeParams
 
 log = logging.getLogger(__name__)
+
+CONSTANT = "constant-"  # folders of the control that gives all images the same embedding on purpose
 
 
 @dataclass
@@ -74,9 +76,12 @@ def run(
     for name in sorted(face_sets):
         joined, steps = labelled.load(faces, splits, embeddings, name)
         named = parts.named(embeddings / f"{name}.parquet")
+        if not embeddings.name.startswith(CONSTANT):
+            _record_collapse(joined, name, findings)
         for task in labelled.tasks(name, dataset[name]):
             images = labelled.usable(joined, task, findings.rejects, device)
             fitted = labelled.fit(images, task, probe)
+            _record_same_labels(images, task, findings)
             _record_sweep(fitted, task, probe, findings)
             _record_test(fitted, images, task, bootstrap, findings)
             _record_own_head(embeddings, images, task, bootstrap, findings)
@@ -95,6 +100,22 @@ def run(
         _record_identities(embeddings, name, bootstrap, device, findings)
     with outputs.replaced(out) as whole:
         _write(whole, findings)
+
+
+def _record_collapse(joined: pa.Table, dataset: str, findings: Findings) -> None:
+    """Tell if the images of a data set get nearly the same embedding."""
+    problem = collapse.problem(joined["embedding"])
+    if problem:
+        log.warning("warning: probe: the embedding of %s has collapsed: %s", dataset, problem)
+        findings.rejects.add(dataset, "embedding", collapse.KIND, problem)
+
+
+def _record_same_labels(images: Images, task: Task, findings: Findings) -> None:
+    """Tell which splits have the same label on all images: nothing can be learnt, or be told apart, there."""
+    for split in tables.SPLIT_NAMES:
+        if only := labelled.only_label(images, split, task):
+            log.warning("warning: probe: %s: all labels of the %s split are the same: %s", task, split, only)
+            task.reject(findings.rejects, split, labelled.SAME_LABELS, only)
 
 
 def _record_sweep(probe: Probe, task: Task, params: ProbeParams, findings: Findings) -> None:
@@ -155,7 +176,7 @@ def _record_identities(
     """Score how often the nearest frame of another video shows the same identity, if identities have several videos."""
     task = TaskName(dataset, scores.IDENTITY)
     path = embeddings / f"{dataset}.parquet"
-    frames = tables.read(path, tables.TRACK_EMBEDDINGS)
+    frames = embedding_tables.read(path, tables.TRACK_EMBEDDINGS)
     names, shares = identities.leakage(frames, device)
     if not names:
         detail = "the test split has one identity, or none with embedded frames of two videos"
@@ -188,13 +209,24 @@ def _lists(values: NDArray[np.float64]) -> pa.Array:
 
 def _record_score(score: Score, split: str, task: TaskName, findings: Findings) -> None:
     if np.isnan(score.value):
-        detail = "the images of the split are all of this class, or none is"
+        detail = "the images of the split are all of one class, or none is of this class"
         task.reject(findings.rejects, f"{split}/{score.target}", f"{score.metric} is undefined", detail)
         return
     findings.scores.append({"dataset": task.dataset, "task": task.name, "split": split, **score.row})
     if score.target == scores.MEAN:
         printed = scores.printed(score.row)
         log.info("%s: %s %s %s %s", task, split, score.metric, printed.value, printed.interval)
+        if score.groups == 1:
+            log.warning(
+                "warning: probe: %s: %s %s has no interval, since %s", task, split, score.metric, _single(score)
+            )
+
+
+def _single(score: Score) -> str:
+    """Why a score of a single group has no interval."""
+    if score.n > 1:
+        return f"its {score.n} images belong to one group"
+    return "it is over one identity" if score.metric == scores.IDENTITY else "it is over one image"
 
 
 def _write(out: Path, findings: Findings) -> None:

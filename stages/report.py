@@ -23,6 +23,7 @@ from stages.evaluation import scores
 from stages.reporting import (
     contents,
     crop_sensitivity,
+    doubts,
     few_shot,
     files,
     framing,
@@ -36,7 +37,7 @@ from stages.reporting import (
     roc_pr,
 )
 from stages.reporting.results import Tested
-from stages.runtime import command, config, outputs, stopwatch
+from stages.runtime import command, config, outputs, stopwatch, tables
 from stages.runtime.params import Params
 
 log = logging.getLogger(__name__)
@@ -139,6 +140,8 @@ def collect(inputs: Folders, params: Params) -> page.Content:
             *contents.counts(inputs.splits / "tracks", "face tracks", params.track_sets),
             *contents.counts(inputs.splits / "faces", "still images", params.face_sets),
         ],
+        copies=tables.read(inputs.splits / "faces" / "copies.parquet", tables.COPIES).to_pylist(),
+        probe_rejects=doubts.probe_rejects(inputs.metrics, runs),
         yields=list(contents.yields(inputs.faces, params.detected_sets)),
         framing=framing.rows(inputs.framing, params.datasets),
         sheets=list(contents.sheets(inputs.sheets, params.datasets)),

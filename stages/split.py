@@ -1,10 +1,11 @@
 """Training, validation and test splits: tracks by identity, faces as their owners published them or by group.
 
-Reads: the indices of all track and face data sets. Writes: one SPLITS table per data set, rejects (none).
+Reads: the indices of all track and face data sets. Writes: one SPLITS table per data set, of still images also the
+test images that training or validation holds as well (tables.COPIES), rejects (none).
 
 Still images whose owner gives no groups are grouped by what they show: near copies, such as frames of one scene, stay
-together, so that validation does not repeat the training split. The owner's own splits are kept even where they
-divide near copies, which is told.
+together, so that validation does not repeat the training split. The owner's own splits and groups are kept even where
+they divide near copies: test images that training or validation holds as well are counted and named.
 
 A split follows from a digest of (seed, identity) or (seed, group) alone. So it does not depend on the order of rows,
 stays when rows are added that are no near copies, and an identity that two data sets share is in one split. Shares hold
@@ -21,8 +22,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from stages.faces import near_copies
+from stages.faces import divided, near_copies
+from stages.faces.near_copies import Pairs
 from stages.runtime import command, outputs, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import FaceSplitParams, SplitParams
@@ -30,7 +33,7 @@ from stages.runtime.params import FaceSplitParams, SplitParams
 log = logging.getLogger(__name__)
 
 FRAMES = tables.columns(tables.TRACK_FRAMES, ["sample_id", "identity_id"])
-FACES = tables.columns(tables.FACES, ["sample_id", "group_id", "owner_split", "near_copy_digest"])
+FACES = tables.columns(tables.FACES, ["sample_id", "group_id", "owner_split", "near_copy_digest", "sha256"])
 
 
 def run(
@@ -53,10 +56,13 @@ def run(
     identities = {name for index in indices.values() for name in index["identity_id"].unique().to_pylist()}
     shares = fitting(split, identities, seed=seed)
     of_tracks = {name: split_tracks(index, shares, seed=seed) for name, index in indices.items()}
-    of_faces = {
-        name: split_faces(with_near_copies(_index(faces, name, FACES)), split.faces[name], seed=seed)
-        for name in sorted(face_sets)
-    }
+    of_faces: dict[str, pa.Table] = {}
+    copies: dict[str, list[dict[str, Any]]] = {}
+    for name in sorted(face_sets):
+        index = _index(faces, name, FACES).sort_by("sample_id")
+        near = near_pairs(index)
+        of_faces[name] = split_faces(with_near_copies(index, near), split.faces[name], seed=seed)
+        copies[name] = divided.copies(name, index, _split_of(of_faces[name]), near)
     groups = {name: _groups(table) for name, table in (of_tracks | of_faces).items()}
     _check_splits("the face tracks", [groups[name] for name in of_tracks], "split.track_val, split.track_test")
     for name in of_faces:
@@ -64,10 +70,13 @@ def run(
     with outputs.replaced(track_splits) as whole_tracks, outputs.replaced(face_splits) as whole_faces:
         _write(whole_tracks, of_tracks)
         _write(whole_faces, of_faces)
+        rows = [row for of_name in copies.values() for row in of_name]
+        tables.write(whole_faces / "copies.parquet", tables.COPIES, rows, key=["dataset", "sample_id"])
     for name, of_name in groups.items():
         _tell(name, of_name)
-        if name in of_faces:
-            _tell_divided(name, of_name)
+        if copies.get(name):
+            tested = len(of_faces[name].filter(pc.field("split") == "test"))
+            log.warning("warning: split %s: %s", name, divided.sentence(copies[name], tested))
 
 
 def _write(folder: Path, splits: Mapping[str, pa.Table]) -> None:
@@ -120,19 +129,26 @@ def split_faces(index: pa.Table, shares: FaceSplitParams, *, seed: int) -> pa.Ta
     return _splits(index["sample_id"], groups, assigned)
 
 
-def with_near_copies(index: pa.Table) -> pa.Table:
-    """The FACES index with near copies in one group, which is named after the first of them.
+def near_pairs(index: pa.Table) -> Pairs:
+    """Near copies in a FACES index, as its rows."""
+    digests = index["near_copy_digest"].to_pylist()
+    rows = np.array([row for row, digest in enumerate(digests) if digest is not None], np.int64)
+    if not len(rows):
+        return near_copies.pairs(np.empty((0, near_copies.BITS // 8), np.uint8))
+    found = near_copies.pairs(np.stack([np.frombuffer(digests[row], np.uint8) for row in rows]))
+    return Pairs(rows[found.one], rows[found.other], found.bits)
 
-    Only images whose owner gives no group are compared: those that are a group of their own.
+
+def with_near_copies(index: pa.Table, near: Pairs) -> pa.Table:
+    """The FACES index, sorted by `sample_id`, with `near` copies in one group, which is named after the first of them.
+
+    Only images whose owner gives no group are put together: those that are a group of their own.
     """
     ids, group_ids = index["sample_id"].to_pylist(), index["group_id"].to_pylist()
-    digests = index["near_copy_digest"].to_pylist()
-    rows = [row for row, digest in enumerate(digests) if digest is not None and ids[row] == group_ids[row]]
-    if rows:
-        rows.sort(key=lambda row: ids[row])
-        first = near_copies.groups(np.stack([np.frombuffer(digests[row], np.uint8) for row in rows]))
-        for row, of_group in zip(rows, first.tolist(), strict=True):
-            group_ids[row] = ids[rows[of_group]]
+    is_alone = np.array([name == group for name, group in zip(ids, group_ids, strict=True)], np.bool_)
+    first = near_copies.groups(near[is_alone[near.one] & is_alone[near.other]], len(ids))
+    for row in np.flatnonzero(is_alone).tolist():
+        group_ids[row] = ids[first[row]]
     place = index.column_names.index("group_id")
     return index.set_column(place, "group_id", pa.array(group_ids, pa.string()))
 
@@ -165,6 +181,10 @@ def _index(folder: Path, name: str, columns: pa.Schema) -> pa.Table:
     return tables.read(folder / name / "index.parquet", columns)
 
 
+def _split_of(table: pa.Table) -> dict[str, str]:
+    return dict(zip(table["sample_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
 def _groups(table: pa.Table) -> pa.Table:
     """Every group with its split and its number of rows."""
     return table.group_by(["group_id", "split"]).aggregate([([], "count_all")])
@@ -178,17 +198,6 @@ def _check_splits(what: str, groups: Sequence[pa.Table], shares: str) -> None:
                 f"the {split} split of {what} is empty, with {len(counted['group_id'].unique())} groups to divide: "
                 f"expected at least one, use a larger release, raise {shares} or choose another seed in params.yaml"
             )
-
-
-def _tell_divided(name: str, groups: pa.Table) -> None:
-    """Say how many images the owner's splits keep apart from near copies."""
-    splits_of: dict[str, dict[str, int]] = {}
-    for row in groups.to_pylist():
-        splits_of.setdefault(row["group_id"], {})[row["split"]] = row["count_all"]
-    divided = [of_group for of_group in splits_of.values() if len(of_group) > 1]
-    if divided:
-        images = sum(sum(of_group.values()) for of_group in divided)
-        log.info("split %s: %d images have near copies in another split of the owner", name, images)
 
 
 def _tell(name: str, groups: pa.Table) -> None:

@@ -23,7 +23,7 @@ from stages.footage.tracks import FaceTrack, Seen, Square
 from stages.preparation.encoded import FEWEST_FRAMES, EncodedImage, encode_frame
 from stages.preparation.packing import Job, Place, pack
 from stages.releases.readers import Reject, Video
-from stages.runtime import command, plugins
+from stages.runtime import command, limits, plugins
 from stages.runtime.errors import Rejected
 from stages.runtime.params import CropParams, DetectParams, GeometryParams, TrackParams
 from stages.runtime.tables import TRACK_FRAMES
@@ -128,8 +128,8 @@ def _sampled(path: Path, fps: float) -> Iterator[tuple[int, Image]]:
     last = -1
     for frame in videos.frames(path, fps):
         number = round(frame.time_s * media.SOURCE_FPS)
-        if frame.time_s > media.MAX_VIDEO_S:
-            raise Rejected("video too long", f"its first {media.MAX_VIDEO_S} s are used")
+        if frame.time_s > (most := limits.now().video_s):
+            raise Rejected("video too long", f"its first {most:g} s are used")
         if number > last:
             last = number
             yield number, frame.image

@@ -1,13 +1,12 @@
 """What dvc.yaml declares as artifacts can be fetched by name, and imported, from another repository."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import dvc.api
 import packaged
 import pytest
+import warm_python
 from ruamel.yaml import YAML
 
 import fabnet
@@ -18,13 +17,13 @@ PACK = "mkdir -p data/packages data/reports && cp -r packed data/packages/fabnet
 
 
 def run(root: Path, *command: str) -> str:
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = warm_python.run(*command, cwd=root)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def run_dvc(root: Path, *arguments: str) -> str:
-    return run(root, sys.executable, "-m", "dvc", *arguments)
+    return run(root, "dvc", *arguments)
 
 
 def start(root: Path) -> Path:

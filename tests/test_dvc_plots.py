@@ -3,13 +3,12 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import vl_convert
+import warm_python
 from ruamel.yaml import YAML
 
 from pipelines.offline_plots import VEGA_LITE
@@ -21,7 +20,9 @@ TRAINED = {"first": ("fabnet", "pca"), "second": ("fabnet", "vicreg")}  # revisi
 
 
 def run(root: Path, *command: str) -> str:
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    done = warm_python.run(*command, cwd=root)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def write_curves(root: Path, methods: tuple[str, ...]) -> None:
@@ -44,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with a tag for each of TRAINED."""
     root = tmp_path_factory.mktemp("plots")
     run(root, "git", "init", "--quiet")
-    run(root, sys.executable, "-m", "dvc", "init", "--quiet")
+    run(root, "dvc", "init", "--quiet")
     shutil.copytree(ROOT / ".dvc" / "plots", root / ".dvc" / "plots")
     report = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
     curves = [plot for plot in report["plots"] if isinstance(plot, dict)]
@@ -60,7 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plots(root: Path, *command: str) -> dict[str, Any]:
     """Vega-Lite by name of the plot."""
-    found = json.loads(run(root, sys.executable, "-m", "dvc", "plots", *command, "--json", "--out", "drawn"))
+    found = json.loads(run(root, "dvc", "plots", *command, "--json", "--out", "drawn"))
     assert found.get("errors", []) == []
     return {name: plot["content"] for name, (plot,) in found["data"].items()}
 

@@ -164,6 +164,13 @@ def unmatched_paths(stage: Declared) -> set[str]:
     return alone | {path for path in in_lists if not any(covers(other, path) for other in in_cmd)}
 
 
+def declared_sections(template: dict[str, list]) -> set[str]:
+    """Sections of params.yaml that a stage names; `*` is all of it, as one of its params or as a dep."""
+    if "params.yaml" in template["deps"] or template["params"] == [{"params.yaml": None}]:
+        return {"*"}
+    return {re.sub(r"\$\{item\.(\w+)\}", r"{\1}", section) for section in template["params"]}
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_every_module_that_it_runs(name):
     assert undeclared_code(STAGES[name]) == set()
@@ -213,8 +220,13 @@ def test_params_of_a_stage_are_the_sections_that_its_module_reads(name):
     module = importlib.import_module(f"stages.{name}")
     sections = command.sections(module.run, getattr(module, "SECTIONS", {})).values()
     read = {section for name in sections for section in config.COMPOSED.get(name, (name,))}
-    listed = ["*"] if TEMPLATES[name]["params"] == [{"params.yaml": None}] else TEMPLATES[name]["params"]
-    assert {re.sub(r"\$\{item\.(\w+)\}", r"{\1}", section) for section in listed} == read
+    assert declared_sections(TEMPLATES[name]) == read
+
+
+def test_the_lock_holds_all_parameters_for_single_stages_alone():
+    whole = {name for name, template in TEMPLATES.items() if template.get("params") == [{"params.yaml": None}]}
+    assert whole
+    assert not any("matrix" in TEMPLATES[name] for name in whole)  # DVC writes the whole lock again after each instance
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

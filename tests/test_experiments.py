@@ -25,12 +25,9 @@ BLOCKS = [
 (REMOVAL,) = [block for block in BLOCKS if "dvc exp remove strong" in block]
 
 SMALL = {
+    **copied_project.QUICK,
     "datasets": ["voxceleb1", "w300"],
     "methods": ["fabnet", "random"],
-    "split": {"track_val": 0.3, "track_test": 0.2},
-    "measure": {"crops": 4},
-    "pretrain": copied_project.BRIEF,
-    "probe": {"l2": [0.01, 1.0], "bootstrap": 50},
     "dataset": {
         "voxceleb1": {"synthetic": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}},
         "w300": {"synthetic": {"training": 50, "common": 12, "challenging": 6}},

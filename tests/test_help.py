@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm_python
 
 from pipelines import profile
 from stages.runtime import config
@@ -28,9 +29,7 @@ COMMANDS = sorted(
 @pytest.mark.slow
 @pytest.mark.parametrize("module", COMMANDS)
 def test_a_command_describes_itself_and_names_parameters_that_exist(module):
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = warm_python.run("python", "-m", module, "--help", cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(rf"(?i)usage: (python -m {re.escape(module)}|fabnet)", done.stdout)
     names = re.findall(r"^parameters: (.*)", done.stdout, re.MULTILINE)

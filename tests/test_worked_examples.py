@@ -25,12 +25,9 @@ PARAMS = "params.yaml"
 
 # A little synthetic video to train on, and only the page's data set to evaluate on.
 SMALL: dict[str, Any] = {
+    **copied_project.QUICK,
     "datasets": ["voxceleb1"],
     "methods": ["random"],
-    "split": {"track_val": 0.3, "track_test": 0.2},
-    "measure": {"crops": 4},
-    "pretrain": {"size_px": 32, "batch": 8, "epochs": 2, "draws_per_identity": 4, "val_samples": 8},
-    "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50},
     "dataset": {"voxceleb1": {"synthetic": {"identities": 8, "tracks_per_identity": 2, "seconds": 1.0}}},
 }
 IMAGES = 60

@@ -6,6 +6,7 @@ Names of tensors: `method.<name>` are the weights of a pretext method, the encod
 `heads.<attribute>.<name>` are those of the probes that were fitted to its embeddings. Nothing in the file is executed.
 """
 
+import errno
 import json
 import math
 import threading
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 
 from fabnet.modules.face_crop import Crop
 from fabnet.modules.method import Method
+
+_DISK_FAILS = (errno.EIO, errno.ESTALE, errno.ENXIO)
 
 # Raised by a change that readers of the format before would misunderstand or refuse: a field of the description that
 # is added, removed or read in another way, or other names of tensors. A reader reads the format before its own as well.
@@ -83,14 +86,20 @@ def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
     Raises:
         ValueError: one clause: no such file, damaged, not safetensors, of a format that is not known here, or with
             numbers that no network has.
+        OSError: the disk fails.
     """
     try:
+        with path.open("rb") as file:  # where a disk fails, this is an error; a map would end the process by a signal
+            while file.read(2**20):
+                pass
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
     except FileNotFoundError:
         raise ValueError("there is no such file") from None
     except OSError as error:
+        if error.errno in _DISK_FAILS:
+            raise
         raise ValueError(f"it cannot be read ({error})") from None
     except SafetensorError:
         raise ValueError("it is damaged or not a safetensors file") from None

@@ -1,11 +1,12 @@
 """How healthy an encoder is while it trains: measures of its embeddings of frames that stay the same, without labels.
 
 A training whose loss falls may still lose its embedding: all images get nearly the same one, or one that varies along
-few directions. All measures are defined for any embeddings: if all are equal, the rank is 1.
+few directions. All measures are defined for any embeddings: if all are equal, the rank is 1. The loss itself is looked
+at as well: one that is 0, or far above its lowest value, says that something is wrong.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +16,10 @@ from fabnet import retrieval
 DEAD_SPREAD = 1e-3  # of the root mean square of all values; the dimensions of an untrained encoder have 1e-2 to 3e-2
 LEAST_RANK = 3.0
 MOST_DEAD = 0.5
+MOST_STILL = 0.5
+SAME = 2 / 255  # frames that differ by no more in any pixel are the same picture
+VANISHED = 1e-4  # a loss below it; those of healthy trainings end at 0.03 and more
+EXPLODED = 10.0  # times its lowest value; epochs of healthy trainings stay below 1.1 times
 MOST_NEVER_POSITIVE = 0.75  # an untrained encoder barely varies around a constant, so almost half of its are
 
 
@@ -78,14 +83,69 @@ def never_positive_share(x: Tensor) -> float:
     return float((x <= 0).all(0).double().mean())
 
 
-def problem(found: Mapping[str, float]) -> str | None:
-    """Why a trained embedding with these measures counts as collapsed, in one clause; None if it does not."""
+def still_share(batches: Iterable[Tensor], track: Tensor) -> float:
+    """Share of the tracks (N,) whose frames are all the same picture; batches (B, 3, S, S) in [0, 1] of N frames."""
+    first: dict[int, Tensor] = {}
+    moves: dict[int, bool] = {}
+    frames = (frame for batch in batches for frame in batch)
+    for code, frame in zip(track.tolist(), frames, strict=True):
+        if code in first:
+            moves[code] = moves.get(code, False) or bool((frame - first[code]).abs().max() > SAME)
+        else:
+            first[code] = frame
+    return 1 - sum(moves.values()) / len(moves) if moves else 0.0
+
+
+def still(found: Mapping[str, float]) -> str | None:
+    """What is wrong with tracks of which so many stand still, in one clause; None if nothing is."""
+    share = found.get("still_share", 0.0)
+    if share <= MOST_STILL:
+        return None
+    return (
+        f"all frames are the same picture in {share:.0%} of the watched tracks, more than {MOST_STILL:.0%}, "
+        "so there is no movement to learn from"
+    )
+
+
+def loss_problem(first: float | None, train: Sequence[float], val: Sequence[float]) -> str | None:
+    """What is wrong with the losses of a training so far, in one clause with what to do; None if nothing is.
+
+    Args:
+        first: the training loss of the first step; None if it is not known.
+        train: that of every epoch, at least one.
+        val: the validation loss of every epoch.
+    """
+    if abs(train[-1]) < VANISHED:
+        return (
+            f"the training loss is {train[-1]:.2g}, so nothing is left to learn: see whether the frames are all alike"
+        )
+    for name, losses in (("training", train if first is None else [first, *train]), ("validation", val)):
+        lowest, last = min(losses), losses[-1]
+        if lowest > 0 and last > EXPLODED * lowest:
+            return (
+                f"the {name} loss is {last:.4g}, {last / lowest:,.0f} times its lowest, {lowest:.4g}: lower pretrain.lr"
+            )
+    return None
+
+
+def rank_problem(found: Mapping[str, float]) -> str | None:
+    """Why embeddings with these measures vary along too few directions, in one clause; None if they do not."""
     least = min(LEAST_RANK, (found["watched_frames"] - 1) / 4)  # few frames cannot have more
     if found["effective_rank"] < least:
         return f"the effective rank is {found['effective_rank']:.1f}, below {least:g}"
+    return None
+
+
+def problem(found: Mapping[str, float]) -> str | None:
+    """Why an embedding with these measures counts as collapsed, in one clause; None if it does not.
+
+    Of embeddings that are not of a training, `never_positive_share` may be missing.
+    """
+    if clause := rank_problem(found):
+        return clause
     if found["dead_share"] > MOST_DEAD:
         return f"{found['dead_share']:.0%} of the dimensions have almost no variance, more than {MOST_DEAD:.0%}"
-    if found["never_positive_share"] > MOST_NEVER_POSITIVE:
+    if found.get("never_positive_share", 0.0) > MOST_NEVER_POSITIVE:
         return (
             f"{found['never_positive_share']:.0%} of the dimensions are never positive, "
             f"more than {MOST_NEVER_POSITIVE:.0%}"

@@ -42,6 +42,7 @@ class Epoch:
     train: dict[str, float]  # means over the epoch
     val: dict[str, float]
     lr: float  # of this epoch
+    first: float  # training loss of its first step
 
 
 class DivergedError(RuntimeError):
@@ -108,8 +109,9 @@ class Trainer:
             _check(validated["loss"], "the loss", f"after step {self.steps}")
             self._lower_rate(validated["loss"])
             self.epoch += 1
+            first = self._record.read()["loss"][0]
             self.begun, self._record = 0, Record()
-            yield Epoch(self.epoch, self.steps, trained, validated, lr)
+            yield Epoch(self.epoch, self.steps, trained, validated, lr, first)
 
     def _lower_rate(self, val_loss: float) -> None:
         is_held = self.method.observe(val_loss)

@@ -209,9 +209,12 @@ def _no_stage(target: str, kinds: set[str]) -> UserError:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment, with this Python as the `python` of the stages and their output unbuffered."""
-    folder = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1"}
+    """Our environment, with this Python as the `python` of the stages and their output unbuffered.
+
+    Threads of PyTorch wait for each other asleep: awake, they hold the cores that the stages beside them need.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {"OMP_WAIT_POLICY": "passive", **os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager

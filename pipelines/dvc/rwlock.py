@@ -34,5 +34,5 @@ def _is_whole(path: Path) -> bool:
         return isinstance(json.loads(path.read_bytes()), dict)
     except FileNotFoundError:
         return True
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

@@ -117,12 +117,13 @@ def read(path: Path) -> Crops:
         rows = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA).sort_by("sample_id")
         _check(rows)
         return Crops(metadata[DATASET], metadata[RELEASE], settings, rows.replace_schema_metadata(None))
-    except tables.UNREADABLE as error:
+    except (*tables.UNREADABLE, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): {wanted}") from None
 
 
 def _check(rows: pa.Table) -> None:
     """Raises ValueError for cells that no table of crops has."""
+    rows.validate(full=True)
     for name in WRITTEN:
         if rows[name].null_count:
             raise ValueError(f"the column {name} has empty cells")

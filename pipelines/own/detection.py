@@ -114,14 +114,18 @@ def largest_face(path: Path, search: Search) -> Face:
 
 def detect(frame: InputFrame, search: Search) -> FrameFaces:
     """The faces of one frame."""
-    bare = replace(frame, image=None)
     if frame.error is not None:
-        return FrameFaces(bare, error=frame.error)
+        return FrameFaces(frame, error=frame.error)
     try:
         image = sources.read_image(Path(frame.source)) if frame.image is None else frame.image
-        return FrameFaces(replace(bare, size_px=(image.shape[1], image.shape[0])), tuple(faces(image, search)))
+        return shown(frame, image, faces(image, search))
     except Rejected as error:
-        return FrameFaces(bare, error=error)
+        return FrameFaces(replace(frame, image=None), error=error)
+
+
+def shown(frame: InputFrame, image: Image, found: Iterable[Face]) -> FrameFaces:
+    """The faces that its image shows."""
+    return FrameFaces(replace(frame, image=None, size_px=(image.shape[1], image.shape[0])), tuple(found))
 
 
 def faces(image: Image, search: Search) -> Iterator[Face]:

@@ -41,10 +41,11 @@ class Attributes(nn.Module):
         return [link(head(x)).float() for head, link in zip(self.heads, self.links, strict=True)]
 
 
-def export(model: Path | None, out: Path) -> float:
-    """Write the programs of a model file; returns the largest difference of an output from the network's own.
+def export(model: Path | None, out: Path, *, released: Path | None = None) -> float:
+    """Write the programs of a network; returns the largest difference of an output from the network's own.
 
-    Without `model` it is found as `networks.locate` does it.
+    The network is that of `model` or of `released`, a file of the authors' release; without both it is found as
+    `networks.locate` does it.
 
     The name of `out` says what it is to be: *.onnx, or *.pt2 for torch.export.
 
@@ -53,9 +54,9 @@ def export(model: Path | None, out: Path) -> float:
     Raises:
         UserError: no usable model file, a package that is missing, a network that cannot be exported or would differ.
     """
-    path = networks.locate(model)
+    path, kind = networks.choose(model, released)
     outputs.check(out, [".onnx", ".pt2"], [path])
-    net = networks.load(path, "cpu")
+    net = networks.load(path, "cpu", kind)
     pack, start = _onnx() if out.suffix.lower() == ".onnx" else (_pack_torch, _start_torch)
     differences: list[float] = []
     files: dict[Path, bytes] = {}

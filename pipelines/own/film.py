@@ -16,6 +16,7 @@ from fabnet.images import resize
 from pipelines.own.sound import END_S, Play, sound
 from stages.footage.containers import ffmpeg_name
 from stages.runtime import files
+from stages.runtime.outputs import alone
 from stages.storage.media import Image
 
 TICKS = 90_000  # a second
@@ -30,8 +31,12 @@ def film(out: Path, width_px: int, height_px: int, fps: float, *, sound_of: Path
 
     An image of another size, since a video may change its size midway, is fitted into that of the film. The sound of
     the video `sound_of` is copied, if there is any.
+
+    Raises:
+        UserError: another run writes `out`.
     """
-    with files.whole(out) as partial, av.open(ffmpeg_name(partial), "w", format="mp4") as container:
+    only_run = alone(out.with_name(f".{out.name}.partial"), str(out))
+    with only_run, files.whole(out) as partial, av.open(ffmpeg_name(partial), "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=H264)
         stream.width, stream.height = width_px // 2 * 2, height_px // 2 * 2
         stream.pix_fmt = "yuv420p"

@@ -79,6 +79,8 @@ def load(path: Path, device: Device, kind: Kind = "model") -> "Network":
     Raises:
         UserError: a file that this version cannot use, or no such device.
     """
+    # Read as PyTorch starts. Its threads would else wait awake, on the cores where faces are detected.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import fabnet  # noqa: PLC0415  PyTorch takes seconds; `--help` and the processes that detect faces do not need it
 
     try:

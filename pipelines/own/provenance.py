@@ -1,7 +1,8 @@
 """What it takes to make a table of faces again, as its metadata: settings, versions, digests of the files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -96,7 +97,7 @@ def read(path: Path) -> Origin:
         made_by = options.unpacked(found[options.OPTIONS])
         one_face = json.loads(found[ONE_FACE]) is True
         return Origin(found[COMMAND], None if fps is None else float(fps), one_face, made_by, sources, found)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         reason = str(error).split("\n", 1)[0]
         raise UserError(f"{path} does not say how it was made ({reason}): {EXPECTED}") from None
 
@@ -111,7 +112,7 @@ def is_of_faces(path: Path) -> bool:
         raise UserError(f"{path} is CSV, which does not say how it was made: verify the Parquet table")
     try:
         schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException):
+    except tables.UNREADABLE:
         return False  # whoever reads it says why
     kind = (schema.metadata or {}).get(KIND.encode(), b"").decode(errors="replace")
     return kind == FACES or (not kind and {"source", "frame", "face"} <= set(schema.names))
@@ -123,12 +124,30 @@ def metadata_of(path: Path) -> dict[str, str]:
     Raises:
         UserError: it cannot be read.
     """
-    try:
+    with _readable(path):
         found = pq.read_schema(path).metadata or {}
         return {key.decode(): value.decode() for key, value in found.items()}
+
+
+def rows(path: Path) -> pa.Table:
+    """The rows of a Parquet table.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    with _readable(path):
+        found = pq.read_table(path)
+        found.validate(full=True)
+        return found
+
+
+@contextmanager
+def _readable(path: Path) -> Generator[None, None, None]:
+    try:
+        yield
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: {EXPECTED}") from None
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+    except tables.UNREADABLE as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): {EXPECTED}") from None
 
 

@@ -17,7 +17,7 @@ from pipelines.own import detection, listed, networks, outputs, sources
 from pipelines.own.options import Count, Flag, Options, ready
 from stages.footage import videos
 from stages.reporting import figures
-from stages.runtime import tables
+from stages.runtime import embedding_tables, tables
 from stages.runtime.errors import Rejected, UserError
 from stages.runtime.files import replace_bytes
 from stages.storage import media
@@ -85,6 +85,8 @@ def _vectors(path: Path, faces: pa.Table) -> Vectors:
     if missing or not faces.num_rows:
         found = f"no column {missing[0]}" if missing else "no face"
         raise UserError(f"{path} should be a table of embeddings, found {found}: write it with `fabnet embed`")
+    if problem := embedding_tables.problem(faces["embedding"], faces["source"]):
+        raise UserError(f"{path}: {problem}: write it again with `fabnet embed`")
     return np.array(faces["embedding"].combine_chunks().flatten()).reshape(faces.num_rows, -1)
 
 

@@ -8,13 +8,15 @@ So a face is lost only if it comes and goes within one stretch.
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 
 from fabnet.boxes import Box, area, overlap
-from pipelines.own import detection
+from pipelines.own import batches, detection
 from pipelines.own.detection import Face, FrameFaces, InputFrame, Search
+from stages.faces.detection import batched
 from stages.footage import shots
 from stages.runtime import workers
 from stages.storage.media import Image
@@ -30,7 +32,7 @@ Submit = Callable[[InputFrame], Callable[[], FrameFaces]]
 
 
 def detect_all(frames: Iterable[InputFrame], search: Search) -> Generator[FrameFaces, None, None]:
-    """The faces of each frame, in order; detection runs in one process per core.
+    """The faces of each frame, in order; detection runs in one process per core, or in batches on a GPU.
 
     Raises:
         UserError: a process died.
@@ -39,9 +41,9 @@ def detect_all(frames: Iterable[InputFrame], search: Search) -> Generator[FrameF
     first = list(islice(rest, 2))
     processes = workers.available() if len(first) > 1 else 1
     every = replace(search, is_largest_only=False)  # which one is the largest is asked when the stretch is filled
-    with workers.submitting(partial(detection.detect, search=every), processes) as submit:
+    with _searching(every, processes) as (submit, ahead):
         before: FrameFaces | None = None
-        for stretch, end in _searched(stretches(chain(first, rest), search.detect_every), submit, processes):
+        for stretch, end in _searched(stretches(chain(first, rest), search.detect_every), submit, ahead):
             found = end()
             for faces in chain(_between(before, stretch[:-1], found, submit, every), [found]):
                 yield _largest(faces) if search.is_largest_only else faces
@@ -91,8 +93,20 @@ def _reaches(start: InputFrame | None, frame: InputFrame) -> bool:
     return start.source_number == frame.source_number and frame.time_s - start.time_s <= LONGEST_S + 1e-6
 
 
+@contextmanager
+def _searching(search: Search, processes: int) -> Generator[tuple[Submit, int], None, None]:
+    """A function that hands a frame to the detector, and how many frames it is handed ahead."""
+    crop = search.crop
+    together = None if search.is_cropped else batched(crop.detector, search.weights, crop.min_score)
+    if together is not None:
+        yield batches.Batches(search, together).submit, batches.FRAMES
+        return
+    with workers.submitting(partial(detection.detect, search=search), processes) as submit:
+        yield submit, workers.IN_FLIGHT * processes
+
+
 def _searched(
-    found: Iterable[Stretch], submit: Submit, processes: int
+    found: Iterable[Stretch], submit: Submit, ahead: int
 ) -> Iterator[tuple[Stretch, Callable[[], FrameFaces]]]:
     """Each stretch, and a function that waits for the faces of its last frame, which is searched ahead."""
     waiting: deque[tuple[Stretch, Callable[[], FrameFaces]]] = deque()
@@ -100,7 +114,7 @@ def _searched(
     for stretch in found:
         waiting.append((stretch, submit(stretch[-1])))
         held_bytes += _bytes(stretch)
-        while waiting and (len(waiting) >= workers.IN_FLIGHT * processes or held_bytes > MOST_BYTES):
+        while waiting and (len(waiting) >= ahead or held_bytes > MOST_BYTES):
             held_bytes -= _bytes(waiting[0][0])
             yield waiting.popleft()
     yield from waiting

@@ -74,7 +74,7 @@ def verify(table: Path, files: Sequence[Path], here: Options) -> Comparison:
         again = Path(folder) / "again.parquet"
         made = {"fps": origin.fps, "one_face": origin.one_face, "options": options}
         tabulate.write(TABLES[origin.command], list(found), out=again, **made)
-        ours, theirs = pq.read_table(again), pq.read_table(table)
+        ours, theirs = pq.read_table(again), provenance.rows(table)
     names = {listed.shown(path): listed.shown(source.name) for path, source in found.items()}
     return _compare(table, origin, _renamed(ours, names), theirs, set(names.values()))
 

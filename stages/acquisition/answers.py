@@ -9,6 +9,7 @@ HEAD_BYTES = 4096  # that are looked at
 PAGES = frozenset({".html", ".htm"})
 COMPRESSED = frozenset({".gz", ".tgz", ".bz2", ".xz", ".z"})
 _TEXTS = frozenset({".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".pts"})
+_TABLES = frozenset({".csv", ".tsv"})
 _MARKED = frozenset({".json", ".xml"})  # texts that begin with a bracket
 _BINARY_HEAD_BYTES = 512
 _BLANKS = re.compile(rb"\s*")
@@ -42,9 +43,17 @@ def complaint(name: str, head: bytes, size: int) -> str:
     if suffix not in _TEXTS:
         is_text = _TEXT.fullmatch(head[:_BINARY_HEAD_BYTES]) is not None
         return "text" if is_text and (suffix or is_part(name)) else ""
+    return _other_text(suffix, head, size)
+
+
+def _other_text(suffix: str, head: bytes, size: int) -> str:
+    """Why a text cannot be of the kind that its suffix names; empty if it may be."""
     if suffix not in _MARKED and head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith((b"<", b"{")):
         return "text of another kind"
-    return "a single line of text" if size == len(head) and not re.search(rb"[\r\n]", head.strip()) else ""
+    if size == len(head) and not re.search(rb"[\r\n]", head.strip()):
+        return "a single line of text"
+    has_columns = any(separator in line for line in head.splitlines()[:2] for separator in b",;\t")
+    return "text without columns" if suffix in _TABLES and not has_columns else ""
 
 
 def _after_blanks(head: bytes, at: int) -> int:

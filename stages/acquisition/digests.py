@@ -56,5 +56,5 @@ def _read(path: Path) -> dict[str, tuple[Identity, dict[str, str]]]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         return {name: (identity, dict(digests)) for name, (identity, digests) in entries.items()}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

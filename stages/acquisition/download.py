@@ -19,8 +19,9 @@ from stages.acquisition import answers, partials, registry, retries, transfer
 from stages.acquisition.digests import DigestCache
 from stages.acquisition.meter import Meter
 from stages.acquisition.registry import Entry
+from stages.acquisition.responses import TransferError
 from stages.acquisition.retries import DigestError, HostLimits, RetryPolicy, StoppedError
-from stages.acquisition.transfer import Limits, TransferError
+from stages.acquisition.transfer import Expected
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 
@@ -71,13 +72,15 @@ def download(
     record = _Record(folder / RECORDED)
     filled = record.fill_in(entries)
     missing = needed(filled, folder, cache)
+    for name in {entry.name for entry in filled} - {entry.name for entry in missing}:
+        partials.discard(partials.beside(folder / name))  # of a run that was killed at its very end
     _check_disk_space(missing, folder)
     sources = {entry.name: source(entry) for entry in missing}
     meter = Meter(missing)
     with transfer.client() as client:
         hosts = HostLimits(policy.per_host)
-        downloader = _Downloader(client, folder, sources, cache, policy, meter, hosts, threading.Event())
-        failures = downloader.download_all(missing, record)
+        downloader = _Downloader(client, folder, sources, cache, record, policy, meter, hosts, threading.Event())
+        failures = downloader.download_all(missing)
     cache.save()
     if missing:
         log.info("%s", meter.line())
@@ -98,16 +101,17 @@ class _Record:
     """Sizes and digests of first downloads, for files about which the registry leaves something open."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._lock = path, threading.Lock()
         self._entries = {entry.name: entry for entry in registry.read(path)} if path.exists() else {}
 
     def fill_in(self, entries: Sequence[Entry]) -> list[Entry]:
         return registry.fill_in(entries, self._entries.values())
 
     def add(self, entry: Entry) -> None:
-        self._entries[entry.name] = entry
-        lines = [entry.line() for _, entry in sorted(self._entries.items())]
-        replace_text(self._path, "\n".join(lines) + "\n")
+        with self._lock:
+            self._entries[entry.name] = entry
+            lines = [entry.line() for _, entry in sorted(self._entries.items())]
+            replace_text(self._path, "\n".join(lines) + "\n")
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,13 @@ class _Downloader:
     folder: Path
     sources: Mapping[str, Source]
     cache: DigestCache
+    record: _Record
     policy: RetryPolicy
     meter: Meter
     hosts: HostLimits
     stop: threading.Event
 
-    def download_all(self, entries: Sequence[Entry], record: _Record) -> dict[str, str]:
+    def download_all(self, entries: Sequence[Entry]) -> dict[str, str]:
         """Name -> reason of those that failed; sizes and digests of the others are recorded where they were open."""
         failures: dict[str, str] = {}
         with ThreadPoolExecutor(self.policy.connections) as pool:
@@ -130,42 +135,39 @@ class _Downloader:
                 for future in as_completed(futures):
                     entry = futures[future]
                     try:
-                        complete = future.result()
+                        future.result()
                     except TransferError as error:
                         failures[entry.name] = str(error)
-                    else:
-                        if complete != entry:
-                            record.add(complete)
             finally:
                 self.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
         return failures
 
-    def _download(self, entry: Entry) -> Entry:
-        """The entry with the file's size and digest."""
+    def _download(self, entry: Entry) -> None:
         partial = partials.beside(self.folder / entry.name)
-        complete = retries.retry(lambda: self._attempt(entry, partial), partial, self.policy, self.stop)
+        retries.retry(lambda: self._attempt(entry, partial), partial, self.policy, self.stop)
         self.meter.file_done()
-        return complete
 
-    def _attempt(self, entry: Entry, partial: Path) -> Entry:
+    def _attempt(self, entry: Entry, partial: Path) -> None:
         target, (url, login) = self.folder / entry.name, self.sources[entry.name]
-        limits = Limits(
+        expected = Expected(
             size=entry.size,
             html_allowed=target.suffix in answers.PAGES,
             compressed=target.suffix in answers.COMPRESSED,
             digest_known=bool(entry.digest),
         )
         with self.hosts.of(url):
-            transfer.attempt(self.client, url, partial, limits, login=login, on_bytes=self._count)
+            transfer.attempt(self.client, url, partial, expected, login=login, on_bytes=self._count)
         _check_answer(entry, partial)
         digest = _digest(entry, partial, self.cache)
         if entry.digest not in ("", digest):
             partials.discard(partial)
             raise DigestError(f"wrong content: expected {entry.digest}, found {digest}", retryable=True)
+        complete = replace(entry, size=partial.stat().st_size, digest=digest)
+        if complete != entry:
+            self.record.add(complete)  # first: a file that is there is never downloaded again, nor recorded
         partial.replace(target)
         partials.discard(partial)
-        return replace(entry, size=target.stat().st_size, digest=digest)
 
     def _count(self, count: int) -> None:
         if self.stop.is_set():

@@ -15,16 +15,17 @@ from typing import NamedTuple
 
 import httpx
 
-from stages.acquisition import partials, retries, transfer
+from stages.acquisition import partials, responses, retries, transfer
 from stages.acquisition.hosts import server
+from stages.acquisition.responses import PrivateError, TransferError
 from stages.acquisition.retries import HostLimits, RetryPolicy, StoppedError
-from stages.acquisition.transfer import Limits, PrivateError, TransferError
+from stages.acquisition.transfer import Expected
 from stages.releases.readers import Reject
+from stages.runtime import limits
 from stages.runtime.errors import Rejected
 from stages.storage.media import check_image
 
 POLICY = RetryPolicy(connections=24, per_host=6, attempts=3, max_wait_s=60.0)
-LIMITS = Limits(max_bytes=20 * 2**20, max_s=60.0)
 MAX_CONNECT_FAILURES = 3  # in a row, after which a host is no longer asked
 _QUEUED_PER_CONNECTION = 4
 
@@ -36,6 +37,12 @@ class ListedImage(NamedTuple):
     urls: tuple[str, ...]  # in the order in which they are tried
 
 
+def expected() -> Expected:
+    """What is known of each of the images: that it is one."""
+    now = limits.now()
+    return Expected(max_bytes=int(now.linked_mib * limits.MIB), max_s=now.linked_s, end_checked=True)
+
+
 def download(
     client: httpx.Client,
     images: Iterable[ListedImage],
@@ -43,7 +50,7 @@ def download(
     journal: Path,
     *,
     policy: RetryPolicy,
-    limits: Limits,
+    expected: Expected,
 ) -> Iterator[Reject | None]:
     """For each of `images`, in their order: None if it is in `folder`, otherwise a reject.
 
@@ -52,7 +59,7 @@ def download(
     stop = threading.Event()
     failures = _PermanentFailures(journal)
     with ThreadPoolExecutor(policy.connections) as pool:
-        downloader = _Downloader(client, folder, failures, policy, limits, stop, HostLimits(policy.per_host))
+        downloader = _Downloader(client, folder, failures, policy, expected, stop, HostLimits(policy.per_host))
         try:
             yield from _in_order(pool, downloader, images, policy.connections * _QUEUED_PER_CONNECTION)
         finally:
@@ -91,7 +98,7 @@ class _Downloader:
     folder: Path
     failures: _PermanentFailures
     policy: RetryPolicy
-    limits: Limits
+    expected: Expected
     stop: threading.Event
     hosts: HostLimits
     unreachable: Counter[str] = field(default_factory=Counter[str])  # host -> failures to connect in a row
@@ -99,6 +106,7 @@ class _Downloader:
     def download(self, image: ListedImage) -> Reject | None:
         """None once the image is in the folder, otherwise why it is not."""
         if (self.folder / image.name).is_file():
+            partials.discard(partials.beside(self.folder / image.name))  # of a run that was killed at its very end
             return None
         if (detail := self.failures.detail(image)) is not None:
             return Reject(image.name, "URL is dead", detail)
@@ -137,8 +145,8 @@ class _Downloader:
             raise TransferError(f"no connection to {host}", retryable=True)
         try:
             with self.hosts.of(url):
-                transfer.attempt(self.client, url, partial, self.limits, on_bytes=self._check_stop)
-        except transfer.UnreachableError:
+                transfer.attempt(self.client, url, partial, self.expected, on_bytes=self._check_stop)
+        except responses.UnreachableError:
             self.unreachable[host] += 1
             raise
         self.unreachable[host] = 0
@@ -171,5 +179,5 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
         try:
             name, urls, detail = json.loads(line)
             yield name, (tuple(urls), detail)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             continue  # the incomplete last line of a killed run

@@ -19,5 +19,5 @@ def is_whole(raw: Path, source: str) -> bool:
         manifest = json.loads((raw / MANIFEST).read_bytes())
         sizes = {raw / entry["name"]: entry["size"] for entry in manifest["files"]}
         return manifest["source"] == source and all(path.stat().st_size == size for path, size in sizes.items())
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False

@@ -10,13 +10,23 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from stages.acquisition import download, hosts, listed_images, partials, registry, remote_zip, retries, transfer
+from stages.acquisition import (
+    download,
+    hosts,
+    listed_images,
+    partials,
+    registry,
+    remote_zip,
+    responses,
+    retries,
+    transfer,
+)
 from stages.acquisition.digests import DigestCache
 from stages.acquisition.download import Source
 from stages.acquisition.listed_images import ListedImage
 from stages.acquisition.registry import Entry
 from stages.acquisition.retries import RetryPolicy
-from stages.acquisition.transfer import Limits
+from stages.acquisition.transfer import Expected
 from stages.releases.readers import Reject
 from stages.runtime import progress
 from stages.runtime.errors import UserError
@@ -42,9 +52,9 @@ def entries(dataset: str, committed: Path, environment: Mapping[str, str], work:
     url = mirror.url(INDEX)
     with transfer.client() as client:
         try:
-            attempt = partial(transfer.attempt, client, url, copy, Limits(max_bytes=MAX_INDEX_BYTES))
+            attempt = partial(transfer.attempt, client, url, copy, Expected(max_bytes=MAX_INDEX_BYTES))
             retries.retry(attempt, copy, RetryPolicy(attempts=3), threading.Event())
-        except transfer.TransferError as error:
+        except responses.TransferError as error:
             raise UserError(f"{hosts.without_secrets(url)} should list the mirror's {dataset}: {error}") from None
     return registry.parse(copy.read_text(encoding="utf-8", errors="replace"), hosts.without_secrets(url))
 
@@ -80,7 +90,7 @@ def download_identities(
     sources = [_source(dataset, entry, environment) for entry in listed if entry.is_part]
     try:
         remote_zip.download_identities(sources, identities, folder)
-    except transfer.TransferError as error:
+    except responses.TransferError as error:
         raise UserError(f"{dataset}: the parts cannot be read on the server, {error}") from None
 
 
@@ -102,8 +112,10 @@ def download_images(
     images = [ListedImage(name, (*([mirror.url(name)] if mirror else []), *urls)) for name, urls in listed]
     failures = journal / f"{dataset}.dead_urls.jsonl"
     with transfer.client(hosts.named(environment)) as client:
-        policy, limits = listed_images.POLICY, listed_images.LIMITS
-        results = listed_images.download(client, images, folder, failures, policy=policy, limits=limits)
+        expected = listed_images.expected()
+        results = listed_images.download(
+            client, images, folder, failures, policy=listed_images.POLICY, expected=expected
+        )
         for result in progress.track(results, len(images), f"fetch {dataset}", "images"):
             if result is not None:
                 yield result

@@ -61,6 +61,6 @@ def _note_of(path: Path) -> Path:
 def _read(note: Path) -> tuple[str, int | None]:
     try:
         state, length = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return "", None
     return (state, length) if isinstance(state, str) and isinstance(length, int | None) else ("", None)

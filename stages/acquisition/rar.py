@@ -4,6 +4,7 @@ No free library unpacks RAR. The members are listed first, so that no unsafe arc
 unpacked files are compared with the list.
 """
 
+import resource
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import rarfile
 
 from stages.releases.archives import is_damage
 from stages.releases.readers import safe_path
-from stages.runtime import starter
+from stages.runtime import bounded, starter
 from stages.runtime.errors import Rejected, UserError
 
 PROGRAMS = {  # program -> its command; the first that is installed and works is used
@@ -25,6 +26,7 @@ PROGRAMS = {  # program -> its command; the first that is installed and works is
     "bsdtar": ("bsdtar", "-x", "-f", "{first}", "-C", "{folder}"),
 }
 SINGLE_VOLUME = {"bsdtar"}
+_LEAST_BYTES_PER_S, _LEAST_S = 1_000_000, 60  # of a program's computing: the slowest unpacks 5 MB a second
 
 
 class Member(NamedTuple):
@@ -72,7 +74,7 @@ def extract(paths: Sequence[Path], listed: Sequence[Member], folder: Path) -> No
             "contents beside it"
         )
     for program in programs:
-        if _run(program, paths[0], folder):
+        if _run(program, paths[0], folder, listed):
             _compare(listed, folder)
             return
         shutil.rmtree(folder)
@@ -80,12 +82,18 @@ def extract(paths: Sequence[Path], listed: Sequence[Member], folder: Path) -> No
     raise UserError(f"{paths[0]} cannot be unpacked by {', '.join(programs)}: download it again, or unpack it yourself")
 
 
-def _run(program: str, first: Path, folder: Path) -> bool:
+def _run(program: str, first: Path, folder: Path, listed: Sequence[Member]) -> bool:
+    """Whether the program has unpacked them, in limited time; no file may be larger than the largest on the list."""
+    sizes = [member.size for member in listed]
+    most_bytes, most_s = max(sizes, default=0), _LEAST_S + sum(sizes) // _LEAST_BYTES_PER_S
+
+    def limit() -> None:
+        starter.kill_with_parent()  # it would unpack beside the next run
+        bounded.limit(resource.RLIMIT_FSIZE, most_bytes)
+        bounded.limit(resource.RLIMIT_CPU, most_s)
+
     command = [word.format(first=first.resolve(), folder=folder.resolve()) for word in PROGRAMS[program]]
-    done = subprocess.run(
-        command, capture_output=True, stdin=subprocess.DEVNULL, check=False,
-        preexec_fn=starter.kill_with_parent,  # it would unpack beside the next run
-    )  # fmt: skip
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, preexec_fn=limit)
     return done.returncode == 0
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import tenacity
 
 from stages.acquisition.hosts import server
-from stages.acquisition.transfer import SlowError, TransferError
+from stages.acquisition.responses import SlowError, TransferError
 
 T = TypeVar("T")
 

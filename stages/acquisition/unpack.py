@@ -1,7 +1,8 @@
 """Unpack the archives of a release: ZIP (whole or .001, .002, ...), tar (compressed or not), RAR in volumes.
 
 An archive is refused as a whole if it contains a path outside its folder, a link out of it or a device, or expands
-more than 200-fold. It is unpacked once, into a folder whose name is a digest of its files' names, sizes and times.
+further than `limits.expansion` allows. It is unpacked once, into a folder whose name is a digest of its files' names,
+sizes and times.
 """
 
 import errno
@@ -13,7 +14,6 @@ import shutil
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -184,12 +184,16 @@ def _write(target: Path, chunks: Iterable[bytes]) -> None:
 
 def _link(folder: Path, member: TarMember, target: Path) -> None:
     """A hard link to a file that was unpacked before."""
-    with suppress(Rejected):
+    try:
         linked = folder / safe_path(member.target)
-        if linked.is_file():
-            os.link(linked, target)
-            return
-    raise Rejected(f"{printable(member.name)} is a link or device")
+    except Rejected:
+        linked = folder
+    try:
+        if not linked.is_file():
+            raise Rejected(f"{printable(member.name)} is a link or device")
+        os.link(linked, target)
+    except OSError as error:
+        raise _refused(target.name, error) from None
 
 
 def _refused(name: str, error: OSError) -> Exception:

@@ -200,6 +200,7 @@ def _text(path: Path) -> str:
         Rejected: not a .npy file, far larger than a code, or more or less than one value.
     """
     annotation(path, _MAX_CODE_BYTES)
+    path.read_bytes()  # where the disk fails, this is an error; a map would end the process by a signal
     try:
         values = np.lib.format.open_memmap(path, mode="r")
         if values.size == 1:

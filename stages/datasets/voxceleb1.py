@@ -20,7 +20,7 @@ from stages.releases import published, tars
 from stages.releases.readers import Frames, Reject, Release, Track, incomplete, printable, records, safe_path
 from stages.releases.tars import TarMember
 from stages.runtime.errors import Rejected, UserError
-from stages.storage.media import MAX_FILE_BYTES
+from stages.storage.media import check_size
 
 log = logging.getLogger(__name__)
 
@@ -191,8 +191,7 @@ def _frame(member: TarMember) -> Frame:
     frame = _place(safe_path(member.name))
     if member.file is None and (not member.target or _place(safe_path(member.target)).track_key != frame.track_key):
         raise Rejected("not a regular file in the archive")
-    if member.size > MAX_FILE_BYTES:
-        raise Rejected("file too large", f"{member.size} bytes, at most {MAX_FILE_BYTES} are read")
+    check_size(member.size)
     return frame
 
 

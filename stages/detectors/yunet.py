@@ -1,4 +1,7 @@
-"""YuNet, OpenCV's small convolutional face detector: fast on a CPU, finds turned and small faces."""
+"""YuNet, OpenCV's small convolutional face detector: fast on a CPU, finds turned and small faces.
+
+Images are searched one by one: OpenCV takes one a call, and on a CPU batches are slower.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -12,6 +12,7 @@ from torch import Tensor
 from fabnet import probe_head
 from fabnet.probe_head import FittedHead
 from stages.evaluation.labelled import Task
+from stages.runtime import files
 from stages.runtime.errors import UserError
 
 
@@ -21,6 +22,7 @@ def read(path: Path, *, made_by: str) -> dict[str, Tensor]:
     Raises:
         UserError: it cannot be read.
     """
+    files.read_through(path)
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

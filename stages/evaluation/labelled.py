@@ -15,11 +15,13 @@ from fabnet.modules import devices
 from fabnet.probe_head import Crops, Probe, Samples, Settings
 from stages.evaluation import columns
 from stages.evaluation.scores import Predictions
-from stages.runtime import plugins, tables
+from stages.runtime import embedding_tables, plugins, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import DatasetParams, ProbeParams, TaskParams
 
 Array = NDArray[np.float64]
+
+SAME_LABELS = "all labels are the same"  # kind of a reject: the labels of one split of a task
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def join(index: pa.Table, splits: pa.Table, embeddings: pa.Table) -> pa.Table:
 
 def load(faces: Path, splits: Path, embeddings: Path, dataset: str) -> tuple[pa.Table, int]:
     """`join` of one data set's tables in those folders, and the steps that their encoder was trained for."""
-    table = tables.read(embeddings / f"{dataset}.parquet", tables.EMBEDDINGS)
+    table = embedding_tables.read(embeddings / f"{dataset}.parquet")
     index = tables.read(faces / dataset / "index.parquet")
     joined = join(index, tables.read(splits / f"{dataset}.parquet", tables.SPLITS), table)
     steps = (table.schema.metadata or {}).get(tables.STEPS.encode())
@@ -176,6 +178,24 @@ def fit(images: Images, task: Task, params: ProbeParams) -> Probe:
     if missing:
         raise UserError(f"{task}: no usable image in the split {missing[0]}; see the rejects tables and `split`")
     return task.module.fit(images.samples("train"), images.samples("val"), settings(params))
+
+
+def only_label(images: Images, split: str, task: Task) -> str | None:
+    """`300 images of the class happy`, if all images of a split have the same label; None if their labels differ.
+
+    A single image has one label; only of classes this says anything.
+    """
+    rows = images.split == split
+    truth = task.module.decode(images.y[rows], images.crops[rows])
+    known = np.isfinite(truth)
+    low, high = np.where(known, truth, np.inf).min(0), np.where(known, truth, -np.inf).max(0)
+    if (low < high).any():
+        return None
+    classes = [name for name, value in zip(task.settings.classes, high, strict=False) if value == 1]
+    count = "1 image" if len(truth) == 1 else f"{len(truth)} images"
+    if len(classes) == 1:
+        return f"{count} of the class {classes[0]}"
+    return count if len(truth) > 1 else None
 
 
 def settings(params: ProbeParams) -> Settings:

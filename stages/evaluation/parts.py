@@ -33,7 +33,7 @@ def named(path: Path) -> Parts:
     found = (pq.read_schema(path).metadata or {}).get(tables.PARTS.encode(), b"{}")
     try:
         return {name: (int(start), int(end)) for name, (start, end) in json.loads(found).items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise UserError(f"{path} should name the parts of its embeddings: run `dvc repro --force embed`") from None
 
 

@@ -79,7 +79,7 @@ class Printed:
     """A score as text."""
 
     value: str
-    interval: str  # `[0.62, 0.69]`, or `undefined`
+    interval: str  # `[0.62, 0.69]`, or `no interval`
 
 
 def auc(images: Predictions) -> dict[str, Statistic]:
@@ -88,9 +88,9 @@ def auc(images: Predictions) -> dict[str, Statistic]:
 
 
 def accuracy(images: Predictions) -> dict[str, Statistic]:
-    """Share of images whose highest score is that of the true class."""
+    """Share of images whose highest score is that of the true class; undefined if all images are of one class."""
     is_right = (images.truth.argmax(1) == images.prediction.argmax(1)).astype(np.float64)
-    return {MEAN: _mean_of(is_right, np.isfinite(images.truth.sum(axis=1)))}
+    return {MEAN: _mean_of(is_right, np.isfinite(images.truth.sum(axis=1)) & _are_several(images))}
 
 
 def f1(images: Predictions) -> dict[str, Statistic]:
@@ -99,16 +99,22 @@ def f1(images: Predictions) -> dict[str, Statistic]:
 
 
 def label_accuracy(images: Predictions) -> dict[str, Statistic]:
-    """Share of images whose label is right at a threshold of 0.5, for every label, and the mean over labels."""
+    """Share of images whose label is right at a threshold of 0.5, for every label, and the mean over labels.
+
+    Undefined for a label that all images have, or none has.
+    """
     is_right = ((images.truth > 0.5) == (images.prediction > 0.5)).astype(np.float64)
-    return _by_column(images, is_right)
+    return _with_mean({name: _mean_of(is_right[:, k], _told_apart(images, k)) for k, name in enumerate(images.classes)})
 
 
 def neighbour_recall(images: Predictions) -> dict[str, Statistic]:
-    """Share of the nearest neighbours that are of the image's own class: mean over all images, and over each class."""
+    """Share of the nearest neighbours that are of the image's own class: mean over all images, and over each class.
+
+    The mean is undefined if all images are of one class.
+    """
     share = (images.truth * images.prediction).sum(1)
     of_class = {name: _mean_of(share, images.truth[:, k] > 0.5) for k, name in enumerate(images.classes)}
-    return {**of_class, MEAN: _mean_of(share)}
+    return {**of_class, MEAN: _mean_of(share, np.full(len(share), _are_several(images)))}
 
 
 def identity_leakage(images: Predictions) -> dict[str, Statistic]:
@@ -182,7 +188,7 @@ def printed(row: Mapping[str, Any], *, signed: bool = False) -> Printed:
     """`value`, `ci_low` and `ci_high` of a row with a `metric`; differences are `signed`."""
     value, low, high = (number(row["metric"], row[name], signed=signed) for name in ("value", "ci_low", "ci_high"))
     is_defined = np.isfinite(row["ci_low"]) and np.isfinite(row["ci_high"])
-    return Printed(value, f"[{low}, {high}]" if is_defined else "undefined")
+    return Printed(value, f"[{low}, {high}]" if is_defined else "no interval")
 
 
 def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Iterator[Score]:
@@ -277,11 +283,23 @@ def _of_classes(measure: Callable[..., Array], images: Predictions) -> dict[str,
 
 
 def _of_class(measure: Callable[..., Array], images: Predictions, column: int) -> Statistic:
-    """`measure` of the images whose truth in this column is known."""
-    known = images.known(column)
+    """`measure` of the images whose truth in this column is known; undefined if it is the same for all of them."""
+    known = _told_apart(images, column)
     positive, predicted = images.truth[known, column] > 0.5, images.prediction[known, column]
     columns = slice(None) if known.all() else known  # without a copy, if that is all of them
     return Statistic(lambda weights: measure(positive, predicted, weights[:, columns]), known, int(positive.sum()))
+
+
+def _are_several(images: Predictions) -> bool:
+    """Whether the images are of more than one class."""
+    return int((images.truth > 0.5).any(axis=0).sum()) > 1
+
+
+def _told_apart(images: Predictions, column: int) -> NDArray[np.bool_]:
+    """Images (N,) whose truth in this column is known; none of them where all have the label, or none has it."""
+    known = images.known(column)
+    has_label = images.truth[known, column] > 0.5
+    return known & (has_label.any() and not has_label.all())
 
 
 def _by_column(images: Predictions, values: Array) -> dict[str, Statistic]:

@@ -2,9 +2,10 @@
 
 A module in `stages/detectors` offers `WEIGHTS` (the weight file that it needs, in one clause; empty: none), `version()`
 and `load(weights, min_score) -> Detector`, which raises ValueError (one clause: what was found) for another file.
+`load_batched(weights, min_score) -> Batched | None`, which it may offer, gives None where batches gain nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ class Found(NamedTuple):
 
 
 Detector = Callable[[Image, int], Found]  # RGB image, doublings of its sides before the search -> faces
+Batched = Callable[[Sequence[Image], int], list[Found]]  # the same of several images of one size at once
 
 MIN_SIDE_PX = 16  # of an image: no face fits into less
 MAX_ENLARGED_PX = 16_000_000  # a later pass over more pixels takes GBs of memory and finds faces too small to be used
@@ -41,7 +43,7 @@ def search(image: Image, detector: Detector, passes: Iterable[int]) -> Iterator[
     The first pass always runs; the passes end before one that would enlarge the image beyond MAX_ENLARGED_PX.
     """
     for number, upsample in enumerate(passes):
-        if number and image.shape[0] * image.shape[1] * 4**upsample > MAX_ENLARGED_PX:
+        if number and _is_too_large(image, upsample):
             return
         yield upsample, detector(image, upsample)
 
@@ -49,6 +51,22 @@ def search(image: Image, detector: Detector, passes: Iterable[int]) -> Iterator[
 def first_found(image: Image, detector: Detector, passes: Iterable[int]) -> Found:
     """The faces of the first pass that finds any; none if no pass does."""
     return next((found for _, found in search(image, detector, passes) if found.boxes), Found([], []))
+
+
+def first_found_of_each(images: Sequence[Image], batched: Batched, passes: Iterable[int]) -> list[Found]:
+    """`first_found` of several images of one size, each pass over all that show no face yet."""
+    found = [Found([], []) for _ in images]
+    for number, upsample in enumerate(passes):
+        rest = [place for place, of in enumerate(found) if not of.boxes]
+        if not rest or (number and _is_too_large(images[0], upsample)):
+            break
+        for place, of in zip(rest, batched([images[place] for place in rest], upsample), strict=True):
+            found[place] = of
+    return found
+
+
+def _is_too_large(image: Image, upsample: int) -> bool:
+    return image.shape[0] * image.shape[1] * 4**upsample > MAX_ENLARGED_PX
 
 
 @cache
@@ -60,6 +78,18 @@ def detector(name: str, weights: str, min_score: float) -> Detector:
         ValueError: the weight file is not of this detector; `provenance` has checked that before.
     """
     return _module(name).load(Path(weights), min_score)
+
+
+@cache
+def batched(name: str, weights: str, min_score: float) -> Batched | None:
+    """The detector for several images at once; None if it searches them no faster than one by one here.
+
+    Raises:
+        UserError: no such detector.
+        ValueError: the weight file is not of this detector; `provenance` has checked that before.
+    """
+    load = getattr(_module(name), "load_batched", None)
+    return None if load is None else load(Path(weights), min_score)
 
 
 def provenance(name: str, weights: str, sha256: str, min_score: float, *, setting: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ borders alike. On real faces, frames of one sequence differ by 17 bits in the me
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,7 +23,19 @@ ROWS = 4096  # on each side of a tile, 64 MiB
 
 Image = NDArray[np.uint8]
 Digests = NDArray[np.uint8]  # (N, BITS / 8)
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of near copies among N digests, each pair once."""
+
+    one: Ints  # (P,) rows
+    other: Ints  # (P,) rows, each after that of `one`
+    bits: Ints  # (P,) in which the two differ, at most MOST
+
+    def __getitem__(self, kept: NDArray[np.bool_]) -> "Pairs":
+        return Pairs(self.one[kept], self.other[kept], self.bits[kept])
 
 
 def digest(image: Image) -> bytes:
@@ -32,12 +45,16 @@ def digest(image: Image) -> bytes:
     return np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes()
 
 
-def groups(digests: Digests) -> NDArray[np.int64]:
-    """For each of N digests the first one of its group (N,): near copies, their near copies, and so on."""
-    count = len(digests)
-    found = list(_pairs(digests))
-    left, right = (np.concatenate([pair[side] for pair in found] or [np.empty(0, np.int64)]) for side in (0, 1))
-    graph = coo_array((np.ones(len(left), np.bool_), (left, right)), shape=(count, count))
+def pairs(digests: Digests) -> Pairs:
+    """All near copies among N digests."""
+    found = list(_of_tiles(digests))
+    columns = ([getattr(each, name) for each in found] for name in ("one", "other", "bits"))
+    return Pairs(*(np.concatenate([*column, np.empty(0, np.int64)]).astype(np.int64) for column in columns))
+
+
+def groups(found: Pairs, count: int) -> Ints:
+    """For each of `count` digests the first one of its group (N,): near copies, their near copies, and so on."""
+    graph = coo_array((np.ones(len(found.one), np.bool_), (found.one, found.other)), shape=(count, count))
     _, group = connected_components(graph, directed=False)
     _, first = np.unique(group, return_index=True)
     return first[group]
@@ -52,14 +69,15 @@ def _without_border(grey: Image) -> Image:
     return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _pairs(digests: Digests) -> Iterator[Pairs]:
-    """Rows of all near copies. Every pair is compared, tile by tile: a matrix product counts bits that agree."""
+def _of_tiles(digests: Digests) -> Iterator[Pairs]:
+    """Near copies of every tile. Every pair is compared: a matrix product counts bits that agree."""
     for top in range(0, len(digests), ROWS):
         ours = _signs(digests[top : top + ROWS])
         for left in range(top, len(digests), ROWS):
             agreeing_less_differing = ours @ _signs(digests[left : left + ROWS]).T
             one, other = np.nonzero(agreeing_less_differing >= BITS - 2 * MOST)
-            yield one + top, other + left
+            bits = (BITS - agreeing_less_differing[one, other]).astype(np.int64) // 2
+            yield Pairs(one + top, other + left, bits)[one + top < other + left]
 
 
 def _signs(digests: Digests) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from av.error import FFmpegError
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 
 from stages.runtime.errors import Rejected
@@ -73,7 +74,9 @@ def turned(image: Image, matrix: tuple[int, int, int, int]) -> Image:
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
-    found = frame.side_data.get("DISPLAYMATRIX")
+    # `frame.side_data` and the frame would refer to each other; its pixels then stay until Python looks for circles.
+    side_data: Any = SideDataContainer
+    found = side_data(frame).get("DISPLAYMATRIX")
     if found is None:
         return 1, 0, 0, 1
     a, b, _, c, d = struct.unpack_from("=5i", bytes(found))

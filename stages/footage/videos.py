@@ -22,6 +22,7 @@ from stages.footage.damage import Damage
 from stages.footage.packets import Scan, rate
 from stages.footage.pictures import Pictures
 from stages.footage.reading import Frame, Reading, Slot, State, decoded
+from stages.runtime import files, limits
 from stages.runtime.errors import Rejected, UserError
 from stages.storage import media
 from stages.storage.media import SOURCE_FPS, Image
@@ -47,6 +48,7 @@ def frames(path: Path, fps: float | None = None, *, after: int = -1) -> Iterator
     Raises:
         Rejected: no file, no video, too large, or without times that can be trusted; or damaged or cut short, after the
             frames that can be used.
+        OSError: the disk fails.
     """
     slot = None if fps is None else lambda time_s: int(time_s * fps + 1e-6)
     return _read(path, slot, after)
@@ -59,11 +61,11 @@ def clip_frames(clip: bytes, fps: float) -> Iterator[tuple[int, Image]]:
         Frame number at 25 fps by its time, 0 for the first frame, ascending; and the image.
 
     Raises:
-        Rejected: see `frames`; or longer than `media.MAX_VIDEO_S`. It may come after some frames.
+        Rejected: see `frames`; or longer than `limits.video_s`. It may come after some frames.
     """
     for frame in _read(clip, lambda time_s: media.grid_slot(round(time_s * SOURCE_FPS), fps), after=-1):
-        if frame.time_s > media.MAX_VIDEO_S:
-            raise Rejected("video too long", f"more than {media.MAX_VIDEO_S} s")
+        if frame.time_s > (most := limits.now().video_s):
+            raise Rejected("video too long", f"more than {most:g} s")
         yield round(frame.time_s * SOURCE_FPS), frame.image
 
 
@@ -72,6 +74,7 @@ def read_format(path: Path) -> Format:
 
     Raises:
         UserError: there is no frame that can be decoded.
+        OSError: the disk fails.
     """
     try:
         with containers.opened(path) as (container, stream):
@@ -82,6 +85,7 @@ def read_format(path: Path) -> Format:
             height, width = pictures.image(first).shape[:2]
             return Format(width, height, rate(stream), _announced(stream))
     except Rejected as error:
+        files.read_through(path)
         raise UserError(f"{path} should be a video that can be decoded, found otherwise: {error}") from None
 
 
@@ -92,6 +96,16 @@ def _announced(stream: Any) -> int | None:
 
 
 def _read(source: Source, slot: Slot | None, after: int) -> Iterator[Frame]:
+    """The frames; where the video cannot be used for the disk's sake, that is no reject."""
+    try:
+        yield from _readable_frames(source, slot, after)
+    except Rejected:
+        if isinstance(source, Path):
+            files.read_through(source)
+        raise
+
+
+def _readable_frames(source: Source, slot: Slot | None, after: int) -> Iterator[Frame]:
     with containers.opened(source) as (container, stream):
         found = packets.scan(container, stream)
         if not found.is_shown.any():

@@ -188,7 +188,8 @@ def _items_if_whole(unit: Unit) -> int:
         pq.read_table(unit.record)  # all of it, since its metadata may be whole where its rows are not
         metadata = _metadata(unit.record)
         items, shard_bytes = int(metadata["items"]), int(metadata["shard_bytes"])
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        rejects(unit.record)
+    except (*tables.UNREADABLE, RecursionError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the disk, not the file; Arrow's own have no number
             raise
         return 0

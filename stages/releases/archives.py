@@ -1,6 +1,6 @@
 """Read ZIP archives without unpacking them to disk, several parts as one file; and what all archives have in common.
 
-An archive that expands more than 200-fold is refused.
+An archive that expands further than `limits.expansion` allows is refused.
 """
 
 import errno
@@ -20,11 +20,10 @@ from string import ascii_lowercase
 
 from stages.releases import joined
 from stages.releases.strangers import is_stranger
-from stages.runtime import files
+from stages.runtime import files, limits
 from stages.runtime.errors import Rejected, UserError
-from stages.storage.media import MAX_FILE_BYTES
+from stages.storage.media import check_size
 
-MAX_EXPANSION = 200  # images and clips hardly shrink, lists by a factor of ten
 FREE_EXPANSION_BYTES = 2**20  # always allowed: too little to do harm
 _DAMAGE = (  # what Python's libraries raise about damaged bytes
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
@@ -50,7 +49,8 @@ class Budget:
     """How many bytes may still be unpacked from an archive of `packed` bytes."""
 
     def __init__(self, packed: int) -> None:
-        self._left = max(FREE_EXPANSION_BYTES, MAX_EXPANSION * packed)
+        self._times = limits.now().expansion
+        self._left = max(FREE_EXPANSION_BYTES, int(self._times * packed))
 
     def spend(self, count: int) -> None:
         """Unpack `count` bytes.
@@ -60,7 +60,10 @@ class Budget:
         """
         self._left -= count
         if self._left < 0:
-            raise Rejected(f"it expands more than {MAX_EXPANSION}-fold")
+            raise Rejected(
+                f"it expands more than {self._times:g}-fold",
+                "if it is the owner's, raise limits.expansion in params.yaml",
+            )
 
 
 @dataclass(frozen=True)
@@ -214,10 +217,9 @@ def zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """All bytes of one member, checked against its checksum.
 
     Raises:
-        Rejected: damaged, encrypted, compressed in an unknown way, or larger than MAX_FILE_BYTES.
+        Rejected: damaged, encrypted, compressed in an unknown way, or larger than `limits.file_mib`.
     """
-    if info.file_size > MAX_FILE_BYTES:
-        raise Rejected("file too large", f"{info.file_size} bytes, at most {MAX_FILE_BYTES} are read")
+    check_size(info.file_size)
     return b"".join(zip_chunks(archive, info))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.boxes import Box
+from stages.runtime import limits
 from stages.runtime.errors import Rejected, UserError, reason
 
 MANIFEST = "manifest.json"
@@ -30,6 +31,9 @@ _WIDE = {  # byte order mark -> encoding; the longer ones first
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
 MAX_NAME_BYTES = 255  # of a file or a folder
+MAX_LINES = 5_000_000  # of a list; the longest, that of EmotioNet, has about a million
+MAX_LINE = 2**16  # letters; the longest, of AffectNet, have about a thousand
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # as str.splitlines has them
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f]")
 
 
@@ -216,12 +220,27 @@ def text_lines(path: Path) -> list[str]:
     """Lines without line ends, blank lines and byte order mark; lines may end in CRLF or LF.
 
     The text is UTF-8, or UTF-16 or UTF-32 with their byte order mark, as PowerShell and Excel write it. Bytes that are
-    not UTF-8 become surrogate escapes, which `safe_path` and `printable` handle; half letters become U+FFFD.
+    not UTF-8 become surrogate escapes, which `safe_path` and `printable` handle; half letters become U+FFFD. A line
+    ends after MAX_LINE letters: no reader takes one of that length, cut off or not.
+
+    Raises:
+        UserError: the file is larger than `limits.list_mib`, or has more than MAX_LINES lines.
     """
+    text = _text(path)
+    if (count := sum(map(text.count, _LINE_ENDS)) - text.count("\r\n")) > MAX_LINES:
+        raise UserError(f"{path} should be a list of at most {MAX_LINES} lines, found {count}: download it again")
+    return [line[:MAX_LINE] for line in text.splitlines() if line and not line.isspace()]
+
+
+def _text(path: Path) -> str:
+    if (size := path.stat().st_size) > (most := limits.now().list_bytes):
+        raise UserError(
+            f"{path} should be a list of at most {most} bytes, found {size}: download it again, or, if it is the "
+            "owner's, raise limits.list_mib in params.yaml"
+        )
     data = path.read_bytes()
     wide = next((encoding for mark, encoding in _WIDE.items() if data.startswith(mark)), None)
-    text = data.decode(wide, "replace") if wide else data.decode("utf-8-sig", "surrogateescape")
-    return [line for line in text.splitlines() if line.strip()]
+    return data.decode(wide, "replace") if wide else data.decode("utf-8-sig", "surrogateescape")
 
 
 def separator(line: str, usual: str, fits: Callable[[list[str]], bool]) -> str:
@@ -280,6 +299,13 @@ def sha256_by_name(raw: Path) -> dict[str, str]:
     """File name within the release -> sha256.
 
     Raises:
-        UserError: the manifest is missing.
+        UserError: the manifest is missing or damaged.
     """
-    return {entry["name"]: entry["sha256"] for entry in json.loads(manifest_bytes(raw))["files"]}
+    data = manifest_bytes(raw)
+    try:
+        digests = {entry["name"]: entry["sha256"] for entry in json.loads(data)["files"]}
+        if all(isinstance(word, str) for pair in digests.items() for word in pair):
+            return digests
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise UserError(f"{raw / MANIFEST} is damaged: remove it, and run `dvc repro --force fetch` to make it again")

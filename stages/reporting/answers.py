@@ -93,10 +93,16 @@ def _reason(standing: Standing) -> Markup:
     if not standing.rows:
         return Markup("undefined for every method")
     if standing.is_small:
-        return Markup("only {}").format(_count(standing))
+        return Markup("only {}{}").format(_count(standing), _grouped(standing))
     if standing.all_tie:
         return Markup("all methods tie, {}").format(_count(standing))
     return Markup("no method really differs from {}, {}").format(_code(CONTROL), _count(standing))
+
+
+def _grouped(standing: Standing) -> str:
+    """` in 12 groups` where images belong together, else nothing."""
+    count = standing.groups
+    return "" if count == standing.n else f" in {count:,} group{'' if count == 1 else 's'}"
 
 
 def _measure(standing: Standing) -> Markup:

@@ -9,7 +9,7 @@ from stages.reporting.results import CONTROL, Tested, by_method
 
 Row = Mapping[str, Any]  # of METRICS, of DIFFERENCES
 
-FEW = 30  # below so many test images (or identities) a task decides nothing
+FEW = 30  # below so many groups of test images (or identities) a task decides nothing
 BETTER, WORSE, OPEN = "better", "worse", "open"
 
 
@@ -41,8 +41,13 @@ class Standing:
         return next((row["n"] for row in self.rows.values()), 0)
 
     @property
+    def groups(self) -> int:
+        """That these belong to; images of one group err together."""
+        return next((row["groups"] for row in self.rows.values()), 0)
+
+    @property
     def is_small(self) -> bool:
-        return self.n < FEW
+        return self.groups < FEW
 
     @property
     def all_tie(self) -> bool:
@@ -102,11 +107,11 @@ def table(rows: Sequence[Row], control: str) -> dict[str, Any] | None:
             {
                 "title": f"{key[0]} · {key[1]}",
                 "note": axis(key[2]),
-                "n": n,
-                "is_few": n < FEW,
+                "n": row["n"],
+                "is_few": row["groups"] < FEW,
                 "cells": [_cell(cells.get((method, key))) for method in methods],
             }
-            for key, n in {_key(row): row["n"] for row in cells.values()}.items()
+            for key, row in {_key(row): row for row in cells.values()}.items()
         ],
     }
 

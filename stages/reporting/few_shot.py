@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from stages.evaluation.scores import axis, printed
 from stages.reporting.results import Run, expected_runs
@@ -46,7 +46,7 @@ def student(values: np.ndarray, confidence: float) -> tuple[float, float]:
     """Student's interval of the mean of the values (N,); NaN for a single one."""
     if len(values) < 2:
         return float("nan"), float("nan")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = special.stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
 
 

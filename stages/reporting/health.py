@@ -1,4 +1,4 @@
-"""The health of every training: read from its history, drawn, and told where an encoder has collapsed."""
+"""The health of every training: read from its history, drawn, and told where something went wrong."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from stages.reporting.panels import tidy
 from stages.reporting.png import INK
 from stages.reporting.results import Run
 from stages.runtime import tables
+from stages.training.watch import losses
 
 # Measures of `fabnet.training.health` in the order of their panels.
 TITLES = {
@@ -30,12 +31,18 @@ class Health:
     method: str
     seed: int
     of_step: Mapping[int, Mapping[str, float]]  # rising steps of the training -> measures by name
+    of_losses: str | None = None  # what is wrong with the losses at the end, in one clause
 
     @property
     def problem(self) -> str | None:
         """Why the encoder counts as collapsed at the end of its training, in one clause."""
-        last = max(self.of_step)
-        return health.problem(self.of_step[last]) if last else None
+        last = max(self.of_step)  # 0: solved in closed form
+        return (health.problem if last else health.rank_problem)(self.of_step[last])
+
+    @property
+    def cause(self) -> str | None:
+        """What is wrong with its frames or its losses, in one clause."""
+        return health.still(self.of_step[min(self.of_step)]) or self.of_losses
 
 
 def read(models: Path, runs: Iterable[Run]) -> list[Health]:
@@ -43,11 +50,14 @@ def read(models: Path, runs: Iterable[Run]) -> list[Health]:
     found: list[Health] = []
     for run in runs:
         of_step: dict[int, dict[str, float]] = {}
-        for row in tables.read(models / run.folder / "history.parquet", tables.HISTORY).to_pylist():
-            if row["metric"] in TITLES or row["metric"] == "watched_frames":
+        history = tables.read(models / run.folder / "history.parquet", tables.HISTORY).to_pylist()
+        for row in history:
+            if row["metric"] in (*TITLES, "watched_frames", "still_share"):
                 of_step.setdefault(row["step"], {})[row["metric"]] = row["value"]
         if of_step:
-            found.append(Health(run.method, run.seed, dict(sorted(of_step.items()))))
+            first, train, val = losses(history)
+            of_losses = health.loss_problem(first, train, val) if train else None
+            found.append(Health(run.method, run.seed, dict(sorted(of_step.items())), of_losses))
     return found
 
 
@@ -59,6 +69,11 @@ def curves(trainings: Sequence[Health], measure: str) -> dict[str, list[tuple[in
 def collapsed(trainings: Iterable[Health]) -> list[str]:
     """For every training whose encoder has collapsed `fabnet, seed 0: ` and why, in one clause."""
     return [f"{each.method}, seed {each.seed}: {each.problem}" for each in trainings if each.problem]
+
+
+def causes(trainings: Iterable[Health]) -> list[str]:
+    """For every training whose frames or losses are wrong `fabnet, seed 0: ` and what is, in one clause."""
+    return [f"{each.method}, seed {each.seed}: {each.cause}" for each in trainings if each.cause]
 
 
 def draw(trainings: Sequence[Health], methods: Sequence[str]) -> bytes:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
-from stages.reporting import answers, comparison, few_shot, framing, health, parts
+from stages.reporting import answers, comparison, doubts, few_shot, framing, health, parts
 from stages.reporting.comparison import FEW, Standing
 from stages.reporting.contents import LearningCurves, LossCurve
 from stages.reporting.health import Health
@@ -42,6 +42,8 @@ class Content:
     leads: Sequence[Row]  # of DIFFERENCES: the best method of each task and metric minus every other one
     sensitivity: Sequence[Row]  # of CROP_SENSITIVITY
     counts: Sequence[Row]
+    copies: Sequence[Row]  # of COPIES
+    probe_rejects: Sequence[Row]  # of REJECTS, with method and seed: those that doubt whole results
     yields: Sequence[Row]
     framing: Sequence[Row]
     sheets: Sequence[Row]
@@ -90,10 +92,18 @@ def render(content: Content, figures: Figures) -> str:
         edges=answers.edges(content.sweeps),
         unconverged=answers.unconverged(content.sweeps),
         collapsed=health.collapsed(content.health),
+        causes=health.causes(content.health),
+        doubts=doubts.sentences(content.probe_rejects, content.copies, content.rows),
+        copies=doubts.table(content.copies, content.counts),
         headline=_headline(content, standings),
         own_heads=_own_heads(content),
         differences=[comparison.table(content.differences, control) for control in CONTROLS],
-        details=[_detail(content, task, metric) for task in content.tasks for metric in task.metrics],
+        details=[
+            detail
+            for task in content.tasks
+            for metric in task.metrics
+            if (detail := _detail(content, task, metric))["rows"]  # none where the metric is undefined
+        ],
         parts=parts.by_method_and_part(content.parts, content.rows, content.tasks),
         counts=content.counts,
         yields=content.yields,
@@ -172,7 +182,7 @@ def _own_head_line(of_method: Mapping[str, Row], columns: Sequence[str]) -> dict
         "title": f"{first['dataset']} · {first['task']}",
         "note": axis(first["metric"]),
         "n": first["n"],
-        "is_few": first["n"] < FEW,
+        "is_few": first["groups"] < FEW,
         "cells": [_cell(of_method.get(method)) for method in columns],
         "published": _published(of_method.values(), first["metric"]),
     }
@@ -234,7 +244,7 @@ def _without_weights(params: Params) -> list[str]:
 def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
     """Every target on the whole test split, and the mean on the owner's subsets; one column per method."""
     lines = {
-        (row["split"], row["target"]): {"n": row["n"], "positives": row["positives"]}
+        (row["split"], row["target"]): {"n": row["n"], "positives": row["positives"], "is_few": row["groups"] < FEW}
         for row in content.rows
         if (row["dataset"], row["task"], row["metric"]) == (task.dataset, task.task, metric)
         and (row["split"] == "test" or row["target"] == scores.MEAN)
@@ -246,7 +256,7 @@ def _detail(content: Content, task: Tested, metric: str) -> dict[str, Any]:
         cells = [_cell(of_method.get(method)) for method in content.params.methods]
         of_line = lines[split, target]
         note = split if split != "test" else ""
-        rows.append({"title": target, "note": note, **of_line, "is_few": of_line["n"] < FEW, "cells": cells})
+        rows.append({"title": target, "note": note, **of_line, "cells": cells})
     name = f"detail-{task.dataset}-{task.task}-{metric}"
     return {"id": name, "title": title(task), "axis": axis(metric), "rows": rows}
 

@@ -45,10 +45,10 @@ def _table(method: str, parts: Sequence[Row], pooled: Sequence[Row], tasks: Sequ
         ]
         whole = by_method(pooled, task.dataset, task.task, metric).get(method)
         cells = [_cell([whole] if whole else []), *(_cell([r for r in of_task if r["part"] == name]) for name in names)]
-        n = whole["n"] if whole else 0
+        n, groups = (whole["n"], whole["groups"]) if whole else (0, 0)
         note = scores.axis(metric)
         lines.append(
-            {"title": f"{task.dataset} · {task.task}", "note": note, "n": n, "is_few": n < FEW, "cells": cells}
+            {"title": f"{task.dataset} · {task.task}", "note": note, "n": n, "is_few": groups < FEW, "cells": cells}
         )
     return {"method": method, "columns": [WHOLE, *names], "rows": lines}
 

@@ -80,7 +80,9 @@ def learning_curves(tasks: Sequence[LearningCurves], methods: Sequence[str]) -> 
 def _bars(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
     heights = np.arange(len(panel.bars))[::-1]  # the first method on top
     values = np.array([bar.value for bar in panel.bars])
-    spread = np.array([[bar.value - bar.ci_low, bar.ci_high - bar.value] for bar in panel.bars]).clip(min=0)
+    ends = np.array([(bar.ci_low, bar.ci_high) for bar in panel.bars]).reshape(-1, 2)
+    ends = np.where(np.isfinite(ends), ends, values[:, None])  # a value without an interval stands for its ends
+    spread = ((ends - values[:, None]) * (-1, 1)).clip(min=0)
     axes.barh(
         heights,
         values,
@@ -90,10 +92,10 @@ def _bars(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
         error_kw={"ecolor": INK, "elinewidth": 1.2, "capsize": 3},
     )
     axes.set_yticks(heights, [bar.method for bar in panel.bars])
-    right = max((bar.ci_high for bar in panel.bars), default=1.0)
-    for height, bar in zip(heights, panel.bars, strict=True):
+    right = ends[:, 1].max() if panel.bars else 1.0
+    for height, bar, end in zip(heights, panel.bars, ends[:, 1].tolist(), strict=True):
         text = f"{bar.value:.{panel.decimals}f}"
-        axes.text(bar.ci_high + 0.02 * right, height, text, va="center", fontsize=9, color=INK)
+        axes.text(end + 0.02 * right, height, text, va="center", fontsize=9, color=INK)
     axes.set_xlim(0, 1.18 * max(right, panel.published or 0.0))
     label = panel.axis
     for reference, style, name in (

@@ -89,7 +89,12 @@ def check_run(metrics: Path, params: Params) -> None:
     """
     tasks = {(dataset, task) for dataset in params.face_sets for task in params.dataset[dataset].tasks}
     table = tables.read(metrics / "metrics.parquet", tables.SCORES)
-    in_table = set(zip(table["dataset"].to_pylist(), table["task"].to_pylist(), strict=True))
+    predicted = tables.read(metrics / "predictions.parquet", tables.columns(tables.PREDICTIONS, ["dataset", "task"]))
+    in_table = {
+        pair
+        for of in (table, predicted)
+        for pair in zip(of["dataset"].to_pylist(), of["task"].to_pylist(), strict=True)
+    }  # a task of which no metric is defined has predictions alone
     for dataset, task in sorted(tasks ^ (in_table - set(identity_tasks(params)))):
         state = "has no rows" if (dataset, task) in tasks else "has rows of a task that is not configured"
         raise UserError(f"{metrics} {state}: {dataset} {task}; run `dvc repro --force probe`")

@@ -3,14 +3,18 @@
 import multiprocessing
 import resource
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from types import ModuleType
+from typing import Any, TypeVar
 
+from stages.runtime import limits
 from stages.runtime.errors import Rejected
+from stages.runtime.limits import Limits
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -20,75 +24,81 @@ _TOO_SLOW = (-signal.SIGXCPU, -signal.SIGALRM)  # exit codes of a process that t
 _STATUS = Path("/proc/self/status")
 
 
-class Limits(NamedTuple):
-    """What one item may take."""
+def each(work: Callable[[In], Out], inputs: Iterable[In]) -> Generator[Out, None, None]:
+    """`work(x)` for every input, in order, in one other process, with `limits.process_s` and `process_mib` for each.
 
-    seconds: float = 5.0  # of computing
-    memory_bytes: int = 2**30  # beyond what the process has at its start; enforced on Linux alone
-
-
-LIMITS = Limits()
-
-
-def each(work: Callable[[In], Out], inputs: Iterable[In], limits: Limits = LIMITS) -> Generator[Out, None, None]:
-    """`work(x)` for every input, in order, in one other process.
+    The limit of memory is what it may take beyond what the process has at its start; Linux alone enforces it.
 
     Raises:
         Rejected: `work` did, or the process died on this input or of a limit. No further results follow.
     """
+    now = limits.now()
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(work, there, limits), daemon=True)
-    process.start()
+    process = context.Process(target=_serve, args=(work, there, now), daemon=True)
+    with _without_main():
+        process.start()
     there.close()
     try:
         for item in inputs:
             here.send(item)
-            yield _answer(here, process, limits)
+            yield _answer(here, process, now.process_s)
     finally:
         here.close()
         process.kill()
         process.join()
 
 
-def _answer(connection: Connection, process: BaseProcess, limits: Limits) -> Any:
+@contextmanager
+def _without_main() -> Generator[None, None, None]:
+    """A process that is started meanwhile does not import what `python -m` runs: a stage takes seconds, for PyTorch."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _answer(connection: Connection, process: BaseProcess, seconds: float) -> Any:
     try:
         result, reason = connection.recv()
     except EOFError:
         process.join()
         if process.exitcode in _TOO_SLOW:
-            raise Rejected("takes too long", f"more than {limits.seconds:g} s") from None
+            raise Rejected("takes too long", f"more than {seconds:g} s") from None
         raise Rejected("the library that reads it crashed") from None
     if reason is not None:
         raise Rejected(*reason)
     return result
 
 
-def _serve(work: Callable[[Any], Any], connection: Connection, limits: Limits) -> None:
+def _serve(work: Callable[[Any], Any], connection: Connection, now: Limits) -> None:
+    limits.use(now)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    _set(resource.RLIMIT_CORE, 0)
-    _limit_memory(limits.memory_bytes)
+    limit(resource.RLIMIT_CORE, 0)
+    _limit_memory(now.process_bytes)
     with suppress(EOFError, BrokenPipeError):  # whoever asked has gone
         while True:
             item = connection.recv()
-            _limit_time(limits.seconds)
-            connection.send(_outcome(work, item, limits))
+            _limit_time(now.process_s)
+            connection.send(_outcome(work, item, now.process_mib))
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _outcome(work: Callable[[Any], Any], item: Any, limits: Limits) -> tuple[Any, tuple[str, str] | None]:
+def _outcome(work: Callable[[Any], Any], item: Any, memory_mib: float) -> tuple[Any, tuple[str, str] | None]:
     try:
         return work(item), None
     except Rejected as error:
         return None, (error.kind, error.detail)
     except MemoryError:
-        return None, ("takes too much memory", f"more than {limits.memory_bytes / 2**30:g} GiB")
+        return None, ("takes too much memory", f"more than {memory_mib:g} MiB")
 
 
 def _limit_time(seconds: float) -> None:
     """The system ends the process once it has computed for so many seconds more, or waited for far longer."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _set(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
+    limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
     signal.setitimer(signal.ITIMER_REAL, seconds * _WAITS_LONGER)
 
 
@@ -96,8 +106,10 @@ def _limit_memory(more_bytes: int) -> None:
     """The process gets so much memory beyond what it has."""
     if _STATUS.exists():
         data_kb = next(line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith("VmData:"))
-        _set(resource.RLIMIT_DATA, int(data_kb) * 1024 + more_bytes)
+        limit(resource.RLIMIT_DATA, int(data_kb) * 1024 + more_bytes)
 
 
-def _set(what: int, limit: int) -> None:
-    resource.setrlimit(what, (limit, resource.getrlimit(what)[1]))
+def limit(what: int, most: int) -> None:
+    """This process gets at most `most` of a resource of the system; it may have been allowed less before."""
+    hard = resource.getrlimit(what)[1]
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from distributed import CancelledError, Client, Future, KilledWorker, TimeoutError, wait
 
-from stages.runtime import connection, remote
+from stages.runtime import connection, limits, remote
 from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Unit:
     """An input of the work, and its result to be."""
 
     name: str
-    payload: bytes  # the work and the input, pickled
+    payload: bytes  # the work, the input and the limits, pickled
     future: Future
     refusals: int = 0
 
@@ -57,7 +57,7 @@ def in_order(work: Callable[[In], Out], inputs: Iterable[In], shared: Path) -> G
         waiting: deque[Unit] = deque()
         try:
             for item in inputs:
-                waiting.append(crew.submit(str(item), pickle.dumps((work, item))))
+                waiting.append(crew.submit(str(item), pickle.dumps((work, item, limits.now()))))
                 while len(waiting) >= crew.window:
                     yield crew.result(waiting.popleft())
             while waiting:

@@ -20,9 +20,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stages.runtime import config, starter, stopwatch, workers
+from stages.runtime import config, limits, starter, stopwatch, workers
 from stages.runtime.errors import UserError
-from stages.runtime.files import replace_text
+from stages.runtime.files import DISK_FAILS, replace_text
 from stages.runtime.params import Lists, Params
 
 LISTS = {name: f"lists.{name}" for name in Lists.model_fields}
@@ -36,11 +36,9 @@ DISK = {  # error numbers of disks -> what to tell
     errno.EDQUOT: "your quota of this disk is used up; free some space and run the same command again",
     errno.EFBIG: "a file would be larger than this disk or `ulimit -f` allows; use another disk or raise the limit",
     errno.EROFS: "the disk is read-only; mount it for writing, or use another folder, and run the same command again",
-    errno.EIO: FAILED,
-    errno.ESTALE: FAILED,
+    **dict.fromkeys(DISK_FAILS, FAILED),
     errno.EACCES: REFUSED,
     errno.EPERM: REFUSED,
-    errno.ENXIO: FAILED,
 }
 RESUMABLE = "stopped; finished parts are kept, the same command continues from there"
 CLEAN = "stopped; no unfinished file is left"
@@ -63,11 +61,19 @@ def main(run: Callable[..., None], doc: str | None, renamed: Mapping[str, str] |
     arguments: dict[str, Any] = vars(_parser(run, wanted, doc).parse_args())
     params_file = arguments.pop("_params")
     workers.keep_threads()
+    workers.keep_out_pandas()
     watch = stopwatch.Stopwatch()
-    status = guarded(lambda: run(**arguments, **config.sections(params_file, wanted, **arguments)))
+    status = guarded(lambda: run(**arguments, **_settings(params_file, wanted, arguments)))
     if status == 0 and stage:
         stopwatch.keep(watch.read(), stage)
     sys.exit(status)
+
+
+def _settings(file: Path, wanted: Mapping[str, str], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections for the keywords in `wanted`; from now on the limits of the file hold."""
+    params = config.load(file)
+    limits.use(params.limits.values)
+    return config.sections(params, wanted, **arguments)
 
 
 def sections(run: Callable[..., None], renamed: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from stages.runtime.params import REWRITE, DatasetParams, Params, Settings
 FORMER = ("track_sets", "detected_sets", "boxed_sets", "pretrained", "refined")  # keys up to version 0.2.0
 MAX_BYTES = 2**20  # of a parameter file; the largest profile takes 20 kB
 MAX_VALUES = 100_000  # in it, those behind aliases counted each time; the largest profile has 500
+UNCOUNTED = {"lists", "limits"}  # sections that change no value of a result: lists follow from the rest
 CHOOSE = "choose a profile with `make profile PROFILE=sample`"
 Model = TypeVar("Model", bound=Settings)
 
@@ -158,15 +159,14 @@ def _check_method(name: str, params: Params) -> None:
         )
 
 
-def sections(path: Path, wanted: Mapping[str, str], **names: Any) -> dict[str, Any]:
+def sections(params: Params, wanted: Mapping[str, str], **names: Any) -> dict[str, Any]:
     """Values for the keywords in `wanted`, each the section of that dotted name.
 
     `{dataset}` and the like inside a dotted name are filled from `names`; `*` stands for the whole file.
 
     Raises:
-        UserError: the file is wrong, or a section does not exist.
+        UserError: a section does not exist.
     """
-    params = load(path)
     return {keyword: _section(params, dotted.format(**names)) for keyword, dotted in wanted.items()}
 
 
@@ -185,8 +185,8 @@ def _section(params: Params, dotted: str) -> Any:
 
 
 def digest(params: Params) -> str:
-    """12 hex digits that name this configuration; the order of keys does not matter, and lists follow from the rest."""
-    canonical = json.dumps(params.model_dump(mode="json", exclude={"lists"}), sort_keys=True, separators=(",", ":"))
+    """12 hex digits that name this configuration; neither the order of keys nor UNCOUNTED sections matter."""
+    canonical = json.dumps(params.model_dump(mode="json", exclude=UNCOUNTED), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 

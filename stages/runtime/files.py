@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+DISK_FAILS = (errno.EIO, errno.ESTALE, errno.ENXIO)  # the disk, whatever the file holds
 _CHUNK = 2**20
 # File systems that cannot be told to keep something; EACCES: a folder that may be written but not listed.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
@@ -27,6 +28,23 @@ def file_identity(path: Path) -> Identity:
     """Values that change when the file changes; the file is not read."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def read_through(path: Path) -> None:
+    """Read a file once, before a library maps it into memory: where a disk fails, a map ends the process by a signal.
+
+    What else may be wrong with the file is told by who reads it next.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    try:
+        with path.open("rb") as file:
+            while file.read(_CHUNK):
+                pass
+    except OSError as error:
+        if error.errno in DISK_FAILS:
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def replace_text(path: Path, text: str) -> None:

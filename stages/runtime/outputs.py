@@ -15,7 +15,7 @@ from stages.runtime import files
 from stages.runtime.errors import UserError
 
 FINISHED = "finished.json"  # in a journal: digests of the result's files; it is there once all of them are
-LOCK = "lock"  # beside the journals of a stage and name
+LOCK = ".lock"  # in a folder in which one run works at a time
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stages.runtime import plugins
+from stages.runtime.limits import Limits
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Fraction = Annotated[float, Field(ge=1e-6, lt=1)]
@@ -37,6 +38,28 @@ Sides = Annotated[list[Pixels], AfterValidator(_unlike)]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class LimitsParams(Section):
+    """What is allowed to what comes from strangers, by unit; what each is for: `stages.runtime.limits`."""
+
+    file_mib: Annotated[float, Field(gt=0, le=65_536)] = Limits.file_mib
+    image_mpx: Annotated[float, Field(gt=0, le=268)] = Limits.image_mpx
+    video_s: Annotated[float, Field(gt=0, le=86_400)] = Limits.video_s
+    list_mib: Annotated[float, Field(gt=0, le=65_536)] = Limits.list_mib
+    expansion: Annotated[float, Field(ge=1, le=100_000)] = Limits.expansion
+    process_s: Annotated[float, Field(gt=0, le=3_600)] = Limits.process_s
+    process_mib: Annotated[float, Field(ge=64, le=1_048_576)] = Limits.process_mib
+    download_gib: Annotated[float, Field(gt=0, le=16_384)] = Limits.download_gib
+    linked_mib: Annotated[float, Field(gt=0, le=4_096)] = Limits.linked_mib
+    linked_s: Annotated[float, Field(gt=0, le=86_400)] = Limits.linked_s
+    answer_s: Annotated[float, Field(gt=0, le=3_600)] = Limits.answer_s
+    stall_s: Annotated[float, Field(gt=0, le=3_600)] = Limits.stall_s
+
+    @property
+    def values(self) -> Limits:
+        """The same for code that knows nothing of params.yaml."""
+        return Limits(**self.model_dump())
 
 
 class FetchParams(Section):
@@ -270,6 +293,7 @@ class Settings(Section):
     probe: ProbeParams
     perturb: PerturbParams
     illustrate: IllustrateParams
+    limits: LimitsParams = LimitsParams()
     method: dict[Name, dict[str, Any]]
     dataset: dict[Name, DatasetParams]
 

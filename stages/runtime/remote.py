@@ -18,6 +18,7 @@ from distributed import Worker, get_worker
 
 import fabnet
 import stages
+from stages.runtime import limits
 from stages.runtime.errors import UserError
 
 PACKAGES = ("torch", "numpy", "opencv-python", "av", "dlib-bin", "dlib", "pyarrow", "distributed")
@@ -48,7 +49,7 @@ def examine(expected: Project, dask_worker: Worker) -> tuple[str, str]:
 
 
 def run_unit(expected: Project, payload: bytes) -> Any:
-    """The result of a pickled function for its pickled input.
+    """The result of a pickled function for its pickled input, within the pickled limits.
 
     Raises:
         UnfitError: this worker differs from what is expected.
@@ -58,7 +59,8 @@ def run_unit(expected: Project, payload: bytes) -> Any:
     if problem := _problem(expected, get_worker().state.nthreads):
         raise UnfitError(f"the one on {machine} {problem}")
     cv2.setNumThreads(1)
-    work, unit = pickle.loads(payload)
+    work, unit, now = pickle.loads(payload)
+    limits.use(now)
     try:
         return work(unit)
     except UserError as error:

@@ -57,7 +57,7 @@ def kept(folder: Path = FOLDER) -> dict[str, Timing]:
     """The timing of each stage; an unreadable file counts as absent."""
     timings: dict[str, Timing] = {}
     for path in sorted(folder.glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
             timings[path.stem] = Timing(**json.loads(path.read_text(encoding="utf-8")))
     return timings
 

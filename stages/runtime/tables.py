@@ -1,5 +1,6 @@
 """Parquet tables with explicit Arrow schemas: checked, sorted by key, written whole or not at all."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ FRAMING = pa.schema([
 
 # `group_id`: that of the index; near copies of which the owner gives no group are one group.
 SPLITS = pa.schema([("sample_id", pa.string()), ("group_id", pa.string()), ("split", pa.string())])
+
+# A test image that the training or the validation split holds as well, and its nearest copy there.
+COPIES = pa.schema([
+    ("dataset", pa.string()),
+    ("sample_id", pa.string()),
+    ("copy_of", pa.string()),
+    ("copy_split", pa.string()),
+    ("bits", pa.int32()),  # in which their near-copy digests differ
+    ("is_same", pa.bool_()),  # the same bytes
+])  # fmt: skip
 
 # One training: losses of every epoch, and what `fabnet.training.health` measures at checkpoints.
 HISTORY = pa.schema([
@@ -292,14 +303,19 @@ def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     """The table at `path`; with a schema, its columns, which must be there with those types, and no others are read.
 
     Raises:
-        UserError: no such file, not Parquet, another schema version, or other columns than expected.
+        UserError: no such file, not Parquet, damaged, another schema version, or other columns than expected.
+        OSError: the disk fails.
     """
     try:
         _check(path, pq.read_schema(path), schema)
-        return pq.read_table(path, columns=schema.names if schema else None)
+        table = pq.read_table(path, columns=schema.names if schema else None)
+        table.validate(full=True)  # else a text with a flipped bit is found only where a cell is looked at
+        return table
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in files.DISK_FAILS:
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
         raise UserError(
             f"{path} is not a readable Parquet file ({' '.join(str(error).split())}): restore it by `dvc checkout`, or "
             "run `dvc repro --force` for the stage that writes it"

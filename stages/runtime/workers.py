@@ -13,14 +13,16 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from importlib.abc import MetaPathFinder
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
-from stages.runtime import quota
+from stages.runtime import limits, quota
 from stages.runtime.errors import UserError
+from stages.runtime.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,26 @@ def keep_threads() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() > available():
         torch.set_num_threads(available())
+
+
+class WithoutPandas(MetaPathFinder):
+    """As long as it is in `sys.meta_path`, pandas cannot be imported."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("stages do without pandas", name=fullname)
+
+
+def keep_out_pandas() -> None:
+    """Let pyarrow do without pandas: it imports it, a third of a second, to recognise its objects. No stage has any."""
+    import pyarrow as pa  # noqa: PLC0415  the command `fabnet` says which package is missing
+
+    finder = WithoutPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])  # the first array of a process is where pyarrow looks for pandas, only once
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def alone() -> str:
@@ -120,7 +142,7 @@ def _pool(processes: int) -> ProcessPoolExecutor | None:
     """New processes, started when they are needed; None, which is logged, if there is no room for what they share."""
     context = multiprocessing.get_context("spawn")  # forking after OpenCV has started threads can hang
     try:
-        return ProcessPoolExecutor(processes, context, initializer=_start_process)
+        return ProcessPoolExecutor(processes, context, initializer=_start_process, initargs=(limits.now(),))
     except OSError as error:
         log.warning("working in one process instead of %d: %s (%s)", processes, NO_SHARED_MEMORY, error.strerror)
         return None
@@ -147,7 +169,9 @@ def _windowed(submit: Submit[In, Out], inputs: Iterable[In], window: int) -> Ite
         yield waiting.popleft()()
 
 
-def _start_process() -> None:
+def _start_process(now: Limits) -> None:
+    limits.use(now)
+    keep_out_pandas()
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()

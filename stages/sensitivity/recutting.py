@@ -74,4 +74,4 @@ def recut(
     image = media.decode_image(media.read_file(path))
     side_px = size_px if set(tables.further(size_px).names) <= set(row) else row["width_px"]
     crops = (face_crop(image, change.of(row["crop_xyxy_px"]), side_px) for change in wanted)
-    return [media.decode_image(media.encode_jpeg(crop, quality)) for crop in crops]
+    return [media.decode_stored(media.encode_jpeg(crop, quality)) for crop in crops]

@@ -13,16 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.runtime import limits
 from stages.runtime.errors import Rejected
 from stages.storage import headers, listening
 
 Image = NDArray[np.uint8]
 
-MAX_FILE_BYTES = 256 * 2**20
 MAX_SIDE_PX = 16_384
-MAX_PIXELS = 90_000_000  # no decoder takes more than 1 GB for them
 MAX_PX_PER_BYTE = 2_000  # of an encoded image; the smoothest photographs have about 200
-MAX_VIDEO_S = 1_800
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm"}
     | {".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".mpv", ".vob", ".mod", ".tod", ".dv", ".mxf", ".rm", ".rmvb", ".gif"}
@@ -39,17 +37,25 @@ def read_file(path: Path) -> bytes:
     """All bytes of one image or clip.
 
     Raises:
-        Rejected: no such file, unreadable, or larger than MAX_FILE_BYTES.
+        Rejected: no such file, unreadable, or larger than `limits.file_mib`.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise Rejected("file too large", f"{size} bytes, at most {MAX_FILE_BYTES} are read")
+        check_size(path.stat().st_size)
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise Rejected("no such file") from None
     except (PermissionError, IsADirectoryError, ValueError) as error:
         raise Rejected("unreadable file", str(error)) from None
+
+
+def check_size(size_bytes: int) -> None:
+    """Whether an image or clip of so many bytes may be read.
+
+    Raises:
+        Rejected: it is larger than `limits.file_mib`.
+    """
+    if size_bytes > (most := limits.now().file_bytes):
+        raise Rejected("file too large", f"{size_bytes} bytes, at most {most} are read")
 
 
 def decode_image(data: bytes, *, upright: bool = False) -> Image:
@@ -110,7 +116,7 @@ def check_pixels(width: int, height: int, size_bytes: int) -> None:
     """
     if width < 1 or height < 1:
         raise Rejected("image has no pixels")
-    if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+    if max(width, height) > MAX_SIDE_PX or width * height > limits.now().image_pixels:
         raise Rejected("image too large", f"{width}x{height} px")
     if width * height > MAX_PX_PER_BYTE * size_bytes:
         raise Rejected("image is damaged", f"{width}x{height} px cannot be in {size_bytes} bytes")

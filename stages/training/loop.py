@@ -5,7 +5,6 @@
 
 import io
 import logging
-import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -33,7 +32,7 @@ from stages.storage import journals
 from stages.training import gpu_frames, models, processes, torchrun
 from stages.training.gpu_frames import GpuFrames
 from stages.training.trackset import TrackSet, TrackSource
-from stages.training.watch import Watch
+from stages.training.watch import FIRST_LOSS, Watch
 
 log = logging.getLogger(__name__)
 
@@ -214,9 +213,17 @@ def _trained(net: Method, source: TrackSource, job: Job) -> tuple[list[dict[str,
         batches = Batches(frames, net.choice, params, device, with_identities=net.wants_identities)
         if net.is_solved:
             net.solve(batches.train(job.seed, 1))
-            return batches.watch(str(job)).rows(net, 0, 0), frames.rejects
+            return _solved(net, batches.watch(str(job))), frames.rejects
         history = fit(net, batches, params, seed=job.seed, journal=job.journal, label=str(job), before=job.before)
         return history, frames.rejects
+
+
+def _solved(net: Method, watch: Watch) -> list[dict[str, Any]]:
+    """HISTORY rows of a method that was solved in closed form."""
+    try:
+        return watch.rows(net, 0, 0)
+    except DivergedError as error:
+        raise UserError(f"{watch.label}: {error}: see whether the frames are all alike") from None
 
 
 def _instead(name: str, net: Method) -> str:
@@ -296,7 +303,7 @@ def fit(
     `before`: steps of the network that `net` started from; checkpoints include them.
 
     Raises:
-        UserError: the loss diverged; the last state that was finite stays in the journal.
+        UserError: the loss diverged; the last state that was finite stays in the journal, as do all checkpoints.
     """
     trainer = Trainer(net, _settings(params), device=batches.device)
     history = restore(trainer, journal)
@@ -320,6 +327,7 @@ def fit(
             history += rows(epoch)
             log.info("epoch %d: loss train %.4f, val %.4f", epoch.number, epoch.train["loss"], epoch.val["loss"])
             if watch:
+                watch.tell_losses(history, _kept(journal))
                 is_last = epoch.number == params.epochs
                 if is_last or epoch.number % params.checkpoint_epochs == 0:
                     history += watch.rows(net, epoch.number, epoch.steps)
@@ -327,14 +335,24 @@ def fit(
                         models.save_checkpoint(journal / journals.WHOLE, net, before + epoch.steps)
                 record(trainer, history, journal)
     except DivergedError as error:
-        raise UserError(f"{error}: lower pretrain.lr, found {params.lr}") from None
+        raise UserError(f"{error}: lower pretrain.lr, found {params.lr}; {_kept(journal)}") from None
     next(ticks, None)
     return history
+
+
+def _kept(journal: Path) -> str:
+    """Which checkpoint of the encoder is the last one so far, in one clause."""
+    checkpoints = models.checkpoints(journal / journals.WHOLE)
+    if not checkpoints:
+        return "there is no checkpoint before it"
+    return f"the last checkpoint before it is kept, {checkpoints[max(checkpoints)]}"
 
 
 def rows(epoch: Epoch) -> list[dict[str, Any]]:
     """HISTORY rows of one epoch."""
     values = {"train": {**epoch.train, "lr": epoch.lr}, "val": epoch.val}
+    if epoch.number == 1:
+        values["train"][FIRST_LOSS] = epoch.first
     return [
         {"epoch": epoch.number, "step": epoch.steps, "split": split, "metric": metric, "value": value}
         for split, metrics in values.items()
@@ -366,12 +384,14 @@ def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
 def _saved(journal: Path) -> dict[str, Any] | None:
     """The state in the journal. One that is damaged, or lacks a checkpoint, is put aside with all its checkpoints."""
     path, whole = journal / STATE, journal / journals.WHOLE
+    files.read_through(path)
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         if saved["checkpoints"].items() <= _checkpoints(journal).items():
             return saved
-    except (FileNotFoundError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        pass
+    except Exception as error:  # on damaged bytes the unpickler raises almost anything
+        if isinstance(error, (MemoryError, OSError)) and not isinstance(error, FileNotFoundError):
+            raise
     if path.exists():
         journals.put_aside(path, "the state of the training")
     outputs.remove(whole)

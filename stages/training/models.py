@@ -100,6 +100,7 @@ def load(folder: Path, checkpoint: Path | None = None) -> tuple[Method, Descript
 
 
 def _fill(encoder: nn.Module, checkpoint: Path) -> None:
+    files.read_through(checkpoint)
     try:
         encoder.load_state_dict(load_file(checkpoint))
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -6,19 +6,19 @@ The processes are forked from one that has imported all stages, so that a kill c
 import io
 import multiprocessing
 import os
-import resource
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import psutil
 from small_stages import SMALL
 
 from stages.runtime import command
@@ -27,7 +27,28 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["small_stages"])
 WRITES = os.O_WRONLY | os.O_RDWR
 OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
-LIMIT_S = 300
+MAKES = {"open", "os.mkdir", "os.link", "os.symlink"}
+LIMIT_S = 600
+GRACE_S = 10  # in which what a killed process has started ends
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A kill before the file operation number `at`, or after `after_s` seconds.
+
+    With an error number, the stage is not killed: from that operation on, whatever makes a file or folder fails.
+    """
+
+    at: int = 0
+    after_s: float = 0.0
+    error: int = 0
+
+
+NONE = Kill()
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -35,33 +56,73 @@ class Ended:
     status: int  # exit status, negative for a signal
     operations: int  # file operations up to the end; 0 after a kill
     errors: str  # what it said on standard error; empty after a kill
+    seconds: float
+    orphans: list[int]  # processes that it had started and that go on without it
 
 
-def run(name: str, inputs: Path, work: Path, *, at: int = 0, after_s: float = 0.0, most_bytes: int = 0) -> Ended:
+def run(
+    name: str,
+    inputs: Path,
+    work: Path,
+    *,
+    kill: Kill = NONE,
+    before: Callable[[], object] = _nothing,
+    stopped: Callable[[], object] = _nothing,
+) -> Ended:
     """How the stage ended, as its command ends.
 
-    It is killed before its file operation number `at`, or after `after_s` seconds; with `most_bytes`, the system
-    refuses to let any file grow further, as a full disk does.
+    Args:
+        name: of the stage.
+        inputs: what its `prepare` has written.
+        work: for its journal and outputs.
+        kill: when it is killed.
+        before: called in its process before it begins.
+        stopped: called here at the moment of the kill, while the process stands still.
     """
     _start_server()
     theirs, ours = CONTEXT.Pipe()
-    limits = {"at": at, "most_bytes": most_bytes, "pipe": ours}
-    process = CONTEXT.Process(target=_child, args=(name, inputs, work), kwargs=limits)
+    how = {"kill": kill, "before": before, "pipe": ours}
+    process = CONTEXT.Process(target=_child, args=(name, inputs, work), kwargs=how)
     process.start()
     ours.close()
+    start = time.monotonic()
     try:
-        if after_s:
+        if kill.after_s:
             theirs.recv()  # it has begun
-            time.sleep(after_s)
-            process.kill()
+            process.join(kill.after_s)
+            if process.exitcode is None:
+                os.kill(process.pid or 0, signal.SIGSTOP)
+                stopped()
+                process.kill()
         process.join(LIMIT_S)
         if process.exitcode is None:
             process.kill()
             process.join()
             raise AssertionError(f"{name} hangs")
-        return Ended(process.exitcode, *_last(theirs))
+        seconds = time.monotonic() - start
+        return Ended(process.exitcode, *_last(theirs), seconds, _remaining(process.pid or 0))
     finally:
         theirs.close()
+
+
+def _remaining(session: int) -> list[int]:
+    """The processes of a session that are still there after a while; they are ended."""
+    deadline = time.monotonic() + GRACE_S
+    while (found := _members(session)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for number in found:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return found
+
+
+def _members(session: int) -> list[int]:
+    found: list[int] = []
+    for number in psutil.pids():
+        with suppress(ProcessLookupError, psutil.Error):
+            if os.getsid(number) == session and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
+                found.append(number)
+    return found
 
 
 @lru_cache
@@ -88,9 +149,10 @@ def _last(pipe: Any) -> tuple[int, str]:
     return told
 
 
-def _child(name: str, inputs: Path, work: Path, *, at: int, most_bytes: int, pipe: Any) -> None:
+def _child(name: str, inputs: Path, work: Path, *, kill: Kill, before: Callable[[], object], pipe: Any) -> None:
+    os.setsid()  # by which what it starts is found
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # all in this process, and no order but its own
+        os.sched_setaffinity(0, {_core()})  # all in this process, and no order but its own
     import torch
 
     torch.set_num_threads(1)
@@ -100,17 +162,24 @@ def _child(name: str, inputs: Path, work: Path, *, at: int, most_bytes: int, pip
         nonlocal operations
         if _changes(event, arguments, str(work)):
             operations += 1
-            if operations == at:
+            if kill.error and operations >= kill.at and event in MAKES:
+                raise OSError(kill.error, os.strerror(kill.error), str(arguments[0]))
+            if not kill.error and operations == kill.at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
     pipe.send((0, ""))
-    if most_bytes:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    before()
     with redirect_stderr(io.StringIO()) as errors:
         status = command.guarded(lambda: SMALL[name].run(inputs, work) and None)
     pipe.send((operations, errors.getvalue()))
     sys.exit(status)
+
+
+def _core() -> int:
+    """A core of its own for every process of the tests."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(cores)]
 
 
 def _changes(event: str, arguments: Any, work: str) -> bool:
@@ -143,6 +212,28 @@ def outs(name: str, work: Path) -> dict[str, dict[str, bytes]]:
 def names(work: Path) -> set[str]:
     """Everything that lies in the folder `work`."""
     return {path.relative_to(work).as_posix() for path in work.rglob("*")}
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a stage makes that is not killed."""
+
+    inputs: Path
+    outs: dict[str, dict[str, bytes]]
+    names: set[str]  # of all that lies there at the end
+    operations: int
+    seconds: float
+
+
+def whole(name: str, root: Path) -> Whole:
+    """Prepare the stage and run it in the empty folder `root`."""
+    inputs, work = fresh(root / "inputs"), fresh(root / "work")
+    SMALL[name].prepare(inputs)
+    ended = run(name, inputs, work)
+    assert ended.status == 0
+    made = Whole(inputs, outs(name, work), names(work), ended.operations, ended.seconds)
+    assert set(made.outs) == set(SMALL[name].outs)
+    return made
 
 
 def older(name: str, work: Path, whole: dict[str, dict[str, bytes]]) -> dict[str, dict[str, bytes]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import packaged
 import pytest
 import tiny_repository
+import warm_python
 
 from fabnet.pretext import fabnet
 from pipelines import profile
@@ -37,12 +38,20 @@ def made_and_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny(made: Path, tmp_path: Path) -> Path:
+def warm_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow in this process starts DVC at once."""
+    from pipelines.dvc import graph
+
+    monkeypatch.setattr(graph, "DVC", (str(warm_python.folder() / "python"), *graph.DVC[1:]))
+
+
+@pytest.fixture
+def tiny(made: Path, tmp_path: Path, warm_dvc: None) -> Path:
     return shutil.copytree(made, tmp_path / "tiny")
 
 
 @pytest.fixture
-def tiny_up_to_date(made_and_run: Path, tmp_path: Path) -> Path:
+def tiny_up_to_date(made_and_run: Path, tmp_path: Path, warm_dvc: None) -> Path:
     return shutil.copytree(made_and_run, tmp_path / "tiny_up_to_date")
 
 
@@ -77,12 +86,14 @@ def ui(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Ui"]:
 
 @pytest.fixture
 def prefect_server(ui: "Ui", monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of the server of `ui`, which flows of the test use."""
+    """The URL of the server of `ui`, which flows of the test use, and threads that know no settings but the first."""
+    from prefect import context
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     monkeypatch.setenv("PREFECT_API_URL", f"{ui.url}/api")
     with temporary_settings({PREFECT_API_URL: f"{ui.url}/api"}):
+        monkeypatch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", context.get_settings_context())
         yield ui.url
         APILogWorker.drain_all(timeout=30)  # before the server ends
 

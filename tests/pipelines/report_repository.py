@@ -1,10 +1,10 @@
 """Repositories with a metric table made from a text file: a report without the work."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import tiny_repository
+import warm_python
 from ruamel.yaml import YAML
 
 from stages.runtime import tables
@@ -48,9 +48,9 @@ def git(root: Path, *arguments: str) -> None:
 
 def dvc(root: Path, *arguments: str) -> None:
     """A DVC command, with our Python as the `python` of the stage."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    env = tiny_repository.environment(Path(__file__).parent)
-    subprocess.run(command, cwd=root, env=env, capture_output=True, check=True)
+    modules = (Path(module.__file__).parent for module in (tiny_repository, warm_python))
+    env = tiny_repository.environment(*modules)
+    subprocess.run(["dvc", *arguments], cwd=root, env=env, capture_output=True, check=True)
 
 
 def make_in_git(root: Path) -> None:

@@ -1,10 +1,10 @@
-import os
 import subprocess
 import sys
 from importlib import metadata
 
 import pytest
 import tiny_repository
+import warm_python
 
 from pipelines import cli
 
@@ -56,8 +56,7 @@ def test_help_and_face_detection_do_not_import_pytorch():
 
 
 def test_a_wrong_option_is_reported_without_a_traceback():
-    command = [sys.executable, "-m", "pipelines.cli", "embed", "--fsp", "5"]
-    done = subprocess.run(command, cwd=tiny_repository.ROOT, capture_output=True, text=True, check=False)
+    done = warm_python.run("python", "-m", "pipelines.cli", "embed", "--fsp", "5", cwd=tiny_repository.ROOT)
     assert done.returncode == 2
     assert "--fsp" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -65,9 +64,8 @@ def test_a_wrong_option_is_reported_without_a_traceback():
 
 @pytest.mark.parametrize("module", ["readme", "offline_plots", "doctor"])
 def test_asking_a_module_for_help_does_nothing_else(module, tmp_path):
-    command = [sys.executable, "-m", f"pipelines.{module}", "--help"]
-    env = {**os.environ, "PYTHONPATH": str(tiny_repository.ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    command = ["python", "-m", f"pipelines.{module}", "--help"]
+    done = warm_python.run(*command, cwd=tmp_path, PYTHONPATH=str(tiny_repository.ROOT))
     assert done.stdout.startswith(f"usage: python -m pipelines.{module}"), done.stderr
     assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []

@@ -50,7 +50,7 @@ def test_a_pin_for_another_platform_does_not_count(tmp_path):
 
 def test_a_copying_cache_is_a_problem(tiny):
     (cache, remote) = doctor.dvc(tiny)
-    assert (cache.value, cache.problem) == ("hardlink, symlink", "")
+    assert (cache.value, cache.problem) == ("hardlink, symlink, copy", "")
     assert remote.value.startswith("none")
     tiny_repository.dvc(tiny, "config", "cache.type", "copy")
     assert "twice" in next(iter(doctor.dvc(tiny))).problem

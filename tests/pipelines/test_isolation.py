@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tiny_repository import ROOT, dvc
+from tiny_repository import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -93,8 +93,8 @@ def test_a_run_without_prefect_tries_to_reach_no_host(tiny, tmp_path, surrounded
     for name, value in surrounded.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("DVC_NO_ANALYTICS")
-    dvc(tiny, "repro", "solid")
-    dvc(tiny, "status")
+    for command in (["repro", "solid"], ["status"]):
+        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tiny, capture_output=True, check=True)
     assert not (tmp_path / "heard").exists(), (tmp_path / "heard").read_text()
 
 

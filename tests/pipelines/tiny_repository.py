@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import warm_python
 from waiting import SLEEP
 
 ROOT = Path(__file__).parents[2]
@@ -67,14 +67,13 @@ cp raw/y solid.txt
 
 def environment(*folders: Path) -> dict[str, str]:
     """Ours, with this Python as the `python` of stages that import the project or modules in `folders`."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *folders)))}
+    paths = {"PATH": warm_python.path(), "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *folders)))}
+    return {**os.environ, **paths}
 
 
 def dvc(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=True
-    )
+    done = warm_python.run("dvc", *arguments, cwd=root)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

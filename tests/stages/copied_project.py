@@ -1,26 +1,35 @@
 """A copy of the project's code and graph in a repository of its own, with parameters of its own."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import warm_python
 from ruamel.yaml import YAML
 
 from pipelines import profile
 
 ROOT = Path(__file__).parents[2]
-PYTHON_FIRST = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 NEEDED = ("stages/", "fabnet/", ".dvc", "dvc.yaml", ".gitignore")
-BRIEF = {"size_px": 32, "batch": 8, "epochs": 2, "checkpoint_epochs": 1, "draws_per_identity": 4, "val_samples": 8}
+QUICK = {  # sections of parameters with which a stage takes a second
+    "split": {"track_val": 0.3, "track_test": 0.2},
+    "measure": {"crops": 4},
+    "pretrain": {
+        "size_px": 32, "batch": 8, "epochs": 2, "checkpoint_epochs": 1, "draws_per_identity": 4, "val_samples": 8,
+    },
+    "probe": {"l2": [0.01, 1.0], "max_iter": 20, "bootstrap": 50, "few_shot": {"shots": [5], "draws": 2}},
+    "perturb": {"scales": [0.8, 1.0], "shifts": [0.1], "images": 8},
+    "illustrate": {"rows": 2, "neighbours": 2},
+}  # fmt: skip
 SAME = "..."  # in a list of changes: what the list holds already
 
 
-def run(project: Path, *command: str) -> str:
-    """Standard output of a command in the project; what it said is shown if it fails."""
-    done = subprocess.run(command, cwd=project, env=PYTHON_FIRST, capture_output=True, text=True, check=False)
+def run(project: Path, *command: str, first: Path | None = None) -> str:
+    """Standard output of a command in the project; what it said is shown if it fails.
+
+    `first`: a folder of `warm_python.started` other than the common one.
+    """
+    done = warm_python.run(*command, cwd=project, first=first)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
 

@@ -1,6 +1,8 @@
 """A real HTTP server on the loopback interface, with faults on demand."""
 
-import random
+import os
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +28,11 @@ class Fault:
     no_ranges: bool = False  # ignore requests for ranges
     no_length: bool = False  # no Content-Length: the connection closes at the end of the file
     no_etag: bool = False
+    reset: bool = False  # whether the connection ends in a reset
+    any_state: bool = False  # whether the rest of a file is sent although it has changed
+    partly: bool = False  # whether a request for the whole file is answered as one for a part
+    range_off_by: tuple[int, int] = (0, 0)  # added to the start and the length that Content-Range tells
+    then: Callable[[], None] | None = None  # what happens once the bytes are sent
 
 
 FINE = Fault()
@@ -67,32 +74,6 @@ def serving(site: Site) -> Iterator[Site]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def random_faults(seed: int) -> Callable[[Request], Fault]:
-    """A fault in about half of all responses, drawn from the seed, the path and the number of the request."""
-    kinds = (
-        lambda draw: Fault(cut_after=draw.random()),
-        lambda draw: Fault(length_off_by=draw.choice((-7, 9))),
-        lambda draw: Fault(flip=True),
-        lambda draw: Fault(status=draw.choice((500, 502, 503, 504))),
-        lambda draw: Fault(status=429, headers={"Retry-After": "0"}),
-        lambda draw: Fault(status=draw.choice((401, 403, 404, 410)) if draw.random() < 0.2 else 503),
-        lambda draw: Fault(no_ranges=True),
-        lambda draw: Fault(no_length=True, cut_after=draw.random()),
-        lambda draw: Fault(no_etag=True, cut_after=draw.random()),
-        lambda draw: (
-            Fault(status=200, headers={"Content-Type": "text/html"}, body=b"<html>login</html>")
-            if draw.random() < 0.2
-            else FINE
-        ),
-    )
-
-    def fault(request: Request) -> Fault:
-        draw = random.Random(f"{seed} {request.path} {request.number}")
-        return draw.choice(kinds)(draw) if draw.random() < 0.5 else FINE
-
-    return fault
 
 
 class _QuietServer(ThreadingHTTPServer):
@@ -158,9 +139,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = bytearray(data[start:])
         if fault.flip and body:
             body[len(body) // 2] ^= 255
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        in_part = start or fault.partly
+        self.send_response(206 if in_part else 200)
+        if in_part:
+            first, length = (value + off for value, off in zip((start, len(data)), fault.range_off_by, strict=True))
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{length}")
         if not fault.no_etag:
             self.send_header("ETag", etag)
         for name, value in fault.headers.items():
@@ -174,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _start(self, size: int, etag: str, fault: Fault) -> int:
         requested = self.headers.get("Range", "")
-        same = self.headers.get("If-Range", etag) in (etag, fault.headers.get("Last-Modified"))
+        same = fault.any_state or self.headers.get("If-Range", etag) in (etag, fault.headers.get("Last-Modified"))
         if fault.no_ranges or not requested.startswith("bytes=") or not same:
             return 0
         return int(requested.removeprefix("bytes=").split("-")[0])
@@ -187,5 +170,15 @@ class _Handler(BaseHTTPRequestHandler):
             with self.site.lock:
                 self.site.sent += len(piece)
             time.sleep(fault.chunk_pause_s)
+        if fault.then:
+            fault.then()
+        if fault.reset:
+            self._reset()
         if end < len(body) or fault.length_off_by or fault.no_length:
             self.close_connection = True
+
+    def _reset(self) -> None:
+        """Leave the connection without a farewell; what was sent may be lost."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
+        self.close_connection = True

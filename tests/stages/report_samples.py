@@ -104,6 +104,7 @@ def write_inputs(root: Path, params: Params) -> None:
     rejects = tables.Rejects("illustrate")
     rejects.add("voxceleb1", "confidence.png", "too few tracks", "none")
     rejects.write(root / "figures" / "rejects.parquet")
+    tables.write(root / "splits" / "faces" / "copies.parquet", tables.COPIES, [], key=["dataset", "sample_id"])
     for kind in ("tracks", "faces"):
         tables.Rejects("made").write(root / "splits" / kind / "rejects.parquet")
 
@@ -168,6 +169,8 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         differences=list(results.differences(tasks, params)),
         leads=list(results.leads(tasks, pooled, params)),
         counts=[],
+        copies=[],
+        probe_rejects=[],
         yields=[],
         framing=[],
         sheets=[],

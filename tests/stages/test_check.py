@@ -1,8 +1,8 @@
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_python
 
 from pipelines import profile
 from stages import check
@@ -15,14 +15,11 @@ def run(root: Path, name: str) -> subprocess.CompletedProcess[str]:
     """The stage's command with the parameters of a profile."""
     (root / "params.yaml").write_text(profile.text(name, ROOT / "profiles"), encoding="utf-8")
     paths = ["--raw", "raw", "--tracks", "tracks", "--faces", "faces", "--out", "data/ready.txt"]
-    return subprocess.run(
-        [sys.executable, "-m", "stages.check", *paths], cwd=root, capture_output=True, text=True, check=False
-    )
+    return warm_python.run("python", "-m", "stages.check", *paths, cwd=root, PYTHONPATH=str(ROOT))
 
 
 @pytest.mark.slow
-def test_all_that_is_missing_is_said_at_once_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def test_all_that_is_missing_is_said_at_once_and_nothing_is_written(tmp_path: Path):
     done = run(tmp_path, "small")
     lines = done.stderr.splitlines()
     assert done.returncode == 1

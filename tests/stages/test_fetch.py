@@ -93,7 +93,10 @@ def test_a_second_fetch_of_a_release_at_the_same_time_is_a_user_error(tmp_path, 
 
 def test_two_projects_do_not_download_into_one_folder_at_the_same_time(tmp_path):
     params = FetchParams(source="http", folder=str(tmp_path / "release"))
-    with outputs.alone(tmp_path / "release" / fetch.LOCK, "it"), pytest.raises(UserError, match="another run works in"):
+    with (
+        outputs.alone(tmp_path / "release" / outputs.LOCK, "it"),
+        pytest.raises(UserError, match="another run works in"),
+    ):
         fetch.run(
             "voxceleb1", out=tmp_path / "raw", journal=tmp_path / "journal", settings={}, fetch=params,
             synthetic=SyntheticParams(seed=0),

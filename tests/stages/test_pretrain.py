@@ -8,13 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
+import track_samples
+import warm_python
 from model_samples import described
 from ruamel.yaml import YAML
 from torch import Tensor
-from track_samples import METHOD_PARAMS, PARAMS, params, write_tracks
+from track_samples import METHOD_PARAMS, PARAMS, SIDE_PX, params, write_tracks
 
 from fabnet.modules.frame_choice import Choice
 from fabnet.pretext import fabnet
@@ -90,8 +93,12 @@ def test_history_has_a_row_per_epoch_split_and_metric(tmp_path: Path):
     rows = history(run(tmp_path))
     assert {(row["split"], row["metric"]) for row in rows} == {
         ("train", "loss"), ("train", "copy"), ("train", "lr"), ("val", "loss"), ("val", "copy"),
-        *(("val", metric) for metric in HEALTH),
+        ("train", "first_loss"), ("val", "still_share"), *(("val", metric) for metric in HEALTH),
     }  # fmt: skip
+    (first,) = [row for row in rows if row["metric"] == "first_loss"]
+    assert first["epoch"] == 1
+    (still,) = [row for row in rows if row["metric"] == "still_share"]
+    assert (still["step"], still["value"]) == (0, 0.0)
     assert [(row["epoch"], row["step"]) for row in rows if row["metric"] == "lr"] == [(1, 3), (2, 6), (3, 9)]
     assert len({row["value"] for row in rows if (row["split"], row["metric"]) == ("val", "copy")}) == 1
 
@@ -138,6 +145,55 @@ def test_a_training_that_is_well_is_not_warned_of(tmp_path: Path, caplog: pytest
     write_tracks(tmp_path)
     run(tmp_path, pretrain=params(val_samples=16))
     assert not caplog.messages  # of the level of warnings
+
+
+def write_frames_of_one_colour(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(track_samples, "frame_image", lambda *_: np.full((SIDE_PX, SIDE_PX, 3), 120, np.uint8))
+    write_tracks(root)
+
+
+def test_constant_frames_are_told_at_the_start_and_their_loss_after_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    write_frames_of_one_colour(tmp_path, monkeypatch)
+    run(tmp_path, pretrain=params(val_samples=16))
+    first, second, *others = caplog.messages
+    assert first.startswith("warning: pretrain fabnet-0: all frames are the same picture in 100% of the watched tracks")
+    assert re.fullmatch(
+        r"warning: pretrain fabnet-0: the training loss is \S+, so nothing is left to learn: see whether the frames "
+        "are all alike; there is no checkpoint before it",
+        second,
+    )
+    assert all("has collapsed after" in message for message in others)
+
+
+def test_a_method_that_is_solved_on_constant_frames_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    write_frames_of_one_colour(tmp_path, monkeypatch)
+    settings = {"embedding": 6, "side_px": 16, "frames": 16}
+    run(tmp_path, method="pca", settings=settings, pretrain=params(val_samples=16))
+    assert caplog.messages[-1] == (
+        "warning: pretrain pca-0 has collapsed after 0 steps: the effective rank is 1.0, below 3"
+    )
+
+
+def test_an_exploding_loss_is_told_once_with_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    write_tracks(tmp_path)
+    whole = loop.rows
+
+    def exploding(epoch: Any) -> list[dict[str, Any]]:
+        factor = 1e4 if epoch.number > 2 else 1.0
+        return [{**row, "value": row["value"] * (factor if row["metric"] == "loss" else 1)} for row in whole(epoch)]
+
+    monkeypatch.setattr(loop, "rows", exploding)
+    out = run(tmp_path, pretrain=params(val_samples=16, epochs=4))
+    (told,) = (message for message in caplog.messages if "times its lowest" in message)
+    assert "lower pretrain.lr; the last checkpoint before it is kept, " in told
+    assert told.endswith("checkpoints/00000006.safetensors")
+    assert (out / "checkpoints" / "00000006.safetensors").exists()
 
 
 def test_an_embedding_that_is_not_finite_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -187,7 +243,8 @@ def test_a_solved_method_uses_one_epoch_of_frames_and_is_reproducible(tmp_path: 
     assert contents(out) == contents(again)
     solved, description = models.load(out)
     assert description.trained_on == ("voxceleb1",)
-    assert {(row["step"], row["metric"]) for row in history(out)} == {(0, metric) for metric in HEALTH}
+    found = {(row["step"], row["metric"]) for row in history(out)}
+    assert found == {(0, metric) for metric in (*HEALTH, "still_share")}
     axes = solved.components.axes
     assert torch.allclose(axes @ axes.T, torch.eye(6), atol=1e-5)
 
@@ -396,7 +453,7 @@ def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path):
         write_tracks(tmp_path, dataset)
     write_params(tmp_path, epochs=2, draws_per_identity=80)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command(tmp_path, "whole"), cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert warm_python.run("python", *command(tmp_path, "whole")[1:], cwd=ROOT).returncode == 0
     killed = [sys.executable, "-c", SAVES_AFTER_EVERY_STEP, *command(tmp_path, "out")[3:]]
     with subprocess.Popen(
         killed, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -405,8 +462,9 @@ def test_a_killed_run_resumes_and_writes_the_same_bytes(tmp_path: Path):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, env=environment, check=True, capture_output=True)
-    resumed = re.search(rb"resuming after step (\d+)", done.stdout)
+    done = warm_python.run("python", *command(tmp_path, "out")[1:], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    resumed = re.search(r"resuming after step (\d+)", done.stdout)
     assert resumed is not None
     assert 0 < int(resumed[1]) < 60  # steps of an epoch
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -456,7 +514,8 @@ def test_decoding_on_a_gpu_that_is_not_there_ends_before_the_tracks_are_read(tmp
 
 def test_a_diverging_loss_is_a_user_error(tmp_path: Path):
     write_tracks(tmp_path)
-    with pytest.raises(UserError, match=r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1000\.0"):
+    found = r"the loss became (nan|inf) .*: lower pretrain\.lr, found 1000\.0; there is no checkpoint before it"
+    with pytest.raises(UserError, match=found):
         run(tmp_path, pretrain=params(lr=1000.0, weight_decay=1.0, optimiser="sgd"))
 
 
@@ -480,7 +539,7 @@ def test_wrong_settings_of_the_method_are_a_user_error(tmp_path: Path, given: di
 
 def test_a_method_without_settings_ends_the_command_with_a_one_line_error(tmp_path: Path):
     write_params(tmp_path, method={"random": METHOD_PARAMS})
-    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = warm_python.run("python", *command(tmp_path, "out")[1:], cwd=ROOT)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "method.fabnet is missing" in done.stderr
 
@@ -512,8 +571,9 @@ def test_a_killed_process_ends_both_and_one_process_continues_to_the_same_histor
         told = both.communicate(timeout=60)[1]
     assert (both.returncode, told.count("\n")) == (1, 1)
     assert re.search(r"^error: process [01] of 2 was killed, .* continues from the last state", told)
-    done = subprocess.run(command(tmp_path, "out"), cwd=ROOT, check=True, capture_output=True)
-    assert b"resuming after step" in done.stdout
+    done = warm_python.run("python", *command(tmp_path, "out")[1:], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "resuming after step" in done.stdout
     whole = run(tmp_path, "whole", track_sets=["voxceleb1", "voxceleb2"], pretrain=params(**smooth))
     found, expected = history(tmp_path / "out"), history(whole)
     assert [row | {"value": None} for row in found] == [row | {"value": None} for row in expected]
@@ -530,4 +590,4 @@ def test_a_batch_that_does_not_divide_ends_all_processes_with_one_sentence(tmp_p
     done = subprocess.run(started, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "a batch of 3 cannot be shared equally by 2 processes: start 1 or make it a multiple of 2" in done.stderr
-    assert [path.name for path in (tmp_path / "journal").rglob("*") if path.is_file()] == ["lock"]
+    assert [path.name for path in (tmp_path / "journal").rglob("*") if path.is_file()] == [".lock"]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
 from stages import probe
-from stages.evaluation import scores
+from stages.evaluation import labelled, scores
 from stages.runtime import tables
 from stages.runtime.errors import UserError, reason
 
@@ -146,6 +146,67 @@ def test_a_class_without_test_images_becomes_a_reject_and_leaves_the_mean(tmp_pa
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert [row["key"] for row in rejects] == ["expression/test/sad", "retrieval/test/sad"]
     assert all("undefined" in row["kind"] for row in rejects)
+
+
+def test_one_embedding_that_is_no_number_is_a_user_error_that_names_it(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    for name, schema in (("w300", tables.EMBEDDINGS), ("voxceleb2", tables.TRACK_EMBEDDINGS)):
+        path = paths["embeddings"] / f"{name}.parquet"
+        table = tables.read(path, schema)
+        rows = table.to_pylist()
+        rows[7]["embedding"][2] = float("nan")
+        tables.write(path, schema, rows, key=["sample_id"], metadata={tables.STEPS: str(probe_samples.STEPS)})
+        found = rf"{name}\.parquet: all embeddings should be finite numbers, 1 of {len(rows)}, that of "
+        with pytest.raises(UserError, match=found + rows[7]["sample_id"]):
+            run(paths, tmp_path / "out")
+        tables.write(path, schema, table, key=["sample_id"], metadata={tables.STEPS: str(probe_samples.STEPS)})
+
+
+def test_labels_of_one_class_have_no_accuracy_and_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    paths = probe_samples.write_tree(tmp_path)
+    index = paths["faces"] / "affectnet" / "index.parquet"
+    relabel(index, "expression", dict.fromkeys(range(sum(probe_samples.COUNTS.values())), 1))
+    run(paths, tmp_path / "out")
+    rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
+    assert {row["metric"] for row in rows if row["dataset"] == "affectnet"} == {"neighbour_recall"}  # of the class
+    assert not [row for row in rows if (row["dataset"], row["target"]) == ("affectnet", "mean")]
+    said = (
+        "warning: probe: affectnet expression: all labels of the test split are the same: 60 images of the class happy"
+    )
+    assert said in caplog.messages
+    rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
+    same = {row["key"] for row in rejects if row["kind"] == labelled.SAME_LABELS}
+    assert same >= {f"expression/{split}" for split in tables.SPLIT_NAMES}
+    assert ("expression/test/mean", "accuracy is undefined") in {(row["key"], row["kind"]) for row in rejects}
+
+
+def test_a_test_split_of_one_image_has_no_interval_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    paths = probe_samples.write_tree(tmp_path)
+    path = paths["splits"] / "w300.parquet"
+    rows = tables.read(path, tables.SPLITS).to_pylist()
+    kept = [row for row in rows if row["split"] != "test" or row["sample_id"] == "test/0001"]
+    tables.write(path, tables.SPLITS, kept, key=["sample_id"])
+    run(paths, tmp_path / "out")
+    rows = tables.read(tmp_path / "out" / "metrics.parquet", tables.SCORES).to_pylist()
+    (row,) = (row for row in rows if (row["dataset"], row["target"]) == ("w300", "mean"))
+    assert (row["n"], np.isfinite(row["value"]), np.isnan([row["ci_low"], row["ci_high"]]).all()) == (1, True, True)
+    assert (
+        "warning: probe: w300 landmarks: test interocular_percent has no interval, since it is over one image"
+        in caplog.messages
+    )
+
+
+@pytest.mark.parametrize(("method", "is_told"), [("own-0", True), ("constant-0", False)])
+def test_an_embedding_that_has_collapsed_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, method: str, is_told: bool
+):
+    paths = probe_samples.write_tree(tmp_path, method=method)
+    ids = tables.read(paths["embeddings"] / "w300.parquet")["sample_id"].to_pylist()
+    same = np.full((len(ids), probe_samples.DIMS), 0.3)
+    probe_samples.write_embeddings(paths["embeddings"] / "w300.parquet", ids, same, steps=0)
+    run(paths, tmp_path / "out")
+    said = "warning: probe: the embedding of w300 has collapsed: the effective rank is 1.0, below 3"
+    assert caplog.messages == ([said] if is_told else [])  # nothing of affectnet
 
 
 def test_unusable_labels_become_rejects(tmp_path: Path):

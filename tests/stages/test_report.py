@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import probe_samples
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from report_samples import folders, parameters, run, write_inputs
 from ruamel.yaml import YAML
 
-from stages import report
+from stages import probe, report
 from stages.evaluation import scores
 from stages.reporting import contents, framing, page, results
 from stages.reporting.health import Health
@@ -433,6 +434,38 @@ def test_a_training_that_has_collapsed_is_told_first(written: Path, content: Con
     assert f"Trainings have lost their embedding. fabnet, seed 1: {reason}; fabnet, seed 2: {reason}." in several
 
 
+def test_what_makes_numbers_doubtful_is_told_first(written: Path, content: Content):
+    assert "by a perceptual hash of it: none." in shown(written / "report.html")
+    copy = {"dataset": "w300", "sample_id": "<i>a", "copy_of": "b", "copy_split": "train", "bits": 0, "is_same": True}
+    still = Health("fabnet", 1, {0: {**HEALTHY, "still_share": 1.0}, 50: HEALTHY})
+    vanished = Health("fabnet", 2, {0: HEALTHY, 50: HEALTHY}, "the training loss is 0")
+    text = page_of(replace(content, copies=[copy], health=[still, vanished]))
+    first = text[: text.index("<nav")]
+    assert "1 test image of w300 is in training or validation as well, 1 as the same file." in first
+    assert "fabnet, seed 1: all frames are the same picture in 100% of the watched tracks" in first
+    assert "; fabnet, seed 2: the training loss is 0." in first
+    assert "<code>&lt;i&gt;a</code> is <code>b</code> of train" in text
+
+
+def test_a_report_of_labels_of_one_class_says_so(inputs: Path, tmp_path: Path):
+    params = parameters(methods=["fabnet"], seeds=[0])
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    index = tmp_path / "faces" / "affectnet" / "index.parquet"
+    table = pq.read_table(index)
+    place = table.column_names.index("expression")
+    happy = pa.array([1] * len(table), table.schema.field(place).type)
+    pq.write_table(table.set_column(place, table.schema.field(place), happy), index)
+    paths = {"embeddings": tmp_path / "embeddings/fabnet-0", "faces": tmp_path / "faces"}
+    probe.run(
+        **paths, splits=tmp_path / "splits" / "faces", out=tmp_path / "metrics" / "fabnet-0", seed=params.seed,
+        face_sets=params.face_sets, track_sets=params.track_sets, followed=["w300"], probe=params.probe,
+        dataset=params.dataset,
+    )  # fmt: skip
+    text = page_of(report.collect(report.Folders(**folders(tmp_path)), params))
+    assert "All labels of affectnet expression are the same in train (120 images of the class happy), val (40" in text
+    assert "Nothing is decided on expression (undefined for every method)" in text
+
+
 def test_a_missing_table_of_learning_curves_is_a_user_error(tmp_path: Path):
     with pytest.raises(UserError, match=r"fabnet-0/learning_curves\.parquet is missing"):
         contents.learning_curves(tmp_path, [results.Run("fabnet", 0)])
@@ -505,8 +538,8 @@ def test_a_missing_contact_sheet_is_a_user_error(tmp_path: Path):
 def with_own_head(tmp_path: Path) -> Path:
     """Inputs in which `fabnet` came with a landmark head that errs by 4.2 %."""
     write_inputs(tmp_path, parameters())
-    row = {"dataset": "w300", "task": "landmarks", "split": "test", "target": "mean", "better": "lower", "n": 60}
-    row |= {"metric": "interocular_percent", "value": 4.2, "ci_low": 4.0, "ci_high": 4.4, "positives": None}
+    row = {"dataset": "w300", "task": "landmarks", "split": "test", "target": "mean", "better": "lower"}
+    row |= {"metric": "interocular_percent", "value": 4.2, "ci_low": 4.0, "ci_high": 4.4, "n": 60, "groups": 60}
     for seed in parameters().seeds:
         tables.write(tmp_path / "metrics" / f"fabnet-{seed}" / "own_heads.parquet", tables.SCORES, [row], key=["task"])
     return tmp_path

@@ -113,8 +113,13 @@ def with_digests(rows: list[dict], copies: int) -> pa.Table:
     return pa.Table.from_pylist([row | {"near_copy_digest": digest} for row, digest in zip(rows, found, strict=True)])
 
 
+def grouped(index: pa.Table) -> pa.Table:
+    index = index.sort_by("sample_id")
+    return split.with_near_copies(index, split.near_pairs(index))
+
+
 def test_near_copies_never_land_in_different_splits():
-    table = split.split_faces(split.with_near_copies(with_digests(faces(300, 0), 3)), STILL, seed=1)
+    table = split.split_faces(grouped(with_digests(faces(300, 0), 3)), STILL, seed=1)
     assert len(set(table["group_id"].to_pylist())) == 100
     of = splits_of(table)
     assert all(of[f"f{k}"] == of[f"f{k + 1}"] == of[f"f{k + 2}"] for k in range(0, 300, 3))
@@ -124,19 +129,54 @@ def test_near_copies_never_land_in_different_splits():
 def test_near_copies_leave_the_splits_and_the_groups_of_the_owner_as_they_are(tmp_path, caplog):
     rows = faces(99, 99)
     table = with_digests(rows, 198)  # all of them alike
-    assigned = splits_of(split.split_faces(split.with_near_copies(table), STILL, seed=1))
+    assigned = splits_of(split.split_faces(grouped(table), STILL, seed=1))
     assert {assigned[f"f{k}"] for k in range(99, 198)} == {"test"}
     assert len({assigned[f"f{k}"] for k in range(99)}) == 1
-    owned = table.set_column(1, "group_id", pa.array([f"g{k // 2}" for k in range(198)]))
-    assert split.with_near_copies(owned)["group_id"].equals(owned["group_id"])
+    owned = table.set_column(1, "group_id", pa.array([f"g{k // 2}" for k in range(198)])).sort_by("sample_id")
+    assert grouped(owned)["group_id"].equals(owned["group_id"])
 
 
-def test_near_copies_that_the_owners_splits_divide_are_told(tmp_path, caplog):
-    rows = with_digests(faces(100, 10), 2).to_pylist()
-    rows[0]["near_copy_digest"] = rows[-1]["near_copy_digest"]
-    with caplog.at_level("INFO"):
-        run(tmp_path, IDENTITIES, rows)
-    assert "split still: 3 images have near copies in another split of the owner" in caplog.text
+def copies_in(tmp_path) -> list[dict]:
+    return tables.read(tmp_path / "splits" / "faces" / "copies.parquet", tables.COPIES).to_pylist()
+
+
+def with_copies(copied: dict[str, str]) -> list[dict]:
+    """Training images f0 to f99 and test images f100 to f109, all different but for near copies of others by name."""
+    rows = {row["sample_id"]: row for row in with_digests(faces(100, 10), 1).to_pylist()}
+    for number, row in enumerate(rows.values()):
+        row["sha256"] = f"{number:064x}"
+    for name, of in copied.items():
+        near = bytes([rows[of]["near_copy_digest"][0] ^ 0b111, *rows[of]["near_copy_digest"][1:]])
+        rows[name]["near_copy_digest"] = near
+    return list(rows.values())
+
+
+def test_test_images_that_training_holds_as_well_are_told_and_counted(tmp_path, caplog):
+    rows = with_copies({"f100": "f3", "f104": "f5", "f105": "f104"})
+    same = next(row for row in rows if row["sample_id"] == "f3")
+    rows[107] |= {"near_copy_digest": same["near_copy_digest"], "sha256": same["sha256"]}
+    run(tmp_path, IDENTITIES, rows)
+    (told,) = caplog.messages
+    assert told == (
+        "warning: split still: 4 of 10 test images are in training or validation as well, as the same file (1) or as a "
+        "near copy (3): f107 is f3 of train, f105 is f5 of train, f100 is f3 of train and 1 more"
+    )
+    found = {row["sample_id"]: (row["copy_of"], row["bits"], row["is_same"]) for row in copies_in(tmp_path)}
+    assert found == {
+        "f100": ("f3", 3, False), "f104": ("f5", 3, False), "f105": ("f5", 0, False), "f107": ("f3", 0, True),
+    }  # fmt: skip
+
+
+def test_copies_are_counted_where_the_owner_gives_groups(tmp_path, caplog):
+    run(tmp_path, IDENTITIES, [row | {"group_id": f"g{row['sample_id']}"} for row in with_copies({"f101": "f9"})])
+    assert "1 of 10 test images is in training or validation as well" in caplog.text
+    assert [row["sample_id"] for row in copies_in(tmp_path)] == ["f101"]
+
+
+def test_splits_without_copies_are_not_warned_of(tmp_path, caplog):
+    run(tmp_path, IDENTITIES, with_copies({"f1": "f2", "f101": "f102"}))  # within training, and within the test split
+    assert not caplog.messages
+    assert copies_in(tmp_path) == []
 
 
 def test_a_position_is_the_same_on_every_machine():
@@ -183,7 +223,7 @@ def test_the_tables_are_the_same_bytes_on_a_second_run(tmp_path):
     run(tmp_path, IDENTITIES, faces(100, 10))
     first = {path: path.read_bytes() for path in (tmp_path / "splits").rglob("*.parquet")}
     run(tmp_path, IDENTITIES, faces(100, 10))
-    assert len(first) == 5
+    assert len(first) == 6
     assert all(path.read_bytes() == data for path, data in first.items())
 
 
@@ -217,6 +257,18 @@ def test_a_few_identities_leave_no_split_of_the_tracks_empty(count):
         shares = split.fitting(SHARES.model_copy(update={"track_val": 0.3, "track_test": 0.3}), names, seed=seed)
         assigned = splits_of(split.split_tracks(pa.Table.from_pylist(frames(names, 1)), shares, seed=seed))
         assert set(assigned.values()) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "counts"),
+    [(0.001, 0.001, (3, 1, 1)), (0.998, 0.001, (1, 3, 1)), (0.001, 0.998, (1, 1, 3))],
+)
+def test_a_split_that_would_be_empty_gets_one_identity_and_no_more(val, test, counts):
+    for seed in range(20):
+        names = [f"{seed}-{k}" for k in range(5)]
+        shares = split.fitting(SHARES.model_copy(update={"track_val": val, "track_test": test}), names, seed=seed)
+        assigned = split.split_tracks(pa.Table.from_pylist(frames(names, 1)), shares, seed=seed)["split"].to_pylist()
+        assert tuple(assigned.count(name) for name in ("train", "val", "test")) == counts
 
 
 def test_shares_that_fill_every_split_are_not_moved():

@@ -8,8 +8,9 @@ from video_samples import clip, shot
 
 from stages import track
 from stages.detectors import dlib_hog
-from stages.runtime import config, tables, workers
+from stages.runtime import config, limits, tables, workers
 from stages.runtime.errors import UserError
+from stages.runtime.limits import Limits
 from stages.storage import media
 from stages.storage.shards import Shards
 
@@ -140,7 +141,7 @@ def test_a_small_face_is_a_reject(tmp_path):
 
 def test_a_long_video_is_used_up_to_the_limit(tmp_path, monkeypatch):
     clip(tmp_path / "release" / "a.mp4", shot(16, FACE))
-    monkeypatch.setattr(media, "MAX_VIDEO_S", 2)
+    monkeypatch.setattr(limits, "_now", Limits(video_s=2))
     assert len(run(tmp_path)) == 11
     assert rejects(tmp_path) == {"a.mp4/a.mp4": "video too long: its first 2 s are used"}
 

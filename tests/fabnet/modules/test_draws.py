@@ -3,6 +3,25 @@ import torch
 from fabnet.modules.draws import Draws
 
 
+def lowbias32(number: int) -> int:
+    """The hash as its author gives it, on whole numbers of 32 bits."""
+    number ^= number >> 16
+    number = number * 0x7FEB352D % 2**32
+    number ^= number >> 15
+    number = number * 0x846CA68B % 2**32
+    return number ^ number >> 16
+
+
+def test_numbers_follow_from_step_sample_and_place_by_a_known_hash():
+    draws = Draws()
+    draws(2, 2)
+    expected = [
+        [lowbias32((lowbias32((lowbias32(2) + sample) % 2**32) + place) % 2**32) // 256 / 2**24 for place in range(5)]
+        for sample in range(7)
+    ]
+    assert draws(7, 5).tolist() == expected
+
+
 def test_numbers_are_spread_evenly():
     numbers = Draws()(500, 40)
     assert numbers.min() >= 0

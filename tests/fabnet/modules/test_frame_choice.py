@@ -36,6 +36,8 @@ def test_ordered_frames_ascend_and_are_equally_spaced_by_the_gap_or_more():
     spacing = np.diff(places(Choice(4, "ordered", gap=2), length=14))
     assert (spacing == spacing[:, :1]).all()
     assert set(spacing[:, 0].tolist()) == {2, 3, 4}
+    pairs = np.diff(places(Choice(2, "ordered"), length=5))
+    assert set(pairs[:, 0].tolist()) == {1, 2, 3, 4}
 
 
 def test_ordered_frames_start_anywhere_that_the_track_allows():

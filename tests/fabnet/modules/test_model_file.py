@@ -1,5 +1,6 @@
 import json
 import random
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,13 @@ def test_a_description_with_wrong_fields_is_refused(tmp_path: Path, changes: dic
     write(tmp_path / "a.safetensors")
     rewrite(tmp_path / "a.safetensors", fields(TRAINED, **changes))
     assert complaint(tmp_path / "a.safetensors").startswith("its description makes no sense (")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a file whose start cannot be read")
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_file(tmp_path: Path):
+    (tmp_path / "a.safetensors").symlink_to("/proc/self/mem")
+    with pytest.raises(OSError, match="Input/output error"):
+        model_file.read(tmp_path / "a.safetensors")
 
 
 def test_a_missing_file_a_folder_and_other_weights_are_refused(tmp_path: Path):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fabnet.modules.losses import photometric
 from fabnet.pretext import fabnet_curriculum
 from fabnet.pretext.fabnet_curriculum import WINDOWS, Curriculum, borders, mean_of_window
 
@@ -121,6 +122,23 @@ def test_the_state_is_saved_with_the_weights():
     other.load_state_dict(one.state_dict())
     assert [other.observe(0.7) for _ in range(3)] == [one.observe(0.7) for _ in range(3)]
     assert int(one.window) == int(other.window) > 0
+
+
+def test_pairs_are_trained_on_inside_the_window_without_a_confidence_decoder():
+    torch.manual_seed(0)
+    method = fabnet_curriculum.build(fabnet_curriculum.Params(width=2, embedding=4, patience=0, batch=8), size_px=32)
+    frames = torch.rand(8, 2, 3, 32, 32)
+    assert method.frames == 2
+    assert isinstance(method, fabnet_curriculum.EasyToHard)
+    assert method.net.confidence is None
+    method.eval()
+    per_sample = photometric(method.net(frames[:, 1:], frames[:, 0]), frames[:, 0])
+    losses = method.losses(frames)
+    assert torch.equal(losses["loss"], per_sample.mean())
+    assert torch.equal(losses["copy"], photometric(frames[:, 1], frames[:, 0]).mean())
+    method.curriculum.train()
+    assert torch.equal(method.losses(frames)["loss"], mean_of_window(per_sample, torch.tensor(0)))
+    assert [method.observe(1.0) for _ in range(10)][-3:] == [True, False, False]
 
 
 @pytest.mark.parametrize(("batch", "is_fine"), [(1, False), (2, True), (3, True), (8, True), (32, True)])

@@ -97,3 +97,38 @@ def test_the_nearest_frame_of_another_video_shows_the_same_identity_or_not():
 )
 def test_a_collapsed_embedding_is_told_in_one_clause(changed: dict[str, float], clause: str | None):
     assert health.problem({**HEALTHY, **changed}) == clause
+
+
+def test_tracks_that_stand_still_are_counted():
+    frames = torch.rand(12, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    frames[1:4:2] = frames[0:4:2]  # the second frames of tracks 0 and 1
+    frames[3, 0, 0, 0] += 1 / 255  # no more than rounding
+    assert health.still_share(frames.split(5), PAIRS) == pytest.approx(2 / 6)
+    assert health.still({"still_share": 0.5}) is None
+    clause = health.still({"still_share": 0.51})
+    assert clause == (
+        "all frames are the same picture in 51% of the watched tracks, more than 50%, so there is no movement to "
+        "learn from"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "train", "val", "clause"),
+    [
+        (0.13, [0.12, 0.1], [0.1, 0.9], None),  # a validation loss that rises ninefold: it overfits
+        (0.1, [0.99], [0.99], None),
+        (None, [0.4, 0.3], [0.3, 0.3], None),
+        (-3.0, [-2.0, -0.1], [-2.0, -0.1], None),  # a loss that may be negative has no ratio
+        (3e-8, [3e-8], [3e-8], "the training loss is 3e-08, so nothing is left to learn: "
+         "see whether the frames are all alike"),
+        (0.5, [0.2, 0.0], [0.2, 0.1], "the training loss is 0, so nothing is left to learn: "
+         "see whether the frames are all alike"),
+        (0.13, [41.2], [0.1], "the training loss is 41.2, 317 times its lowest, 0.13: lower pretrain.lr"),
+        (0.13, [0.1, 0.2], [0.1, 5e4], "the validation loss is 5e+04, 500,000 times its lowest, 0.1: "
+         "lower pretrain.lr"),
+    ],
+)  # fmt: skip
+def test_losses_that_vanish_or_explode_are_told(
+    first: float | None, train: list[float], val: list[float], clause: str | None
+):
+    assert health.loss_problem(first, train, val) == clause

@@ -43,9 +43,9 @@ def image(row: int) -> np.ndarray:
 
 
 def loaded(
-    draw: pairs.Draw, *, batch: int = 8, workers: int = 2, load=image, share: tuple[int, int] = (0, 1)
+    draw: pairs.Draw, *, batch: int = 8, workers: int = 2, load=image, **share: tuple[int, int]
 ) -> list[torch.Tensor]:
-    return list(pairs.batches(draw, load, batch=batch, size_px=32, device=CPU, workers=workers, share=share))
+    return list(pairs.batches(draw, load, batch=batch, size_px=32, device=CPU, workers=workers, **share))
 
 
 def test_tracks_are_grouped_by_identity_and_video():
@@ -210,6 +210,18 @@ def test_a_frame_that_cannot_be_loaded_stops_the_epoch():
 
     with pytest.raises(OSError, match="no frame"):
         loaded(drawn(), load=broken)
+
+
+def test_squares_that_lie_low_in_tall_frames_are_whole():
+    def tall(row: int) -> np.ndarray:
+        return np.concatenate([np.zeros((30, 40, 3), np.uint8), image(row)])
+
+    def drawn_at(top: int) -> pairs.Draw:
+        boxes = np.array([[[0, top, 36, top + 36]] * 2], np.float32)
+        return pairs.Draw(np.array([[0, 1]]), boxes, np.zeros(1, np.int64))
+
+    (low,), (high,) = loaded(drawn_at(30), batch=1, load=tall), loaded(drawn_at(0), batch=1)
+    assert torch.allclose(low, high, atol=1e-6)
 
 
 def test_stacking_puts_every_image_at_the_top_left():

@@ -60,6 +60,12 @@ def test_a_result_from_the_cache_of_dvc_is_restored(tiny_up_to_date):
     assert (tiny_up_to_date / "tail.txt").exists()
 
 
+def test_threads_of_a_stage_leave_the_cores_to_the_stages_beside_it(tiny_up_to_date, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    (tiny_up_to_date / "solid.sh").write_text('echo "threads: $OMP_WAIT_POLICY" && cp raw/y solid.txt\n')
+    assert "threads: passive" in run(tiny_up_to_date, "solid")[1]
+
+
 def test_stages_are_changed_until_they_ran_and_when_an_input_is_edited(tiny, tiny_up_to_date):
     assert graph.changed(tiny) == set(EDGES)
     assert graph.changed(tiny_up_to_date) == set()

@@ -279,7 +279,7 @@ def test_two_people_who_cross_keep_their_tracks(embed, crossed, options):
 
 def test_two_runs_do_not_write_the_same_table(model, capsys):
     source = image_file(Path("face.png"), drawn_faces(320, 240, FACE))
-    with alone(Path(".faces.parquet.parts/lock"), "faces.parquet"):
+    with alone(Path(".faces.parquet.parts/.lock"), "faces.parquet"):
         assert fabnet("embed", source, "--model", model) == 1
     assert capsys.readouterr().err.endswith(
         "error: another run works in faces.parquet: wait until it has ended, or stop it\n"

@@ -1,5 +1,6 @@
 """Which network a command takes, and what it says of it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -98,3 +99,13 @@ def test_attributes_that_were_learnt_from_rendered_heads_are_named(tmp_path, cap
     heads = "action_units, expression, mafl_landmarks, pose, w300_landmarks"
     sentence = f"note: {without} learnt {heads} from rendered heads alone: do not trust it on real faces\n"
     assert capsys.readouterr().err == sentence
+
+
+def test_threads_of_the_network_wait_asleep_unless_the_user_says_otherwise(tmp_path, monkeypatch):
+    model = packaged.make(tmp_path, random, {"width": 4, "embedding": 6})
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    networks.load(model, "cpu")
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    networks.load(model, "cpu")
+    assert os.environ["OMP_WAIT_POLICY"] == "active"

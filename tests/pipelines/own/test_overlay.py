@@ -12,6 +12,7 @@ from fabnet.pretext import random
 from pipelines.own import sources
 from pipelines.own.drawing import TRACKS
 from stages.footage import videos
+from stages.runtime import outputs
 
 UNEVEN = [0.0, 0.04, 0.5, 0.54, 1.5]  # s
 
@@ -74,6 +75,14 @@ def test_a_file_that_is_not_a_video_is_a_user_error_and_writes_nothing(tmp_path,
     assert fabnet("overlay", "a.mp4", "--model", model) == 1
     assert capsys.readouterr().err.startswith("error: a.mp4 should be a video that can be decoded")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_second_run_of_the_same_name_says_so(tmp_path, model, capsys):
+    source = video(tmp_path / "clip.mp4", moving(2))
+    with outputs.alone(tmp_path / ".drawn.mp4.partial", "it"):
+        assert fabnet("overlay", source, "--out", "drawn.mp4", "--model", model) == 1
+    assert "another run works in drawn.mp4: wait until it has ended, or stop it" in capsys.readouterr().err
+    assert fabnet("overlay", source, "--out", "drawn.mp4", "--model", model) == 0
 
 
 def test_a_full_disk_is_reported_and_leaves_no_video(tmp_path, model, capsys):

@@ -124,3 +124,13 @@ def test_python_loads_the_same_network(released):
     assert net.crop.crop_px == 0
     with pytest.raises(ValueError, match=r"^kind should be model or released, found 'other'$"):
         library.load(released, kind="other")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_the_exported_encoder_of_released_weights_is_theirs(released, theirs):
+    assert fabnet("export", "released.pt2", "--released", released) == 0
+    images = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = theirs[0].encoder(images).flatten(1)
+        found = torch.export.load("released.pt2").module()(images)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -1,9 +1,13 @@
 import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from media_samples import drawn_faces
 from own_samples import FACE, fabnet, image_file, moving, video
 
+from pipelines.own import retrieve
 from stages.reporting import figures
+from stages.runtime import tables
 
 
 @pytest.fixture
@@ -54,6 +58,15 @@ def test_wrong_arguments_are_user_errors(table, model, capsys, arguments, senten
     assert sentence in capsys.readouterr().err
 
 
+def test_embeddings_of_two_lengths_are_a_user_error(table, capsys):
+    faces = pq.read_table(table)
+    ragged = pa.array([[1.0] * (1 + number % 2) for number in range(len(faces))], pa.list_(pa.float32()))
+    place = faces.column_names.index("embedding")
+    pq.write_table(faces.set_column(place, "embedding", ragged), table)
+    assert fabnet("retrieve", table, "--row", 0) == 1
+    assert "all embeddings should have one length, " in capsys.readouterr().err
+
+
 def test_a_csv_is_a_user_error_that_says_what_is_read(tmp_path, capsys):
     (tmp_path / "faces.csv").write_text("source\n", encoding="utf-8")
     assert fabnet("retrieve", "faces.csv", "--row", 0) == 1
@@ -71,6 +84,19 @@ def test_a_table_of_another_model_is_a_user_error(table, tmp_path, model, capsys
     (tmp_path / "other.safetensors").write_bytes(data)
     assert fabnet("retrieve", table, "face.png", "--model", tmp_path / "other.safetensors") == 1
     assert "was made with another model" in capsys.readouterr().err
+
+
+def test_an_embedding_that_is_no_number_is_a_user_error_that_names_its_source(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [dict.fromkeys(retrieve.COLUMNS) | {"source": f"{k}.png", "embedding": [1.0, 2.0]} for k in range(3)]
+    rows[1]["embedding"] = [1.0, float("nan")]
+    metadata = {tables.VERSION: tables.SCHEMA_VERSION}
+    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(metadata), "faces.parquet")
+    assert fabnet("retrieve", "faces.parquet", "--row", 0) == 1
+    assert capsys.readouterr().err == (
+        "error: faces.parquet: all embeddings should be finite numbers, 1 of 3, that of 1.png, is not: write it again "
+        "with `fabnet embed`\n"
+    )
 
 
 def test_a_missing_source_is_a_user_error(table, capsys):

@@ -31,12 +31,14 @@ SUSPECT = {
     ("a.tar.gz", b'{"error": "unknown key"}'): "text",
     ("vox2_dev_mp4_partab", b"<Error><Code>AccessDenied</Code></Error>"): "text",
     ("vox1_meta.csv", b"Your key has expired. Ask for another one.\n"): "a single line of text",
+    ("vox1_meta.csv", b"Your key has expired.\nAsk for another one.\n"): "text without columns",
     ("training.txt", b'{"error":\n "unknown key"}\n'): "text of another kind",
     ("list.csv", b"<?xml version='1.0'?>\n<Error>AccessDenied</Error>\n"): "text of another kind",
     ("a.zip", b""): "an empty answer",
     ("list.txt", b""): "an empty answer",
 }
 FINE = {"a.zip": b"PK\x03\x04abc", "b_partab": b"abc\x00", "c.txt": b"1.jpg\n2.jpg\n", "d.csv": "é,ü\r\n1,2".encode(),
+        "vox2_meta.csv": b"Id\tSet\nid1\tdev\n",
         "e.html": b"<html>", "f.json": b"{\n}", "README": b"one line"}  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from media_samples import encoded, noise
 from stages.acquisition import connections, hosts, listed_images, transfer
 from stages.acquisition.connections import Network
 from stages.acquisition.listed_images import ListedImage
+from stages.acquisition.responses import PrivateError
 from stages.acquisition.retries import RetryPolicy
-from stages.acquisition.transfer import PrivateError
 
 PUBLIC = "93.184.215.14"
 JPEG = encoded(noise(40, 30))
@@ -51,7 +51,7 @@ def guarded(site: Site, names: dict[str, list[str]], named=()) -> tuple:
 
 
 def get(client, url: str, tmp_path: Path) -> bytes:
-    transfer.attempt(client, url, tmp_path / "x.partial", transfer.Limits())
+    transfer.attempt(client, url, tmp_path / "x.partial", transfer.Expected())
     return (tmp_path / "x.partial").read_bytes()
 
 
@@ -138,7 +138,7 @@ def test_behind_a_proxy_no_name_is_looked_up(site, tmp_path, monkeypatch):
 def test_image_behind_a_private_address_is_a_reject_that_a_later_run_tries_again(site, tmp_path):
     images, policy = [ListedImage("0.jpg", (f"{site.url}/a.jpg",))], RetryPolicy(attempts=1)
     into = tmp_path / "release", tmp_path / "dead.jsonl"
-    within = {"policy": policy, "limits": listed_images.LIMITS}
+    within = {"policy": policy, "expected": listed_images.expected()}
     with transfer.client(()) as client:
         (reject,) = listed_images.download(client, images, *into, **within)
     assert reject is not None

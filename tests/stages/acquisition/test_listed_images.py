@@ -7,7 +7,7 @@ from media_samples import encoded, noise
 from stages.acquisition import listed_images, transfer
 from stages.acquisition.listed_images import ListedImage
 from stages.acquisition.retries import RetryPolicy
-from stages.acquisition.transfer import Limits
+from stages.acquisition.transfer import Expected
 
 IMPATIENT = RetryPolicy(connections=8, per_host=4, attempts=2, first_wait_s=0.001, max_wait_s=0.01)
 JPEG = encoded(noise(40, 30))
@@ -20,12 +20,16 @@ def site():
         yield serving_site
 
 
-def download(site, tmp_path, images: dict[str, list[str]], limits: Limits = listed_images.LIMITS) -> dict[str, str]:
+def download(site, tmp_path, images: dict[str, list[str]], expected: Expected | None = None) -> dict[str, str]:
     """Name -> reason of the rejects."""
     listed = [ListedImage(name, tuple(f"{site.url}/{path}" for path in paths)) for name, paths in images.items()]
     with transfer.client() as client:
         into = tmp_path / "release", tmp_path / "journal.jsonl"
-        results = list(listed_images.download(client, listed, *into, policy=IMPATIENT, limits=limits))
+        results = list(
+            listed_images.download(
+                client, listed, *into, policy=IMPATIENT, expected=expected or listed_images.expected()
+            )
+        )
     assert len(results) == len(listed)
     assert {path.name for path in (tmp_path / "release").rglob(".*")} == set()
     return {reject.key: reject.reason for reject in results if reject}
@@ -89,7 +93,7 @@ CONTENT = {
 @pytest.mark.parametrize("what", CONTENT)
 def test_invalid_and_too_large_images_fail_for_good(site, tmp_path, what):
     site.files["0.jpg"], reason = CONTENT[what]
-    reasons = download(site, tmp_path, {"0.jpg": ["0.jpg"]}, Limits(max_bytes=50_000))
+    reasons = download(site, tmp_path, {"0.jpg": ["0.jpg"]}, Expected(max_bytes=50_000, end_checked=True))
     assert reasons["0.jpg"].startswith(f"URL is dead: {reason}")
     assert not (tmp_path / "release" / "0.jpg").exists()
 
@@ -97,12 +101,15 @@ def test_invalid_and_too_large_images_fail_for_good(site, tmp_path, what):
 def test_too_large_image_of_unknown_length_is_cut_off(site, tmp_path):
     site.files["0.jpg"] = JPEG + bytes(3_000_000)
     site.fault = lambda request: Fault(no_length=True)
-    assert "more than 50000 bytes" in download(site, tmp_path, {"0.jpg": ["0.jpg"]}, Limits(max_bytes=50_000))["0.jpg"]
+    assert (
+        "more than 50000 bytes"
+        in download(site, tmp_path, {"0.jpg": ["0.jpg"]}, Expected(max_bytes=50_000, end_checked=True))["0.jpg"]
+    )
 
 
 def test_slow_image_times_out(site, tmp_path):
     site.fault = lambda request: Fault(chunk=20, chunk_pause_s=0.02)
-    reason = download(site, tmp_path, {"0.jpg": ["owner/0.jpg"]}, Limits(max_s=0.05))["0.jpg"]
+    reason = download(site, tmp_path, {"0.jpg": ["owner/0.jpg"]}, Expected(max_s=0.05))["0.jpg"]
     assert reason.startswith("URL does not respond: too slow")
 
 

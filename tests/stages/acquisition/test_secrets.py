@@ -4,106 +4,34 @@ A canary is the value of each variable that may carry a secret. `fetch` runs by 
 all it can; everything that they say or leave behind is searched. The server looks at the process list at every request.
 """
 
-import base64
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+import canaries
 import pyarrow.parquet as pq
 import pytest
-from faulty_server import FINE, Fault, Request, Site, serving
+from canaries import CANARIES, ECHO, FILES, LOGIN, environment, leaks, left_behind, of_processes, watched
+from faulty_server import Fault, Site, serving
 from media_samples import encoded, noise
-from releases import zip_bytes
-
-from pipelines import profile
-
-ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.slow
-
-CANARIES = {name: f"c4nary-{name}" for name in ("KEY", "USER", "PASSWORD", "URL", "MIRROR", "PROXY")}
-LOGIN = base64.b64encode(f"{CANARIES['USER']}:{CANARIES['PASSWORD']}".encode()).decode()
-NEVER = ["c4nary", LOGIN, LOGIN[4:-4], base64.b64encode(CANARIES["KEY"].encode()).decode().rstrip("=")]
-
-FILES = {
-    "vox2_dev_mp4_partaa": zip_bytes({"dev/mp4/id00012/v/00001.mp4": b"clip"}),
-    "vox2_meta.csv": b"id,set\nid00012,dev\n",
-}
-REGISTRY = "vox2_dev_mp4_partaa - - VOXCELEB\nvox2_meta.csv - - VOXCELEB\n"
-DVC_YAML = """
-stages:
-  fetch:
-    matrix: {name: [voxceleb2, emotionet]}
-    cmd: python -m stages.fetch ${item.name} --registries registries --out data/raw/${item.name}
-    params:
-    - dataset.${item.name}.fetch
-    outs:
-    - data/raw/${item.name}
-"""
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A repository of DVC with the stage `fetch` of two data sets, which are to be downloaded."""
-    folder = tmp_path / "project"
-    (folder / "registries").mkdir(parents=True)
-    (folder / "registries" / "voxceleb2.txt").write_text(REGISTRY, encoding="utf-8")
-    (folder / "registries" / "emotionet.txt").write_text("", encoding="utf-8")
-    params = profile.text("sample", ROOT / "profiles").replace("source: synthetic", "source: http")
-    (folder / "params.yaml").write_text(params, encoding="utf-8")
-    (folder / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
-    return folder
-
-
-def environment(**secrets: str) -> dict[str, str]:
-    """The environment without variables of hosts, and with `secrets`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FABNET_")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
-    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), **secrets}
+    canaries.make_project(tmp_path / "project")
+    return tmp_path / "project"
 
 
 def fetch(project: Path, dataset: str, secrets: Mapping[str, str], *, by_dvc: bool = False) -> tuple[int, str]:
     """Exit status of the stage and all that it says; with DVC, that is told to say as much as it can."""
-    by_hand = [sys.executable, "-m", "stages.fetch", dataset, "--registries", "registries", "--out", f"raw/{dataset}"]
+    by_hand = ["python", "-m", "stages.fetch", dataset, "--registries", "registries", "--out", f"raw/{dataset}"]
     command = ["dvc", "repro", "-vv", f"fetch@{dataset}"] if by_dvc else by_hand
     done = subprocess.run(command, cwd=project, env=environment(**secrets), capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
-
-
-def leaks(text: str) -> list[str]:
-    return [part for part in NEVER if part in text]
-
-
-def left_behind(folder: Path) -> dict[str, list[str]]:
-    """Secrets by the file that holds one: in its name, in its bytes, or in the rows of a table."""
-    found = {path.relative_to(folder).as_posix(): leaks(f"{path.name} {contents(path)}") for path in files(folder)}
-    return {name: secrets for name, secrets in found.items() if secrets}
-
-
-def files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
-
-
-def contents(path: Path) -> str:
-    if path.suffix == ".parquet":
-        return str(pq.read_table(path).to_pylist())
-    return path.read_text("latin-1")
-
-
-def of_processes() -> list[str]:
-    """Secrets in the command lines of all processes that run now."""
-    lines: list[str] = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(path.read_text("latin-1"))
-        except OSError:
-            continue  # it has ended
-    return leaks("\n".join(lines))
 
 
 @pytest.fixture
@@ -112,16 +40,6 @@ def owner() -> Iterator[tuple[Site, list[str]]]:
     seen: list[str] = []
     with serving(Site(dict(FILES))) as site:
         yield site, seen
-
-
-def watched(seen: list[str], then: Mapping[str, Fault]) -> Callable[[Request], Fault]:
-    """Answers by path; before each one the process list is read."""
-
-    def fault(request: Request) -> Fault:
-        seen.extend(of_processes())
-        return then.get(request.path, FINE)
-
-    return fault
 
 
 def test_the_search_finds_what_it_looks_for(tmp_path):
@@ -136,7 +54,6 @@ def test_the_search_finds_what_it_looks_for(tmp_path):
         process.communicate(b"\n")
 
 
-ECHO = f"no file for key={CANARIES['KEY']}, user {CANARIES['USER']}\n".encode()
 FAILURES = {
     "refused, with the key in the answer": Fault(status=401, body=ECHO),
     "an answer that cannot be the file": Fault(status=200, body=ECHO),

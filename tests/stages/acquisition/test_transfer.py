@@ -12,9 +12,12 @@ from hostile_server import answering, mutated
 
 from stages.acquisition import remote_zip, transfer
 from stages.acquisition.download import Source
+from stages.acquisition.responses import TransferError
 from stages.acquisition.retries import RetryPolicy
-from stages.acquisition.transfer import Limits, TransferError
+from stages.acquisition.transfer import Expected
+from stages.runtime import limits
 from stages.runtime.errors import UserError
+from stages.runtime.limits import Limits
 
 MIB = bytes(2**20)
 DIGITS = b"9" * 5000
@@ -68,6 +71,8 @@ FOUR_BYTES = {
         b"HTTP/1.1 206 OK\r\nContent-Range: bytes " + DIGITS + b"-3/4\r\n\r\n",
         "does not support range requests",
     ),
+    "a header without an end": (b"HTTP/1.1 206 OK\r\nX-Key: ", "was cut off"),
+    "headers without an end": (b"HTTP/1.1 206 OK\r\n" + b"X-Key: y\r\n" * 20_000, "was cut off"),
     "a wait of 5,000 digits": (b"HTTP/1.1 503 OK\r\nRetry-After: " + DIGITS + b"\r\n\r\n", "busy or broken"),
 }
 
@@ -96,28 +101,77 @@ def test_a_compressed_answer_is_not_expanded(tmp_path):
         read_4(url)
     with answering(lambda request: [head % 200 + length + bomb]) as url, transfer.client() as client:
         with pytest.raises(TransferError, match="compresses the file, although it was asked not to"):
-            transfer.attempt(client, url, tmp_path / "x", Limits())
-        transfer.attempt(client, url, tmp_path / "x", Limits(compressed=True))
+            transfer.attempt(client, url, tmp_path / "x", Expected(end_checked=True))
+        transfer.attempt(client, url, tmp_path / "x", Expected(compressed=True))
     assert (tmp_path / "x").read_bytes() == bomb
 
 
-@pytest.mark.parametrize("limit", ["ANSWER_S", "PACE_S"])
+ENDLESS = {
+    "announced": (b"Content-Length: 5000000\r\n", "too large: 5000000 bytes, expected at most 1048576; if"),
+    "chunked": (
+        b"Transfer-Encoding: chunked\r\n",
+        "too large: more than 1048576 bytes arrive; if the owner's file is as",
+    ),
+    "without a length": (b"", "nobody tells how long the file is, so it may be cut off"),
+}
+
+
+@pytest.mark.parametrize("how", ENDLESS)
+def test_a_file_of_unknown_size_is_limited(how, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "_now", Limits(download_gib=2**-10))
+    head, reason = ENDLESS[how]
+
+    def answer(request: bytes):
+        yield b"HTTP/1.1 200 OK\r\n" + head + b"\r\n"
+        yield from itertools.repeat(b"FFFF\r\n" + bytes(0xFFFF) + b"\r\n" if how == "chunked" else MIB)
+
+    with (
+        answering(answer) as url,
+        transfer.client() as client,
+        pytest.raises(TransferError, match=reason),
+    ):
+        transfer.attempt(client, url, tmp_path / "x", Expected())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 3000000\r\n", b""])
+def test_a_file_larger_than_the_disk_is_refused_and_leaves_no_part(length, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "_free_bytes", lambda _: 2_000_000)
+    endless_or_not = [b"HTTP/1.1 200 OK\r\n" + length + b"\r\n", *[MIB] * 3]
+    with (
+        answering(lambda request: endless_or_not) as url,
+        transfer.client() as client,
+        pytest.raises(TransferError, match=r"of which the disk has room for 2000000|2000000 bytes arrive, which fill"),
+    ):
+        transfer.attempt(client, url, tmp_path / "x", Expected(end_checked=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("expected", [Expected(size=4), Expected(digest_known=True), Expected(end_checked=True)])
+def test_a_file_without_a_length_is_taken_if_its_end_can_be_told(expected, tmp_path):
+    with answering(lambda request: [b"HTTP/1.1 200 OK\r\n\r\nabcd"]) as url, transfer.client() as client:
+        transfer.attempt(client, url, tmp_path / "x", expected)
+    assert (tmp_path / "x").read_bytes() == b"abcd"
+
+
+@pytest.mark.parametrize("limit", ["headers", "body"])
 def test_headers_and_bodies_that_drip_end_in_time(limit, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, limit, 0.3)
+    monkeypatch.setattr(limits, "_now", Limits(answer_s=0.3))
+    monkeypatch.setattr(transfer, "PACE_S", 0.3)
     body = [b"HTTP/1.1 200 OK\r\n\r\n", *[b"x"] * 5000]
-    answer = drip if limit == "ANSWER_S" else lambda request: (time.sleep(0.02) or piece for piece in body)
+    answer = drip if limit == "headers" else lambda request: (time.sleep(0.02) or piece for piece in body)
     started = time.monotonic()
     with (
         answering(answer) as url,
         transfer.client() as client,
         pytest.raises(TransferError, match=r"no response in time|too slow: \d+ bytes in"),
     ):
-        transfer.attempt(client, url, tmp_path / "x", Limits())
+        transfer.attempt(client, url, tmp_path / "x", Expected(end_checked=True))
     assert time.monotonic() - started < 5
 
 
 def test_a_handshake_that_drips_ends_in_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "ANSWER_S", 0.3)
+    monkeypatch.setattr(limits, "_now", Limits(answer_s=0.3))
     record = itertools.chain([b"\x16\x03\x03\x40\x00"], itertools.repeat(b"x", 5000))  # of 16,384 bytes
     started = time.monotonic()
     with (
@@ -125,7 +179,7 @@ def test_a_handshake_that_drips_ends_in_time(tmp_path, monkeypatch):
         transfer.client() as client,
         pytest.raises(TransferError, match=r"no response in time|no connection"),
     ):
-        transfer.attempt(client, url.replace("http:", "https:"), tmp_path / "x", Limits())
+        transfer.attempt(client, url.replace("http:", "https:"), tmp_path / "x", Expected(end_checked=True))
     assert time.monotonic() - started < 5
 
 
@@ -137,7 +191,7 @@ def test_a_part_of_a_file_without_a_request_for_it_is_not_taken(tmp_path):
         transfer.client() as client,
         pytest.raises(TransferError, match="changed on the server"),
     ):
-        transfer.attempt(client, url, tmp_path / "x", Limits())
+        transfer.attempt(client, url, tmp_path / "x", Expected(end_checked=True))
     assert not (tmp_path / "x").exists()
 
 
@@ -160,7 +214,7 @@ def test_an_empty_or_tiny_archive_on_a_server_is_a_sentence(size, tmp_path, monk
 
 
 def test_no_mutated_answer_ends_in_another_error(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(transfer, "STALL_S", 0.2)
+    monkeypatch.setattr(limits, "_now", Limits(stall_s=0.2))
     draw = random.Random(11)
     answers = [
         b'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\nETag: "a"\r\n\r\n<!-- --><',
@@ -173,7 +227,7 @@ def test_no_mutated_answer_ends_in_another_error(tmp_path: Path, monkeypatch):
     with answering(lambda request: [mutated(draw.choice(answers), draw)]) as url, transfer.client() as client:
         for _ in range(150):
             try:
-                transfer.attempt(client, url, tmp_path / "x", Limits(max_bytes=1000))
+                transfer.attempt(client, url, tmp_path / "x", Expected(max_bytes=1000))
                 transfer.read_range(client, url, 0, 4)
             except TransferError:
                 failed += 1

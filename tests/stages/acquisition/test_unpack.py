@@ -141,6 +141,8 @@ UNSAFE = {
     "tar with a hard link": ("a.tgz", tar_with(tarfile.LNKTYPE), "link or device"),
     "tar with a pipe": ("a.tar.gz", tar_with(tarfile.FIFOTYPE), "link or device"),
     "tar with a hard link to what comes after it": ("a.tar", tar_with_link("top/b", "top/c"), "link or device"),
+    "tar with a link that has a file's name": ("a.tar", tar_with_link("top/a", "top/a"), "a is contained twice"),
+    "tar with a link to a path that is too long": ("a.tar", tar_with_link("top/b", 4000 * "a/" + "x"), "name too long"),
     "tar.gz bomb": ("a.tar.gz", tar_with(size=20_000_000), "expands more than"),
     "tar.xz bomb": ("a.tar.xz", tar_with(size=20_000_000, mode="w:xz"), "expands more than"),
     "zip with a name that is too long": ("a.zip", zip_bytes({"a/" + 300 * "x": b""}), "name too long"),
@@ -247,6 +249,18 @@ def test_error_without_a_program_for_rar_says_what_to_install(tmp_path, monkeypa
 def test_rar_in_any_number_of_volumes_is_unpacked(tmp_path, count):
     rar_files.write(tmp_path / "release", "Manually_Annotated", MEMBERS, count)
     assert unpack_all(tmp_path) == MEMBERS
+
+
+def test_a_program_for_rar_writes_no_more_than_the_list_says(tmp_path, monkeypatch):
+    """A program that a damaged archive leads astray; words of the shell stand for it."""
+    paths = rar_files.write(tmp_path / "release", "made", MEMBERS)
+    (tmp_path / "out").mkdir()
+    script = f"#!/bin/sh\nhead -c 1000000 /dev/zero > $7/x\nwc -c < $7/x > {tmp_path}/written\nexit 1\n"
+    put(tmp_path / "unrar", script.encode()).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match="cannot be unpacked by unrar"):
+        rar.extract(paths, rar.members(paths), tmp_path / "out")
+    assert int((tmp_path / "written").read_text()) == max(map(len, MEMBERS.values()))
 
 
 STRANGERS = ["README.txt", "Thumbs.db", "top/.DS_Store", "top/0/._0.jpg", "__MACOSX/top/0/._0.jpg", "top/@eaDir/0.jpg"]

@@ -47,7 +47,10 @@ def release(folder, faces: Sequence[tuple]):
 
 
 def items(folder, raw) -> list[Face | Reject]:
-    return list(read(bring("aflw", folder, raw)).items)
+    release = read(bring("aflw", folder, raw))
+    found = list(release.items)
+    assert release.total == len(found)
+    return found
 
 
 def test_row_of_the_demo_gives_its_crop_and_pose_in_radians(tmp_path):
@@ -66,6 +69,11 @@ def test_faces_of_one_image_are_one_group(tmp_path):
     assert [(face.sample_id, face.group_id) for face in found if isinstance(face, Face)] == [
         ("2/a.jpg/1", "2/a.jpg"), ("2/a.jpg/3", "2/a.jpg"), ("2/b.jpg/2", "2/b.jpg"),
     ]  # fmt: skip
+
+
+def test_faces_of_one_image_are_sorted_by_their_number_as_text(tmp_path):
+    found = items(release(tmp_path / "r", [("a", (10, 10, 90, 91), DEMO)] * 11), tmp_path / "raw")
+    assert [item.key.rpartition("/")[2] for item in found][:4] == ["1", "10", "11", "2"]
 
 
 def test_near_duplicates_and_all_faces_of_their_images_stay_in_one_split(tmp_path):
@@ -133,6 +141,13 @@ def test_angle_beyond_a_turn_is_rejected(angle):
 
 def test_half_a_turn_is_positive():
     assert [wrap(math.pi), wrap(-math.pi), wrap(0)] == [math.pi, math.pi, 0]
+
+
+def test_a_whole_turn_is_none():
+    assert [wrap(2 * math.pi), wrap(-2 * math.pi)] == [0, 0]
+    for beyond in (math.nextafter(2 * math.pi, 7), math.nextafter(-2 * math.pi, -7)):
+        with pytest.raises(Rejected, match="pose out of range"):
+            wrap(beyond)
 
 
 def test_missing_damaged_and_repeated_rows_are_rejects(tmp_path):

@@ -24,7 +24,10 @@ def release(folder, lines: list[str], training: str, testing: str, images: int =
 
 
 def items(folder, raw) -> list[Face | Reject]:
-    return list(read(bring("mafl", folder, raw)).items)
+    release = read(bring("mafl", folder, raw))
+    found = list(release.items)
+    assert release.total == len(found)
+    return found
 
 
 LINES = [f"{number:06d}.jpg{POINTS}" for number in range(1, 7)]

@@ -72,6 +72,11 @@ def test_damaged_points_are_rejected(text):
         parse_points(text)
 
 
+def test_half_a_pair_of_points_is_counted_as_half():
+    with pytest.raises(Rejected, match=r"expected 68 pairs, found 67\.5"):
+        parse_points(b"{" + b"1 " * 135 + b"}")
+
+
 def test_name_with_a_blank_is_kept(tmp_path):
     found = items(w300(tmp_path / "r", {"ibug/image_092 _01": face_points(0)}), tmp_path / "raw")
     assert isinstance(found["ibug/image_092 _01"], Face)

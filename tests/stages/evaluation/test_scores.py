@@ -162,7 +162,7 @@ def test_images_that_n_does_not_count_do_not_change_the_value(metric):
 def test_a_class_that_is_undefined_is_not_counted_in_the_mean():
     truth = np.array([[1.0, np.nan], [0, np.nan], [1, np.nan], [np.nan, 0], [np.nan, 0]])
     found = by_target("auc", Predictions(truth, np.zeros((5, 2)), ("au1", "au2")))
-    assert (found["au2"].n, found["au2"].positives) == (2, 0)
+    assert (found["au2"].n, found["au2"].positives) == (0, 0)
     assert found["mean"].n == 3
 
 
@@ -269,6 +269,21 @@ def test_the_value_of_a_task_without_a_defined_class_is_undefined():
     assert np.isnan(scores.mean("auc", Predictions(np.ones((4, 1)), np.ones((4, 1)), ("au1",)))[0])
 
 
+@pytest.mark.parametrize("metric", ["auc", "accuracy", "f1", "label_accuracy", "neighbour_recall"])
+def test_images_of_one_class_have_no_score(metric):
+    """Whoever says `b` of all of them is right every time."""
+    truth = np.eye(3)[np.ones(9, int)]
+    found = by_target(metric, Predictions(truth, truth, NAMES))
+    assert np.isnan(scores.mean(metric, Predictions(truth, truth, NAMES))[0])
+    assert all(np.isnan(score.value) for target, score in found.items() if metric != "neighbour_recall")
+
+
+def test_one_image_has_a_value_but_no_interval():
+    found = by_target(scores.IDENTITY, Predictions(np.ones((1, 1)), np.full((1, 1), 0.4), ()))["mean"]
+    assert (found.value, found.n, found.groups) == (0.4, 1, 1)
+    assert np.isnan([found.ci_low, found.ci_high]).all()
+
+
 NAN = float("nan")
 
 
@@ -277,7 +292,7 @@ NAN = float("nan")
     [
         ("auc", (0.65, 0.6184, 0.69), False, "0.650", "[0.618, 0.690]"),
         ("angle_error_deg", (0.5, -0.256, 1), True, "+0.50", "[-0.26, +1.00]"),
-        ("auc", (0.65, NAN, NAN), False, "0.650", "undefined"),
+        ("auc", (0.65, NAN, NAN), False, "0.650", "no interval"),
         ("an old metric", (1, 0.5, 2), False, "1.000", "[0.500, 2.000]"),
     ],
 )

@@ -40,6 +40,40 @@ def test_borders_do_not_make_pictures_alike():
     assert near_copies.digest(np.zeros((64, 64, 3), np.uint8)) == bytes(BITS // 8)  # nothing but border
 
 
+def digest_of_all(image: np.ndarray) -> bytes:
+    """The digest of an image of which nothing is left out."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    cells = np.asarray(cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA))
+    return np.packbits(np.diff(cells.astype(int), axis=1) > 0).tobytes()
+
+
+def bordered(levels: tuple[int, int, int], side: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """A picture in a border whose first pixel, second pixel and others have these grey levels; the picture alone."""
+    inner = picture(1, side) // 2 + 100
+    frame = np.full((side + 50, side + 40, 3), levels[2], np.uint8)
+    frame[0, 0], frame[0, 1] = levels[:2]
+    frame[20 : 20 + side, 10 : 10 + side] = inner
+    return frame, inner
+
+
+def test_all_of_a_border_is_left_out_and_no_more_than_it():
+    frame, inner = bordered((0, 0, 0))
+    assert near_copies.digest(frame) == digest_of_all(inner)
+
+
+def test_a_border_varies_by_12_levels_around_its_first_pixel():
+    frame, inner = bordered((12, 0, 24))
+    assert near_copies.digest(frame) == digest_of_all(inner)
+    frame, _ = bordered((12, 0, 25))
+    assert near_copies.digest(frame) == digest_of_all(frame)
+
+
+@pytest.mark.parametrize(("side", "is_cut"), [(16, False), (17, True)])
+def test_a_picture_of_fewer_pixels_than_the_digest_has_cells_keeps_its_border(side: int, is_cut: bool):
+    frame, inner = bordered((0, 0, 0), side)
+    assert near_copies.digest(frame) == digest_of_all(inner if is_cut else frame)
+
+
 @pytest.mark.parametrize("rows", [3, near_copies.ROWS])
 def test_groups_are_those_of_a_comparison_of_all_pairs(rows: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(near_copies, "ROWS", rows)
@@ -52,6 +86,9 @@ def test_groups_are_those_of_a_comparison_of_all_pairs(rows: int, monkeypatch: p
     expected = np.arange(len(codes))
     for _ in range(len(codes)):
         expected = np.array([expected[row].min() for row in near])
-    found = near_copies.groups(np.packbits(codes.astype(np.uint8), axis=1))
+    pairs = near_copies.pairs(np.packbits(codes.astype(np.uint8), axis=1))
+    assert pairs.bits.tolist() == (codes[pairs.one] != codes[pairs.other]).sum(1).tolist()
+    assert len(pairs.one) == (near.sum() - len(codes)) / 2
+    found = near_copies.groups(pairs, len(codes))
     assert found.tolist() == expected.tolist()
     assert 40 < len(set(found.tolist())) < 160

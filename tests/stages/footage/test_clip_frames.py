@@ -6,7 +6,9 @@ import pytest
 from media_samples import encoded, level, moving_clip, mp4, noise
 
 from stages.footage import pictures, videos
+from stages.runtime import limits
 from stages.runtime.errors import Rejected
+from stages.runtime.limits import Limits
 from stages.storage import media
 
 
@@ -61,7 +63,7 @@ def test_files_that_are_not_videos_are_rejected():
 
 def test_a_clip_beyond_the_limits_is_rejected(tmp_path, monkeypatch):
     clip = mp4(tmp_path, 60)
-    monkeypatch.setattr(media, "MAX_VIDEO_S", 1)
+    monkeypatch.setattr(limits, "_now", Limits(video_s=1))
     with pytest.raises(Rejected, match="too long"):
         frames_of(clip, 5.0)
     monkeypatch.setattr(pictures, "MAX_SIDE_PX", 100)

@@ -1,3 +1,4 @@
+import gc
 from fractions import Fraction
 
 import av
@@ -83,3 +84,15 @@ def test_a_turned_picture_is_widened_before_it_is_turned(tmp_path):
 def test_a_picture_that_would_be_too_large_when_shown_is_rejected(tmp_path):
     with pytest.raises(Rejected, match="video too large: 18000x144 px"):
         next(videos.frames(wide(tmp_path / "a.mp4", Fraction(100))))
+
+
+def test_the_pixels_of_a_frame_are_free_as_soon_as_nobody_needs_it(tmp_path):
+    path = video(tmp_path / "a.mp4", [white_quarter()] * 20)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in videos.frames(path):
+            pass
+        assert sum(type(found) is av.VideoFrame for found in gc.get_objects()) <= 1
+    finally:
+        gc.enable()

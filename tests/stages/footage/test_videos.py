@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from media_samples import level, moving_clip, mp4
@@ -72,6 +74,14 @@ def test_a_damaged_section_is_skipped_up_to_the_next_key_frame_and_reported(tmp_
     assert reason.startswith(f"video is damaged: {len(taken)} frames, ")
     assert 60 < len(taken) < 120
     assert taken[-1].time_s == pytest.approx(119 / 25)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a file whose start cannot be read")
+def test_a_video_that_the_disk_cannot_read_is_no_reject(tmp_path):
+    (tmp_path / "a.mp4").symlink_to("/proc/self/mem")
+    for used in (read, videos.read_format):
+        with pytest.raises(OSError, match="Input/output error"):
+            used(tmp_path / "a.mp4")
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", bytes(10_000)])

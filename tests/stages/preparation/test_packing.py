@@ -1,3 +1,4 @@
+import errno
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,15 @@ def test_a_unit_without_images_has_no_shard(tmp_path):
     assert names == [f"{number:05d}.tar" for number in range(11) if number not in (3, 5, 10)]
 
 
+def test_a_unit_without_images_is_finished_all_the_same(tmp_path):
+    units.finished(tmp_path)
+    rejected = [Reject("early", "lost"), Face("f4", "", "train", "")]
+    unit = units.pack(units.hand_over(tmp_path, 7, rejected), work=paint, schema=SCHEMA)
+    assert not unit.shard.exists()
+    assert [reject.key for reject in units.rejects(unit.record)] == ["early", "f4"]
+    assert units.finished(tmp_path) == {7: 2}
+
+
 def test_any_number_of_processes_gives_the_same_bytes(tmp_path, monkeypatch):
     packing.pack(job(tmp_path / "one"), lambda _: release(20), paint)
     monkeypatch.setattr(workers, "available", lambda: 2)
@@ -121,6 +131,10 @@ def shard_is_short(shard: Path, record: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-1])
 
 
+def shard_is_long(shard: Path, record: Path) -> None:
+    shard.write_bytes(shard.read_bytes() + b"x")
+
+
 def shard_is_missing(shard: Path, record: Path) -> None:
     shard.unlink()
 
@@ -133,7 +147,9 @@ def record_is_empty(shard: Path, record: Path) -> None:
     record.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [shard_is_short, shard_is_missing, record_is_missing, record_is_empty])
+@pytest.mark.parametrize(
+    "damage", [shard_is_short, shard_is_long, shard_is_missing, record_is_missing, record_is_empty]
+)
 def test_only_the_unit_that_is_not_whole_is_packed_again(damage, tmp_path):
     packing.pack(job(tmp_path / "whole"), lambda _: release(20), paint)
     with pytest.raises(KeyboardInterrupt):
@@ -144,6 +160,27 @@ def test_only_the_unit_that_is_not_whole_is_packed_again(damage, tmp_path):
     packing.pack(job(tmp_path), lambda _: release(20), second)
     assert second.painted == ["f3", "f4", "f15", "f16", "f17", "f18", "f19"]
     assert contents(tmp_path / "out") == contents(tmp_path / "whole" / "out")
+
+
+def test_a_unit_that_is_not_whole_is_told_and_a_failing_disk_is_not_taken_for_one(tmp_path, monkeypatch, caplog):
+    journal = tmp_path / "made" / "1"
+    units.finished(journal)
+    for number in range(2):
+        units.pack(units.hand_over(journal, number, [Face("f1", "", "train", "")]), work=paint, schema=SCHEMA)
+    first, second = units.records(journal)
+    first.write_bytes(b"")
+    with caplog.at_level("INFO"):
+        assert units.finished(journal) == {1: 1}
+    assert "unit 0 of made is damaged: it is packed again" in caplog.text
+    assert not first.exists()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(units.pq, "read_table", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        units.finished(journal)
+    assert second.exists()
 
 
 def test_what_a_killed_worker_leaves_is_removed(tmp_path):

@@ -1,14 +1,19 @@
+import errno
 import io
 import pickle
 import random
 import tracemalloc
 import zipfile
+import zlib
+from string import ascii_lowercase
 
 import pytest
 from releases import in_parts, put, zip_bytes
 
 from stages.releases import archives
+from stages.runtime import limits
 from stages.runtime.errors import Rejected, UserError
+from stages.runtime.limits import Limits
 
 MEMBERS = {f"dev/mp4/id{k}/v/{k:05d}.mp4": random.Random(k).randbytes(1000 + k) for k in range(12)}
 
@@ -103,13 +108,48 @@ def test_an_archive_that_was_removed_meanwhile_is_a_user_error(tmp_path):
 
 
 def test_member_with_a_huge_size_is_rejected_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(limits, "_now", Limits(file_mib=1e-4))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.mp4", bytes(10**6))
     put(tmp_path / "x.zip", buffer.getvalue())
     with archives.open_zip(only(tmp_path)) as archive, pytest.raises(Rejected, match="too large"):
         archives.zip_member(archive, archive.infolist()[0])
+
+
+def test_a_member_may_be_as_large_as_the_largest_file_and_no_larger(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "_now", Limits(file_mib=100 / 2**20))
+    put(tmp_path / "x.zip", zip_bytes({"a": bytes(100), "b": bytes(101)}))
+    fits, large = archives.zip_members(only(tmp_path))
+    assert fits.read() == bytes(100)
+    with pytest.raises(Rejected, match="file too large: 101 bytes, at most 100 are read"):
+        large.read()
+
+
+@pytest.mark.parametrize(("packed", "allowed"), [(0, 2**20), (5000, 2**20), (10_000, 2_000_000)])
+def test_an_archive_may_expand_200_fold_or_to_a_mebibyte(packed, allowed):
+    budget = archives.Budget(packed)
+    budget.spend(allowed - 7)
+    budget.spend(7)
+    with pytest.raises(Rejected, match="it expands more than 200-fold"):
+        budget.spend(1)
+
+
+def test_damage_is_told_from_a_failing_disk():
+    assert all(map(archives.is_damage, (zlib.error(), EOFError(), OSError("by a library"), OSError(errno.EINVAL, ""))))
+    assert not any(map(archives.is_damage, (OSError(errno.EIO, ""), FileNotFoundError(errno.ENOENT, ""), NameError())))
+
+
+def test_parts_are_lettered_from_aa_to_zz(tmp_path):
+    assert [archives.following_part(f"x_part{letters}") for letters in ("aa", "az", "by")] == [
+        "x_partab", "x_partba", "x_partbz",
+    ]  # fmt: skip
+    for letters in [*(f"a{letter}" for letter in ascii_lowercase), "ba", "bb"]:
+        put(tmp_path / f"x_part{letters}", b"")
+    assert only(tmp_path).paths[-1].name == "x_partbb"
+    (tmp_path / "x_partaz").unlink()
+    with pytest.raises(UserError, match="x_partaz is missing: expected x_partaa to x_partbb without a gap"):
+        archives.zip_sources(tmp_path)
 
 
 def test_zip_bomb_is_refused(tmp_path):

@@ -38,6 +38,12 @@ def test_seeking_before_the_start_raises_and_reading_behind_the_end_is_empty(tmp
         assert file.read(1) == b""
 
 
+def test_a_position_may_be_given_from_the_start_from_here_or_from_the_end(tmp_path):
+    with joined.files(in_parts(tmp_path, "x", b"abcdef", 2)) as file:
+        assert [file.seek(2), file.seek(1, io.SEEK_CUR), file.tell(), file.read(1)] == [2, 3, 3, b"d"]
+        assert [file.seek(-6, io.SEEK_END), file.read(1), file.seek(-1, io.SEEK_CUR)] == [0, b"a", 0]
+
+
 def test_archive_is_read_through_any_function_that_returns_bytes():
     whole = zip_bytes({"a": b"1" * 100, "b": b"2" * 100})
     requests: list[tuple[int, int, int]] = []

@@ -25,6 +25,11 @@ def test_a_part_of_the_owners_release_that_is_short_is_a_reject_and_a_warning(tr
     assert "made: test: the release holds 18 of 20 that its owner published" in caplog.text
 
 
+@pytest.mark.parametrize(("training", "rejects"), [(59, 0), (60, 2)])
+def test_half_of_all_is_taken_for_the_owners_release(training, rejects):
+    assert len(list(published.lacking("made", {"training": training}, PUBLISHED))) == rejects
+
+
 def test_a_part_that_is_missing_is_a_reject_even_of_a_sample_with_most_parts():
     (reject,) = published.lacking("made", {"training": 3, "more": 1}, PUBLISHED | {"more": 5})
     assert (reject.key, reject.kind) == ("0 of 20", "incomplete: test")

@@ -18,6 +18,7 @@ def standing(
     over: dict[str, tuple[float, float]],
     best: str = "fabnet",
     n: int = 400,
+    groups: int | None = None,
     against: list[tuple[float, float]] | None = None,
 ) -> Standing:
     """`best` is ahead of the others by these intervals, which are positive if that is real."""
@@ -28,7 +29,8 @@ def standing(
         low, high = sorted(sign * end for end in interval)
         return {**of, "value": (low + high) / 2, "ci_low": low, "ci_high": high, "n": n, **more}
 
-    rows = {name: {**of, "value": 7.8, "ci_low": 7.0, "ci_high": 8.0, "n": n} for name in (best, *over)}
+    row = {**of, "value": 7.8, "ci_low": 7.0, "ci_high": 8.0, "n": n, "groups": groups or n}
+    rows = dict.fromkeys((best, *over), row)
     leads = {name: ahead(interval, method=best, control=name) for name, interval in over.items()}
     return Standing(*key, rows, leads, [ahead(interval, control="random") for interval in against or []])
 
@@ -102,6 +104,7 @@ def test_a_task_that_decides_something_is_one_sentence(found: Standing, expected
     [
         (standing(over={"random": REAL}, n=29), "landmarks (only 29 images)"),
         (standing(over={}, n=1), "landmarks (only 1 image)"),
+        (standing(over={"random": REAL}, groups=29), "landmarks (only 400 images in 29 groups)"),
         (standing(IDENTITY, over={"random": REAL}, n=4), f"{IDENTITY[1].replace('_', ' ')} (only 4 identities)"),
         (standing(over={"vicreg": NOT_REAL, "random": NOT_REAL}), "landmarks (all methods tie, 400 images)"),
         (

@@ -9,7 +9,7 @@ from stages.reporting.comparison import Standing
 
 def row(method: str, low: float, high: float, *, control: str = "random", **more: Any) -> dict[str, Any]:
     task = {"dataset": "w300", "task": "landmarks", "metric": "interocular_percent"} | more
-    of = {"method": method, "control": control, "n": 100}
+    of = {"method": method, "control": control, "n": 100, "groups": 100}
     return {**of, "value": (low + high) / 2, "ci_low": low, "ci_high": high, **task}
 
 
@@ -38,7 +38,7 @@ def standing(leads: list[dict[str, Any]], *, n: int = 100, methods: list[str] | 
     """Of w300 landmarks; the best method is the one of `leads`."""
     names = methods or [*{lead["method"] for lead in leads}, *(lead["control"] for lead in leads)]
     rows = [
-        {**row(name, 1, 1), "n": n, "split": split, "target": target}
+        {**row(name, 1, 1), "n": n, "groups": n, "split": split, "target": target}
         for name in names
         for split, target in (("test", "mean"), ("test", "eyes"), ("test/common", "mean"))
     ]
@@ -78,7 +78,7 @@ def test_a_task_without_a_value_decides_nothing():
 
 
 def test_a_table_has_a_row_per_task_and_a_column_per_method():
-    rows = [row("fabnet", -2, -1), row("fabnet", 0.1, 0.2, **AUC, n=20), row("rotation", -1, 1)]
+    rows = [row("fabnet", -2, -1), row("fabnet", 0.1, 0.2, **AUC, n=20, groups=20), row("rotation", -1, 1)]
     table = comparison.table(rows, "random")
     assert table is not None
     assert table["columns"] == ["fabnet", "rotation"]

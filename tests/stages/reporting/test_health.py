@@ -1,11 +1,12 @@
-import math
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from stages.reporting import health
+from stages.reporting import health, results
 from stages.reporting.health import Health
+from stages.runtime import tables
 
 METHODS = [*(f"method{number}" for number in range(16)), "random"]
 
@@ -55,10 +56,26 @@ def test_methods_that_share_a_colour_are_told_apart_by_dashes():
 
 
 def test_only_the_end_of_a_training_counts_as_its_collapse():
-    assert training("fabnet").problem is None
-    assert (
-        Health("fabnet", 0, {0: {"watched_frames": 9.0, "effective_rank": 1.0, "dead_share": math.inf}}).problem is None
-    )
+    lost = {"watched_frames": 100.0, "effective_rank": 1.0, "dead_share": 1.0}
+    assert Health("fabnet", 0, {0: lost, 50: training("fabnet").of_step[50]}).problem is None
+    assert Health("pca", 0, {0: lost}).problem  # solved, without a step
     assert health.collapsed([training("fabnet", 3, last=1.0), training("vicreg")]) == [
         "fabnet, seed 3: the effective rank is 1.0, below 3"
     ]
+
+
+def test_frames_that_stand_still_and_losses_that_vanish_are_told_of_each_training(tmp_path: Path):
+    def write(name: str, still: float, losses: list[float]) -> None:
+        rows = [{"epoch": 0, "step": 0, "split": "val", "metric": "still_share", "value": still}]
+        for epoch, loss in enumerate(losses, 1):
+            at = {"epoch": epoch, "step": epoch, "metric": "loss", "value": loss}
+            rows += [{**at, "split": split} for split in ("train", "val")]
+        path = tmp_path / name / "history.parquet"
+        tables.write(path, tables.HISTORY, rows, key=["epoch", "split", "metric"])
+
+    runs = [results.Run(method, 0) for method in ("fabnet", "still", "vanished")]
+    for run, still, losses in zip(runs, (0.2, 1.0, 0.0), ([0.2, 0.1], [0.2, 0.1], [0.2, 0.0]), strict=True):
+        write(run.folder, still, losses)
+    first, second = health.causes(health.read(tmp_path, runs))
+    assert first.startswith("still, seed 0: all frames are the same picture in 100% of the watched tracks")
+    assert second.startswith("vanished, seed 0: the training loss is 0, so nothing is left to learn")

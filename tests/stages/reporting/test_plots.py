@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -93,3 +95,12 @@ def test_a_change_of_scale_moves_the_figure_over_scale_and_not_that_over_shift()
     assert one["scale"] != other["scale"]
     assert one["shift"] == other["shift"]
     assert crop_sensitivity.draw([], METHODS, "scale").startswith(b"\x89PNG")
+
+
+def test_a_value_without_an_interval_and_a_task_without_a_value_are_drawn():
+    none = float("nan")
+    alone = plots.Panel("w300 · landmarks", "error ↓", 2, [plots.Bar("fabnet", 4.0, none, none)], None, None)
+    known = replace(alone, bars=[plots.Bar("fabnet", 4.0, 4.0, 4.0)])  # an interval of no width
+    empty = replace(alone, bars=[])
+    assert plots.summary([alone], METHODS) == plots.summary([known], METHODS)
+    assert plots.summary([alone, empty], METHODS) != plots.summary([alone, known], METHODS)

@@ -1,15 +1,21 @@
 """Work in a process of its own: it ends in a result or in a reject, whatever a library does there."""
 
+import importlib
 import os
+import subprocess
+import sys
 import time
 
 import pytest
 
-from stages.runtime import bounded
-from stages.runtime.bounded import Limits
+from stages.runtime import bounded, limits
 from stages.runtime.errors import Rejected
+from stages.runtime.limits import Limits
 
-SHORT = Limits(seconds=0.2)
+
+@pytest.fixture
+def in_short_time(monkeypatch):
+    monkeypatch.setattr(limits, "_now", Limits(process_s=0.2))
 
 
 def where(number: int) -> tuple[int, int]:
@@ -40,8 +46,27 @@ def test_results_come_in_order_from_one_other_process():
     assert process == same != os.getpid()
 
 
+def imports_the_main_module(number: int) -> bool:
+    return hasattr(sys.modules["__main__"], "__file__")
+
+
+def test_the_process_does_not_import_what_python_was_started_with(monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", importlib.import_module("json.tool"))
+    assert list(bounded.each(imports_the_main_module, [1])) == [False]
+
+
+def process_s(_: int) -> float:
+    return limits.now().process_s
+
+
+@pytest.mark.usefixtures("in_short_time")
+def test_the_limits_hold_in_the_other_process():
+    assert list(bounded.each(process_s, [0])) == [0.2]
+
+
+@pytest.mark.usefixtures("in_short_time")
 def test_what_an_item_took_is_not_counted_for_the_next():
-    assert list(bounded.each(fails, ["fine"] * 50, SHORT)) == ["fine"] * 50
+    assert list(bounded.each(fails, ["fine"] * 50)) == ["fine"] * 50
 
 
 ENDS = {
@@ -49,16 +74,29 @@ ENDS = {
     "aborts": "the library that reads it crashed",
     "never ends": "takes too long: more than 0.2 s",
     "waits": "takes too long: more than 0.2 s",
-    "takes memory": "takes too much memory: more than 1 GiB",
+    "takes memory": "takes too much memory: more than 1024 MiB",
     "rejects": "too odd: by half",
 }
 
 
 @pytest.mark.parametrize("how", ENDS)
+@pytest.mark.usefixtures("in_short_time")
 def test_an_item_that_cannot_be_read_is_rejected_with_its_reason(how, capfd):
-    results = bounded.each(fails, ["fine", how], SHORT)
+    results = bounded.each(fails, ["fine", how])
     assert next(results) == "fine"
     with pytest.raises(Rejected) as rejected:
         next(results)
     assert str(rejected.value) == ENDS[how]
     assert capfd.readouterr().err == ""
+
+
+def test_a_limit_stays_below_what_the_user_may_take():
+    code = """
+import resource
+from stages.runtime import bounded
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 1000))
+bounded.limit(resource.RLIMIT_FSIZE, 5000)
+print(resource.getrlimit(resource.RLIMIT_FSIZE))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(1000, 1000)\n"

@@ -122,6 +122,10 @@ WRONG = {
         ("  draws_per_identity: 32 ", f"  draws_per_identity: {2**63} "),
         "pretrain.draws_per_identity should be less than or equal to 1000000, found 9223372036854775808",
     ),
+    "epochs of 2^63": (
+        ("  start: fabnet\n  epochs: ", f"  start: fabnet\n  epochs: {2**63}  # "),
+        "refine.epochs should be less than or equal to 1000000, found 9223372036854775808",
+    ),
     "frames ever so seldom": (
         ("\ncrop:\n  fps: 5.0 ", "\ncrop:\n  fps: 1.0e-300 "),
         "crop.fps should be greater than or equal to 0.001",
@@ -190,21 +194,20 @@ def test_the_command_reports_a_file_that_is_not_text_in_one_line(tmp_path):
     assert "is not valid YAML" in one_sentence(check(tmp_path))
 
 
-def test_sections_are_filled_by_name(tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_text(SAMPLE, encoding="utf-8")
-    found = config.sections(path, {"geometry": "dataset.{dataset}.crop", "seed": "seed"}, dataset="voxceleb2")
+def test_sections_are_filled_by_name():
+    found = config.sections(
+        config.parsed(SAMPLE, "it"), {"geometry": "dataset.{dataset}.crop", "seed": "seed"}, dataset="voxceleb2"
+    )
     assert found["seed"] == 7
     assert found["geometry"].centre_px == 190
 
 
-def test_a_section_that_is_not_there_is_named(tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_text(SAMPLE, encoding="utf-8")
+def test_a_section_that_is_not_there_is_named():
+    params = config.parsed(SAMPLE, "it")
     with pytest.raises(UserError, match="'imagenet' is not among affectnet"):
-        config.sections(path, {"geometry": "dataset.{dataset}.crop"}, dataset="imagenet")
+        config.sections(params, {"geometry": "dataset.{dataset}.crop"}, dataset="imagenet")
     with pytest.raises(UserError, match="'crop' is not among fetch, followed, index, "):
-        config.sections(path, {"geometry": "dataset.{dataset}.crop"}, dataset="mafl")
+        config.sections(params, {"geometry": "dataset.{dataset}.crop"}, dataset="mafl")
 
 
 def test_the_digest_ignores_the_order_of_keys_and_notices_a_value():

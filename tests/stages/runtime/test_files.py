@@ -1,11 +1,13 @@
+import errno
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from stages.runtime.files import replace_text, whole
+from stages.runtime.files import read_through, replace_text, whole
 
 
 def test_a_file_is_there_whole_once_its_block_ends(tmp_path):
@@ -45,3 +47,12 @@ def test_a_file_is_written_into_a_folder_that_may_not_be_listed():
         names = [path.name for path in folder.iterdir()]
         shutil.rmtree(folder)
     assert names == ["a.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a file whose start cannot be read")
+def test_a_disk_that_fails_is_an_error_and_a_missing_file_is_left_to_others(tmp_path):
+    (tmp_path / "a").symlink_to("/proc/self/mem")
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        read_through(tmp_path / "a")
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path / "a"))
+    read_through(tmp_path / "missing")

@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import random
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -106,6 +108,16 @@ def test_a_missing_file_is_a_user_error_that_names_the_command(tmp_path):
         tables.read(tmp_path / "none.parquet", tables.SPLITS)
 
 
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_table(tmp_path, monkeypatch):
+    def fails(path: Path) -> None:
+        raise OSError(errno.EIO, "Error reading bytes from file")
+
+    monkeypatch.setattr(pq, "read_schema", fails)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        tables.read(tmp_path / "t", tables.SPLITS)
+    assert caught.value.filename == str(tmp_path / "t")
+
+
 def test_a_file_that_is_not_parquet_is_a_user_error(tmp_path):
     (tmp_path / "t").write_text("sample_id,split\n")
     with pytest.raises(UserError, match="is not a readable Parquet file"):
@@ -125,6 +137,14 @@ def test_a_missing_column_or_another_type_is_a_user_error(wanted, tmp_path):
     tables.write(tmp_path / "t", tables.SPLITS, ROWS, key=["sample_id"])
     with pytest.raises(UserError, match=f"should have a column {wanted.names[0]}"):
         tables.read(tmp_path / "t", wanted)
+
+
+def test_a_text_that_is_no_text_is_a_user_error(tmp_path):
+    texts = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(bytes(4) + b"\1\0\0\0"), pa.py_buffer(b"\xff")])
+    table = pa.table(dict.fromkeys(tables.REJECTS.names, texts))
+    pq.write_table(table.replace_schema_metadata({tables.VERSION: tables.SCHEMA_VERSION}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="is not a readable Parquet file"):
+        tables.read(tmp_path / "t.parquet", tables.REJECTS)
 
 
 def test_label_columns_follow_the_face_columns_by_name():

@@ -48,6 +48,20 @@ def test_a_process_that_dies_is_a_user_error():
         list(workers.in_order(die, range(4), 2))
 
 
+WITHOUT_PANDAS = """
+import sys, pyarrow
+from stages.runtime import workers
+workers.keep_out_pandas()
+print(pyarrow.array([1]).to_pylist(), "pandas" in sys.modules)
+import pandas
+"""
+
+
+def test_tables_are_made_without_pandas_which_others_can_still_import():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PANDAS], capture_output=True, text=True, check=True)
+    assert done.stdout == "[1] False\n"
+
+
 WITHOUT_SHARED_MEMORY = """
 import logging, sys
 from stages.runtime import workers

@@ -1,5 +1,8 @@
 import shutil
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,6 +19,26 @@ def test_the_fingerprint_depends_on_every_ingredient(tmp_path):
     assert len({base, *(journals.folder(tmp_path, "crop", "voxceleb1", *some) for some in others)}) == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "spec", "counts"),
+    [
+        ("fabnet.made", None, True),
+        ("stages.made", None, True),
+        ("elsewhere.made", None, False),
+        ("started", "stages.made", True),
+        ("started", "elsewhere.stages", False),
+    ],
+)
+def test_the_fingerprint_depends_on_the_code_of_the_project_that_is_loaded(name, spec, counts, tmp_path, monkeypatch):
+    module = ModuleType(name)
+    module.__file__ = str(tmp_path / "made.py")
+    module.__spec__ = ModuleSpec(spec, None) if spec else None
+    (tmp_path / "made.py").write_text("made = 1")
+    before = journals.folder(tmp_path, "crop", "w300")
+    monkeypatch.setitem(sys.modules, name, module)
+    assert (journals.folder(tmp_path, "crop", "w300") != before) == counts
+
+
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """A result of an earlier run."""
@@ -24,9 +47,9 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "data" / "out"
 
 
-def write(out: Path, journal: Path, *, fail: bool = False, content: str = "", is_kept: bool = True) -> bool:
+def write(out: Path, journal: Path, *, fail: bool = False, content: str = "", **options: bool) -> bool:
     """Whether there was something to do."""
-    with journals.unfinished(journal, {journals.WHOLE: out}, is_kept=is_kept) as is_due:
+    with journals.unfinished(journal, {journals.WHOLE: out}, **options) as is_due:
         if is_due:
             (journal / journals.WHOLE).mkdir(parents=True, exist_ok=True)
             (journal / journals.WHOLE / "new").write_text(content)
@@ -45,30 +68,51 @@ def test_the_result_replaces_an_older_one_and_removes_its_journals(tmp_path, out
     outdated.mkdir(parents=True)
     write(out, tmp_path / "crop" / "w300" / "1", is_kept=False)
     assert names(out.parent) == ["out", "out/new"]
-    assert names(tmp_path / "crop" / "w300") == ["lock"]
+    assert names(tmp_path / "crop" / "w300") == [".lock"]
 
 
 def test_a_finished_result_stays_in_its_journal_as_the_same_files(tmp_path, out):
     journal = tmp_path / "crop" / "w300" / "1"
     write(out, journal)
-    assert names(journal.parent) == ["1", "1/finished.json", "1/whole", "1/whole/new", "lock"]
+    assert names(journal.parent) == [".lock", "1", "1/finished.json", "1/whole", "1/whole/new"]
     assert (out / "new").samefile(journal / journals.WHOLE / "new")
 
 
-def test_a_finished_result_whose_output_was_removed_is_taken_over(tmp_path, out):
+def test_a_finished_result_whose_output_was_removed_is_taken_over_and_that_is_told(tmp_path, out, caplog):
     journal = tmp_path / "crop" / "w300" / "1"
-    assert write(out, journal, content="a")
-    shutil.rmtree(out)
-    assert not write(out, journal, content="b")
+    with caplog.at_level("INFO"):
+        assert write(out, journal, content="a")
+        assert caplog.text == ""
+        shutil.rmtree(out)
+        assert not write(out, journal, content="b")
     assert (out / "new").read_text() == "a"
+    assert f"{out}: taken over, it was finished before" in caplog.text
+
+
+def test_a_finished_result_is_made_again_where_it_must_not_be_taken_over(tmp_path, out):
+    journal = tmp_path / "crop" / "w300" / "1"
+    write(out, journal, content="a")
+    assert write(out, journal, content="b", takes_over=False)
+    assert (out / "new").read_text() == "b"
 
 
 def test_a_finished_result_that_was_changed_since_is_made_again(tmp_path, out):
     journal = tmp_path / "crop" / "w300" / "1"
     write(out, journal, content="a")
     (out / "new").write_text("damage")
+    (journal / journals.WHOLE / "more").touch()
     assert write(out, journal, content="a")
     assert (out / "new").read_text() == "a"
+    assert names(out) == ["new"]
+
+
+def test_a_damaged_file_is_put_aside_and_that_is_told(tmp_path, caplog):
+    (tmp_path / "state.pt").write_text("half")
+    with caplog.at_level("INFO"):
+        journals.put_aside(tmp_path / "state.pt", "the state")
+    assert (tmp_path / "state.pt.damaged").read_text() == "half"
+    assert names(tmp_path) == ["state.pt.damaged"]
+    assert f"the state is damaged: it is kept as {tmp_path / 'state.pt.damaged'}, and made again" in caplog.text
 
 
 def test_a_finished_result_of_another_fingerprint_is_not_taken_over(tmp_path, out):
@@ -90,7 +134,7 @@ def test_a_finished_result_is_forgotten_by_who_reads_the_output(tmp_path, out):
     unfinished = tmp_path / "crop" / "w300" / "2"
     unfinished.mkdir()
     outputs.forget(tmp_path, "crop", "w300")
-    assert names(journal.parent) == ["2", "lock"]
+    assert names(journal.parent) == [".lock", "2"]
     assert (out / "new").exists()
     outputs.forget(tmp_path, "crop", "never run")
     assert not (tmp_path / "crop" / "never run").exists()

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from media_samples import damaged, encoded, grainy, noise, written
 
+from stages.runtime import limits
 from stages.runtime.errors import Rejected
+from stages.runtime.limits import Limits
 from stages.storage import media
 
 
@@ -150,7 +152,7 @@ def test_files_that_are_not_images_are_rejected(data):
 def test_missing_and_too_large_files_are_rejected(tmp_path, monkeypatch):
     with pytest.raises(Rejected, match="no such file"):
         media.read_file(tmp_path / "gone.jpg")
-    monkeypatch.setattr(media, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(limits, "_now", Limits(file_mib=1e-5))
     (tmp_path / "big").write_bytes(bytes(11))
     with pytest.raises(Rejected, match="too large"):
         media.read_file(tmp_path / "big")
