@@ -69,6 +69,7 @@ def explain(error: ValidationError, section: str = "") -> str:
     problems = error.errors(include_url=False)
     first = next((problem for problem in problems if problem["type"] in UNKNOWN), problems[0])
     where = ".".join(str(part) for part in (*([section] if section else []), *first["loc"]))
+    where = where if where.isprintable() else ascii(where)  # a key of YAML may hold anything
     if first["type"] in UNKNOWN:
         return f"{where} is not a known parameter, check its spelling"
     if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):

@@ -384,15 +384,15 @@ def restore(trainer: Trainer, journal: Path) -> list[dict[str, Any]]:
 def _saved(journal: Path) -> dict[str, Any] | None:
     """The state in the journal. One that is damaged, or lacks a checkpoint, is put aside with all its checkpoints."""
     path, whole = journal / STATE, journal / journals.WHOLE
-    files.read_through(path)
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["checkpoints"].items() <= _checkpoints(journal).items():
-            return saved
-    except Exception as error:  # on damaged bytes the unpickler raises almost anything
-        if isinstance(error, (MemoryError, OSError)) and not isinstance(error, FileNotFoundError):
-            raise
     if path.exists():
+        content, checkpoints = path.read_bytes(), _checkpoints(journal)
+        try:
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if saved["checkpoints"].items() <= checkpoints.items():
+                return saved
+        except Exception as error:  # on damaged bytes the unpickler raises almost anything
+            if isinstance(error, MemoryError):
+                raise
         journals.put_aside(path, "the state of the training")
     outputs.remove(whole)
     return None
