@@ -127,7 +127,7 @@ def _unpack_zip(archive: Archive, folder: Path) -> None:
         members = zip_files(opened)
         for info in members:
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-                raise Rejected(f"{printable(info.filename)} is a link or device")
+                raise Rejected(f"{printable(info.filename)!r} is a link or device")
         for info in members:
             _write(_target(folder, info.filename), _whole_member(archive, zip_chunks(opened, info)))
 
@@ -158,7 +158,7 @@ def _unpack_rar(archive: Archive, folder: Path) -> None:
     for member in members:
         _safe(member.name)
         if not member.is_file:
-            raise Rejected(f"{printable(member.name)} is a link or device")
+            raise Rejected(f"{printable(member.name)!r} is a link or device")
     archive.budget().spend(sum(member.size for member in members))
     rar.extract(archive.paths, members, folder)
 
@@ -190,7 +190,7 @@ def _link(folder: Path, member: TarMember, target: Path) -> None:
         linked = folder
     try:
         if not linked.is_file():
-            raise Rejected(f"{printable(member.name)} is a link or device")
+            raise Rejected(f"{printable(member.name)!r} is a link or device")
         os.link(linked, target)
     except OSError as error:
         raise _refused(target.name, error) from None

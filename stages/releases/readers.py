@@ -34,7 +34,7 @@ MAX_NAME_BYTES = 255  # of a file or a folder
 MAX_LINES = 5_000_000  # of a list; the longest, that of EmotioNet, has about a million
 MAX_LINE = 2**16  # letters; the longest, of AffectNet, have about a thousand
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # as str.splitlines has them
-_NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,8 @@ class Release(Generic[Item]):
 
 
 def printable(name: str) -> str:
-    """The name in one line of a table or sentence: bytes that are not UTF-8, line ends and the like as escapes."""
-    return _NOT_IN_A_LINE.sub(
-        lambda found: ascii(found[0])[1:-1], name.encode("utf-8", "backslashreplace").decode("utf-8")
-    )
+    """The name with bytes that are not UTF-8 written as escapes, so that it can be written to a table."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def safe_path(name: str) -> str:
@@ -149,7 +147,7 @@ def safe_path(name: str) -> str:
         raise Rejected("no name", "an empty one")
     if path.is_absolute() or ".." in path.parts or path.parts[0][1:2] == ":":
         raise Rejected("unsafe name", "it leads out of the release")
-    if printable(name) != name:
+    if printable(name) != name or _CONTROL_CHARACTER.search(name):
         raise Rejected("unreadable name", "not UTF-8 or with control characters")
     if (longest := max(len(part.encode()) for part in path.parts)) > MAX_NAME_BYTES:
         raise Rejected("name too long", f"{longest} bytes between two slashes, file systems take {MAX_NAME_BYTES}")

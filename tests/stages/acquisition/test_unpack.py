@@ -233,7 +233,7 @@ def test_rar_with_an_unsafe_name_is_refused_before_a_program_runs(tmp_path, name
 
 def test_rar_with_a_link_is_refused(tmp_path):
     rar_files.write(tmp_path / "release", "made", MEMBERS, link="top/link")
-    with pytest.raises(UserError, match="top/link is a link or device"):
+    with pytest.raises(UserError, match="'top/link' is a link or device"):
         unpack_all(tmp_path)
 
 
