@@ -156,7 +156,7 @@ def databases(draw: Any) -> bytes:
     """The database with cells of any type, without a table, or with a view or trigger of that name."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.deserialize(seeds.databases()[0])
-        for _ in range(draw(st.integers(1, 4))):
+        for number in range(draw(st.integers(1, 4))):
             table, columns = draw(
                 st.sampled_from(
                     [("Faces", 2), ("FaceImages", 4), ("FaceRect", 5), ("FacePose", 4), ("NearDuplicates", 1)]
@@ -174,7 +174,7 @@ def databases(draw: Any) -> bytes:
                 with suppress(sqlite3.IntegrityError):
                     connection.execute(f"UPDATE OR IGNORE {table} SET {draw(st.sampled_from(names))} = ?", (cell,))
             elif names:
-                connection.execute(f"ALTER TABLE {table} RENAME TO gone_{table}")
+                connection.execute(f"ALTER TABLE {table} RENAME TO gone_{number}_{table}")
                 endless = (
                     "WITH RECURSIVE c(face_id) AS (SELECT 1 UNION ALL SELECT face_id + 1 FROM c) SELECT face_id FROM c"
                 )
