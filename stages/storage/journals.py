@@ -65,7 +65,7 @@ def unfinished(
             _finish(journal, outs)
         for name, out in outs.items():
             with outputs.replaced(out) as partial:
-                shutil.copytree(journal / name, partial, copy_function=_link, dirs_exist_ok=True)
+                _link_all(journal / name, partial)
         if not is_due:
             log.info("%s: taken over, it was finished before", ", ".join(map(str, outs.values())))
         kept = {journal} if is_kept else set[Path]()
@@ -112,7 +112,17 @@ def _told(journal: Path, outs: Mapping[str, Path]) -> str:
     return json.dumps(told, indent=1, sort_keys=True)
 
 
-def _link(source: str, target: str) -> None:
+def _link_all(folder: Path, out: Path) -> None:
+    """Give every file of the folder a further name in `out`; the error of a disk is raised as the system gave it."""
+    for path in sorted(folder.rglob("*")):
+        target = out / path.relative_to(folder)
+        if path.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            _link(path, target)
+
+
+def _link(source: Path, target: Path) -> None:
     """Give the file a further name, or copy it where that is not possible."""
     try:
         os.link(source, target)

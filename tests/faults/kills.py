@@ -55,6 +55,7 @@ def _nothing() -> None:
 class Ended:
     status: int  # exit status, negative for a signal
     operations: int  # file operations up to the end; 0 after a kill
+    makes: list[int]  # which of them make a file or folder
     errors: str  # what it said on standard error; empty after a kill
     seconds: float
     orphans: list[int]  # processes that it had started and that go on without it
@@ -138,9 +139,9 @@ def _start_server() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def _last(pipe: Any) -> tuple[int, str]:
+def _last(pipe: Any) -> tuple[int, list[int], str]:
     """What the process has told last."""
-    told = 0, ""
+    told: tuple[int, list[int], str] = 0, [], ""
     try:
         while pipe.poll():
             told = pipe.recv()
@@ -156,23 +157,25 @@ def _child(name: str, inputs: Path, work: Path, *, kill: Kill, before: Callable[
     import torch
 
     torch.set_num_threads(1)
-    operations = 0
+    operations, makes = 0, list[int]()
 
     def count(event: str, arguments: Any) -> None:
         nonlocal operations
         if _changes(event, arguments, str(work)):
             operations += 1
-            if kill.error and operations >= kill.at and event in MAKES:
-                raise OSError(kill.error, os.strerror(kill.error), str(arguments[0]))
+            if event in MAKES and not (event == "os.mkdir" and Path(arguments[0]).is_dir()):
+                makes.append(operations)
+                if kill.error and operations >= kill.at:
+                    raise OSError(kill.error, os.strerror(kill.error), str(arguments[0]))
             if not kill.error and operations == kill.at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
-    pipe.send((0, ""))
+    pipe.send((0, [], ""))
     before()
     with redirect_stderr(io.StringIO()) as errors:
         status = command.guarded(lambda: SMALL[name].run(inputs, work) and None)
-    pipe.send((operations, errors.getvalue()))
+    pipe.send((operations, makes, errors.getvalue()))
     sys.exit(status)
 
 
@@ -222,6 +225,7 @@ class Whole:
     outs: dict[str, dict[str, bytes]]
     names: set[str]  # of all that lies there at the end
     operations: int
+    makes: list[int]  # those that make a file or folder
     seconds: float
 
 
@@ -231,7 +235,7 @@ def whole(name: str, root: Path) -> Whole:
     SMALL[name].prepare(inputs)
     ended = run(name, inputs, work)
     assert ended.status == 0
-    made = Whole(inputs, outs(name, work), names(work), ended.operations, ended.seconds)
+    made = Whole(inputs, outs(name, work), names(work), ended.operations, ended.makes, ended.seconds)
     assert set(made.outs) == set(SMALL[name].outs)
     return made
 

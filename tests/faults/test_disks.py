@@ -105,9 +105,9 @@ def test_a_folder_that_may_not_be_written_is_named(name, whole, tmp_path):
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO])
 def test_when_no_file_can_be_made_from_some_moment_on_the_next_run_goes_on(name, number, whole, tmp_path):
     of = whole(name)
-    for at in {1, of.operations // 3, of.operations * 2 // 3}:
-        work = kills.fresh(tmp_path / "work")
-        says(kills.run(name, of.inputs, work, kill=Kill(at=max(1, at), error=number)), number)
+    for share in (0.0, 0.3, 0.6, 1.0):
+        work, at = kills.fresh(tmp_path / "work"), of.makes[int(share * (len(of.makes) - 1))]
+        says(kills.run(name, of.inputs, work, kill=Kill(at=at, error=number)), number)
         assert kills.outs(name, work).items() <= of.outs.items()
         goes_on(name, of, work)
 
