@@ -27,7 +27,7 @@ def replaced(out: Path) -> Generator[Path, None, None]:
     Raises:
         UserError: another run writes `out`.
     """
-    with _partial(out) as folder:
+    with _partial(out, out.parent) as folder:
         yield folder
         files.sync_all(folder)
         move(folder, out)
@@ -38,12 +38,12 @@ def filled(out: Path) -> Generator[Path, None, None]:
     """An empty folder to write to; when the block ends, all that is in it moves into the folder `out`.
 
     Each file or folder takes the place of the one of the same name; whatever else is in `out` stays there. When the
-    block raises, `out` stays as it was.
+    block raises, `out` stays as it was. The empty folder is in `out`, which may be a disk of its own or a link to one.
 
     Raises:
         UserError: another run writes into `out`.
     """
-    with _partial(out) as folder:
+    with _partial(out, out) as folder:
         yield folder
         files.sync_all(folder)
         for path in sorted(folder.iterdir()):
@@ -112,9 +112,9 @@ def alone(lock: Path, what: str) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _partial(out: Path) -> Generator[Path, None, None]:
-    """The empty folder beside `out`, locked; it is removed if the block raises."""
-    folder = out.with_name(f".{out.name}.partial")
+def _partial(out: Path, parent: Path) -> Generator[Path, None, None]:
+    """The empty folder in `parent`, locked; it is removed if the block raises."""
+    folder = parent / f".{out.name}.partial"
     number = _own(folder, str(out))
     try:
         for path in (*folder.iterdir(), _gone(out)):

@@ -66,9 +66,11 @@ def test_an_error_is_told_even_if_what_was_written_is_gone(tmp_path):
         fail()
 
 
-@pytest.mark.parametrize("write", [outputs.replaced, outputs.filled])
-def test_what_a_killed_run_has_left_is_removed(write, tmp_path):
-    put(tmp_path / ".out.partial" / "deep" / "half", "")
+@pytest.mark.parametrize(
+    ("write", "partial"), [(outputs.replaced, ".out.partial"), (outputs.filled, "out/.out.partial")]
+)
+def test_what_a_killed_run_has_left_is_removed(write, partial, tmp_path):
+    put(tmp_path / partial / "deep" / "half", "")
     put(tmp_path / ".out.gone" / "old", "")
     with write(tmp_path / "out") as folder:
         assert names(folder) == []
