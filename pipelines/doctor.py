@@ -14,7 +14,7 @@ import torch
 from packaging.requirements import Requirement
 
 from pipelines import prerequisites
-from pipelines.dvc import graph, rwlock
+from pipelines.dvc import cut_short, graph
 from pipelines.own import outputs
 from pipelines.running import surroundings
 from stages.readiness import lacks
@@ -101,9 +101,9 @@ def dvc(root: Path) -> Iterator[Finding]:
         yield Finding("dvc", "not usable", str(error))
         return
     try:
-        rwlock.check(root)
+        cut_short.check(root)
     except UserError as error:
-        yield Finding("dvc lock", "damaged", str(error))
+        yield Finding("dvc files", "damaged", str(error))
     links = ", ".join(settings["cache"].get("type", ["reflink", "copy"]))
     fix = (
         "" if "hardlink" in links else "every output lies on disk twice: `dvc config cache.type hardlink,symlink,copy`"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.dvc import rwlock
+from pipelines.dvc import cut_short
 from pipelines.parameters import edits, files
 from stages.runtime import command, config
 from stages.runtime.errors import UserError
@@ -117,7 +117,7 @@ def check(target: Path = Path("params.yaml")) -> None:
     Raises:
         UserError: something in it is wrong, or a killed run has left what stops DVC.
     """
-    rwlock.check(target.parent)
+    cut_short.check(target.parent)
     refresh(target)
     params = config.check(target)
     _say(f"{target} is complete: profile {params.profile}, configuration {config.digest(params)}")

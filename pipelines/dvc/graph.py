@@ -14,7 +14,7 @@ import networkx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
-from pipelines.dvc import rwlock
+from pipelines.dvc import cut_short
 from pipelines.running import surroundings
 from pipelines.running.processes import Processes, StoppedError
 from stages.runtime.errors import UserError
@@ -90,7 +90,7 @@ def changed(root: Path) -> set[str]:
     Raises:
         UserError: DVC cannot read the graph, or its list of locked files.
     """
-    rwlock.check(root)
+    cut_short.check(root)
     with _repo(root) as repo, lock_repo(repo):
         return {_name(node) for node in repo.index.graph if node.status()}
 
