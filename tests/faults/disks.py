@@ -72,9 +72,13 @@ def full(place: Path, free_bytes: int) -> Iterator[None]:
 
 
 def move_out_of_reach(image: Path, file: str) -> None:
-    """Have the blocks of a small file lie where a broken disk cannot be read; see `broken`."""
+    """Have the blocks of a file lie where a broken disk cannot be read; see `broken`.
+
+    An inode names its first twelve blocks, and with IND the block that names the next ones.
+    """
     first = SIZE // BLOCK - SPARE
-    orders = "".join(f"sif {file} block[{number}] {first + number}\n" for number in range(12))
+    names = [*map(str, range(12)), "IND"]
+    orders = "".join(f"sif {file} block[{name}] {first + number}\n" for number, name in enumerate(names))
     subprocess.run(["debugfs", "-w", "-f", "-", str(image)], input=orders, text=True, check=True, capture_output=True)
 
 
