@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
     },
 }
 # What a page says of the machine and of the time that a run took is not the same twice.
-OTHER_BYTES = {"data/reports/report.html"}
+OTHER_BYTES = {"data/reports/report.html", "data/reports/machine.html"}
 
 
 def make(folder: Path) -> Path:
