@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-import voluptuous
+from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import parse_yaml
 
 from pipelines.dvc import cut_short
@@ -37,8 +36,8 @@ stages:
 
 def is_read_by_dvc(content: bytes) -> bool:
     try:
-        COMPILED_LOCKFILE_SCHEMA(parse_yaml(content.decode(), "dvc.lock"))
-    except (DvcException, voluptuous.Invalid):
+        Lockfile.validate(parse_yaml(content.decode(), "dvc.lock"), "dvc.lock")
+    except DvcException:
         return False
     return True
 
