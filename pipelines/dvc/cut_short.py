@@ -6,7 +6,7 @@ a second.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +18,6 @@ from stages.runtime.errors import UserError
 
 LOCK = Path("dvc.lock")
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
-WAYS_OUT = {
-    LOCK: "`git checkout {path}`, or `rm {path}` if it was never committed",
-    RWLOCK: "if no other run uses this folder, `rm {path}`",
-}
 TRIES, WAIT_S = 5, 0.2  # a run that is just writing the file has written it by then
 
 
@@ -54,22 +50,33 @@ def check(root: Path) -> None:
     Raises:
         UserError: one is empty or cut short; the sentence says the way out.
     """
-    for name, is_whole in CHECKS.items():
-        _check(root / name, WAYS_OUT[name], is_whole)
+    for path in found(root):
+        was_cut = f"{path} was cut short when a run was killed"
+        again = "then run the same command again; nothing is lost"
+        if path == root / LOCK:
+            raise UserError(
+                f"{was_cut}: `git checkout {path}`, or `rm {path}` if it was never committed, {again}, what was "
+                "finished comes from DVC's cache"
+            )
+        raise UserError(f"{was_cut}: if no other run uses this folder, `rm {path}`, {again}")
 
 
-def _check(path: Path, way_out: str, is_whole: Callable[[bytes], bool]) -> None:
+def found(root: Path) -> Iterator[Path]:
+    """The files that are empty or cut short."""
+    for path, is_whole in ((root / LOCK, _is_lock), (root / RWLOCK, _is_list_of_files)):
+        if path.exists() and not _becomes_whole(path, is_whole):
+            yield path
+
+
+def _becomes_whole(path: Path, is_whole: Callable[[bytes], bool]) -> bool:
     for _ in range(TRIES):
         try:
             if is_whole(path.read_bytes()):
-                return
+                return True
         except FileNotFoundError:
-            return
+            return True
         time.sleep(WAIT_S)
-    raise UserError(
-        f"{path} was cut short when a run was killed: {way_out.format(path=path)}, then run the same command again; "
-        "nothing is lost, what was finished comes from DVC's cache"
-    )
+    return False
 
 
 def _is_list_of_files(content: bytes) -> bool:
@@ -85,6 +92,3 @@ def _is_lock(content: bytes) -> bool:
     except (YAMLError, RecursionError, ValueError):
         return False
     return True
-
-
-CHECKS: Mapping[Path, Callable[[bytes], bool]] = {LOCK: _is_lock, RWLOCK: _is_list_of_files}

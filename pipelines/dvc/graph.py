@@ -88,7 +88,7 @@ def changed(root: Path) -> set[str]:
     """Names of the stages that DVC would run now if their upstreams stayed as they are.
 
     Raises:
-        UserError: DVC cannot read the graph, or its list of locked files.
+        UserError: DVC cannot read the graph, or a file that it has written itself.
     """
     cut_short.check(root)
     with _repo(root) as repo, lock_repo(repo):
@@ -224,6 +224,7 @@ def _repo(root: Path) -> Iterator[Repo]:
         with Repo(str(root), _wait_for_lock=True) as repo:  # as DVC's option --wait-for-lock passes it
             yield repo
     except DvcException as error:
+        cut_short.check(root)
         raise UserError(f"DVC cannot read the pipeline: {_sentence(error)}") from None
 
 

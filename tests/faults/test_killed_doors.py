@@ -59,9 +59,8 @@ def look(folder: Path, whole: dict[str, dict[str, bytes]], tally: Tally, what: s
         tally.find("orphans", f"{what}: {[orphan.cmdline() for orphan in orphans]}")
         for orphan in orphans:
             orphan.kill()
-    for name, is_whole in cut_short.CHECKS.items():
-        if (folder / name).exists() and not is_whole((folder / name).read_bytes()):
-            (folder / name).unlink()  # as doctor and both front doors say
+    for path in cut_short.found(folder):
+        path.unlink()  # as doctor and both front doors say
     for out, content in whole_graph.outs(folder, whole).items():
         if content != whole[out]:
             tally.find("partial files", f"{what}: {out}")

@@ -63,6 +63,10 @@ CUT = [
     ("", "dvc.lock"),
     ("schema: '2.0'\nstages:\n  copy:\n    cmd: cp a b\n    deps:", "dvc.lock"),
 ]
+WAYS_OUT = {
+    ".dvc/tmp/rwlock": "if no other run uses this folder, `rm {path}`",
+    "dvc.lock": "`git checkout {path}`, or `rm {path}` if it was never committed",
+}
 
 
 @pytest.mark.parametrize(("content", "name"), CUT)
@@ -72,12 +76,15 @@ def test_a_file_of_dvc_that_was_cut_short_is_a_problem_with_its_way_out(tiny, co
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
     (problem,) = [finding.problem for finding in doctor.dvc(tiny) if finding.problem]
-    assert f"{path} was cut short when a run was killed: " in problem
-    assert f"`rm {path}`" in problem
+    way_out = WAYS_OUT[name].format(path=path)
+    assert f"{path} was cut short when a run was killed: {way_out}" in problem
     with pytest.raises(UserError, match="was cut short when a run was killed"):  # `make flow`
         graph.changed(tiny)
     with pytest.raises(UserError, match="was cut short when a run was killed"):  # `make repro`
         profile.check(tiny / "params.yaml")
+    if name == "dvc.lock":
+        with pytest.raises(UserError, match="was cut short when a run was killed"):  # the flow in Python
+            graph.ordered(tiny)
     path.unlink()
     assert graph.changed(tiny)
 
