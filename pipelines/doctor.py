@@ -17,7 +17,7 @@ from pipelines import prerequisites
 from pipelines.dvc import cut_short, graph
 from pipelines.own import outputs
 from pipelines.running import surroundings
-from stages.readiness import lacks
+from stages.readiness import lacks, precision
 from stages.reporting import revision
 from stages.runtime import command, config, workers
 from stages.runtime.errors import UserError
@@ -137,6 +137,8 @@ def needs(root: Path) -> Iterator[Finding]:
     yield Finding("parameters", f"profile {params.profile}, configuration {config.digest(params)}")
     for lack in lacks.find(params, root, _folders(root, params, stages), os.environ):
         yield Finding(lack.topic, "not ready", lack.sentence)
+    if sentence := precision.slow(params.pretrain):
+        yield Finding("pretrain", "slow", sentence)
 
 
 def _folders(root: Path, params: Params, stages: Iterable[graph.Stage]) -> lacks.Folders:

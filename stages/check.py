@@ -5,21 +5,24 @@ same for all parameters, so that nothing runs again because they have changed.
 Environment: download URLs and credentials (stages/acquisition/hosts.py).
 """
 
+import logging
 import os
 from pathlib import Path
 
-from stages.readiness import lacks
+from stages.readiness import lacks, precision
 from stages.readiness.lacks import Folders
 from stages.runtime import command
 from stages.runtime.errors import UserError
 from stages.runtime.files import replace_text
 from stages.runtime.params import Params
 
+log = logging.getLogger(__name__)
+
 READY = "a run finds all that it needs\n"
 
 
 def run(*, raw: Path, tracks: Path, faces: Path, out: Path, journal: Path = Path(".journal"), params: Params) -> None:
-    """Write `out` if nothing is missing.
+    """Write `out` if nothing is missing; tell a precision that is slow here.
 
     Raises:
         UserError: something is missing; one line for each thing.
@@ -31,6 +34,8 @@ def run(*, raw: Path, tracks: Path, faces: Path, out: Path, journal: Path = Path
     )
     if found := list(lacks.find(params, Path(), folders, os.environ)):
         raise UserError("\n".join(f"{lack.topic}: {lack.sentence}" for lack in found))
+    if sentence := precision.slow(params.pretrain):
+        log.warning("%s", sentence)
     replace_text(out, READY)
 
 

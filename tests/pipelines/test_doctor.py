@@ -8,6 +8,7 @@ from releases import bring, put, voxceleb1
 from pipelines import doctor, profile
 from pipelines.dvc import cut_short, graph
 from pipelines.running import surroundings
+from stages.readiness import precision
 from stages.runtime.errors import UserError
 
 ROOT = tiny_repository.ROOT
@@ -159,6 +160,13 @@ def test_a_wrong_parameter_is_a_problem(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: seven\n")
     (finding,) = doctor.needs(tmp_path)
     assert "params.yaml" in finding.problem
+
+
+def test_a_precision_that_is_slow_here_is_a_problem(unpacked, monkeypatch):
+    text = profile.text("sample", ROOT / "profiles")
+    (unpacked / "params.yaml").write_text(text.replace("precision: float32", "precision: bfloat16"))
+    monkeypatch.setattr(precision, "slow", lambda pretrain: f"{pretrain.precision} is slow")
+    assert doctor.Finding("pretrain", "slow", "bfloat16 is slow") in list(doctor.needs(unpacked))
 
 
 @pytest.mark.parametrize(("cache", "last"), [("hardlink", "nothing is wrong"), ("copy", "1 problem")])

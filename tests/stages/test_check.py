@@ -6,6 +6,7 @@ import warm_python
 
 from pipelines import profile
 from stages import check
+from stages.readiness import precision
 from stages.runtime import config
 
 ROOT = Path(__file__).parents[2]
@@ -37,3 +38,14 @@ def test_what_is_written_is_the_same_for_other_parameters(tmp_path: Path, monkey
         )
     assert (tmp_path / "sample.txt").read_bytes() == (tmp_path / "study.txt").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sample.txt", "study.txt"]
+
+
+def test_a_precision_that_is_slow_here_is_told_and_stops_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
+    sample = config.parsed(profile.text("sample", ROOT / "profiles"), "sample")
+    slow = sample.pretrain.model_copy(update={"precision": "bfloat16", "device": "cpu"})
+    monkeypatch.chdir(tmp_path)
+    paths = {name: Path(name) for name in ("raw", "tracks", "faces")}
+    check.run(**paths, out=Path("ready.txt"), params=sample.model_copy(update={"pretrain": slow}))
+    assert "pretrain.precision bfloat16 is slow" in caplog.text
+    assert Path("ready.txt").read_text() == check.READY
