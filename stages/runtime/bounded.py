@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from stages.runtime import limits
-from stages.runtime.errors import Rejected
+from stages.runtime.errors import Rejected, UserError
 from stages.runtime.limits import Limits
 
 In = TypeVar("In")
@@ -21,6 +21,10 @@ Out = TypeVar("Out")
 
 _WAITS_LONGER = 12  # times as long as it may compute: the machine may be busy with something else
 _TOO_SLOW = (-signal.SIGXCPU, -signal.SIGALRM)  # exit codes of a process that the system ended for its time
+_KILLED = (
+    "the process in which a file is read was killed, most likely for lack of memory: "
+    "free some memory and run the same command again, finished parts are kept"
+)
 _STATUS = Path("/proc/self/status")
 
 
@@ -31,6 +35,7 @@ def each(work: Callable[[In], Out], inputs: Iterable[In]) -> Generator[Out, None
 
     Raises:
         Rejected: `work` did, or the process died on this input or of a limit. No further results follow.
+        UserError: the process was killed from outside, which says nothing of the input.
     """
     now = limits.now()
     context = multiprocessing.get_context("spawn")
@@ -41,8 +46,7 @@ def each(work: Callable[[In], Out], inputs: Iterable[In]) -> Generator[Out, None
     there.close()
     try:
         for item in inputs:
-            here.send(item)
-            yield _answer(here, process, now.process_s)
+            yield _answer(item, here, process, now.process_s)
     finally:
         here.close()
         process.kill()
@@ -60,11 +64,14 @@ def _without_main() -> Generator[None, None, None]:
         sys.modules["__main__"] = main
 
 
-def _answer(connection: Connection, process: BaseProcess, seconds: float) -> Any:
+def _answer(item: Any, connection: Connection, process: BaseProcess, seconds: float) -> Any:
     try:
+        connection.send(item)
         result, reason = connection.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):  # the latter if it dies before it has read the item
         process.join()
+        if process.exitcode == -signal.SIGKILL:
+            raise UserError(_KILLED) from None
         if process.exitcode in _TOO_SLOW:
             raise Rejected("takes too long", f"more than {seconds:g} s") from None
         raise Rejected("the library that reads it crashed") from None
@@ -78,7 +85,7 @@ def _serve(work: Callable[[Any], Any], connection: Connection, now: Limits) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     limit(resource.RLIMIT_CORE, 0)
     _limit_memory(now.process_bytes)
-    with suppress(EOFError, BrokenPipeError):  # whoever asked has gone
+    with suppress(EOFError, ConnectionError):  # whoever asked has gone
         while True:
             item = connection.recv()
             _limit_time(now.process_s)

@@ -2,14 +2,18 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from threading import Timer
 
+import psutil
 import pytest
 
 from stages.runtime import bounded, limits
-from stages.runtime.errors import Rejected
+from stages.runtime.errors import Rejected, UserError
 from stages.runtime.limits import Limits
 
 
@@ -88,6 +92,28 @@ def test_an_item_that_cannot_be_read_is_rejected_with_its_reason(how, capfd):
         next(results)
     assert str(rejected.value) == ENDS[how]
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("sent_before_the_kill", [True, False])
+def test_a_process_that_is_killed_says_nothing_of_the_item(sent_before_the_kill):
+    """Whether the item was on its way or not: the connection then ends in one error or another."""
+    process: list[int] = []
+
+    def items() -> Iterator[int]:
+        yield 1
+        if sent_before_the_kill:
+            os.kill(process[0], signal.SIGSTOP)
+            Timer(0.2, os.kill, (process[0], signal.SIGKILL)).start()
+        else:
+            os.kill(process[0], signal.SIGKILL)
+            while psutil.Process(process[0]).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.01)
+        yield 2
+
+    results = bounded.each(where, items())
+    process.append(next(results)[1])
+    with pytest.raises(UserError, match="was killed, most likely for lack of memory: free some memory and run"):
+        next(results)
 
 
 def test_a_limit_stays_below_what_the_user_may_take():
