@@ -43,12 +43,19 @@ def filled(out: Path) -> Generator[Path, None, None]:
     Raises:
         UserError: another run writes into `out`.
     """
-    with _partial(out, out) as folder:
-        yield folder
-        files.sync_all(folder)
-        for path in sorted(folder.iterdir()):
-            move(path, out / path.name)
-        shutil.rmtree(folder)
+    is_new = not out.exists()
+    try:
+        with _partial(out, out) as folder:
+            yield folder
+            files.sync_all(folder)
+            for path in sorted(folder.iterdir()):
+                move(path, out / path.name)
+            shutil.rmtree(folder)
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # not empty: something was moved into it
+                out.rmdir()
+        raise
 
 
 def move(made: Path, out: Path) -> None:

@@ -56,6 +56,13 @@ def test_an_error_leaves_the_output_as_it_was(write, tmp_path):
     assert names(tmp_path) == ["out", "out/old"]
 
 
+@pytest.mark.parametrize("write", [outputs.replaced, outputs.filled])
+def test_an_error_leaves_no_folder_where_none_was(write, tmp_path):
+    with pytest.raises(RuntimeError), write(tmp_path / "out"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_error_is_told_even_if_what_was_written_is_gone(tmp_path):
     def fail() -> None:
         with outputs.replaced(tmp_path / "out") as folder:
