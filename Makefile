@@ -52,12 +52,11 @@ fuzz: $(STAMP)  ## give a million damaged and odd inputs to every reader, and te
 	@PYTHONPATH=.:tests/stages:tests/fuzz OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py \
 		$(if $(INPUTS),--inputs $(INPUTS)) $(if $(SECONDS),--seconds $(SECONDS))
 
-# Without those that kill processes or run whole graphs: they reach little else, and crawl when each process is counted.
+# Without tests/faults, tests/fuzz and tests/pipelines: they reach little else, and crawl when each process is counted.
 coverage: $(STAMP)  ## which branches of fabnet and stages their tests reach, and which not
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(PARALLEL) tests/fabnet tests/stages tests/contracts
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report --sort cover
+	@$(BIN)/coverage run -m pytest $(PARALLEL) tests/fabnet tests/stages tests/contracts; status=$$?; \
+		$(BIN)/coverage combine --quiet && $(BIN)/coverage report --sort cover && exit $$status
 
 check: $(STAMP)  ## run the tests that take seconds, then lint
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not network and not torture"

@@ -127,7 +127,7 @@ def git(root: Path) -> Finding:
 
 
 def needs(root: Path) -> Iterator[Finding]:
-    """The chosen profile, and all that its run needs and lacks, as the stage `check` finds it."""
+    """The chosen profile, and all that its run needs and lacks or that is slow here, as the stage `check` finds it."""
     try:
         params = config.check(root / "params.yaml")
         stages = graph.ordered(root)

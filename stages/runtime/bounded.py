@@ -21,10 +21,7 @@ Out = TypeVar("Out")
 
 _WAITS_LONGER = 12  # times as long as it may compute: the machine may be busy with something else
 _TOO_SLOW = (-signal.SIGXCPU, -signal.SIGALRM)  # exit codes of a process that the system ended for its time
-_KILLED = (
-    "the process in which a file is read was killed, most likely for lack of memory: "
-    "free some memory and run the same command again, finished parts are kept"
-)
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGQUIT)  # no library ends by these
 _STATUS = Path("/proc/self/status")
 
 
@@ -33,8 +30,11 @@ def each(work: Callable[[In], Out], inputs: Iterable[In]) -> Generator[Out, None
 
     The limit of memory is what it may take beyond what the process has at its start; Linux alone enforces it.
 
+    No results follow an error.
+
     Raises:
-        Rejected: `work` did, or the process died on this input or of a limit. No further results follow.
+        Rejected: `work` did, or the process died on this input or of a limit.
+        OSError: `work` did.
         UserError: the process was killed from outside, which says nothing of the input.
     """
     now = limits.now()
@@ -67,17 +67,25 @@ def _without_main() -> Generator[None, None, None]:
 def _answer(item: Any, connection: Connection, process: BaseProcess, seconds: float) -> Any:
     try:
         connection.send(item)
-        result, reason = connection.recv()
-    except (EOFError, ConnectionError):  # the latter if it dies before it has read the item
+        result, error = connection.recv()
+    except (EOFError, OSError):  # one or the other, by how much of the item and the answer was on its way
         process.join()
-        if process.exitcode == -signal.SIGKILL:
-            raise UserError(_KILLED) from None
-        if process.exitcode in _TOO_SLOW:
-            raise Rejected("takes too long", f"more than {seconds:g} s") from None
-        raise Rejected("the library that reads it crashed") from None
-    if reason is not None:
-        raise Rejected(*reason)
+        raise _end(item, process.exitcode, seconds) from None
+    if error is not None:
+        raise error
     return result
+
+
+def _end(item: Any, exit_code: int | None, seconds: float) -> Rejected | UserError:
+    """What the end of the process says of the item."""
+    if exit_code in _FROM_OUTSIDE:
+        return UserError(
+            f"the process that reads {item} was ended by {signal.Signals(-exit_code).name}, if not by you then most "
+            "likely for lack of memory: free some memory and run the same command again, finished parts are kept"
+        )
+    if exit_code in _TOO_SLOW:
+        return Rejected("takes too long", f"more than {seconds:g} s")
+    return Rejected("the library that reads it crashed")
 
 
 def _serve(work: Callable[[Any], Any], connection: Connection, now: Limits) -> None:
@@ -85,7 +93,7 @@ def _serve(work: Callable[[Any], Any], connection: Connection, now: Limits) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     limit(resource.RLIMIT_CORE, 0)
     _limit_memory(now.process_bytes)
-    with suppress(EOFError, ConnectionError):  # whoever asked has gone
+    with suppress(EOFError, OSError):  # whoever asked has gone
         while True:
             item = connection.recv()
             _limit_time(now.process_s)
@@ -93,13 +101,13 @@ def _serve(work: Callable[[Any], Any], connection: Connection, now: Limits) -> N
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _outcome(work: Callable[[Any], Any], item: Any, memory_mib: float) -> tuple[Any, tuple[str, str] | None]:
+def _outcome(work: Callable[[Any], Any], item: Any, memory_mib: float) -> tuple[Any, Rejected | OSError | None]:
     try:
         return work(item), None
-    except Rejected as error:
-        return None, (error.kind, error.detail)
+    except (Rejected, OSError) as error:
+        return None, error
     except MemoryError:
-        return None, ("takes too much memory", f"more than {memory_mib:g} MiB")
+        return None, Rejected("takes too much memory", f"more than {memory_mib:g} MiB")
 
 
 def _limit_time(seconds: float) -> None:

@@ -1,12 +1,15 @@
 """Work in a process of its own: it ends in a result or in a reject, whatever a library does there."""
 
+import gc
 import importlib
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from threading import Timer
 
 import psutil
@@ -94,26 +97,54 @@ def test_an_item_that_cannot_be_read_is_rejected_with_its_reason(how, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("sent_before_the_kill", [True, False])
-def test_a_process_that_is_killed_says_nothing_of_the_item(sent_before_the_kill):
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_a_process_that_is_killed_says_nothing_of_the_item(is_sent):
     """Whether the item was on its way or not: the connection then ends in one error or another."""
-    process: list[int] = []
+    process: list[psutil.Process] = []
 
     def items() -> Iterator[int]:
         yield 1
-        if sent_before_the_kill:
-            os.kill(process[0], signal.SIGSTOP)
-            Timer(0.2, os.kill, (process[0], signal.SIGKILL)).start()
+        if is_sent:
+            process[0].suspend()
+            Timer(0.2, process[0].kill).start()
         else:
-            os.kill(process[0], signal.SIGKILL)
-            while psutil.Process(process[0]).status() != psutil.STATUS_ZOMBIE:
+            process[0].kill()
+            while process[0].status() != psutil.STATUS_ZOMBIE:
                 time.sleep(0.01)
         yield 2
 
     results = bounded.each(where, items())
-    process.append(next(results)[1])
-    with pytest.raises(UserError, match="was killed, most likely for lack of memory: free some memory and run"):
+    process.append(psutil.Process(next(results)[1]))
+    with pytest.raises(UserError, match="the process that reads 2 was ended by SIGKILL, if not by you then most"):
         next(results)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_is_ended_at_work_says_nothing_of_the_item(end):
+    with pytest.raises(UserError, match=f"was ended by {end.name}"):
+        next(bounded.each(ends_by, [end]))
+
+
+def ends_by(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+
+
+def test_an_answer_that_is_cut_off_is_the_end_of_the_process():
+    """A long answer is sent in two parts; one that is killed in between has sent its length."""
+    with pytest.raises(UserError, match="was ended by SIGKILL"):
+        next(bounded.each(sends_half, [1]))
+
+
+def sends_half(_: int) -> None:
+    ours = next(item for item in gc.get_objects() if isinstance(item, Connection) and item.writable)
+    os.write(ours.fileno(), struct.pack("!i", 1000) + b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_file_that_is_not_there_is_told_as_such():
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        next(bounded.each(os.stat, ["nowhere"]))
 
 
 def test_a_limit_stays_below_what_the_user_may_take():
