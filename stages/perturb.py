@@ -104,7 +104,7 @@ def run(
             images = labelled.usable(joined, task, tables.Rejects("perturb"), labelled.device(probe.device))
             fitted = _probe(metrics / "heads" / f"{name}.{task.name}.safetensors", images, task, probe)
             rows += measuring.rows(fitted, images, recut, task, bootstrap=bootstrap, rejects=rejects)
-    key = ["dataset", "task", "scale", "shift"]
+    key = ["dataset", "task", "metric", "scale", "shift"]
     with outputs.replaced(out) as whole:
         tables.write(whole / "sensitivity.parquet", tables.SENSITIVITY, rows, key=key)
         rejects.write(whole / "rejects.parquet")

@@ -8,7 +8,7 @@ with its own probes, and only the validation split.
 Reads: faces, face splits and embeddings of one method and seed.
 Writes: metrics.parquet (tables.SCORES), predictions.parquet, sweeps.parquet, learning_curves.parquet, few_shot.parquet,
     own_heads.parquet (tables.SCORES of heads that came with the weights), parts.parquet (tables.PART_SCORES),
-    heads/<dataset>.<task>.safetensors and rejects.parquet.
+    part_differences.parquet, heads/<dataset>.<task>.safetensors and rejects.parquet.
 """
 
 import logging
@@ -26,6 +26,7 @@ from safetensors.torch import save
 from fabnet.probe_head import Probe
 from stages.evaluation import collapse, few_shot, identities, labelled, own_heads, parts, scores, sweeps
 from stages.evaluation.labelled import Images, Task, TaskName
+from stages.evaluation.parts import Probed
 from stages.evaluation.scores import Bootstrap, Predictions, Score
 from stages.runtime import command, embedding_tables, outputs, tables
 from stages.runtime.params import DatasetParams, ProbeParams
@@ -46,7 +47,7 @@ class Findings:
     sweeps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     learning_curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     few_shot: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    parts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    parts: Probed = field(default_factory=Probed)
     rejects: tables.Rejects = field(default_factory=lambda: tables.Rejects("probe"))
 
 
@@ -86,16 +87,17 @@ def run(
             _record_test(fitted, images, task, bootstrap, findings)
             _record_own_head(embeddings, images, task, bootstrap, findings)
             if name in followed:
-                _record_validation(fitted, images, task, steps, findings)
+                _record_validation(fitted, images, task, steps=steps, bootstrap=bootstrap, findings=findings)
             findings.heads[f"{name}.{task.name}"] = fitted
             findings.few_shot += few_shot.rows(images, task, probe, seed)
-            findings.parts += parts.of_task(images, task, named, probe, bootstrap)
+            findings.parts.add(parts.of_task(images, task, named, probe), task, task.settings.metrics, bootstrap)
     for folder in sorted((embeddings / "checkpoints").glob("*")):
         for name in followed:
             joined, steps = labelled.load(faces, splits, folder, name)
             for task in labelled.tasks(name, dataset[name]):
                 images = labelled.usable(joined, task, findings.rejects, device)  # the same rejects as above
-                _record_validation(labelled.fit(images, task, probe), images, task, steps, findings)
+                fitted = labelled.fit(images, task, probe)
+                _record_validation(fitted, images, task, steps=steps, bootstrap=bootstrap, findings=findings)
     for name in track_sets:
         _record_identities(embeddings, name, bootstrap, device, findings)
     with outputs.replaced(out) as whole:
@@ -157,17 +159,19 @@ def _record_own_head(embeddings: Path, images: Images, task: Task, bootstrap: Bo
                 findings.own_scores.append(row)
 
 
-def _record_validation(probe: Probe, images: Images, task: Task, steps: int, findings: Findings) -> None:
+def _record_validation(
+    probe: Probe, images: Images, task: Task, *, steps: int, bootstrap: Bootstrap, findings: Findings
+) -> None:
     """One point of the learning curve: the headline on the validation split after `steps` steps."""
     metric = task.settings.metrics[0]
-    validated = labelled.predict(probe, images, "val", task)
-    value, n = scores.mean(metric, validated)
-    if np.isnan(value):
+    found = scores.whole(metric, [labelled.predict(probe, images, "val", task)], bootstrap)
+    if found is None:
         task.reject(findings.rejects, f"val/{steps:08d}", f"{metric} is undefined", "on the validation split")
         return
-    row = {"dataset": task.dataset, "task": task.name, "metric": metric, "step": steps, "value": value}
-    findings.learning_curves.append({**row, "n": n})
-    log.info("%s: after %d steps val %s %.4g", task, steps, metric, value)
+    columns = {name: found.row[name] for name in ("metric", "value", "ci_low", "ci_high", "n", "groups")}
+    row = {"dataset": task.dataset, "task": task.name, "step": steps, **columns}
+    findings.learning_curves.append({**row, "is_converged": sweeps.is_converged(probe)})
+    log.info("%s: after %d steps val %s %.4g", task, steps, metric, found.value)
 
 
 def _record_identities(
@@ -185,7 +189,7 @@ def _record_identities(
     _record_predictions(shares, [pa.array(names), pa.array(names), pa.repeat("", len(names))], task, findings)
     for score in scores.score(scores.IDENTITY, [shares], bootstrap):
         _record_score(score, "test", task, findings)
-    findings.parts += parts.of_identities(frames, dataset, parts.named(path), bootstrap, device)
+    findings.parts.add(parts.of_identities(frames, parts.named(path), device), task, [scores.IDENTITY], bootstrap)
 
 
 def _record_predictions(tested: Predictions, keys: Sequence[Any], task: TaskName, findings: Findings) -> None:
@@ -247,7 +251,9 @@ def _write(out: Path, findings: Findings) -> None:
     key = [*of_task, "metric", "shots", "draw"]
     tables.write(out / "few_shot.parquet", tables.FEW_SHOT, findings.few_shot, key=key)
     key = [*of_task, "part", "split", "metric", "target"]
-    tables.write(out / "parts.parquet", tables.PART_SCORES, findings.parts, key=key)
+    tables.write(out / "parts.parquet", tables.PART_SCORES, findings.parts.scores, key=key)
+    key = [*of_task, "part", "other"]
+    tables.write(out / "part_differences.parquet", tables.PART_DIFFERENCES, findings.parts.differences, key=key)
     findings.rejects.write(out / "rejects.parquet")
     log.info("probe: %d scores, %d rejects", len(findings.scores), len(findings.rejects))
 

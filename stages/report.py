@@ -149,6 +149,8 @@ def collect(inputs: Folders, params: Params) -> page.Content:
         sweeps=contents.sweeps(inputs.metrics, runs),
         few_shot=[{**row, **hashes} for row in few_shot.means(inputs.metrics, params)],
         parts=parts.rows(inputs.metrics, runs),
+        part_differences=parts.differences(inputs.metrics, runs),
+        further_probes=contents.further_probes(inputs.metrics, runs),
         loss_curves=contents.loss_curves(inputs.models, runs),
         learning_curves=contents.learning_curves(inputs.metrics, runs),
         health=health.read(inputs.models, runs),

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from fabnet.probe_head import Samples
-from stages.evaluation import labelled, scores
+from stages.evaluation import labelled, scores, sweeps
 from stages.evaluation.labelled import Images, Task
 from stages.runtime.params import ProbeParams
 
@@ -23,17 +23,21 @@ from stages.runtime.params import ProbeParams
 def rows(images: Images, task: Task, params: ProbeParams, seed: int) -> Iterator[dict[str, Any]]:
     """Rows of tables.FEW_SHOT: every metric of the task on the test split, for each number of shots and draw.
 
-    A metric that is undefined on the test split has none.
+    A metric that is undefined on the test split has none, nor has a draw of the same images as an earlier one: where
+    there are so few that every draw holds all of them, one is left.
     """
     train, val = images.samples("train"), images.samples("val")
     targets = images.y[images.split == "train"]
     settings = labelled.settings(params)
+    seen: set[tuple[int, bytes]] = set()
     for draw in range(params.few_shot.draws):
         order = np.random.default_rng([seed, draw]).permutation(len(targets))
         for shots in params.few_shot.shots:
-            drawn = torch.from_numpy(chosen(targets, order, shots)).to(images.device)
-            if not len(drawn):  # units of which none occurs
+            places = chosen(targets, order, shots)
+            if not len(places) or (shots, places.tobytes()) in seen:  # of units none of which occurs there are none
                 continue
+            seen.add((shots, places.tobytes()))
+            drawn = torch.from_numpy(places).to(images.device)
             probe = task.module.fit(Samples(train.x[drawn], train.y[drawn]), val, settings)
             tested = labelled.predict(probe, images, "test", task)
             for metric in task.settings.metrics:
@@ -48,6 +52,7 @@ def rows(images: Images, task: Task, params: ProbeParams, seed: int) -> Iterator
                         "draw": draw,
                         "images": len(drawn),
                         "value": value,
+                        "is_converged": sweeps.is_converged(probe),
                     }
 
 

@@ -209,9 +209,26 @@ def score(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Ite
         for target, statistic in pooled.items():
             drawn[target].append(statistic.of(weights))
     for target, statistic in pooled.items():
-        counted = len(np.unique(groups[statistic.images]))
-        low, high = interval(np.concatenate(drawn[target]), bootstrap.confidence, counted)
-        yield Score(target, metric, _value(statistic), low, high, statistic.n, counted, statistic.positives)
+        yield _score(target, metric, statistic, drawn[target], groups=groups, bootstrap=bootstrap)
+
+
+def whole(metric: str, runs: Sequence[Predictions], bootstrap: Bootstrap) -> Score | None:
+    """The score of the target MEAN alone, as `score` has it; None where it is undefined."""
+    statistic = _pooled(metric, runs).get(MEAN)
+    if statistic is None or np.isnan(_value(statistic)):
+        return None
+    groups = runs[0].groups
+    drawn = [statistic.of(weights) for weights in resamples(groups, bootstrap)]
+    return _score(MEAN, metric, statistic, drawn, groups=groups, bootstrap=bootstrap)
+
+
+def _score(
+    target: str, metric: str, statistic: Statistic, drawn: Sequence[Array], *, groups: Groups, bootstrap: Bootstrap
+) -> Score:
+    """The statistic's value, with the interval of what the resamples gave."""
+    counted = len(np.unique(groups[statistic.images]))
+    low, high = interval(np.concatenate(drawn), bootstrap.confidence, counted)
+    return Score(target, metric, _value(statistic), low, high, statistic.n, counted, statistic.positives)
 
 
 def mean(metric: str, images: Predictions) -> tuple[float, int]:
@@ -230,11 +247,10 @@ def compare(
     ours, theirs = (_pooled(metric, predictions).get(MEAN) for predictions in (runs, controls))
     if ours is None or theirs is None:
         return None
+    difference = Statistic(lambda weights: ours.of(weights) - theirs.of(weights), ours.images)
     groups = runs[0].groups
-    drawn = [ours.of(weights) - theirs.of(weights) for weights in resamples(groups, bootstrap)]
-    counted = len(np.unique(groups[ours.images]))
-    low, high = interval(np.concatenate(drawn), bootstrap.confidence, counted)
-    return Score(MEAN, metric, _value(ours) - _value(theirs), low, high, ours.n, counted, None)
+    drawn = [difference.of(weights) for weights in resamples(groups, bootstrap)]
+    return _score(MEAN, metric, difference, drawn, groups=groups, bootstrap=bootstrap)
 
 
 def splits(subset: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:

@@ -28,6 +28,11 @@ def rows(probe: Probe, task: TaskName) -> list[dict[str, Any]]:
     ]
 
 
+def is_converged(probe: Probe) -> bool | None:
+    """Whether the chosen head is the optimum; None for a probe that has no head."""
+    return None if probe.l2 is None else probe.tried[probe.l2].is_converged
+
+
 def edge(losses: Sequence[float], at: int) -> str:
     """`smallest` or `largest` if the chosen value is the first or the last and its neighbour is worse, else empty.
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from stages.evaluation.scores import IDENTITY, METRICS, printed
 from stages.reporting.comparison import Row, Standing
+from stages.reporting.contents import Converged
 from stages.reporting.results import CONTROL, CONTROLS
 
 # Methods without a trained network. They may win.
@@ -173,6 +174,15 @@ def edges(sweeps: Sequence[Mapping[str, Any]]) -> Markup | None:
     ]
     text = "The L2 regularisation of {} of {} probes is at the edge of the sweep ({}): widen <code>probe.l2</code>."
     return Markup(text).format(len(found), len(sweeps), _listed(ends))
+
+
+def further_unconverged(further: Mapping[str, Converged]) -> Markup | None:
+    """How many probes of curves, few shots and parts stopped before the optimum; None if there are none."""
+    found = [f"{of.all - of.converged} of {of.all} for {what}" for what, of in further.items() if of.converged < of.all]
+    if not found:
+        return None
+    text = "Of further probes, {} did not converge within <code>probe.max_iter</code> steps: raise it."
+    return Markup(text).format(_listed([Markup.escape(clause) for clause in found]))
 
 
 def unconverged(sweeps: Sequence[Mapping[str, Any]]) -> Markup | None:

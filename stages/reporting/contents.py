@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow.compute as pc
 
 from stages.reporting import supplement
@@ -31,14 +32,37 @@ class LossCurve:
     losses: Mapping[str, Sequence[float]]  # train and val
 
 
+class Converged(NamedTuple):
+    """Probes whose chosen head is the optimum, of so many."""
+
+    converged: int
+    all: int
+
+
+FURTHER_PROBES = {  # what they are for -> their table, and what tells one probe from another
+    "learning curves": ("learning_curves", tables.LEARNING_CURVES, ("dataset", "task", "step")),
+    "few shots": ("few_shot", tables.FEW_SHOT, ("dataset", "task", "shots", "draw")),
+    "parts of embeddings": ("parts", tables.PART_SCORES, ("dataset", "task", "part")),
+}
+
+
+class Point(NamedTuple):
+    """A value after so many steps, mean over seeds, and the mean of their intervals: that of the mean is no wider."""
+
+    step: int
+    value: float
+    ci_low: float
+    ci_high: float
+
+
 @dataclass(frozen=True)
 class LearningCurves:
-    """The headline metric of one task on the validation split over training steps, mean over seeds."""
+    """The headline metric of one task on the validation split over training steps."""
 
     dataset: str
     task: str
     metric: str
-    points: Mapping[str, Sequence[tuple[int, float]]]  # method -> step and value, rising; step 0 alone: not trained
+    points: Mapping[str, Sequence[Point]]  # by method, steps rising; step 0 alone: not trained
 
 
 def counts(splits: Path, kind: str, datasets: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -134,21 +158,36 @@ def loss_curves(models: Path, runs: Iterable[Run]) -> list[LossCurve]:
 
 def learning_curves(metrics: Path, runs: Iterable[Run]) -> list[LearningCurves]:
     """Learning curves of every followed task, values averaged over the seeds that have a step."""
-    values_of: dict[tuple[str, str, str], dict[str, dict[int, list[float]]]] = {}
+    rows_of: dict[tuple[str, str, str], dict[str, dict[int, list[Mapping[str, Any]]]]] = {}
     for run in runs:
         for row in tables.read(metrics / run.folder / "learning_curves.parquet", tables.LEARNING_CURVES).to_pylist():
-            of_task = values_of.setdefault((row["dataset"], row["task"], row["metric"]), {})
-            of_task.setdefault(run.method, {}).setdefault(row["step"], []).append(row["value"])
+            of_task = rows_of.setdefault((row["dataset"], row["task"], row["metric"]), {})
+            of_task.setdefault(run.method, {}).setdefault(row["step"], []).append(row)
     return [
         LearningCurves(
             *key,
             {
-                method: [(step, sum(values) / len(values)) for step, values in sorted(of_method.items())]
+                method: [_point(step, rows) for step, rows in sorted(of_method.items())]
                 for method, of_method in of_task.items()
             },
         )
-        for key, of_task in sorted(values_of.items())
+        for key, of_task in sorted(rows_of.items())
     ]
+
+
+def _point(step: int, of_seeds: Sequence[Mapping[str, Any]]) -> Point:
+    return Point(step, *(float(np.mean([row[name] for row in of_seeds])) for name in ("value", "ci_low", "ci_high")))
+
+
+def further_probes(metrics: Path, runs: Iterable[Run]) -> dict[str, Converged]:
+    """How many probes there are besides those in the sweeps, by what they are for, and how many of them converged."""
+    counts: dict[str, list[bool]] = {}
+    for run in runs:
+        for purpose, (name, schema, key) in FURTHER_PROBES.items():
+            rows = tables.read(metrics / run.folder / f"{name}.parquet", schema).to_pylist()
+            fitted = {tuple(row[part] for part in key): row["is_converged"] for row in rows}
+            counts.setdefault(purpose, []).extend(of for of in fitted.values() if of is not None)
+    return {purpose: Converged(sum(of), len(of)) for purpose, of in counts.items()}
 
 
 def sweeps(metrics: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:

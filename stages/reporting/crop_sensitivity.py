@@ -1,4 +1,4 @@
-"""How much each headline depends on the crop: rows of every run, and a figure of lines over scale or shift."""
+"""How much each metric depends on the crop: rows of every run, and a figure of lines over scale or shift."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -34,7 +34,7 @@ def rows(sensitivity: Path, runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
 
 
 def draw(found: Iterable[Row], methods: Sequence[str], along: Along) -> bytes:
-    """One panel per task as PNG: the headline over one kind of change, a line per method, mean over seeds."""
+    """One panel per task and metric as PNG: the metric over one kind of change, a line per method, mean over seeds."""
     other = "shift" if along == "scale" else "scale"
     kept = [row for row in found if row[other] == UNCHANGED[other]]
     tasks = [list(group) for _, group in groupby(sorted(kept, key=_task), _task)]
@@ -55,8 +55,8 @@ def line(of_method: Sequence[Row], along: Along) -> dict[float, float]:
     return {place: sum(values[place]) / len(values[place]) for place in sorted(values)}
 
 
-def _task(row: Row) -> tuple[str, str]:
-    return row["dataset"], row["task"]
+def _task(row: Row) -> tuple[str, str, str]:
+    return row["dataset"], row["task"], row["metric"]
 
 
 def _finish(axes: Axes, row: Row, along: Along) -> None:

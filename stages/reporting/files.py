@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stages.reporting import health, page
-from stages.reporting.contents import LearningCurves, LossCurve
+from stages.reporting.contents import LearningCurves, LossCurve, Point
 from stages.reporting.results import by_method
 from stages.runtime import tables
 
@@ -33,7 +33,7 @@ def write(out: Path, content: page.Content, figures: page.Figures) -> None:
     tables.write(path, tables.DIFFERENCES, content.differences, key=key, metadata=provenance)
     key = ["dataset", "task", "metric", "shots", "method"]
     tables.write(out / "few_shot.parquet", tables.FEW_SHOT_MEANS, content.few_shot, key=key, metadata=provenance)
-    key = ["dataset", "task", "method", "seed", "scale", "shift"]
+    key = ["dataset", "task", "metric", "method", "seed", "scale", "shift"]
     path = out / "crop_sensitivity.parquet"
     tables.write(path, tables.CROP_SENSITIVITY, content.sensitivity, key=key, metadata=provenance)
     folder = _made(out / "metrics")
@@ -59,11 +59,11 @@ def _write_curves(out: Path, losses: Sequence[LossCurve], learning: Sequence[Lea
     folder = _made(out / "learning_curves")
     for task in learning:
         lines = [
-            [method, task.metric, step, f"{value:.8g}"]
+            [method, task.metric, point.step, *(f"{value:.8g}" for value in point[1:])]
             for method, points in task.points.items()
-            for step, value in points
+            for point in points
         ]
-        text = _csv([["method", "metric", "step", "value"], *lines])
+        text = _csv([["method", "metric", *Point._fields], *lines])
         (folder / f"{task.dataset}-{task.task}.csv").write_text(text, encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from stages.evaluation import scores
 from stages.evaluation.scores import axis, number, printed
 from stages.reporting import answers, comparison, doubts, few_shot, framing, health, parts
 from stages.reporting.comparison import FEW, Standing
-from stages.reporting.contents import LearningCurves, LossCurve
+from stages.reporting.contents import Converged, LearningCurves, LossCurve
 from stages.reporting.health import Health
 from stages.reporting.results import CONTROL, CONTROLS, Tested, by_method
 from stages.runtime.params import Params
@@ -51,6 +51,8 @@ class Content:
     sweeps: Sequence[Row]
     few_shot: Sequence[Row]  # of FEW_SHOT_MEANS
     parts: Sequence[Row]  # of PART_SCORES, with method and seed
+    part_differences: Sequence[Row]  # of PART_DIFFERENCES, with method and seed
+    further_probes: Mapping[str, Converged]  # what other probes are for
     loss_curves: Sequence[LossCurve]
     learning_curves: Sequence[LearningCurves]
     health: Sequence[Health]
@@ -67,7 +69,7 @@ class Figures:
     learning_curves: bytes
     health: bytes
     roc_pr: Mapping[str, bytes]  # by task
-    crop: Mapping[str, bytes]  # headlines over what is changed of the crop
+    crop: Mapping[str, bytes]  # metrics over what is changed of the crop
 
 
 def render(content: Content, figures: Figures) -> str:
@@ -91,6 +93,7 @@ def render(content: Content, figures: Figures) -> str:
         ),
         edges=answers.edges(content.sweeps),
         unconverged=answers.unconverged(content.sweeps),
+        further_unconverged=answers.further_unconverged(content.further_probes),
         collapsed=health.collapsed(content.health),
         causes=health.causes(content.health),
         doubts=doubts.sentences(content.probe_rejects, content.copies, content.rows),
@@ -104,7 +107,7 @@ def render(content: Content, figures: Figures) -> str:
             for metric in task.metrics
             if (detail := _detail(content, task, metric))["rows"]  # none where the metric is undefined
         ],
-        parts=parts.by_method_and_part(content.parts, content.rows, content.tasks),
+        parts=parts.by_method_and_part(content.parts, content.part_differences, content.rows, content.tasks),
         counts=content.counts,
         yields=content.yields,
         framing=content.framing,

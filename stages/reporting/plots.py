@@ -9,9 +9,12 @@ from matplotlib.ticker import MaxNLocator
 
 from stages.evaluation import scores
 from stages.reporting import panels
-from stages.reporting.contents import LearningCurves, LossCurve
+from stages.reporting.contents import LearningCurves, LossCurve, Point
 from stages.reporting.panels import tidy
 from stages.reporting.png import INK
+from stages.reporting.results import CONTROL
+
+SHADE = 0.12  # opacity of an interval
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,32 @@ def loss_curves(curves: Sequence[LossCurve], methods: Sequence[str]) -> bytes:
 
 
 def learning_curves(tasks: Sequence[LearningCurves], methods: Sequence[str]) -> bytes:
-    """One panel per task, one line per trained method; a method that is not trained is a level line."""
+    """One panel per task, one line per trained method; a method that is not trained is a level line.
+
+    Shaded are the intervals of two methods alone, to keep the lines visible: the first one and the untrained encoder.
+    """
     figure, grid = panels.grid(len(tasks), lambda columns, rows: (4.2 * columns, 3.0 * rows + 0.5))
+    shaded = panels.colours(methods)
     for axes, task in zip(grid, tasks, strict=False):
-        panels.draw_curves(axes, task.points, methods, level="not trained")
+        lines = {method: [(point.step, point.value) for point in points] for method, points in task.points.items()}
+        panels.draw_curves(axes, lines, methods, level="not trained")
+        for method in (name for name in dict.fromkeys((*methods[:1], CONTROL)) if name in task.points):
+            _shade(axes, task.points[method], shaded[method])
         axes.set_title(f"{task.dataset} · {task.task}", loc="left", fontsize=10, color=INK)
         axes.set_xlabel("steps", fontsize=9)
         axes.set_ylabel(scores.axis(task.metric), fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         tidy(axes, lines="y")
     return panels.finish(figure, grid, len(tasks), "no learning curves were measured")
+
+
+def _shade(axes: Axes, points: Sequence[Point], colour: str) -> None:
+    """The interval around a line; across the whole panel around a level one."""
+    steps, _, low, high = (list(column) for column in zip(*points, strict=True))
+    if steps == [0]:
+        axes.axhspan(low[0], high[0], color=colour, alpha=SHADE, lw=0)
+    else:
+        axes.fill_between(steps, low, high, color=colour, alpha=SHADE, lw=0)
 
 
 def _bars(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:

@@ -142,7 +142,11 @@ LEARNING_CURVES = pa.schema([
     ("metric", pa.string()),
     ("step", pa.int64()),
     ("value", pa.float64()),
+    ("ci_low", pa.float64()),  # of the bootstrap over validation images: it does not cover that L2 was chosen on them
+    ("ci_high", pa.float64()),
     ("n", pa.int64()),  # validation images that the value is over
+    ("groups", pa.int64()),  # that these images belong to
+    ("is_converged", pa.bool_()),  # false: the probe needs more than `probe.max_iter` steps; null: it has no head
 ])  # fmt: skip
 
 # A probe that was fitted to a few training images, on the whole test split; see evaluation/few_shot.py.
@@ -155,6 +159,7 @@ FEW_SHOT = pa.schema([
     ("draw", pa.int32()),
     ("images", pa.int64()),  # training images that were drawn
     ("value", pa.float64()),
+    ("is_converged", pa.bool_()),  # as in LEARNING_CURVES
 ])  # fmt: skip
 
 # Few-shot probes of one method: mean over draws and seeds, with the interval of the mean over draws.
@@ -197,7 +202,23 @@ _MEASURED = [
 SCORES = pa.schema([("dataset", pa.string()), ("task", pa.string()), *_MEASURED])
 
 # Scores of one named part of the embedding by itself, for methods that name parts.
-PART_SCORES = pa.schema([("dataset", pa.string()), ("task", pa.string()), ("part", pa.string()), *_MEASURED])
+PART_SCORES = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("part", pa.string()),
+    *_MEASURED,
+    ("is_converged", pa.bool_()),  # as in LEARNING_CURVES
+])  # fmt: skip
+
+# The headline metric of one part minus that of another part, on the same test images, with the interval of the paired
+# bootstrap.
+PART_DIFFERENCES = pa.schema([
+    ("dataset", pa.string()),
+    ("task", pa.string()),
+    ("part", pa.string()),
+    ("other", pa.string()),
+    *_ESTIMATE,  # `better`: of the metric; with `lower`, a difference below 0 is better for `part`
+])  # fmt: skip
 
 METRICS = pa.schema([
     ("profile", pa.string()),
@@ -211,7 +232,7 @@ METRICS = pa.schema([
     ("code_hash", pa.string()),
 ])  # fmt: skip
 
-# The headline of one task on test images that were cut again; a shift is averaged over its directions.
+# One metric of one task on test images that were cut again; a shift is averaged over its directions.
 _SENSITIVITY = [
     ("scale", pa.float64()),  # of the sides of the crop's box, around its centre
     ("shift", pa.float64()),  # of the box, as a share of its sides

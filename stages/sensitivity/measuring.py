@@ -32,11 +32,10 @@ class Recut:
 def rows(
     probe: Probe, images: Images, recut: Recut, task: Task, *, bootstrap: Bootstrap, rejects: tables.Rejects
 ) -> Iterator[dict[str, Any]]:
-    """Rows of SENSITIVITY: the headline for every scale and every shift, which is averaged over its directions.
+    """Rows of SENSITIVITY: every metric for every scale and every shift, which is averaged over its directions.
 
     What is undefined on these images is added to `rejects`.
     """
-    metric = task.settings.metrics[0]
     predicted = list(told(probe, images, recut, task))
     unchanged = [predicted[recut.changes.index(UNCHANGED)]]
     if not len(unchanged[0].truth):
@@ -45,13 +44,14 @@ def rows(
     of_size = groupby(zip(recut.changes, predicted, strict=True), lambda pair: (pair[0].scale, pair[0].shift))
     for (scale, shift), group in of_size:
         runs = [predictions for _, predictions in group]
-        change = scores.compare(metric, runs, unchanged, bootstrap)
-        if change is None or np.isnan(change.value):
-            task.reject(rejects, f"{scale:g}/{shift:g}", f"{metric} is undefined", "on the chosen test images")
-            continue
-        score = next(score for score in scores.score(metric, runs, bootstrap) if score.target == scores.MEAN)
-        moved = {"change": change.value, "change_ci_low": change.ci_low, "change_ci_high": change.ci_high}
-        yield {"dataset": task.dataset, "task": task.name, "scale": scale, "shift": shift, **score.row, **moved}
+        for metric in task.settings.metrics:
+            change = scores.compare(metric, runs, unchanged, bootstrap)
+            score = scores.whole(metric, runs, bootstrap)
+            if change is None or score is None:
+                task.reject(rejects, f"{scale:g}/{shift:g}", f"{metric} is undefined", "on the chosen test images")
+                continue
+            moved = {"change": change.value, "change_ci_low": change.ci_low, "change_ci_high": change.ci_high}
+            yield {"dataset": task.dataset, "task": task.name, "scale": scale, "shift": shift, **score.row, **moved}
 
 
 def told(probe: Probe, images: Images, recut: Recut, task: Task) -> Iterator[Predictions]:

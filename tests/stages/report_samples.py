@@ -75,9 +75,10 @@ def write_inputs(root: Path, params: Params) -> None:
             tables.write(path, tables.HISTORY, history, key=["epoch", "split", "metric"])
             points = [(10, 0.6 + seed / 10), (20, 0.7), (50, 0.8 + seed / 10)] if learnable else [(0, 0.5)]
             curve = [
-                {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value, "n": 40}
+                {"dataset": "affectnet", "task": "expression", "metric": "auc", "step": step, "value": value,
+                 "ci_low": value - 0.1, "ci_high": value + 0.1, "n": 40, "groups": 40, "is_converged": step != 20}
                 for step, value in points
-            ]
+            ]  # fmt: skip
             path = root / "metrics" / name / "learning_curves.parquet"
             tables.write(path, tables.LEARNING_CURVES, curve, key=["dataset", "step"])
             write_sensitivity(root / "sensitivity" / name, value=0.8 - seed / 10 if learnable else 0.5)
@@ -179,6 +180,8 @@ def crowded(profile_name: str = "study", *, seeds: int = 1) -> Content:
         sweeps=[{"method": run.method, "seed": run.seed, **sweep} for run in results.expected_runs(params)],
         few_shot=[],
         parts=[],
+        part_differences=[],
+        further_probes={},
         loss_curves=[],
         learning_curves=[],
         health=[],

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -99,14 +100,33 @@ def test_a_missing_head_or_release_is_a_sentence(paths: dict[str, Path], tmp_pat
         run({**paths, "raw": tmp_path}, tmp_path / "out")
 
 
-def test_a_metric_that_is_undefined_on_the_chosen_images_is_a_reject(paths: dict[str, Path], tmp_path: Path):
-    task = TaskParams(probe="classes", label="code", metrics=["auc"], classes=CODES)
+def test_every_metric_of_a_task_has_rows(paths: dict[str, Path], tmp_path: Path):
+    alone, read = evenness(paths, ["auc", "accuracy"])
+    probe.run(**read, out=tmp_path / "metrics", **alone)
+    run({**paths, "metrics": tmp_path / "metrics"}, tmp_path / "out", dataset=alone["dataset"])
+    rows = tables.read(tmp_path / "out" / "sensitivity.parquet", tables.SENSITIVITY).to_pylist()
+    assert {(row["metric"], row["scale"], row["shift"]) for row in rows} == {
+        (metric, *change) for metric in ("auc", "accuracy") for change in ((0.8, 0), (1.0, 0), (1.25, 0), (1.0, 0.1))
+    }
+    of_probe = tables.read(tmp_path / "metrics" / "metrics.parquet", tables.SCORES).to_pylist()
+    expected = {row["metric"]: row["value"] for row in of_probe if (row["split"], row["target"]) == ("test", "mean")}
+    found = {row["metric"]: row["value"] for row in rows if (row["scale"], row["shift"]) == (1.0, 0.0)}
+    assert found == pytest.approx({metric: expected[metric] for metric in ("auc", "accuracy")})
+
+
+def evenness(paths: dict[str, Path], metrics: list[str]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Options of `probe` for the one task of telling even from odd, and what it reads."""
+    task = TaskParams(probe="classes", label="code", metrics=metrics, classes=CODES)
     alone = {"w300": DATASET["w300"].model_copy(update={"tasks": {"evenness": task}})}
     of = {"seed": 7, "face_sets": ["w300"], "track_sets": [], "followed": [], "probe": PROBE, "dataset": alone}
-    read = {name: paths[name] for name in ("faces", "splits", "embeddings")}
-    probe.run(**read, out=tmp_path / "metrics", **of)
+    return of, {name: paths[name] for name in ("faces", "splits", "embeddings")}
+
+
+def test_a_metric_that_is_undefined_on_the_chosen_images_is_a_reject(paths: dict[str, Path], tmp_path: Path):
+    alone, read = evenness(paths, ["auc"])
+    probe.run(**read, out=tmp_path / "metrics", **alone)
     one = CHANGES.model_copy(update={"images": 1})
-    found = run({**paths, "metrics": tmp_path / "metrics"}, tmp_path / "out", dataset=alone, perturb=one)
+    found = run({**paths, "metrics": tmp_path / "metrics"}, tmp_path / "out", dataset=alone["dataset"], perturb=one)
     assert found == {}
     rejects = tables.read(tmp_path / "out" / "rejects.parquet", tables.REJECTS).to_pylist()
     assert {(row["key"], row["kind"]) for row in rejects} == {

@@ -14,6 +14,7 @@ from stages import probe
 from stages.evaluation import labelled, scores
 from stages.runtime import tables
 from stages.runtime.errors import UserError, reason
+from stages.runtime.params import FewShotParams
 
 
 def run(paths: dict[str, Path], out: Path, **changes: Any) -> None:
@@ -128,7 +129,7 @@ def test_a_second_run_writes_the_same_bytes(tmp_path: Path):
     run(paths, tmp_path / "first")
     run(paths, tmp_path / "second")
     names = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*.*"))
-    assert len(names) == 10
+    assert len(names) == 11
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
@@ -424,6 +425,15 @@ def test_few_shot_probes_have_a_row_for_every_metric_number_of_shots_and_draw(go
         [row["value"] for row in found if row["metric"] == "auc" and row["shots"] == 10] for found in (rows, of_noise)
     )
     assert min(aucs) > max(noisy) + 0.1
+
+
+def test_draws_of_few_shots_that_hold_the_same_images_are_one(tmp_path: Path):
+    paths = probe_samples.write_tree(tmp_path)
+    shots = FewShotParams(shots=[2, probe_samples.COUNTS["train"]], draws=3)  # the second: all images in each draw
+    run(paths, tmp_path / "out", probe=probe_samples.PARAMS.model_copy(update={"few_shot": shots}))
+    rows = tables.read(tmp_path / "out" / "few_shot.parquet", tables.FEW_SHOT).to_pylist()
+    draws = {shots: {row["draw"] for row in rows if row["shots"] == shots} for shots in shots.shots}
+    assert draws == {2: {0, 1, 2}, probe_samples.COUNTS["train"]: {0}}
 
 
 def test_images_of_one_group_of_the_splits_are_counted_as_one_and_widen_the_interval(good: Path, tmp_path: Path):

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from stages import probe, report
 from stages.evaluation import scores
 from stages.reporting import contents, framing, page, results
+from stages.reporting.contents import Converged
 from stages.reporting.health import Health
 from stages.reporting.page import Content, Figures
 from stages.runtime import config, stopwatch, tables
@@ -398,6 +399,7 @@ def test_few_shot_probes_have_a_table_of_means_and_a_place_on_the_page(written: 
 
 
 def test_a_probe_that_did_not_converge_is_told(content: Content):
+    content = replace(content, further_probes={})
     assert "did not converge" not in page_of(content)
     stopped = {**content.sweeps[0], "edge": "", "is_converged": False}
     text = page_of(replace(content, sweeps=[stopped, *({**row, "edge": ""} for row in content.sweeps[1:])]))
@@ -405,14 +407,26 @@ def test_a_probe_that_did_not_converge_is_told(content: Content):
     assert text.count('class="n edge"') == 1
 
 
+def test_probes_of_curves_shots_and_parts_that_did_not_converge_are_counted(content: Content):
+    found = content.further_probes
+    assert found["learning curves"] == (6, 8)  # of two seeds, the one at step 20 did not
+    assert (found["few shots"].all, found["parts of embeddings"].all) == (2 * 2 * 2 * 2 * 2, 0)
+    text = page_of(replace(content, further_probes={**found, "few shots": Converged(32, 32)}))
+    assert "Of further probes, 2 of 8 for learning curves did not converge" in text
+
+
 def test_a_learning_curve_is_the_mean_over_seeds_beside_the_untrained_encoder(written: Path):
     rows = table_of(written / "learning_curves" / "affectnet-expression.csv")
-    assert [(row["method"], row["metric"], int(row["step"]), float(row["value"])) for row in rows] == [
-        ("fabnet", "auc", 10, pytest.approx(0.65)),
-        ("fabnet", "auc", 20, pytest.approx(0.7)),
-        ("fabnet", "auc", 50, pytest.approx(0.85)),
-        ("random", "auc", 0, 0.5),
+    names = ("step", "value", "ci_low", "ci_high")
+    found = [(row["method"], row["metric"], *(float(row[name]) for name in names)) for row in rows]
+    expected = [
+        ("fabnet", "auc", 10, 0.65, 0.55, 0.75),
+        ("fabnet", "auc", 20, 0.7, 0.6, 0.8),
+        ("fabnet", "auc", 50, 0.85, 0.75, 0.95),
+        ("random", "auc", 0, 0.5, 0.4, 0.6),
     ]
+    assert [line[:3] for line in found] == [line[:3] for line in expected]
+    assert [line[3:] for line in found] == [pytest.approx(line[3:]) for line in expected]
 
 
 def test_the_health_of_a_training_is_the_mean_over_seeds(written: Path):

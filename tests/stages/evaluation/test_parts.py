@@ -70,8 +70,24 @@ def test_every_part_has_every_task_and_metric_of_the_whole(scored: Path):
 def test_the_whole_embedding_as_a_part_has_the_scores_of_the_whole(tmp_path: Path):
     out = run(tmp_path, {"all": (0, probe_samples.DIMS)})
     whole = tables.read(out / "metrics.parquet", tables.SCORES).to_pylist()
-    assert [{**row, "part": "all"} for row in whole if row["split"] == "test"] == rows(out)
+    found = rows(out)
+    assert {row.pop("is_converged") for row in found} == {True, None}  # neighbours have no head
+    assert [{**row, "part": "all"} for row in whole if row["split"] == "test"] == found
+
+
+def test_a_part_is_compared_with_the_other_one_on_the_same_images(scored: Path):
+    found = tables.read(scored / "part_differences.parquet", tables.PART_DIFFERENCES).to_pylist()
+    assert {(row["part"], row["other"]) for row in found} == {("told", "rest")}
+    told, rest = values(scored, "told"), values(scored, "rest")
+    of_task = {row["task"]: row for row in found}
+    assert set(of_task) == {task for task, _ in told}
+    for task, metric, is_better in (("expression", "auc", 1), ("landmarks", "interocular_percent", -1)):
+        row = of_task[task]
+        assert row["value"] == pytest.approx(told[task, metric] - rest[task, metric])
+        assert min(is_better * row["ci_low"], is_better * row["ci_high"]) > 0
 
 
 def test_an_embedding_without_parts_has_no_rows(tmp_path: Path):
-    assert rows(run(tmp_path, {})) == []
+    out = run(tmp_path, {})
+    assert rows(out) == []
+    assert not len(tables.read(out / "part_differences.parquet", tables.PART_DIFFERENCES))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stages.reporting import crop_sensitivity, panels, plots
-from stages.reporting.contents import LearningCurves, LossCurve
+from stages.reporting.contents import LearningCurves, LossCurve, Point
 
 METHODS = ["fabnet", "random", "split_brain", "jigsaw", "rotation"]
 
@@ -30,7 +30,10 @@ def loss_curves(method: str) -> list[LossCurve]:
 
 
 def learning_curves(count: int) -> list[LearningCurves]:
-    points = {name: [(0, 9.0)] if name == "random" else [(10, 8.0), (20, 7.5)] for name in METHODS}
+    points = {
+        name: [Point(0, 9.0, 8.5, 9.5)] if name == "random" else [Point(10, 8.0, 7.0, 9.0), Point(20, 7.5, 7.0, 8.0)]
+        for name in METHODS
+    }
     return [LearningCurves("w300", "landmarks", "interocular_percent", points)] * count
 
 
@@ -78,9 +81,24 @@ def test_learning_curves_give_the_same_bytes_and_wrap(count: int):
     assert max(cv2.imdecode(np.frombuffer(drawn, np.uint8), 1).shape) < 2200
 
 
-def test_a_learning_curve_that_moves_changes_the_figure():
-    moved = [LearningCurves("w300", "landmarks", "interocular_percent", {"fabnet": [(10, 8.0), (20, 3.0)]})]
-    assert plots.learning_curves(moved, ["fabnet"]) != plots.learning_curves(learning_curves(1), ["fabnet"])
+def test_a_learning_curve_or_an_interval_that_moves_changes_the_figure():
+    (curves,) = learning_curves(1)
+    as_it_is = plots.learning_curves([curves], METHODS)
+    first, last = curves.points["fabnet"]
+    for method, points in (
+        ("fabnet", [first, last._replace(value=3.0)]),
+        ("fabnet", [first, last._replace(ci_low=3.0)]),
+        ("random", [curves.points["random"][0]._replace(ci_high=10.0)]),
+    ):
+        moved = replace(curves, points={**curves.points, method: points})
+        assert plots.learning_curves([moved], METHODS) != as_it_is
+
+
+def test_of_many_learning_curves_only_the_first_and_the_untrained_encoder_are_shaded():
+    (curves,) = learning_curves(1)
+    first, last = curves.points["rotation"]
+    moved = replace(curves, points={**curves.points, "rotation": [first, last._replace(ci_high=8.5)]})
+    assert plots.learning_curves([moved], METHODS) == plots.learning_curves([curves], METHODS)
 
 
 def test_lines_over_scale_and_over_shift_are_means_over_seeds():
