@@ -14,7 +14,7 @@ from fabnet.modules.model_file import Description
 from pipelines.results import shots
 from pipelines.results.rows import CONTROLS, RENDERED, Row
 from stages.evaluation import scores
-from stages.reporting import revision
+from stages.reporting import parts, results, revision
 from stages.runtime import config, plugins, tables
 from stages.runtime.errors import UserError
 from stages.runtime.params import Params
@@ -47,6 +47,8 @@ class Source:
 def rows(root: Path, said: Said) -> list[Row]:
     """One row for the headline of each task and method, on the whole test split, pooled over seeds.
 
+    After these those of heads that came with weights and of parts of embeddings, both of the first seed.
+
     Raises:
         UserError: the report is missing or older than parameters and code, code is not committed, or something has to
             be said that `said` leaves empty.
@@ -63,10 +65,25 @@ def rows(root: Path, said: Said) -> list[Row]:
     for row, minus in shots.scored(root, source.params):
         if row["metric"] == _headline(row, source.params) and _is_finite(row):
             found.append(_row(row, minus, f"{row['shots']}-shot", source, said))
-    first = min(source.params.seeds)
-    own = [row for row in source.report("own_heads") if row["target"] == scores.MEAN and row["seed"] == first]
-    found += [_row(row, {}, "own_head", source, said) for row in own if row["metric"] == _headline(row, source.params)]
+    for row, probe in [*_own_heads(source), *_parts(source)]:
+        if row["metric"] == _headline(row, source.params) and _is_finite(row):
+            found.append(_row(row, {}, probe, source, said))
     return found
+
+
+def _own_heads(source: Source) -> Iterator[tuple[Scored, str]]:
+    """Scores of heads that came with weights, which are the same for every seed, and what to call their probe."""
+    for row in source.report("own_heads"):
+        if row["target"] == scores.MEAN and row["seed"] == min(source.params.seeds):
+            yield row, "own_head"
+
+
+def _parts(source: Source) -> Iterator[tuple[Scored, str]]:
+    """Scores of the named parts of embeddings, of the first seed alone, and their probe."""
+    first = [run for run in results.expected_runs(source.params) if run.seed == min(source.params.seeds)]
+    for row in parts.rows(source.root / "data" / "metrics", first):
+        if row["target"] == scores.MEAN:
+            yield row, _probe(row, source.params)
 
 
 def _source(root: Path) -> Source:
@@ -141,6 +158,7 @@ def _row(row: Scored, minus: Mapping[str, Scored | None], probe: str, source: So
         probe=probe,
         method=method,
         encoder=said.encoder if method == "own" else "",
+        part=row.get("part", ""),
         steps=description.steps,
         size_px=description.size_px,
         seeds=" ".join(map(str, seeds)),

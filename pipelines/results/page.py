@@ -42,8 +42,9 @@ def _tables(pack: str, probe: str, placed: Sequence[Placed]) -> Iterator[str]:
 def _encoder(placed: Placed) -> tuple[str, int, int, str]:
     row, count = placed.row, len(placed.row.seeds.split())
     name = row.encoder.replace("|", "\\|") or f"`{row.method}`"
+    part = f", part `{row.part}`" if row.part else ""
     seeds = f", {count} seeds" if count > 1 else ""
-    return f"{name}{seeds}", row.steps, row.size_px, f"{placed.file.stem}, `{row.config_hash}`"
+    return f"{name}{part}{seeds}", row.steps, row.size_px, f"{placed.file.stem}, `{row.config_hash}`"
 
 
 def _task(row: Row) -> tuple[str, str, str, str]:

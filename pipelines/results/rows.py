@@ -52,6 +52,7 @@ class Row(BaseModel):
     probe: Annotated[str, _like(PROBES, "linear, neighbours, own_head or a number of shots such as 5-shot")]
     method: Name  # module of fabnet/pretext
     encoder: Annotated[str, _like(r".{0,100}", "at most 100 characters in one line")]  # if the method is `own`
+    part: Annotated[str, _like(r"\w{0,60}", "the name of a part of the embedding, or nothing")]  # empty: all of it
     steps: Annotated[int, Field(ge=0)]  # of training here; 0: none
     size_px: Annotated[int, Field(gt=0)]  # side of the encoder's input
     seeds: Annotated[str, _like(r"\d+( \d+)*", "whole numbers with spaces between them")]  # with spaces between them
@@ -91,10 +92,12 @@ class Row(BaseModel):
             )
         for control in CONTROLS:
             value, low, high = self.minus(control)
-            if value is None and self.method != control and self.probe in PAIRED:
+            if value is None and self.method != control and self.probe in PAIRED and not self.part:
                 raise ValueError(f"minus_{control} should be given for probe {self.probe}, found nothing")
             if value is not None and (low is None or high is None or not low <= value <= high):
                 raise ValueError(f"the interval of minus_{control} should contain {value}, found [{low}, {high}]")
+            if self.probe.endswith("-shot") and value and low == high:
+                raise ValueError(f"minus_{control} should have an interval, found draws that are all the same")
         return self
 
     @model_validator(mode="after")
@@ -113,7 +116,7 @@ class Row(BaseModel):
     def key(self) -> tuple[str | int, ...]:
         """What makes it another result than any other one."""
         measured = (self.pack, self.dataset, self.task, self.split, self.metric, self.probe)
-        return (*measured, self.method, self.encoder, self.steps, self.size_px, self.seeds, self.config_hash)
+        return (*measured, self.method, self.encoder, self.part, self.steps, self.size_px, self.seeds, self.config_hash)
 
     def minus(self, control: Literal["random", "fabnet"] | str) -> tuple[float | None, float | None, float | None]:
         """The difference to a control, and its interval."""

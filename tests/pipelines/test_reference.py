@@ -34,11 +34,19 @@ def project(tmp_path: Path) -> Path:
         net = models.build(random, random.Params(**settings), seed=0, size_px=32)
         steps = 0 if method == "random" else 700
         models.save(tmp_path / "data" / "models" / f"{method}-0", described("random", settings, steps=steps), net)
+        write_parts(tmp_path, method, [])
     for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "empty"]):
         identity = ["-c", "user.name=n", "-c", "user.email=e"]
         subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
     report(tmp_path)
     return tmp_path
+
+
+def write_parts(root: Path, method: str, parts: Sequence[str]) -> None:
+    """Scores of the parts of one method."""
+    rows = [{**HEADLINE, "part": part, "value": 8.5, "target": target} for part in parts for target in ("mean", "eyes")]
+    path = root / "data" / "metrics" / f"{method}-0" / "parts.parquet"
+    tables.write(path, tables.PART_SCORES, rows, key=["part", "target"])
 
 
 def report(root: Path) -> None:
@@ -100,6 +108,18 @@ def test_a_head_that_came_with_the_weights_is_a_row_of_its_own_probe_without_dif
     call(project, "write", str(project / "results" / "me.csv"))
     (row,) = [placed.row for placed in read_all(project / "results") if placed.row.probe == "own_head"]
     assert (row.method, row.value, row.minus("random"), row.seeds) == ("random", 8.125, (None, None, None), "0")
+
+
+def test_parts_of_an_embedding_are_rows_without_differences(project: Path):
+    write_parts(project, "fabnet_sources", ["face", "pose"])
+    call(project, "write", str(project / "results" / "me.csv"))
+    rows = [placed.row for placed in read_all(project / "results") if placed.row.part]
+    assert [(row.method, row.part, row.probe, row.value, row.seeds) for row in rows] == [
+        ("fabnet_sources", part, "linear", 8.5, "0") for part in ("face", "pose")
+    ]
+    assert {row.minus("random") for row in rows} == {(None, None, None)}
+    call(project, "render")
+    assert "| `fabnet_sources`, part `pose` | 700 | 32 | 8.50 [8.00, 9.00] |" in (project / reference.PAGE).read_text()
 
 
 def write_shots(root: Path, method: str, values: Sequence[float]) -> None:

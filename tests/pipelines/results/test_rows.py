@@ -14,7 +14,7 @@ SHA256 = "ab" * 32
 def row(**changes: Any) -> Row:
     values: dict[str, Any] = {
         "pack": "300-W official", "dataset": "w300", "task": "landmarks", "split": "test",
-        "metric": "interocular_percent", "probe": "linear", "method": "vicreg", "encoder": "", "steps": 700,
+        "metric": "interocular_percent", "probe": "linear", "method": "vicreg", "encoder": "", "part": "", "steps": 700,
         "size_px": 64, "seeds": "0 1", "value": 8.5, "ci_low": 8.0, "ci_high": 9.25, "n": 689, "minus_random": -2.0,
         "minus_random_low": -2.5, "minus_random_high": -1.5, "minus_fabnet": 0.0, "minus_fabnet_low": -0.25,
         "minus_fabnet_high": 0.25, "command": "make repro PROFILE=small", "weights_sha256": "", "config_hash": "0" * 12,
@@ -27,9 +27,11 @@ def control(name: str) -> Row:
     return row(method=name, **{f"minus_{name}{end}": None for end in ("", "_low", "_high")})
 
 
+NOT_COMPARED = {f"minus_{name}{end}": None for name in ("random", "fabnet") for end in ("", "_low", "_high")}
+
+
 def own_head() -> Row:
-    minus = {f"minus_{name}{end}": None for name in ("random", "fabnet") for end in ("", "_low", "_high")}
-    return row(method="released", probe="own_head", weights_sha256=SHA256, **minus)
+    return row(method="released", probe="own_head", weights_sha256=SHA256, **NOT_COMPARED)
 
 
 def test_rows_come_back_from_their_file_in_one_order(tmp_path: Path):
@@ -58,6 +60,7 @@ def complaint(folder: Path) -> str:
         ("minus_fabnet", "", "minus_fabnet should be given for probe linear, found nothing"),
         ("minus_fabnet_low", "", "the interval of minus_fabnet should contain 0.0, found [None, 0.25]"),
         ("n", "0", "n should be greater than 0, found '0'"),
+        ("part", "pose and", "part: expected the name of a part of the embedding, or nothing, found 'pose and'"),
         ("n", "12.5", "n should be a valid integer"),
         ("method", "vicregg", "method should be one of autoencoder, "),
         ("dataset", "w301", "dataset should be one of affectnet, "),
@@ -104,6 +107,25 @@ def test_a_file_of_another_form_is_one_sentence(tmp_path: Path, change: Any, cla
     write(path, [row()])
     path.write_text(change(path.read_text()))
     assert complaint(tmp_path).startswith(f"{path}, {clause}")
+
+
+def test_draws_of_few_shots_that_are_all_the_same_have_no_difference(tmp_path: Path):
+    same = {"minus_random": -2.0, "minus_random_low": -2.0, "minus_random_high": -2.0}
+    text = ",".join(COLUMNS) + "\n"
+    (tmp_path / "a.csv").write_text(text)
+    write(tmp_path / "a.csv", [row(probe="20-shot")])
+    (tmp_path / "a.csv").write_text((tmp_path / "a.csv").read_text().replace("-2.5,-1.5", "-2,-2"))
+    assert complaint(tmp_path) == (
+        f"{tmp_path / 'a.csv'}, line 2: minus_random should have an interval, found draws that are all the same"
+    )
+    assert row(probe="linear", **same).minus("random") == (-2.0, -2.0, -2.0)
+
+
+def test_a_part_stands_beside_the_whole_without_differences(tmp_path: Path):
+    write(tmp_path / "a.csv", [row(), row(part="pose", value=8.75, **NOT_COMPARED)])
+    text = page.markdown(read_all(tmp_path))
+    assert "| `vicreg`, 2 seeds | 700 | 64 | 8.50 [8.00, 9.25] | a, `" in text
+    assert "| `vicreg`, part `pose`, 2 seeds | 700 | 64 | 8.75 [8.00, 9.25] | a, `" in text
 
 
 def test_a_file_that_is_no_text_is_one_sentence(tmp_path: Path):
