@@ -8,7 +8,8 @@ Objective: none here; it was trained with four frames and confidence maps. A fil
 The number of a head's outputs says which task it serves, not the file's name: `aflw_4views.pth` holds the one of MAFL.
 Points are in [-1, 1] over the crop, angles in radians; classes have one sigmoid each.
 
-Their faces are found by dlib and cut as `CROP` says; those of 300-W, AFLW and MAFL have annotated boxes instead.
+Their faces are found by dlib and cut as `CROP` says: its margin is that of the one face of AffectNet which the authors
+published, 254 px wide with dlib's box at 35 to 214. Those of 300-W, AFLW and MAFL have annotated boxes instead.
 
 Departures: none in the embedding. The head is saved with the method, and scored beside the heads that the probe stage
 fits, never in their place. The authors' demo divides the sigmoids of an image by their sum; here they stay as they are.
@@ -41,7 +42,7 @@ CROP = Crop(
     weights_sha256="",
     upsample=(0, 1),
     min_score=0.0,
-    margin_frac=0.0,
+    margin_frac=0.2,
     crop_px=0,
     scaling="to the network's input at once: bilinear, anti-aliased as PIL does it",
 )

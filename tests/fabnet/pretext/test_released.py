@@ -5,7 +5,7 @@ import torch
 from released_samples import PARAMS, networks, packed, published, training
 from torch import Tensor, nn
 
-from fabnet import probe_head
+from fabnet import boxes, probe_head
 from fabnet.modules.model import FAbNet
 from fabnet.pretext import released
 
@@ -24,6 +24,12 @@ def test_a_published_file_gives_back_embeddings_and_head_outputs(counters: bool,
         assert torch.equal(embeddings, net.encoder(images()))
         assert torch.equal(method.head(embeddings.flatten(1)), head(embeddings.flatten(1)))
         assert torch.equal(method.net(images()[:, None], images()), net(images()[:, None], images()))
+
+
+def test_the_crop_of_own_faces_is_that_of_the_published_face():
+    """254 x 256 px, in which dlib finds the face at (35, 35)-(214, 214)."""
+    cut = boxes.crop_box((35, 35, 214, 214), released.CROP.margin_frac)
+    assert cut == pytest.approx((0, 0, 254, 256), abs=6)
 
 
 @pytest.mark.parametrize("is_zip", [True, False])

@@ -38,7 +38,7 @@ def theirs() -> Networks:
 def authors_outputs(theirs: Networks, box: Box) -> tuple[np.ndarray, np.ndarray]:
     """Embedding and outputs of the head as the authors' demo computes them: cut and scaled by PIL."""
     net, head = theirs
-    face = Image.fromarray(IMAGE).crop(crop_box(box)).resize((256, 256), Image.Resampling.BILINEAR)
+    face = Image.fromarray(IMAGE).crop(crop_box(box, 0.2)).resize((256, 256), Image.Resampling.BILINEAR)
     with torch.inference_mode():
         embedding = net.encoder(torch.from_numpy(np.array(face)).permute(2, 0, 1)[None] / 255).flatten(1)
         return embedding.numpy()[0], head(embedding).numpy()[0]
@@ -72,7 +72,7 @@ def test_the_metadata_name_the_file_by_its_digest_and_the_authors_crop(released)
     assert metadata["model"] == "released, as its authors published it, 256 px"
     assert json.loads(metadata["options"])["released"] == str(released)
     crop = json.loads(metadata["crop"])
-    assert (crop["detector"], crop["crop_px"], crop["margin_frac"]) == ("dlib_hog", 0, 0.0)
+    assert (crop["detector"], crop["crop_px"], crop["margin_frac"]) == ("dlib_hog", 0, 0.2)
     assert "PIL" in crop["scaling"]
 
 
