@@ -1,4 +1,5 @@
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -105,6 +106,65 @@ def of_means(distribution: str, n: int, repeats: int = 1000) -> dict[str, float]
 def test_few_images_are_covered_as_often_as_the_page_of_reliability_says(distribution, n, share):
     """Of 1000 samples chance moves a share by up to 0.021, two standard errors."""
     assert of_means(distribution, n)["expanded"] == pytest.approx(share, abs=0.021)
+
+
+NORMAL = NormalDist()
+AUC = NORMAL.cdf(1 / np.sqrt(2))  # of scores that lie one standard deviation higher for positives
+WORSE_AUC = NORMAL.cdf(0.5 / np.sqrt(2))  # half of one
+DRAWN = {  # metric and what is drawn -> the true value of the task, or of the difference to a worse method
+    ("auc", "value"): AUC,
+    ("auc", "difference"): AUC - WORSE_AUC,
+    ("f1", "value"): 0.7,
+    ("f1", "difference"): 0.7 - 0.5,
+    ("angle_error_deg", "difference"): 4.0 - 5.0,
+}
+
+
+def _classes(n: int, rng: np.random.Generator) -> tuple[Predictions, Predictions]:
+    """Two methods that tell 40 % positives from the rest; what is hard for one is hard for the other."""
+    truth = rng.random((n, 1)) < 0.4
+    shared = rng.normal(size=(n, 1))
+    of_method = (height * truth + np.sqrt(0.5) * (shared + rng.normal(size=(n, 1))) for height in (1.0, 0.5))
+    return tuple(Predictions(truth.astype(float), told, ("a",)) for told in of_method)
+
+
+def _units(n: int, rng: np.random.Generator) -> tuple[Predictions, Predictions]:
+    """40 % positives, of which 70 % are found, or 50 %; F1 is that share, since as many others are taken for one."""
+    truth, luck = rng.random((n, 1)) < 0.4, rng.random((n, 1))
+    of_method = (luck < np.where(truth, found, (1 - found) * 0.4 / 0.6) for found in (0.7, 0.5))
+    return tuple(Predictions(truth.astype(float), told.astype(float), ("a",)) for told in of_method)
+
+
+def _angles(n: int, rng: np.random.Generator) -> tuple[Predictions, Predictions]:
+    """Errors of 4 and 5 degrees in the mean, 2 of which an image has in common."""
+    shared = rng.gamma(2, 1, (n, 1))
+    of_method = (shared + rng.gamma(mean, 1, (n, 1)) for mean in (2, 3))
+    return tuple(Predictions(np.zeros((n, 1)), told, ("a",)) for told in of_method)
+
+
+@cache
+def of_metric(metric: str, what: str, n: int, repeats: int = 1000) -> float:
+    """How often the interval of 95 % of a metric, or of a paired difference, of n images covers the true one."""
+    draw = {"auc": _classes, "f1": _units, "angle_error_deg": _angles}[metric]
+    rng, true, covered = np.random.default_rng(5), DRAWN[metric, what], 0
+    for repeat in range(repeats):
+        better, worse = draw(n, rng)
+        bootstrap = Bootstrap(500, 0.95, repeat)
+        found = (
+            scores.whole(metric, [better], bootstrap)
+            if what == "value"
+            else scores.compare(metric, [better], [worse], bootstrap)
+        )
+        assert found is not None
+        covered += found.ci_low <= true <= found.ci_high
+    return covered / repeats
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("metric", "what"), DRAWN)
+def test_auc_f1_and_paired_differences_are_covered(metric: str, what: str):
+    """Of 1000 samples chance moves the share by 0.014, two standard errors."""
+    assert 0.93 - 0.014 < of_metric(metric, what, 100) < 0.97 + 0.014
 
 
 @pytest.mark.slow
