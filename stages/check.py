@@ -9,7 +9,7 @@ import logging
 import os
 from pathlib import Path
 
-from stages.readiness import lacks, precision
+from stages.readiness import lacks, precision, sizes
 from stages.readiness.lacks import Folders
 from stages.runtime import command
 from stages.runtime.errors import UserError
@@ -22,7 +22,7 @@ READY = "a run finds all that it needs\n"
 
 
 def run(*, raw: Path, tracks: Path, faces: Path, out: Path, journal: Path = Path(".journal"), params: Params) -> None:
-    """Write `out` if nothing is missing; tell a precision that is slow here.
+    """Write `out` if nothing is missing; tell a precision that is slow here, and faces that are scaled twice.
 
     Raises:
         UserError: something is missing; one line for each thing.
@@ -36,6 +36,8 @@ def run(*, raw: Path, tracks: Path, faces: Path, out: Path, journal: Path = Path
         raise UserError("\n".join(f"{lack.topic}: {lack.sentence}" for lack in found))
     if sentence := precision.slow(params.pretrain):
         log.warning("%s", sentence)
+    for sentence in sizes.scaled_twice(params):
+        log.info("%s", sentence)
     replace_text(out, READY)
 
 
