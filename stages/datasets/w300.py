@@ -31,7 +31,7 @@ from stages.releases.readers import (
     safe_path,
     sha256_by_name,
 )
-from stages.runtime import bounded
+from stages.runtime import bounded, files
 from stages.runtime.errors import Rejected, UserError
 
 log = logging.getLogger(__name__)
@@ -182,6 +182,7 @@ def read_boxes(path: Path) -> dict[str, Box | None]:
     Raises:
         Rejected: the file cannot be read.
         MemoryError: nor in the memory that there is.
+        OSError: the disk fails.
     """
     if (size := path.stat().st_size) > _MAX_BOXES_BYTES:
         raise Rejected("file too large", f"{size} bytes, expected at most {_MAX_BOXES_BYTES}")
@@ -191,6 +192,8 @@ def read_boxes(path: Path) -> dict[str, Box | None]:
     except MemoryError:
         raise
     except Exception as error:  # SciPy documents none, and raises many
+        if isinstance(error, OSError) and error.errno in files.DISK_FAILS:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise Rejected(type(error).__name__, str(error)) from None
 
 

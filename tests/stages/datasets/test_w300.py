@@ -1,3 +1,4 @@
+import errno
 import os
 import random
 import struct
@@ -152,6 +153,23 @@ def test_box_file_that_crashes_its_reader_raises_an_error(tmp_path, monkeypatch)
     monkeypatch.setattr(w300_reader, "read_boxes", crash)
     with pytest.raises(UserError, match=r"ibug\.mat is not a readable box file \(the library that reads it crashed"):
         read(raw)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(OSError(errno.EIO, "Input/output error"), OSError), (OSError("could not read bytes"), Rejected)],
+)
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_box_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, kind: type[Exception]
+):
+    def fail(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(w300_reader, "loadmat", fail)
+    path = put(tmp_path / "bounding_boxes_afw.mat", b"boxes")
+    with pytest.raises(kind) as caught:
+        read_boxes(path)
+    assert kind is Rejected or str(path) in str(caught.value)
 
 
 def outcome(path: Path) -> type:
