@@ -30,12 +30,13 @@ def _tables(pack: str, probe: str, placed: Sequence[Placed]) -> Iterator[str]:
     cells = {(_encoder(each), _task(each.row)): each.row for each in placed}
     yield f"### {pack}, probe `{probe}`"
     for title, cell in (("value", _value), *((f"minus `{control}`", _minus(control)) for control in CONTROLS)):
-        lines = [[cell(cells.get((encoder, task))) for task in tasks] for encoder in encoders]
-        if any(text for line in lines for text in line):
+        of_encoder = {encoder: [cell(cells.get((encoder, task))) for task in tasks] for encoder in encoders}
+        shown = {encoder: line for encoder, line in of_encoder.items() if any(line)}
+        if shown:
             yield ""
             yield f"| {title} | steps | px | {' | '.join(map(_titled, tasks))} | from |"
             yield f"|---|---|---|{'---|' * len(tasks)}---|"
-            for (name, steps, size_px, file), line in zip(encoders, lines, strict=True):
+            for (name, steps, size_px, file), line in shown.items():
                 yield f"| {name} | {steps} | {size_px} | {' | '.join(line)} | {file} |"
 
 

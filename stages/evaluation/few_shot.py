@@ -34,14 +34,14 @@ def rows(images: Images, task: Task, params: ProbeParams, seed: int) -> Iterator
         order = np.random.default_rng([seed, draw]).permutation(len(targets))
         for shots in params.few_shot.shots:
             places = chosen(targets, order, shots)
-            if not len(places) or (shots, places.tobytes()) in seen:  # of units none of which occurs there are none
+            if not len(places) or (shots, places.tobytes()) in seen:  # none: no image shows any unit
                 continue
             seen.add((shots, places.tobytes()))
             drawn = torch.from_numpy(places).to(images.device)
             probe = task.module.fit(Samples(train.x[drawn], train.y[drawn]), val, settings)
             tested = labelled.predict(probe, images, "test", task)
             for metric in task.settings.metrics:
-                value, _ = scores.mean(metric, tested)
+                value = scores.mean(metric, tested)
                 if np.isfinite(value):
                     yield {
                         "dataset": task.dataset,

@@ -231,10 +231,10 @@ def _score(
     return Score(target, metric, _value(statistic), low, high, statistic.n, counted, statistic.positives)
 
 
-def mean(metric: str, images: Predictions) -> tuple[float, int]:
-    """The metric's value for the whole task, NaN where it is undefined, and how many images it is over."""
+def mean(metric: str, images: Predictions) -> float:
+    """The metric's value for the whole task, NaN where it is undefined."""
     statistic = METRICS[metric].of(images).get(MEAN)
-    return (float("nan"), 0) if statistic is None else (_value(statistic), statistic.n)
+    return float("nan") if statistic is None else _value(statistic)
 
 
 def compare(

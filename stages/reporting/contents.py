@@ -47,7 +47,7 @@ FURTHER_PROBES = {  # what they are for -> their table, and what tells one probe
 
 
 class Point(NamedTuple):
-    """A value after so many steps, mean over seeds, and the mean of their intervals: that of the mean is no wider."""
+    """A value after so many steps, and its interval: means over seeds."""
 
     step: int
     value: float
@@ -180,12 +180,20 @@ def _point(step: int, of_seeds: Sequence[Mapping[str, Any]]) -> Point:
 
 
 def further_probes(metrics: Path, runs: Iterable[Run]) -> dict[str, Converged]:
-    """How many probes there are besides those in the sweeps, by what they are for, and how many of them converged."""
+    """How many probes there are besides those in the sweeps, by what they are for, and how many of them converged.
+
+    The last point of a learning curve is of a probe in the sweeps.
+    """
     counts: dict[str, list[bool]] = {}
     for run in runs:
         for purpose, (name, schema, key) in FURTHER_PROBES.items():
             rows = tables.read(metrics / run.folder / f"{name}.parquet", schema).to_pylist()
-            fitted = {tuple(row[part] for part in key): row["is_converged"] for row in rows}
+            last = max((row.get("step", 0) for row in rows), default=0)
+            fitted = {
+                tuple(row[part] for part in key): row["is_converged"]
+                for row in rows
+                if "step" not in row or row["step"] < last
+            }
             counts.setdefault(purpose, []).extend(of for of in fitted.values() if of is not None)
     return {purpose: Converged(sum(of), len(of)) for purpose, of in counts.items()}
 

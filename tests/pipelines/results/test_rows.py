@@ -109,18 +109,6 @@ def test_a_file_of_another_form_is_one_sentence(tmp_path: Path, change: Any, cla
     assert complaint(tmp_path).startswith(f"{path}, {clause}")
 
 
-def test_draws_of_few_shots_that_are_all_the_same_have_no_difference(tmp_path: Path):
-    same = {"minus_random": -2.0, "minus_random_low": -2.0, "minus_random_high": -2.0}
-    text = ",".join(COLUMNS) + "\n"
-    (tmp_path / "a.csv").write_text(text)
-    write(tmp_path / "a.csv", [row(probe="20-shot")])
-    (tmp_path / "a.csv").write_text((tmp_path / "a.csv").read_text().replace("-2.5,-1.5", "-2,-2"))
-    assert complaint(tmp_path) == (
-        f"{tmp_path / 'a.csv'}, line 2: minus_random should have an interval, found draws that are all the same"
-    )
-    assert row(probe="linear", **same).minus("random") == (-2.0, -2.0, -2.0)
-
-
 def test_a_part_stands_beside_the_whole_without_differences(tmp_path: Path):
     write(tmp_path / "a.csv", [row(), row(part="pose", value=8.75, **NOT_COMPARED)])
     text = page.markdown(read_all(tmp_path))

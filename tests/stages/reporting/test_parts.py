@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +75,8 @@ def test_a_part_minus_another_is_marked_where_its_interval_excludes_zero(content
 
 def test_the_page_shows_parts_where_a_method_has_some(content: Content):
     assert "Parts of the embeddings" not in page.render(content, FIGURES)
-    shown = page.render(replace(content, parts=part_rows(content, "fabnet", 0)), FIGURES)
+    minus = [difference(content, 0, 0.15)]
+    shown = page.render(replace(content, parts=part_rows(content, "fabnet", 0), part_differences=minus), FIGURES)
+    assert re.search(r'class="n better" data-label="rest minus face">\+0\.150', shown)
     assert '<h2 id="parts">' in shown
     assert "<code>fabnet</code>" in shown
