@@ -162,8 +162,8 @@ def of_metric(metric: str, what: str, n: int = 100, repeats: int = 1000) -> floa
 @pytest.mark.slow
 @pytest.mark.parametrize(("metric", "what"), DRAWN)
 def test_auc_f1_and_paired_differences_are_covered(metric: str, what: str):
-    """Of 1000 samples chance moves the share by 0.014, two standard errors."""
-    assert 0.93 - 0.014 < of_metric(metric, what) < 0.97 + 0.014
+    """Of 500 samples chance moves the share by 0.02, two standard errors; the page of reliability has 1000."""
+    assert 0.93 - 0.02 < of_metric(metric, what, repeats=500) < 0.97 + 0.02
 
 
 @pytest.mark.slow
